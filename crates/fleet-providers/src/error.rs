@@ -1,0 +1,53 @@
+//! Why a message, or one event of it, cannot be stored.
+
+/// A closed list: each variant is the reason of a dead letter, and [`ParseError::reason`] its stable name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The body, or a decoded form value, is not UTF-8.
+    #[error("the text is not UTF-8")]
+    InvalidUtf8,
+    /// The body is neither the JSON nor the form the provider sends.
+    #[error("the body cannot be parsed: {0}")]
+    Unparsable(String),
+    /// U+0000 or an unpaired surrogate: PostgreSQL could store it, but never read it back.
+    #[error("the body has a character that PostgreSQL cannot hold (U+0000 or an unpaired surrogate)")]
+    InvalidCharacter,
+    /// JSON nested deeper than [`crate::Limits::max_depth`].
+    #[error("the body is nested too deeply")]
+    TooDeep,
+    /// More events than [`crate::Limits::max_events`].
+    #[error("the message has too many events ({0})")]
+    TooManyEvents(usize),
+    /// The event names no vehicle.
+    #[error("the event names no vehicle")]
+    MissingVehicleId,
+    /// The event was observed longer than [`crate::Limits::max_age`] before it was received.
+    #[error("the event is older than the retention")]
+    TooOld,
+}
+
+impl ParseError {
+    /// Every [`ParseError::reason`] there is.
+    pub const REASONS: [&str; 7] = [
+        "invalid_utf8",
+        "unparsable",
+        "invalid_character",
+        "too_deep",
+        "too_many_events",
+        "missing_vehicle_id",
+        "too_old",
+    ];
+
+    /// The reason's name in `dead_letters.reason` and in metric labels.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::Unparsable(_) => "unparsable",
+            Self::InvalidCharacter => "invalid_character",
+            Self::TooDeep => "too_deep",
+            Self::TooManyEvents(_) => "too_many_events",
+            Self::MissingVehicleId => "missing_vehicle_id",
+            Self::TooOld => "too_old",
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! What each vehicle provider sends and what it means.
+//!
+//! Pure: no I/O, no clock, no async, no tracing. A provider is a [`Provider`] value in [`PROVIDERS`]; routes,
+//! Redis keys, metric labels, configuration checks and fixture tests all follow from that list.
+
+mod auth;
+mod error;
+mod event;
+mod identity;
+mod message;
+mod provider;
+
+pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
+pub use error::ParseError;
+pub use event::{Attributes, Position, Timed, VehicleEvent};
+pub use identity::vehicle_id;
+pub use message::{Limits, Message};
+pub use provider::{Accepted, PROVIDERS, Provider, provider};

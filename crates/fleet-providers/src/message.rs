@@ -1,0 +1,40 @@
+//! What a parser is given.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// One accepted webhook, as the queue's envelope carries it.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The part of the request path below `/webhooks/{provider}/`; empty if there is none.
+    pub topic: &'a str,
+    /// The media type of the body without parameters, lower case, such as `application/json`.
+    pub content_type: Option<&'a str>,
+    /// When the API received the request; every time in the body is judged against it.
+    pub received_at: Timestamp,
+    /// The body's bytes, untouched.
+    pub body: &'a [u8],
+}
+
+/// Bounds of what is taken as a meaningful message.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// More events than this in one message are refused.
+    pub max_events: usize,
+    /// Deeper JSON than this is refused.
+    pub max_depth: usize,
+    /// How far a time may lie beyond `received_at` before it is taken for a skewed clock.
+    pub max_clock_skew: SignedDuration,
+    /// An event observed longer than this before `received_at` is refused.
+    pub max_age: SignedDuration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_events: 10_000,
+            max_depth: 64,
+            max_clock_skew: SignedDuration::from_mins(5),
+            max_age: SignedDuration::from_hours(90 * 24),
+        }
+    }
+}
