@@ -1,1 +1,33 @@
-//! Not written yet.
+//! The queue between the API and the consumers: Redis lists with leases and a ledger.
+//!
+//! The only code that speaks Redis (7.0 or newer). Per queue (`{q}`, a provider's slug or a shard of it):
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `fleet:{q}:queue` | list | envelopes; RPUSH at the tail, claimed from the head |
+//! | `fleet:{q}:lease:<id>` | list | one claimed batch, immutable |
+//! | `fleet:{q}:leases` | zset | lease id to expiry, ms of Redis' clock |
+//! | `fleet:{q}:owners` | hash | lease id to `token takeovers bytes mark` |
+//! | `fleet:{q}:ledger` | hash | accepted, claimed, settled: messages and bytes of each, only ever growing |
+//!
+//! Invariants, each kept by one transaction or script: a message is in the list or in exactly one lease until it is
+//! settled; accepted - claimed = waiting; claimed - settled = leased. Every script runs `allow-oom`: at `maxmemory`
+//! Redis would refuse LMOVE and ZADD, and a full queue could never drain. The push has no such flag.
+
+mod consume;
+mod envelope;
+mod error;
+mod keys;
+mod lease;
+mod link;
+mod push;
+mod status;
+
+pub use consume::Consumer;
+pub use envelope::{Envelope, EnvelopeError};
+pub use error::QueueError;
+pub use keys::QueueKeys;
+pub use lease::{ClaimLimits, Lease, Mark};
+pub use link::RedisLink;
+pub use push::Producer;
+pub use status::{Observer, QueueStatus, Volume};

@@ -1,0 +1,174 @@
+//! The consumer's side: claim, extend, take over, mark, release, ack.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Script, ScriptInvocation};
+use uuid::Uuid;
+
+use crate::lease::{ClaimLimits, Lease, Mark};
+use crate::{QueueError, QueueKeys, RedisLink};
+
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
+static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));
+static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/extend.lua")));
+static MARK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/mark.lua")));
+static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/ack.lua")));
+
+/// Takes batches from one queue.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    link: Arc<RedisLink>,
+    keys: QueueKeys,
+}
+
+impl Consumer {
+    /// A consumer of `queue` under the key prefix `prefix`.
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+        Self {
+            link,
+            keys: QueueKeys::new(prefix, queue),
+        }
+    }
+
+    /// Claims the head of the queue as a new batch; `None` if the queue is empty.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]. Repeat the call with the same `id` and `token`: if the first one went through and only its
+    /// reply was lost, the same batch comes back.
+    pub async fn claim(
+        &self,
+        id: Uuid,
+        token: Uuid,
+        limits: ClaimLimits,
+    ) -> Result<Option<Lease>, QueueError> {
+        let keys = &self.keys;
+        let mut call = CLAIM.prepare_invoke();
+        call.key(&keys.queue)
+            .key(keys.lease(id))
+            .key(&keys.leases)
+            .key(&keys.owners)
+            .key(&keys.ledger);
+        call.arg(id.to_string()).arg(token.to_string());
+        call.arg(limits.max_messages)
+            .arg(limits.max_bytes)
+            .arg(millis(limits.lease));
+        self.batch(id, token, &call).await
+    }
+
+    /// Makes the longest expired lease the caller's, if there is one; the batch is the one its last owner had.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn takeover(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
+        let Some(id) = self.expired().await? else {
+            return Ok(None);
+        };
+        let mut call = TAKEOVER.prepare_invoke();
+        call.key(self.keys.lease(id))
+            .key(&self.keys.leases)
+            .key(&self.keys.owners);
+        call.arg(id.to_string()).arg(token.to_string()).arg(millis(lease));
+        self.batch(id, token, &call).await
+    }
+
+    /// The heartbeat: the lease is good for another `lease` from now. `false`: another consumer has taken it over.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn extend(&self, lease: &Lease, duration: Duration) -> Result<bool, QueueError> {
+        let mut call = EXTEND.prepare_invoke();
+        call.key(&self.keys.leases).key(&self.keys.owners);
+        call.arg(lease.id.to_string())
+            .arg(lease.token.to_string())
+            .arg(millis(duration));
+        Ok(self.count(&call).await? == 1)
+    }
+
+    /// Notes what the owner is about to do. `false`: another consumer has taken the batch over.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn mark(&self, lease: &Lease, mark: &Mark) -> Result<bool, QueueError> {
+        let mut call = MARK.prepare_invoke();
+        call.key(&self.keys.owners);
+        call.arg(lease.id.to_string())
+            .arg(lease.token.to_string())
+            .arg(mark.encode());
+        Ok(self.count(&call).await? == 1)
+    }
+
+    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not speak against it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; the lease then simply runs out.
+    pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
+        if self.mark(lease, &Mark::Clear).await? {
+            self.extend(lease, Duration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// The batch is stored; forgets it and returns how many messages that settled: none if another consumer has
+    /// taken it over, or on a second ack.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; repeat it.
+    pub async fn ack(&self, lease: &Lease) -> Result<u64, QueueError> {
+        let mut call = ACK.prepare_invoke();
+        call.key(self.keys.lease(lease.id))
+            .key(&self.keys.leases)
+            .key(&self.keys.owners)
+            .key(&self.keys.ledger);
+        call.arg(lease.id.to_string()).arg(lease.token.to_string());
+        self.count(&call).await
+    }
+
+    async fn expired(&self) -> Result<Option<Uuid>, QueueError> {
+        // The script judges the expiry by Redis' clock; this only proposes the lease that is due first.
+        let mut first = redis::cmd("ZRANGE");
+        first.arg(&self.keys.leases).arg(0).arg(0).arg("WITHSCORES");
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(first).cmd("TIME");
+        let run = async |connection: &mut _| pipeline.query_async(connection).await;
+        let (first, (seconds, micros)): (Vec<(String, f64)>, (f64, f64)) = self.link.run(run).await?;
+        let now_ms = (seconds * 1000.0) + (micros / 1000.0);
+        let Some((id, _expiry_ms)) = first.into_iter().find(|(_id, expiry_ms)| *expiry_ms <= now_ms) else {
+            return Ok(None);
+        };
+        id.parse()
+            .map(Some)
+            .map_err(|_| QueueError::Reply(format!("{id:?} is not a lease id")))
+    }
+
+    async fn batch(
+        &self,
+        id: Uuid,
+        token: Uuid,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Option<Lease>, QueueError> {
+        let run = async |connection: &mut _| call.invoke_async(connection).await;
+        let reply: Option<Vec<Bytes>> = self.link.run(run).await?;
+        match reply {
+            Some(reply) if !reply.is_empty() => Lease::from_reply(id, token, reply).map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn count(&self, call: &ScriptInvocation<'_>) -> Result<u64, QueueError> {
+        self.link
+            .run(async |connection| call.invoke_async(connection).await)
+            .await
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

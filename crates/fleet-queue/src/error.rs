@@ -1,0 +1,88 @@
+//! What can go wrong between this process and Redis.
+
+use std::time::Duration;
+
+/// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
+/// Redis carried it out; every operation may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The URL does not name a Redis server.
+    #[error("the Redis URL is not valid ({0}); use redis://[user:password@]host:port[/db]")]
+    Url(String),
+    /// No reply in time.
+    #[error("Redis did not reply within {0:?}; check that it is reachable and not overloaded")]
+    Timeout(Duration),
+    /// The connection could not be made or broke.
+    #[error("the connection to Redis failed: {0}; check the address, the network and the credentials")]
+    Connection(String),
+    /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF.
+    #[error("Redis refused: {message}")]
+    Refused {
+        /// The error's first word.
+        code: String,
+        /// The error as Redis words it.
+        message: String,
+    },
+    /// The reply is not what this version expects.
+    #[error(
+        "Redis' reply makes no sense: {0}; is another version of this software writing to the same keys?"
+    )]
+    Reply(String),
+}
+
+impl QueueError {
+    /// A short name from a closed list, for metric labels.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Url(_) => "url",
+            Self::Timeout(_) => "timeout",
+            Self::Connection(_) => "connection",
+            Self::Refused { code, .. } => match code.as_str() {
+                "OOM" => "oom",
+                "LOADING" => "loading",
+                "READONLY" => "readonly",
+                "MISCONF" => "misconf",
+                "NOAUTH" | "NOPERM" | "WRONGPASS" => "auth",
+                _ => "refused",
+            },
+            Self::Reply(_) => "reply",
+        }
+    }
+
+    /// The connection may be out of step with Redis and must not be used again.
+    pub(crate) fn breaks_connection(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Connection(_) => true,
+            // A server error leaves the connection in step, except that a failed AUTH or a replica's role
+            // sticks to it.
+            Self::Refused { .. } => matches!(self.kind(), "auth" | "readonly"),
+            Self::Url(_) | Self::Reply(_) => false,
+        }
+    }
+}
+
+impl From<redis::RedisError> for QueueError {
+    fn from(error: redis::RedisError) -> Self {
+        if let Some(code) = error.code() {
+            return Self::Refused {
+                code: transaction_cause(&error).unwrap_or_else(|| code.to_owned()),
+                message: error.to_string(),
+            };
+        }
+        let shape = [redis::ErrorKind::UnexpectedReturnType, redis::ErrorKind::Parse];
+        if shape.contains(&error.kind()) {
+            return Self::Reply(error.to_string());
+        }
+        Self::Connection(error.to_string())
+    }
+}
+
+/// MULTI answers EXECABORT; why stands in the error of the command that was refused.
+fn transaction_cause(error: &redis::RedisError) -> Option<String> {
+    const CAUSES: [&str; 4] = ["OOM", "MISCONF", "READONLY", "LOADING"];
+    let text = error.to_string();
+    (error.code() == Some("EXECABORT")).then(|| {
+        let cause = CAUSES.into_iter().find(|cause| text.contains(cause));
+        cause.unwrap_or("EXECABORT").to_owned()
+    })
+}

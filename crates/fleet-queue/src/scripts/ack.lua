@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- The batch is stored: forget it.
+--
+-- KEYS  lease, leases, owners, ledger
+-- ARGV  lease id, token
+-- Returns how many messages were settled: 0 if the caller does not own the lease (any more), so that neither
+-- a second ack nor a zombie's counts anything.
+local lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id, token = ARGV[1], ARGV[2]
+
+local owner = redis.call('HGET', owners, id)
+if not owner then return 0 end
+local held_by, bytes = string.match(owner, '^(%S+) %d+ (%d+) ')
+if held_by ~= token then return 0 end
+local messages = redis.call('LLEN', lease)
+redis.call('UNLINK', lease)
+redis.call('ZREM', leases, id)
+redis.call('HDEL', owners, id)
+redis.call('HINCRBY', ledger, 'settled_messages', messages)
+redis.call('HINCRBY', ledger, 'settled_bytes', bytes)
+return messages

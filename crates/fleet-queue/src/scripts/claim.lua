@@ -1,0 +1,45 @@
+#!lua flags=allow-oom
+-- Moves the head of the queue into a lease of its own.
+--
+-- KEYS  queue, lease, leases, owners, ledger
+-- ARGV  lease id, token, most messages, most bytes, lease duration in ms
+-- Returns {owner, message, ...}; {} if the queue is empty; false if somebody else owns the lease by now.
+--
+-- The same id and token again returns the same batch: the reply to the first call may have been lost.
+local queue, lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, token = ARGV[1], ARGV[2]
+local most_messages, most_bytes, duration_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local owner = redis.call('HGET', owners, id)
+if owner then
+  if string.match(owner, '^%S+') ~= token then return false end
+  local batch = redis.call('LRANGE', lease, 0, -1)
+  table.insert(batch, 1, owner)
+  return batch
+end
+
+local batch, messages, bytes = {}, 0, 0
+while messages < most_messages do
+  local message = redis.call('LMOVE', queue, lease, 'LEFT', 'RIGHT')
+  if not message then break end
+  if messages > 0 and bytes + #message > most_bytes then
+    -- One too many: back to where it came from. Nobody has seen it move.
+    redis.call('LMOVE', lease, queue, 'RIGHT', 'LEFT')
+    break
+  end
+  messages = messages + 1
+  bytes = bytes + #message
+  batch[messages + 1] = message
+end
+if messages == 0 then return {} end
+
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Born marked: its owner starts parsing at once.
+owner = token .. ' 0 ' .. bytes .. ' parsing'
+redis.call('ZADD', leases, now_ms + duration_ms, id)
+redis.call('HSET', owners, id, owner)
+redis.call('HINCRBY', ledger, 'claimed_messages', messages)
+redis.call('HINCRBY', ledger, 'claimed_bytes', bytes)
+batch[1] = owner
+return batch

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- The owner's heartbeat.
+--
+-- KEYS  leases, owners
+-- ARGV  lease id, token, lease duration in ms (0: expire now, for the next owner to take over at once)
+-- Returns 1, or 0 if the caller does not own the lease (any more).
+local leases, owners = KEYS[1], KEYS[2]
+local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+local owner = redis.call('HGET', owners, id)
+if not owner or string.match(owner, '^%S+') ~= token then return 0 end
+local time = redis.call('TIME')
+redis.call('ZADD', leases, time[1] * 1000 + math.floor(time[2] / 1000) + duration_ms, id)
+return 1

@@ -1,0 +1,146 @@
+//! What a queue holds, for metrics, audits and people.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{Envelope, QueueError, QueueKeys, RedisLink};
+
+/// A count of messages and of their envelopes' bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of their envelopes.
+    pub bytes: u64,
+}
+
+impl Volume {
+    fn minus(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(other.messages),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
+/// A queue at one moment: everything was read in one transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// Ever pushed.
+    pub accepted: Volume,
+    /// Ever claimed.
+    pub claimed: Volume,
+    /// Ever acked.
+    pub settled: Volume,
+    /// Messages in the list.
+    pub waiting_messages: u64,
+    /// Claimed batches.
+    pub leases: u64,
+    /// When the head of the list was received.
+    pub oldest_waiting: Option<Timestamp>,
+    /// When the head of the claimed batch that expires first was received.
+    pub oldest_leased: Option<Timestamp>,
+}
+
+impl QueueStatus {
+    /// Accepted but not settled: waiting and leased.
+    pub fn backlog(&self) -> Volume {
+        self.accepted.minus(self.settled)
+    }
+
+    /// Claimed but not settled.
+    pub fn leased(&self) -> Volume {
+        self.claimed.minus(self.settled)
+    }
+
+    /// What the ledger says is waiting is what the list holds.
+    pub fn balances(&self) -> bool {
+        self.accepted.minus(self.claimed).messages == self.waiting_messages
+            && (self.leases == 0) == (self.leased().messages == 0)
+    }
+}
+
+/// Reads one queue's [`QueueStatus`].
+#[derive(Clone, Debug)]
+pub struct Observer {
+    link: Arc<RedisLink>,
+    keys: QueueKeys,
+}
+
+type Ledger = (
+    Option<u64>,
+    Option<u64>,
+    Option<u64>,
+    Option<u64>,
+    Option<u64>,
+    Option<u64>,
+);
+
+impl Observer {
+    /// An observer of `queue` under the key prefix `prefix`.
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+        Self {
+            link,
+            keys: QueueKeys::new(prefix, queue),
+        }
+    }
+
+    /// Reads the status.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn status(&self) -> Result<QueueStatus, QueueError> {
+        let keys = &self.keys;
+        let mut transaction = redis::pipe();
+        transaction.atomic();
+        transaction.cmd("HMGET").arg(&keys.ledger);
+        transaction
+            .arg("accepted_messages")
+            .arg("accepted_bytes")
+            .arg("claimed_messages")
+            .arg("claimed_bytes");
+        transaction.arg("settled_messages").arg("settled_bytes");
+        transaction.cmd("LLEN").arg(&keys.queue);
+        transaction.cmd("LINDEX").arg(&keys.queue).arg(0);
+        transaction.cmd("ZCARD").arg(&keys.leases);
+        transaction.cmd("ZRANGE").arg(&keys.leases).arg(0).arg(0);
+        let run = async |connection: &mut _| transaction.query_async(connection).await;
+        let (ledger, waiting_messages, head, leases, first): (
+            Ledger,
+            u64,
+            Option<Vec<u8>>,
+            u64,
+            Vec<String>,
+        ) = self.link.run(run).await?;
+        let volume = |messages: Option<u64>, bytes: Option<u64>| Volume {
+            messages: messages.unwrap_or_default(),
+            bytes: bytes.unwrap_or_default(),
+        };
+        Ok(QueueStatus {
+            accepted: volume(ledger.0, ledger.1),
+            claimed: volume(ledger.2, ledger.3),
+            settled: volume(ledger.4, ledger.5),
+            waiting_messages,
+            leases,
+            oldest_waiting: head.as_deref().and_then(received_at),
+            oldest_leased: self.oldest_leased(first).await?,
+        })
+    }
+
+    async fn oldest_leased(&self, first: Vec<String>) -> Result<Option<Timestamp>, QueueError> {
+        let Some(id) = first.first().and_then(|id| id.parse().ok()) else {
+            return Ok(None);
+        };
+        let mut command = redis::cmd("LINDEX");
+        command.arg(self.keys.lease(id)).arg(0);
+        let run = async |connection: &mut _| command.query_async(connection).await;
+        let head: Option<Vec<u8>> = self.link.run(run).await?;
+        Ok(head.as_deref().and_then(received_at))
+    }
+}
+
+fn received_at(item: &[u8]) -> Option<Timestamp> {
+    Envelope::decode(item).ok().map(|envelope| envelope.received_at)
+}
