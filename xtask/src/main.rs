@@ -1,3 +1,72 @@
 //! The project's own commands: `cargo xtask demo | test | ci | services`.
 
-fn main() {}
+mod cargo;
+mod demo;
+mod failure;
+mod http;
+mod interrupt;
+mod job;
+mod services;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cargo::Cargo;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+
+/// The project's own commands. None needs Docker: Redis and TimescaleDB are started privately, or taken from
+/// FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL where both are set.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole system against simulated providers and check that it applied every report.
+    Demo(demo::Args),
+    /// Build the binaries and run every test, against a real Redis and TimescaleDB.
+    Test(test::Args),
+    /// Formatting, clippy, then every test: what the CI runs.
+    Ci,
+    /// Start a Redis and a TimescaleDB, print their URLs and keep them until Ctrl-C.
+    Services,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let interrupt = Interrupt::install()?;
+    let cargo = Cargo::locate()?;
+    match &cli.command {
+        Command::Demo(args) => demo::run(args, &cargo, &interrupt),
+        Command::Test(args) => test::run(args, &cargo, &interrupt),
+        Command::Ci => test::ci(&cargo, &interrupt),
+        Command::Services => services::run(&interrupt),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,36 @@
-//! Not written yet.
+//! A real Redis and a real TimescaleDB for every demo, test and benchmark, without Docker.
+//!
+//! [`Services::start`] takes them, in this order, from
+//!
+//! 1. `FLEET_TEST_REDIS_URL` and `FLEET_TEST_DATABASE_URL`, where both are set;
+//! 2. a private Debian root, made once with `mmdebstrap` in the user's cache folder
+//!    (`$FLEET_TEST_CACHE`, else `$XDG_CACHE_HOME/fleet-testbed`, else `~/.cache/fleet-testbed`; about
+//!    540 MB). The servers run from it with `chroot` as unprivileged users on free loopback ports, write to
+//!    a folder that is removed when they are dropped, and end with the process that started them.
+//!
+//! Where neither is possible the [`Error`] says what is missing and what to do; nothing is skipped.
+//!
+//! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
+//! and restart it.
+//!
+//! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
+
+mod data;
+mod error;
+mod port;
+mod postgres;
+mod proc;
+mod process;
+mod progress;
+mod redis;
+mod root;
+mod services;
+mod spawn;
+
+pub use error::Error;
+pub use port::free_port;
+pub use postgres::Postgres;
+pub use progress::Progress;
+pub use redis::Redis;
+pub use root::Root;
+pub use services::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

@@ -1,0 +1,311 @@
+//! A private PostgreSQL with TimescaleDB.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::data::DataFolder;
+use crate::process::{Launch, Process, holds_within, on_free_port, send};
+use crate::root::{Account, POSTGRES_BIN, Root};
+use crate::{Error, Progress, proc};
+
+const SERVER: &str = "PostgreSQL";
+
+/// User, password and database, the same as in the project's docker-compose.yml.
+const FLEET: &str = "fleet";
+
+/// Long enough for a recovery after a crash under load.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// How long an immediate shutdown and the end of killed backends may take.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// The server's settings beside port and data folder. A later `-c` wins over an earlier one.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "shared_preload_libraries=timescaledb",
+    "timescaledb.telemetry_level=off",
+    "max_connections=200",
+    "fsync=on",
+    "synchronous_commit=on",
+    // The root has no tmpfs on /dev/shm.
+    "dynamic_shared_memory_type=mmap",
+    "autovacuum=on",
+    "shared_buffers=256MB",
+    "max_wal_size=2GB",
+    "log_line_prefix=%m [%p] ",
+];
+
+/// A PostgreSQL with TimescaleDB of one's own on a loopback port, with `fsync` and `synchronous_commit` on.
+/// Superuser, password and database are all `fleet`; the extension is preloaded, not created. Dropping it
+/// ends it and removes its data.
+#[derive(Debug)]
+pub struct Postgres {
+    process: Process,
+    root: Root,
+    account: Account,
+    folder: DataFolder,
+    port: u16,
+    extra: Vec<String>,
+}
+
+impl Postgres {
+    /// Starts a private PostgreSQL, making the private root first if need be. `extra` holds settings, as in
+    /// `&["max_connections=20"]`.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    pub fn private(extra: &[&str]) -> Result<Self, Error> {
+        Self::start(&Root::ensure(&Progress::stderr())?, extra)
+    }
+
+    /// As [`Postgres::private`], from a root that is there.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if it does not come up.
+    pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
+        let account = root.account("postgres")?;
+        let folder = DataFolder::create(root, account)?;
+        init(root, account, &folder)?;
+        let extra: Vec<String> = extra.iter().map(|&setting| setting.to_owned()).collect();
+        let (process, port) = on_free_port(
+            |port| launch(root, account, &folder, port, &extra),
+            |process, _| wait_ready(process, &folder),
+        )?;
+        let postgres = Self {
+            process,
+            root: root.clone(),
+            account,
+            folder,
+            port,
+            extra,
+        };
+        postgres.psql_in("postgres", &format!("CREATE DATABASE {FLEET}"))?;
+        Ok(postgres)
+    }
+
+    /// `postgres://fleet:fleet@127.0.0.1:<port>/fleet`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(FLEET)
+    }
+
+    /// The TCP port; [`Postgres::restart`] keeps it.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs SQL with the root's psql in the database `fleet`; the rows, one a line, columns divided by `|`.
+    ///
+    /// # Errors
+    /// [`Error::Control`] with psql's message if the SQL fails.
+    pub fn psql(&self, sql: &str) -> Result<String, Error> {
+        self.psql_in(FLEET, sql)
+    }
+
+    /// The command a human types to reach the database, as separate arguments: psql if it is installed, else
+    /// the root's.
+    #[must_use]
+    pub fn psql_command(&self) -> Vec<String> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if std::env::split_paths(&path).any(|folder| folder.join("psql").is_file()) {
+            vec!["psql".to_owned(), self.url()]
+        } else {
+            let root = self.root.path().display().to_string();
+            vec![
+                "chroot".to_owned(),
+                root,
+                format!("{POSTGRES_BIN}/psql"),
+                self.url(),
+            ]
+        }
+    }
+
+    /// An immediate shutdown (SIGQUIT): no checkpoint, so the next start recovers as after a crash.
+    ///
+    /// # Errors
+    /// [`Error::Control`] if it does not run, or has not ended after 20 s.
+    pub fn stop_immediate(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::QUIT)?;
+        if self.process.ended_within(STOP_WITHIN) {
+            return Ok(());
+        }
+        Err(self
+            .process
+            .control_error(&format!("still runs {} s after SIGQUIT", STOP_WITHIN.as_secs())))
+    }
+
+    /// kill -9 of the server and all its backends, and waits until they are gone. The data stay for
+    /// [`Postgres::restart`].
+    ///
+    /// # Errors
+    /// [`Error::Control`] if a process cannot be ended.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        if !self.process.is_running() {
+            return Ok(());
+        }
+        // Stopped, it cannot start another backend between the look and the kill.
+        self.process.signal(Signal::STOP)?;
+        let backends = proc::children_of(self.process.pid());
+        for &pid in &backends {
+            // Already gone is as good.
+            let _ = send(pid, Signal::KILL);
+        }
+        self.process.kill()?;
+        // A backend that still holds the shared memory would make the next start fail.
+        if holds_within(STOP_WITHIN, || !backends.iter().any(|&pid| proc::is_running(pid))) {
+            return Ok(());
+        }
+        Err(self.process.control_error("a backend survived kill -9"))
+    }
+
+    /// Starts it again on the same port with the same data (after kill -9 if it still runs), and waits until
+    /// it has recovered.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.kill()?;
+        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.extra)?;
+        wait_ready(&mut self.process, &self.folder)
+    }
+
+    /// SIGSTOP to the server and all its backends: connections stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// [`Error::Control`] if it does not run.
+    pub fn pause(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::STOP)?;
+        self.signal_backends(Signal::STOP);
+        Ok(())
+    }
+
+    /// SIGCONT after [`Postgres::pause`].
+    ///
+    /// # Errors
+    /// [`Error::Control`] if it does not run.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.signal_backends(Signal::CONT);
+        self.process.signal(Signal::CONT)
+    }
+
+    fn signal_backends(&self, signal: Signal) {
+        for pid in proc::children_of(self.process.pid()) {
+            // A backend that ended meanwhile needs no signal.
+            let _ = send(pid, signal);
+        }
+    }
+
+    fn url_of(&self, database: &str) -> String {
+        format!("postgres://{FLEET}:{FLEET}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn psql_in(&self, database: &str, sql: &str) -> Result<String, Error> {
+        let psql = format!("{POSTGRES_BIN}/psql");
+        let url = self.url_of(database);
+        let argv: Vec<String> = [&psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]
+            .map(str::to_owned)
+            .into();
+        let output = self
+            .root
+            .command_as(self.account, None, &argv)
+            .output()
+            .map_err(Error::io("run psql with chroot"))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        Err(self
+            .process
+            .control_error(&format!("psql failed: {}", message.trim())))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // An immediate shutdown also frees the shared memory; what was paused, or hangs, is killed.
+        if self.process.is_running() && self.resume().and_then(|()| self.stop_immediate()).is_err() {
+            drop(self.kill());
+        }
+    }
+}
+
+/// Makes the database cluster.
+fn init(root: &Root, account: Account, folder: &DataFolder) -> Result<(), Error> {
+    let password = folder.data_host().join("password");
+    fs::write(&password, FLEET)
+        .and_then(|()| chown(&password, Some(account.uid), Some(account.gid)))
+        .map_err(Error::io(format!("write {}", password.display())))?;
+    let data = folder.data_inside();
+    let argv = [
+        format!("{POSTGRES_BIN}/initdb"),
+        format!("--pgdata={data}/cluster"),
+        format!("--pwfile={data}/password"),
+        format!("--username={FLEET}"),
+        "--encoding=UTF8".to_owned(),
+        "--locale=C".to_owned(),
+        "--auth=scram-sha-256".to_owned(),
+        // The server itself syncs; a cluster lost before its first start is simply made again.
+        "--no-sync".to_owned(),
+    ];
+    let output = root
+        .command_as(account, None, &argv)
+        .stdout(Stdio::null())
+        .output()
+        .map_err(Error::io("run initdb with chroot"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Start {
+        server: SERVER,
+        reason: format!("initdb failed ({})", output.status),
+        log_tail: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        root: root.path().display().to_string(),
+    })
+}
+
+fn launch(
+    root: &Root,
+    account: Account,
+    folder: &DataFolder,
+    port: u16,
+    extra: &[String],
+) -> Result<Process, Error> {
+    let mut argv = vec![
+        format!("{POSTGRES_BIN}/postgres"),
+        "-D".to_owned(),
+        format!("{}/cluster", folder.data_inside()),
+        "-p".to_owned(),
+        port.to_string(),
+    ];
+    for setting in SETTINGS.iter().copied().chain(extra.iter().map(String::as_str)) {
+        argv.extend(["-c".to_owned(), setting.to_owned()]);
+    }
+    let log = folder.log();
+    // QUIT, not KILL: an immediate shutdown takes the backends and the shared memory segment with it.
+    Process::launch(Launch {
+        server: SERVER,
+        root,
+        account,
+        parent_death_signal: "QUIT",
+        argv: &argv,
+        log,
+    })
+}
+
+/// Waits for the word `ready` in the pid file, which is what `pg_ctl --wait` does; the pid in it tells this
+/// server's file from the one a killed server left.
+fn wait_ready(process: &mut Process, folder: &DataFolder) -> Result<(), Error> {
+    let file = folder.data_host().join("cluster/postmaster.pid");
+    process.wait_until(READY_WITHIN, |process| {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let mut lines = text.lines();
+        lines.next() == Some(process.pid().to_string().as_str())
+            && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    })
+}

@@ -1,0 +1,45 @@
+//! Reads `/proc`: PostgreSQL's backends each lead a session of their own, so no process group holds them.
+
+use std::fs;
+use std::path::Path;
+
+/// The pids whose parent is `parent`.
+pub(crate) fn children_of(parent: u32) -> Vec<u32> {
+    pids()
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent))
+        .collect()
+}
+
+/// Whether a process of this pid still runs. A zombie does not: it holds no memory and no file.
+pub(crate) fn is_running(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+/// The pids whose working directory is inside `folder`.
+pub(crate) fn working_in(folder: &Path) -> Vec<u32> {
+    pids()
+        .filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .collect()
+}
+
+struct Stat {
+    state: char,
+    parent: u32,
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name stands in parentheses and may itself contain spaces and parentheses.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Stat { state, parent })
+}

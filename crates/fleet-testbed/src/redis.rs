@@ -1,0 +1,177 @@
+//! A private Redis.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::data::DataFolder;
+use crate::process::{Launch, Process, on_free_port};
+use crate::root::{Account, Root};
+use crate::{Error, Progress};
+
+const SERVER: &str = "Redis";
+
+/// Long enough to load a large append-only file.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// A Redis of one's own on a loopback port, as durable as production: append-only file with `appendfsync
+/// always`, `noeviction`. Dropping it ends it and removes its data.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    root: Root,
+    account: Account,
+    folder: DataFolder,
+    port: u16,
+    extra: Vec<String>,
+}
+
+impl Redis {
+    /// Starts a private Redis, making the private root first if need be. `extra` is appended to the
+    /// server's command line, as in `&["--maxmemory", "8mb"]`.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if Redis does not come up.
+    pub fn private(extra: &[&str]) -> Result<Self, Error> {
+        Self::start(&Root::ensure(&Progress::stderr())?, extra)
+    }
+
+    /// As [`Redis::private`], from a root that is there.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if Redis does not come up.
+    pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
+        let account = root.account("redis")?;
+        let folder = DataFolder::create(root, account)?;
+        let extra: Vec<String> = extra.iter().map(|&argument| argument.to_owned()).collect();
+        let (process, port) = on_free_port(|port| launch(root, account, &folder, port, &extra), wait_ready)?;
+        Ok(Self {
+            process,
+            root: root.clone(),
+            account,
+            folder,
+            port,
+            extra,
+        })
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The TCP port; [`Redis::restart`] keeps it.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// kill -9, and waits until it is gone. The data stays for [`Redis::restart`].
+    ///
+    /// # Errors
+    /// [`Error::Control`] if the process cannot be signalled.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.process.kill()
+    }
+
+    /// Starts it again on the same port with the same data (after kill -9 if it still runs), and waits until
+    /// it has loaded them.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.kill()?;
+        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.extra)?;
+        wait_ready(&mut self.process, self.port)
+    }
+
+    /// SIGSTOP: connections stay open, nothing is answered.
+    ///
+    /// # Errors
+    /// [`Error::Control`] if it does not run.
+    pub fn pause(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// SIGCONT after [`Redis::pause`].
+    ///
+    /// # Errors
+    /// [`Error::Control`] if it does not run.
+    pub fn resume(&mut self) -> Result<(), Error> {
+        self.process.signal(Signal::CONT)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // Nothing left to tell anybody: the kernel ends it with this process at the latest.
+        drop(self.process.kill());
+    }
+}
+
+fn launch(
+    root: &Root,
+    account: Account,
+    folder: &DataFolder,
+    port: u16,
+    extra: &[String],
+) -> Result<Process, Error> {
+    let (port, data) = (port.to_string(), folder.data_inside());
+    let own = [
+        "/usr/bin/redis-server",
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--dir",
+        &data,
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--maxmemory-policy",
+        "noeviction",
+        "--save",
+        "",
+        "--daemonize",
+        "no",
+    ];
+    let argv: Vec<String> = own
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .chain(extra.iter().cloned())
+        .collect();
+    let log = folder.log();
+    Process::launch(Launch {
+        server: SERVER,
+        root,
+        account,
+        parent_death_signal: "KILL",
+        argv: &argv,
+        log,
+    })
+}
+
+fn wait_ready(process: &mut Process, port: u16) -> Result<(), Error> {
+    // The log is this very process' word; a PING alone might be answered by whoever took the port.
+    process.wait_until(READY_WITHIN, |process| {
+        process.log().contains("Ready to accept connections") && answers(port)
+    })
+}
+
+/// Whether a PING gets a PONG, or a demand for the password a test has set.
+fn answers(port: u16) -> bool {
+    let timeout = Duration::from_secs(1);
+    let mut reply = [0_u8; 7];
+    let asked = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout).and_then(
+        |mut stream| {
+            stream.set_read_timeout(Some(timeout))?;
+            stream.write_all(b"PING\r\n")?;
+            stream.read_exact(&mut reply)
+        },
+    );
+    asked.is_ok() && (&reply == b"+PONG\r\n" || &reply == b"-NOAUTH")
+}

@@ -1,0 +1,148 @@
+//! The testbed itself, over real servers.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use fleet_testbed::{Error, Postgres, Progress, Redis, Root, Source};
+
+fn ask(redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", redis.port()))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut reply = vec![0; reply_bytes];
+    stream.read_exact(&mut reply)?;
+    String::from_utf8(reply).map_err(std::io::Error::other)
+}
+
+#[test]
+fn redis_keeps_an_answered_write_through_kill_9() {
+    let mut redis = Redis::private(&["--maxmemory", "8mb"]).unwrap();
+    let port = redis.port();
+    assert_eq!(ask(&redis, "SET key kept", 5).unwrap(), "+OK\r\n");
+    redis.kill().unwrap();
+    assert!(ask(&redis, "PING", 7).is_err(), "killed, it must not answer");
+    redis.restart().unwrap();
+    assert_eq!(redis.port(), port);
+    assert_eq!(ask(&redis, "GET key", 10).unwrap(), "$4\r\nkept\r\n");
+    assert!(
+        ask(&redis, "CONFIG GET maxmemory", 32)
+            .unwrap()
+            .contains("8388608"),
+        "the extra arguments stay"
+    );
+}
+
+#[test]
+fn a_paused_redis_answers_again_after_resume() {
+    let mut redis = Redis::private(&[]).unwrap();
+    redis.pause().unwrap();
+    assert!(ask(&redis, "PING", 7).is_err(), "paused, it must not answer");
+    redis.resume().unwrap();
+    assert_eq!(ask(&redis, "PING", 7).unwrap(), "+PONG\r\n");
+}
+
+#[test]
+fn redis_explains_arguments_it_does_not_know() {
+    let error = Redis::private(&["--no-such-setting", "1"]).unwrap_err();
+    assert!(
+        matches!(&error, Error::Start { log_tail, .. } if log_tail.contains("no-such-setting")),
+        "{error}"
+    );
+}
+
+#[test]
+fn postgres_recovers_after_every_way_to_stop_it() {
+    let mut postgres = Postgres::private(&["max_connections=30"]).unwrap();
+    assert_eq!(postgres.psql("SELECT 1").unwrap(), "1");
+    assert_eq!(postgres.psql("SHOW max_connections").unwrap(), "30");
+    postgres
+        .psql("CREATE EXTENSION timescaledb; CREATE TABLE t AS SELECT 7 AS n")
+        .unwrap();
+
+    postgres.stop_immediate().unwrap();
+    assert!(postgres.psql("SELECT 1").is_err(), "stopped, it must not answer");
+    postgres.restart().unwrap();
+    assert_eq!(postgres.psql("SELECT n FROM t").unwrap(), "7");
+
+    postgres.kill().unwrap();
+    postgres.restart().unwrap();
+    assert_eq!(postgres.psql("SELECT n FROM t").unwrap(), "7");
+
+    postgres.pause().unwrap();
+    postgres.resume().unwrap();
+    assert_eq!(postgres.psql("SELECT n FROM t").unwrap(), "7");
+    // Dropped while paused: it must end all the same.
+    postgres.pause().unwrap();
+}
+
+#[test]
+fn the_printed_psql_command_reaches_the_database() {
+    let postgres = Postgres::private(&[]).unwrap();
+    let argv = postgres.psql_command();
+    let output = Command::new(&argv[0])
+        .args(&argv[1..])
+        .args(["-XAtc", "SELECT current_setting('timescaledb.telemetry_level')"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "off\n", "{argv:?}");
+}
+
+#[test]
+fn what_a_dead_process_left_is_removed() {
+    let root = Root::ensure(&Progress::silent()).unwrap();
+    let leftover = root.path().join("var/tmp/fleet-testbed/1-leftover");
+    std::fs::create_dir_all(leftover.join("data")).unwrap();
+    std::fs::write(leftover.join("owner.lock"), "").unwrap();
+    let first = Redis::start(&root, &[]).unwrap();
+    assert!(!leftover.exists());
+    let second = Redis::start(&root, &[]).unwrap();
+    assert_eq!(
+        ask(&first, "PING", 7).unwrap(),
+        "+PONG\r\n",
+        "a living server's folder stays"
+    );
+    drop((first, second));
+}
+
+#[test]
+fn a_server_outlives_the_thread_that_started_it() {
+    let redis = std::thread::spawn(|| Redis::private(&[]).unwrap())
+        .join()
+        .unwrap();
+    assert_eq!(ask(&redis, "PING", 7).unwrap(), "+PONG\r\n");
+}
+
+#[test]
+fn external_servers_are_used_only_if_both_are_named() {
+    let (redis, database) = (
+        fleet_testbed::REDIS_URL_VARIABLE,
+        fleet_testbed::DATABASE_URL_VARIABLE,
+    );
+    let source =
+        |set: &[&str]| Source::from_lookup(|name| set.contains(&name).then(|| format!("url of {name}")));
+    assert_eq!(source(&[]).unwrap(), Source::Private);
+    assert_eq!(
+        source(&[redis, database]).unwrap(),
+        Source::External {
+            redis_url: format!("url of {redis}"),
+            database_url: format!("url of {database}")
+        }
+    );
+    let only_redis = source(&[redis]).unwrap_err().to_string();
+    assert!(
+        only_redis.starts_with("FLEET_TEST_REDIS_URL is set but FLEET_TEST_DATABASE_URL is not"),
+        "{only_redis}"
+    );
+    let only_database = source(&[database]).unwrap_err().to_string();
+    assert!(
+        only_database.starts_with("FLEET_TEST_DATABASE_URL is set but"),
+        "{only_database}"
+    );
+    assert_eq!(
+        Source::from_lookup(|_| Some(" ".to_owned())).unwrap(),
+        Source::Private
+    );
+}

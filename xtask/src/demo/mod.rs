@@ -1,0 +1,147 @@
+//! `cargo xtask demo`: the whole system on this machine, against simulated providers.
+
+mod daemon;
+mod hints;
+
+use std::path::Path;
+use std::process::Command;
+
+use fleet_testbed::{Progress, Services, free_port};
+
+use self::daemon::Daemon;
+use crate::cargo::Cargo;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::job::Job;
+use crate::test::build_bins;
+
+const NIU_TOKEN: &str = "demo-niu-token";
+const SEGWAY_SECRET: &str = "demo-segway-secret";
+const INVERS_TOKEN: &str = "demo-invers-token";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Vehicles, split evenly over the three providers.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    vehicles: u32,
+    /// How long the simulator sends, such as 20s or 2m.
+    #[arg(long = "for", value_name = "DURATION", default_value = "20s")]
+    run_for: String,
+    /// What the simulated providers do, such as steady, bomb, duplicates or shuffled [default: a bit of all].
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Leave everything running afterwards and print what to try, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+    /// The last line on stdout is one JSON object with all counts.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the demo's processes share.
+struct Stage<'a> {
+    bin_dir: &'a Path,
+    services: &'a Services,
+    api_port: u16,
+}
+
+impl Stage<'_> {
+    /// A binary of the workspace with the demo's configuration, and none of the user's own: the demo is to
+    /// run the same everywhere. Only the log filter may be chosen.
+    fn command(&self, binary: &str) -> Command {
+        let mut command = Command::new(self.bin_dir.join(binary));
+        for (name, _) in std::env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("FLEET_") && name != "FLEET_LOG")
+            {
+                command.env_remove(name);
+            }
+        }
+        if std::env::var_os("FLEET_LOG").is_none() {
+            command.env("FLEET_LOG", "warn");
+        }
+        command
+            .env("FLEET_REDIS_URL", self.services.redis_url())
+            .env("FLEET_DATABASE_URL", self.services.database_url())
+            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
+            .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
+            .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
+        command
+    }
+}
+
+/// Starts everything, lets the simulator send and check, stops everything.
+pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    build_bins(cargo, interrupt)?;
+    let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
+    let progress = Progress::stderr();
+    let services = Services::start_with(&progress)?;
+    let stage = Stage {
+        bin_dir: cargo.bin_dir(),
+        services: &services,
+        api_port: free_port()?,
+    };
+
+    progress.say("preparing the database");
+    let admin = format!("127.0.0.1:{}", free_port()?);
+    let mut migrate = stage.command("fleet-consumer");
+    migrate
+        .arg("migrate")
+        .env("FLEET_ADMIN__LISTEN", admin)
+        .stdout(std::io::stderr());
+    Job::run("fleet-consumer migrate", &mut migrate, interrupt)?;
+
+    progress.say("starting fleet-webhook-api and fleet-consumer");
+    let mut consumer = Daemon::start("fleet-consumer", &stage, logs.path())?;
+    let mut api = Daemon::start("fleet-webhook-api", &stage, logs.path())?;
+    for daemon in [&mut consumer, &mut api] {
+        daemon.wait_ready(interrupt)?;
+    }
+    drop(progress);
+
+    let simulator = Job::start("fleet-simulator", &mut simulator(args, &stage))?;
+    let outcome = simulator.finish(interrupt, || {
+        consumer.check()?;
+        api.check()
+    });
+    if let Err(Failure::Exit { .. }) = outcome {
+        // What the two have to say is the first thing anybody asks for.
+        for daemon in [&consumer, &api] {
+            daemon.print_log_tail();
+        }
+    }
+    outcome?;
+    if args.keep {
+        eprint!("{}", hints::text(&stage, [&api, &consumer]));
+        while interrupt.check().is_ok() {
+            consumer.check()?;
+            api.check()?;
+            std::thread::sleep(crate::interrupt::POLL);
+        }
+    }
+    api.stop()?;
+    consumer.stop()
+}
+
+fn simulator(args: &Args, stage: &Stage<'_>) -> Command {
+    let mut command = stage.command("fleet-simulator");
+    command
+        .arg("run")
+        .args(["--api", &format!("http://127.0.0.1:{}", stage.api_port)])
+        .args(["--database-url", stage.services.database_url()])
+        .args(["--redis-url", stage.services.redis_url()])
+        .args(["--niu-token", NIU_TOKEN])
+        .args(["--segway-secret", SEGWAY_SECRET])
+        .args(["--invers-token", INVERS_TOKEN])
+        .args(["--vehicles", &args.vehicles.to_string()])
+        .args(["--for", &args.run_for]);
+    if let Some(scenario) = &args.scenario {
+        command.args(["--scenario", scenario]);
+    }
+    if args.json {
+        command.arg("--json");
+    }
+    command
+}
