@@ -1,1 +1,28 @@
-//! Not written yet.
+//! The databases: current state, telemetry, dead letters, migrations.
+//!
+//! The only code that speaks PostgreSQL. State and telemetry may be one database or two; they are always two
+//! transactions, and each remembers which batches it holds ([`Part`]), in the transaction that stored them. With the
+//! natural keys of the rows that makes every redelivery harmless.
+
+mod database;
+mod error;
+mod migrations;
+mod retention;
+mod settled;
+mod state;
+mod telemetry;
+
+pub use database::{Database, DatabaseSettings};
+pub use error::{ErrorClass, StoreError};
+pub use migrations::{Schema, migrate, missing_migrations};
+pub use retention::{Expired, RetentionPeriods, expire};
+pub use settled::{Part, SettledTotals, settled_totals};
+pub use state::{StateStore, VehicleState};
+pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
+
+/// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
+pub mod statements {
+    pub use crate::settled::{SETTLE_STATE, SETTLE_TELEMETRY, SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
+    pub use crate::state::upsert_vehicles;
+    pub use crate::telemetry::{APPEND_TELEMETRY, BURY_DEAD_LETTERS};
+}

@@ -1,0 +1,148 @@
+//! What a failed transaction means for the batch.
+
+use std::error::Error;
+use std::time::Duration;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// What to do about a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The database cannot do it now: try the whole transaction again later.
+    Unavailable,
+    /// The statement took too long: a smaller transaction may get through.
+    TooSlow,
+    /// The database refuses the data: find the row, and put it aside.
+    Poison,
+    /// A defect, or a schema this version does not know: stop, keep the lease, tell somebody.
+    Fatal,
+}
+
+/// A transaction that was not committed, or of which it is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// PostgreSQL, or the way there.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// No connection could be had.
+    #[error("no database connection: {0}; check the URL, the server and its connection limit")]
+    Pool(String),
+    /// No answer in time.
+    #[error("the database did not answer within {0:?}; check that it is reachable and not overloaded")]
+    Timeout(Duration),
+    /// The URL or a setting of it cannot be used.
+    #[error("the database URL is not valid: {0}; use postgres://user:password@host:port/database")]
+    Url(String),
+    /// A migration failed.
+    #[error("the migration failed: {0}; nothing of it was kept, run it again once the cause is gone")]
+    Migration(String),
+    /// TimescaleDB is missing or too old.
+    #[error("TimescaleDB 2.19 or newer is needed in the telemetry database, but {0}")]
+    Timescale(String),
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::Postgres(error),
+            PoolError::Timeout(_)
+            | PoolError::Closed
+            | PoolError::NoRuntimeSpecified
+            | PoolError::PostCreateHook(_) => Self::Pool(error.to_string()),
+        }
+    }
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Pool(_) | Self::Timeout(_) => ErrorClass::Unavailable,
+            Self::Url(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
+            Self::Postgres(error) => match error.code() {
+                Some(state) => classify(state.code()),
+                None if is_network(error) => ErrorClass::Unavailable,
+                None => ErrorClass::Fatal,
+            },
+        }
+    }
+
+    /// The first two characters of the SQLSTATE, or the kind of failure, for metric labels.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Postgres(error) => match error.code() {
+                Some(state) => state.code().chars().take(2).collect(),
+                None => "io".to_owned(),
+            },
+            Self::Pool(_) => "pool".to_owned(),
+            Self::Timeout(_) => "timeout".to_owned(),
+            Self::Url(_) | Self::Migration(_) | Self::Timescale(_) => "setup".to_owned(),
+        }
+    }
+}
+
+/// Sorts a SQLSTATE; an unknown one is fatal, because guessing would either lose data or retry for ever.
+fn classify(state: &str) -> ErrorClass {
+    const TRANSIENT: [&str; 5] = ["3D000", "55P03", "25006", "25P03", "23505"];
+    const TRANSIENT_CLASSES: [&str; 6] = ["08", "28", "40", "53", "57", "58"];
+    const POISON_CLASSES: [&str; 3] = ["22", "23", "54"];
+    let class = state.get(..2).unwrap_or_default();
+    if state == SqlState::QUERY_CANCELED.code() {
+        ErrorClass::TooSlow
+    } else if TRANSIENT.contains(&state) || TRANSIENT_CLASSES.contains(&class) {
+        ErrorClass::Unavailable
+    } else if POISON_CLASSES.contains(&class) {
+        ErrorClass::Poison
+    } else {
+        ErrorClass::Fatal
+    }
+}
+
+fn is_network(error: &tokio_postgres::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        if current.is::<std::io::Error>() {
+            return true;
+        }
+        cause = current.source();
+    }
+    // A server that dies while it answers leaves no cause behind.
+    error.is_closed() || error.to_string().starts_with("error connecting to server")
+}
+
+fn describe(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), error.source()) {
+        (Some(database), _) => format!(
+            "PostgreSQL: {} (SQLSTATE {})",
+            database.message(),
+            database.code().code()
+        ),
+        (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
+        (None, None) => format!("PostgreSQL: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_state_is_sorted() {
+        for state in [
+            "08006", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "57P01", "58030",
+        ] {
+            assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
+        }
+        for state in ["25006", "25P03", "23505", "57P03"] {
+            assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
+        }
+        assert_eq!(classify("57014"), ErrorClass::TooSlow);
+        for state in ["22021", "22P02", "22003", "23502", "23514", "54000"] {
+            assert_eq!(classify(state), ErrorClass::Poison, "{state}");
+        }
+        for state in ["42P01", "42703", "42501", "0A000", "XX000", ""] {
+            assert_eq!(classify(state), ErrorClass::Fatal, "{state}");
+        }
+    }
+}

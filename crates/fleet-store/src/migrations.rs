@@ -1,0 +1,144 @@
+//! Bringing a database to the schema this version needs.
+
+use std::time::Duration;
+
+use refinery::Runner;
+use tokio_postgres::{Client, NoTls};
+
+use crate::database::session_config;
+use crate::{Database, DatabaseSettings, StoreError};
+
+mod state {
+    refinery::embed_migrations!("../../migrations/state");
+}
+mod telemetry {
+    refinery::embed_migrations!("../../migrations/telemetry");
+}
+
+/// Runs after the telemetry migrations, whether or not there was one.
+const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
+
+/// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
+const LOCK: i64 = 0x0066_6c65_6574_0001;
+
+/// TimescaleDB from this version on has what the schema uses.
+const TIMESCALE: (u32, u32) = (2, 19);
+
+/// Which of the two schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// `vehicles` and its view.
+    State,
+    /// `telemetry` and `dead_letters`.
+    Telemetry,
+}
+
+impl Schema {
+    fn runner(self) -> Runner {
+        let mut runner = match self {
+            Self::State => state::migrations::runner(),
+            Self::Telemetry => telemetry::migrations::runner(),
+        };
+        runner.set_migration_table_name(self.history());
+        runner
+    }
+
+    fn history(self) -> &'static str {
+        match self {
+            Self::State => "fleet_state_migrations",
+            Self::Telemetry => "fleet_telemetry_migrations",
+        }
+    }
+}
+
+/// Brings the database at `url` to the newest version of `schema` and returns the migrations that were missing. Safe to
+/// run at any time, by any number of processes at once.
+///
+/// # Errors
+///
+/// [`StoreError`]; each migration is a transaction of its own.
+pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreError> {
+    let hour = Duration::from_secs(3600);
+    let settings = DatabaseSettings {
+        pool_size: 1,
+        connect_timeout: Duration::from_secs(10),
+        statement_timeout: hour,
+    };
+    let (mut client, connection) = session_config(url, settings)?.connect(NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let applied = migrate_locked(&mut client, schema).await;
+    // Closing the session also ends the lock, whatever happened.
+    drop(client);
+    if let Ok(Err(error)) = connection.await {
+        tracing::debug!(%error, "the migration's connection did not end cleanly");
+    }
+    applied
+}
+
+async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {
+    client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
+    let report = schema
+        .runner()
+        .run_async(client)
+        .await
+        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    if schema == Schema::Telemetry {
+        check_timescale(client).await?;
+        client.batch_execute(TELEMETRY_POLICIES).await?;
+    }
+    Ok(report
+        .applied_migrations()
+        .iter()
+        .map(ToString::to_string)
+        .collect())
+}
+
+/// The migrations this version needs and the database does not have; empty when it is ready. Also checks TimescaleDB's
+/// version.
+///
+/// # Errors
+///
+/// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
+pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<Vec<String>, StoreError> {
+    let connection = database.connection().await?;
+    let history = schema.history();
+    let exists = connection
+        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&history])
+        .await?;
+    let applied: Vec<i32> = if exists.get(0) {
+        let rows = connection
+            .query(&format!("SELECT version FROM {history}"), &[])
+            .await?;
+        rows.iter().map(|row| row.get(0)).collect()
+    } else {
+        Vec::new()
+    };
+    let runner = schema.runner();
+    let missing = runner
+        .get_migrations()
+        .iter()
+        .filter(|migration| !applied.contains(&migration.version()));
+    let missing: Vec<_> = missing.map(ToString::to_string).collect();
+    if missing.is_empty() && schema == Schema::Telemetry {
+        check_timescale(&connection).await?;
+    }
+    Ok(missing)
+}
+
+async fn check_timescale(client: &Client) -> Result<(), StoreError> {
+    let query = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
+    let Some(row) = client.query_opt(query, &[]).await? else {
+        return Err(StoreError::Timescale(
+            "the extension is not there; run `fleet-consumer migrate`".to_owned(),
+        ));
+    };
+    let version: String = row.get(0);
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < TIMESCALE {
+        return Err(StoreError::Timescale(format!(
+            "version {version} is there; run `ALTER EXTENSION timescaledb UPDATE`"
+        )));
+    }
+    Ok(())
+}
