@@ -6,9 +6,18 @@
 mod auth;
 mod error;
 mod event;
+mod fields;
+mod form;
 mod identity;
+mod invers;
+mod json;
 mod message;
+mod niu;
 mod provider;
+mod quantity;
+mod report;
+mod segway;
+mod time;
 
 pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
 pub use error::ParseError;

@@ -1,8 +1,14 @@
 //! The list of providers.
 
-use jiff::Timestamp;
-
+use crate::fields::{Item, Items};
+use crate::invers::INVERS;
+use crate::niu::NIU;
+use crate::report::Report;
+use crate::segway::SEGWAY;
 use crate::{AuthScheme, Limits, Message, ParseError, VehicleEvent};
+
+/// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
+pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
 
 /// One vehicle provider: a value, not a trait.
 #[derive(Debug)]
@@ -15,6 +21,10 @@ pub struct Provider {
     pub default_auth: fn() -> AuthScheme,
     /// The answer the provider takes as success.
     pub accepted: Accepted,
+    /// Finds the events in a message.
+    pub(crate) split: for<'a> fn(&Message<'a>, &Limits) -> Result<Items<'a>, ParseError>,
+    /// Says what one of them means.
+    pub(crate) map: for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> Report<'a>,
 }
 
 /// The body of a 200 answer.
@@ -37,13 +47,11 @@ impl Provider {
         message: &Message<'a>,
         limits: &Limits,
     ) -> Result<Vec<Result<VehicleEvent<'a>, ParseError>>, ParseError> {
-        let _: (&Message<'_>, &Limits, Timestamp) = (message, limits, message.received_at);
-        Err(ParseError::MissingVehicleId)
+        let items = (self.split)(message, limits)?;
+        let event = |item| (self.map)(item, message, limits).finish(self.slug, limits);
+        Ok(items.into_iter().map(|item| item.and_then(event)).collect())
     }
 }
-
-/// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
-pub static PROVIDERS: &[Provider] = &[];
 
 /// The provider with this slug.
 pub fn provider(slug: &str) -> Option<&'static Provider> {

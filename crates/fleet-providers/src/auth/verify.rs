@@ -1,0 +1,91 @@
+//! Comparisons with the configured secrets.
+//!
+//! Every comparison looks at all secrets and all bytes, so that the time it takes tells an outsider nothing about
+//! how much of a guess was right.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use secrecy::ExposeSecret;
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Secrets;
+
+/// Whether `proof` accepts any secret. All are tried; an empty one is a slip in the configuration, no secret.
+pub(super) fn any(secrets: &Secrets, proof: impl Fn(&[u8]) -> Choice) -> bool {
+    let found = secrets
+        .0
+        .iter()
+        .map(|secret| secret.expose_secret().as_bytes())
+        .filter(|secret| !secret.is_empty())
+        .fold(Choice::from(0), |found, secret| found | proof(secret));
+    found.into()
+}
+
+/// The header's value, if it is there exactly once: of two, a proxy may have checked the other.
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value.as_bytes())
+}
+
+/// What follows the scheme's word (in any case) in `Authorization`.
+pub(super) fn credentials<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h [u8]> {
+    let value = only(headers, &AUTHORIZATION)?;
+    let (word, rest) = value.split_at_checked(scheme.len())?;
+    let separated = rest.first() == Some(&b' ');
+    (separated && word.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest.trim_ascii())
+}
+
+/// The secret itself.
+pub(super) fn plain(candidate: &[u8], secrets: &Secrets) -> bool {
+    any(secrets, |secret| secret.ct_eq(candidate))
+}
+
+/// The secret in Base64.
+pub(super) fn base64(candidate: &[u8], secrets: &Secrets) -> bool {
+    any(secrets, |secret| {
+        STANDARD.encode(secret).as_bytes().ct_eq(candidate)
+    })
+}
+
+/// The secret as the value of a parameter, which must not be repeated.
+pub(super) fn query(query: &str, name: &str, secrets: &Secrets) -> bool {
+    let mut values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    let first = values.next();
+    first.is_some_and(|(_, value)| values.next().is_none() && plain(value.as_bytes(), secrets))
+}
+
+/// The HMAC-SHA256 of the body in hex, `sha256=` in front or not.
+pub(super) fn hmac_sha256(candidate: &[u8], body: &[u8], secrets: &Secrets) -> bool {
+    let digits = candidate.strip_prefix(b"sha256=").unwrap_or(candidate);
+    let Some(expected) = hex::<32>(digits) else {
+        return false;
+    };
+    any(secrets, |secret| {
+        // A key of any length is taken; there is no error to handle.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+            return Choice::from(0);
+        };
+        mac.update(body);
+        mac.finalize().into_bytes().as_slice().ct_eq(&expected)
+    })
+}
+
+/// Exactly `N` bytes in hexadecimal digits of either case.
+pub(super) fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let (pairs, []) = digits.as_chunks::<2>() else {
+        return None;
+    };
+    let mut bytes = [0; N];
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let value = char::from(*high).to_digit(16)? * 16 + char::from(*low).to_digit(16)?;
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,106 @@
+//! What a provider's mapping says about an event, and what is done to it whoever the provider is.
+
+use std::borrow::Cow;
+
+use crate::fields::Item;
+use crate::identity;
+use crate::time::Clock;
+use crate::{Attributes, Limits, ParseError, VehicleEvent};
+
+/// The longest vehicle id taken, in bytes; real ones have at most 20.
+const MAX_VEHICLE_ID_BYTES: usize = 128;
+/// The longest provider's event id taken, in bytes; an event with a longer one is known by its raw text.
+const MAX_EVENT_ID_BYTES: usize = 128;
+/// The longest kind kept, in characters.
+const MAX_KIND_CHARS: usize = 64;
+
+/// One event as a provider's mapping reads it.
+pub(crate) struct Report<'a> {
+    /// The vehicle's id, as sent.
+    pub(crate) vehicle: Option<Cow<'a, str>>,
+    /// The event's type, as sent.
+    pub(crate) kind: Option<Cow<'a, str>>,
+    /// The kind of an event that names none.
+    pub(crate) default_kind: &'static str,
+    /// The provider's own id of the event.
+    pub(crate) event_id: Option<Cow<'a, str>>,
+    /// The event's times, after every attribute has been given its own.
+    pub(crate) clock: Clock<'a>,
+    /// What it says about the vehicle.
+    pub(crate) attributes: Attributes,
+    /// The event alone, as JSON text.
+    pub(crate) raw: Cow<'a, str>,
+}
+
+impl<'a> Report<'a> {
+    /// A report about nothing yet.
+    pub(crate) fn new(item: Item<'a>, clock: Clock<'a>, attributes: Attributes) -> Self {
+        Self {
+            vehicle: None,
+            kind: None,
+            default_kind: "status",
+            event_id: None,
+            clock,
+            attributes,
+            raw: item.raw,
+        }
+    }
+
+    /// The event, if it names a vehicle and is recent enough to be kept.
+    pub(crate) fn finish(self, slug: &str, limits: &Limits) -> Result<VehicleEvent<'a>, ParseError> {
+        let vehicle = self
+            .vehicle
+            .and_then(filled)
+            .ok_or(ParseError::MissingVehicleId)?;
+        if vehicle.len() > MAX_VEHICLE_ID_BYTES {
+            return Err(ParseError::Unparsable("the vehicle id is too long".to_owned()));
+        }
+        if self.clock.too_old(limits) {
+            return Err(ParseError::TooOld);
+        }
+        let vehicle_id = identity::vehicle_id(slug, &vehicle);
+        let kind = self
+            .kind
+            .and_then(filled)
+            .map_or(Cow::Borrowed(self.default_kind), shortened);
+        let event_id = self
+            .event_id
+            .and_then(filled)
+            .filter(|id| id.len() <= MAX_EVENT_ID_BYTES);
+        let content = event_id
+            .as_deref()
+            .map_or(identity::Content::Raw(&self.raw), identity::Content::Id);
+        Ok(VehicleEvent {
+            vehicle_id,
+            event_id: identity::event_id(vehicle_id, &kind, &self.clock.written, content),
+            provider_vehicle_id: vehicle,
+            kind,
+            provider_event_id: event_id,
+            observed_at: self.clock.observed_at,
+            clock_skewed: self.clock.skewed,
+            attributes: self.attributes,
+            raw: self.raw,
+        })
+    }
+}
+
+/// The text without white space around it, unless nothing is left.
+fn filled(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let text = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// The first [`MAX_KIND_CHARS`] characters.
+fn shortened(text: Cow<'_, str>) -> Cow<'_, str> {
+    match (text.char_indices().nth(MAX_KIND_CHARS), text) {
+        (None, text) => text,
+        (Some((end, _)), Cow::Borrowed(text)) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
+        (Some((end, _)), Cow::Owned(mut text)) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    }
+}

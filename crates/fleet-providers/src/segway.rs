@@ -1,0 +1,118 @@
+//! Segway-Ninebot kick-scooters, mopeds and bikes.
+//!
+//! Segway POSTs one form per event to a base URL plus a sub-path per message type, every value a decimal or
+//! `true`/`false` string, signed with an MD5 (see [`AuthScheme::SegwayMd5`]). Older platforms send everything to
+//! one URL, the position inside the status. Documents: <https://open.segwaydiscovery.com/documents/Guide> and its
+//! neighbours per model. The fields are known from servers that receive them, such as
+//! <https://github.com/ShaileshPrajapati-BTC/o-falcon-be>.
+//!
+//! Confidence: paths, names, encoding and signature, high (two or three independent receivers agree); `odometer`
+//! and `remainingRange` in tens of metres, high (receivers multiply by ten); `speed` in km/h and epochs in
+//! milliseconds, inferred; a body in JSON with the same names, inferred; the codes of alerts beyond 1 to 4 and 6
+//! and of all faults, unknown. Alerts, faults and firmware messages are stored and change no state.
+
+use std::borrow::Cow;
+
+use crate::fields::{Fields, Item, Items};
+use crate::report::Report;
+use crate::time::Clock;
+use crate::{Accepted, Attributes, AuthScheme, Limits, Message, ParseError, Provider, form, json, quantity};
+
+/// The provider. Receivers answer with different bodies; `{"code":0}` is the one Segway uses itself.
+pub(crate) const SEGWAY: Provider = Provider {
+    slug: "segway",
+    name: "Segway-Ninebot",
+    default_auth: || AuthScheme::SegwayMd5,
+    accepted: Accepted {
+        content_type: Some("application/json"),
+        body: r#"{"code":0}"#,
+    },
+    split,
+    map,
+};
+
+/// The unit of `odometer` and `remainingRange`.
+const METRES_PER_UNIT: f64 = 10.0;
+/// What the sub-paths may be mounted under.
+const PREFIX: &str = "vehicle/";
+/// Members that only a status has.
+const STATUS_FIELDS: [&str; 6] = [
+    "online",
+    "locked",
+    "charging",
+    "powerPercent",
+    "odometer",
+    "statusUtcTime",
+];
+
+/// A form is one event; so is a JSON object.
+fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
+    if form::is_form(message.content_type, message.body) {
+        form::items(message.body, limits)
+    } else {
+        json::items(message.body, limits)
+    }
+}
+
+/// Maps one event.
+fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
+    let fields = &item.fields;
+    let kind = kind(message.topic, fields);
+    // The pull interface spells it gpsUTCTime.
+    let fixed_at = fields.find("gpsUtcTime").or_else(|| fields.find("gpsUTCTime"));
+    let mut clock = Clock::new(message, limits, [fields.find("statusUtcTime"), fixed_at]);
+    let attributes = match kind.as_ref() {
+        "alert" | "fault" | "firmware_upgrade_complete" => Attributes::default(),
+        _ => attributes(fields, &mut clock, fixed_at.and_then(crate::fields::Value::time)),
+    };
+    let vehicle = fields.text("iotCode");
+    Report {
+        vehicle,
+        kind: Some(kind),
+        default_kind: "unknown",
+        ..Report::new(item, clock, attributes)
+    }
+}
+
+/// The state in a status, a location, or both in one.
+fn attributes(fields: &Fields<'_>, clock: &mut Clock<'_>, fixed_at: Option<jiff::Timestamp>) -> Attributes {
+    let position = quantity::position(fields, fields.number("latitude"), fields.number("longitude"));
+    // An early receiver read remainderRange.
+    let range = fields
+        .number("remainingRange")
+        .or_else(|| fields.number("remainderRange"));
+    let odometer = fields.number("odometer");
+    Attributes {
+        position: clock.timed(position, fixed_at),
+        speed_kmh: clock.timed(fields.number("speed").and_then(quantity::speed_kmh), None),
+        battery_percent: clock.timed(fields.number("powerPercent").and_then(quantity::percent), None),
+        range_m: clock.timed(range.and_then(metres), None),
+        odometer_m: clock.timed(odometer.and_then(metres), None),
+        powered_on: None,
+        locked: clock.timed(fields.flag("locked"), None),
+        charging: clock.timed(fields.flag("charging"), None),
+        online: clock.timed(fields.flag("online"), None),
+    }
+}
+
+/// Whole metres of a distance in Segway's unit.
+fn metres(value: f64) -> Option<i32> {
+    quantity::metres(value * METRES_PER_UNIT)
+}
+
+/// The type of message, which only the sub-path says; on the single URL of older platforms, the fields.
+fn kind(topic: &str, fields: &Fields<'_>) -> Cow<'static, str> {
+    let topic = topic.trim_matches('/').to_ascii_lowercase();
+    match topic.strip_prefix(PREFIX).unwrap_or(&topic) {
+        "status" => Cow::Borrowed("status"),
+        "location" => Cow::Borrowed("location"),
+        "alert" => Cow::Borrowed("alert"),
+        "fault" => Cow::Borrowed("fault"),
+        "firmware/upgrade/complete" => Cow::Borrowed("firmware_upgrade_complete"),
+        "" if STATUS_FIELDS.iter().any(|name| fields.find(name).is_some()) => Cow::Borrowed("status"),
+        "" if fields.find("latitude").is_some() => Cow::Borrowed("location"),
+        // An alert and a fault look the same: a code.
+        "" => Cow::Borrowed("unknown"),
+        other => Cow::Owned(other.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")),
+    }
+}

@@ -1,0 +1,18 @@
+//! The providers' formats, from the outside: bytes in, events or reasons out.
+
+#[cfg(test)]
+mod any_bytes;
+#[cfg(test)]
+mod authentication;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod conversions;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod quantities;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod times;
