@@ -1,1 +1,8 @@
-//! Not written yet.
+//! What every binary needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
+
+pub mod admin;
+pub mod cli;
+pub mod http;
+pub mod logging;
+pub mod settings;
+pub mod shutdown;

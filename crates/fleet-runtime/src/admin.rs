@@ -1,0 +1,117 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{ServeLimits, serve};
+
+/// Upper bounds in seconds of every `_seconds` histogram: fine between 1 and 50 ms, where an answer should be.
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+/// Upper bounds of every `_messages` histogram.
+const SIZE_BUCKETS: [f64; 11] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0,
+];
+
+/// Whether this process may be sent work.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    started: AtomicBool,
+    stopping: AtomicBool,
+}
+
+impl Readiness {
+    /// Everything it needs has been reached once.
+    pub fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// It is shutting down.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    fn answer(&self) -> (StatusCode, &'static str) {
+        if self.stopping.load(Ordering::Acquire) {
+            (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+        } else if self.started.load(Ordering::Acquire) {
+            (StatusCode::OK, "ready\n")
+        } else {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "starting: see the log for what it waits for\n",
+            )
+        }
+    }
+}
+
+/// Starts collecting metrics in this process; the handle renders them.
+///
+/// # Errors
+///
+/// If metrics are collected already.
+pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &SIZE_BUCKETS)?
+        .install_recorder()
+}
+
+#[derive(Clone)]
+struct Admin {
+    readiness: Arc<Readiness>,
+    metrics: PrometheusHandle,
+}
+
+/// Serves health and metrics until `shutdown`.
+pub async fn serve_admin(
+    listener: TcpListener,
+    readiness: Arc<Readiness>,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) {
+    let upkeep = metrics.clone();
+    let router = Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route(
+            "/readyz",
+            get(|State(admin): State<Admin>| async move { admin.readiness.answer() }),
+        )
+        .route("/metrics", get(render_metrics))
+        .with_state(Admin { readiness, metrics });
+    let limits = ServeLimits {
+        max_connections: 64,
+        header_timeout: Duration::from_secs(5),
+        shutdown_timeout: Duration::from_secs(1),
+    };
+    // Histograms collect samples until somebody drains them.
+    let upkeep = async {
+        let mut interval = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            interval.tick().await;
+            upkeep.run_upkeep();
+        }
+    };
+    tokio::select! {
+        _clean = serve(listener, router, limits, shutdown) => {}
+        () = upkeep => {}
+    }
+}
+
+async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        admin.metrics.render(),
+    )
+}

@@ -1,0 +1,12 @@
+//! The configuration of both binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
+
+mod load;
+mod schema;
+mod secret;
+
+pub use load::{SettingsError, environment_name, load};
+pub use schema::{
+    AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
+    QueueSettings, RetentionSettings, Settings,
+};
+pub use secret::ConnectionUrl;

@@ -1,0 +1,219 @@
+//! Reading the settings.
+
+use std::path::Path;
+
+use config::builder::DefaultState;
+use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
+
+use super::Settings;
+
+/// Variables that are not settings: the tests' own, and those Kubernetes makes of a Service's name.
+const IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
+
+/// Everything that is wrong with the configuration, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not valid:\n{}", .0.iter().map(|line| format!("  - {line}")).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+/// Reads the settings from the defaults, the TOML file and the variables, later ones winning.
+///
+/// # Errors
+///
+/// Every unknown key and every value of the wrong type, at once.
+pub fn load(
+    file: Option<&Path>,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Settings, SettingsError> {
+    let variables: Map<String, String> = variables
+        .filter(|(name, _value)| name.starts_with("FLEET_"))
+        .filter(|(name, _value)| !IGNORED.iter().any(|ignored| name.starts_with(ignored)))
+        .collect();
+    let environment = Environment::with_prefix("FLEET")
+        .prefix_separator("_")
+        .separator("__")
+        .source(Some(variables));
+    let mut builder = Config::builder();
+    if let Some(path) = file {
+        builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
+    }
+    let given = builder
+        .add_source(environment)
+        .build()
+        .map_err(|error| SettingsError(vec![error.to_string()]))?;
+
+    let errors = wrong_keys(&given);
+    if !errors.is_empty() {
+        return Err(SettingsError(errors));
+    }
+    given
+        .try_deserialize()
+        .map_err(|error| SettingsError(vec![error.to_string()]))
+}
+
+/// Deserialising stops at the first error; so each key is tried alone, on top of the defaults.
+fn wrong_keys(given: &Config) -> Vec<String> {
+    let mut leaves = Vec::new();
+    collect_leaves("", &given.cache, &mut leaves);
+    let mut errors: Vec<_> = leaves
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let alone = Config::builder()
+                .set_override(&key, value)
+                .and_then(config::ConfigBuilder::<DefaultState>::build);
+            let error = alone.and_then(Config::try_deserialize::<Settings>).err()?;
+            Some(format!("{} ({key}): {error}", environment_name(&key)))
+        })
+        .collect();
+    errors.sort();
+    errors
+}
+
+fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
+    if let ValueKind::Table(table) = &value.kind {
+        for (key, value) in table {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            collect_leaves(&path, value, leaves);
+        }
+    } else {
+        leaves.push((path.to_owned(), value.clone()));
+    }
+}
+
+/// The variable that sets `key`: `api.listen` is `FLEET_API__LISTEN`.
+pub fn environment_name(key: &str) -> String {
+    format!("FLEET_{}", key.replace('.', "__").to_uppercase())
+}
+
+impl Settings {
+    /// Every setting with its value in effect, secrets redacted: variable, value.
+    pub fn effective(&self) -> Vec<(String, String)> {
+        fn flatten(path: &str, value: &serde_json::Value, lines: &mut Vec<(String, String)>) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    for (key, value) in fields {
+                        let path = if path.is_empty() {
+                            key.clone()
+                        } else {
+                            format!("{path}.{key}")
+                        };
+                        flatten(&path, value, lines);
+                    }
+                }
+                serde_json::Value::String(text) => lines.push((environment_name(path), text.clone())),
+                serde_json::Value::Null => lines.push((environment_name(path), String::new())),
+                serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::Array(_) => {
+                    lines.push((environment_name(path), value.to_string()));
+                }
+            }
+        }
+        let mut lines = Vec::new();
+        // Serialising plain data into memory cannot fail; nothing to show is the honest answer if it did.
+        let tree = serde_json::to_value(self).unwrap_or_default();
+        flatten("", &tree, &mut lines);
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn from_variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        load(
+            None,
+            variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
+    }
+
+    #[test]
+    fn every_setting_can_be_set_by_its_variable_to_its_default() {
+        let defaults = Settings::default().effective();
+        let given = defaults.iter().filter(|(_name, value)| !value.is_empty());
+        let given: Vec<_> = given
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert!(given.len() > 30);
+        let read = from_variables(&given).unwrap().effective();
+        let urls = |lines: &[(String, String)]| {
+            lines
+                .iter()
+                .filter(|(name, _)| !name.ends_with("_URL"))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(urls(&read), urls(&defaults));
+    }
+
+    #[test]
+    fn variables_reach_every_level_and_type() {
+        let settings = from_variables(&[
+            ("FLEET_REDIS_URL", "redis://cache:1"),
+            ("FLEET_API__LISTEN", "0.0.0.0:80"),
+            ("FLEET_API__MAX_BODY_BYTES", "1000"),
+            ("FLEET_CONSUMER__LEASE", "1m 30s"),
+            ("FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", "2000"),
+            ("FLEET_LOG_FORMAT", "json"),
+            ("FLEET_PROVIDERS__NIU__SECRETS", "007, 1e5"),
+            ("FLEET_TEST_REDIS_URL", "ignored"),
+            ("FLEET_WEBHOOK_API_SERVICE_HOST", "10.0.0.1"),
+            ("HOME", "/root"),
+        ])
+        .unwrap();
+        assert_eq!(settings.redis_url.expose(), "redis://cache:1");
+        assert_eq!(settings.api.listen.port(), 80);
+        assert_eq!(settings.api.max_body_bytes, 1000);
+        assert_eq!(settings.consumer.lease, Duration::from_secs(90));
+        assert_eq!(settings.consumer.max_events_per_second, Some(2000));
+        assert_eq!(settings.log_format, crate::settings::LogFormat::Json);
+        let secrets: Vec<_> = settings.providers["niu"]
+            .secrets
+            .0
+            .iter()
+            .map(ExposeSecret::expose_secret)
+            .collect();
+        assert_eq!(secrets, ["007", "1e5"]);
+    }
+
+    #[test]
+    fn all_errors_come_at_once() {
+        let error = from_variables(&[
+            ("FLEET_API__LISTNE", "0.0.0.0:80"),
+            ("FLEET_API__MAX_BODY_BYTES", "many"),
+            ("FLEET_CONSUMER__LEASE", "soon"),
+            ("FLEET_COLOUR", "red"),
+        ])
+        .unwrap_err();
+        let names = [
+            "FLEET_API__LISTNE",
+            "FLEET_API__MAX_BODY_BYTES",
+            "FLEET_CONSUMER__LEASE",
+            "FLEET_COLOUR",
+        ];
+        assert_eq!(error.0.len(), names.len(), "{error}");
+        for name in names {
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let settings = from_variables(&[
+            ("FLEET_DATABASE_URL", "postgres://u:hunter2@db/fleet"),
+            ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2,hunter2"),
+        ])
+        .unwrap();
+        let shown = format!("{:?} {settings:?}", settings.effective());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("[redacted],[redacted]"), "{shown}");
+    }
+}

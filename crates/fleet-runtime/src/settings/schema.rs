@@ -1,0 +1,288 @@
+//! Every setting, its unit and its default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fleet_providers::Secrets;
+use serde::{Deserialize, Serialize};
+
+use super::secret::{self, ConnectionUrl};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Everything that can be configured. Both binaries read the same schema and ignore each other's sections.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Redis, 7.0 or newer.
+    pub redis_url: ConnectionUrl,
+    /// PostgreSQL for `vehicles`.
+    pub database_url: ConnectionUrl,
+    /// PostgreSQL with TimescaleDB for `telemetry`; the same database if absent.
+    pub telemetry_database_url: Option<ConnectionUrl>,
+    /// Log filter, such as `info,fleet_consumer=debug`.
+    pub log: String,
+    /// Log format.
+    pub log_format: LogFormat,
+    /// Threads of the runtime; one a core if absent.
+    pub worker_threads: Option<usize>,
+    /// The webhook listener.
+    pub api: ApiSettings,
+    /// Health and metrics.
+    pub admin: AdminSettings,
+    /// The queue.
+    pub queue: QueueSettings,
+    /// The consumer.
+    pub consumer: ConsumerSettings,
+    /// Database connections.
+    pub database: DatabasePoolSettings,
+    /// How long data is kept.
+    pub retention: RetentionSettings,
+    /// By slug; only those named here are served.
+    pub providers: BTreeMap<String, ProviderSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            redis_url: ConnectionUrl::from("redis://127.0.0.1:6379"),
+            database_url: ConnectionUrl::from("postgres://fleet:fleet@127.0.0.1:5432/fleet"),
+            telemetry_database_url: None,
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
+            worker_threads: None,
+            api: ApiSettings::default(),
+            admin: AdminSettings::default(),
+            queue: QueueSettings::default(),
+            consumer: ConsumerSettings::default(),
+            database: DatabasePoolSettings::default(),
+            retention: RetentionSettings::default(),
+            providers: BTreeMap::new(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The webhook listener and its bounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiSettings {
+    /// Address of the webhook listener.
+    pub listen: SocketAddr,
+    /// Most bytes of a body.
+    pub max_body_bytes: u64,
+    /// Most time for a request's head.
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// Most time for a request's body.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// Most open connections; more wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// Most requests at work; more are answered 503.
+    pub max_in_flight: usize,
+    /// Most bytes of bodies in memory; requests beyond are answered 503.
+    pub max_in_flight_bytes: u64,
+    /// Most messages in one push.
+    pub commit_max_messages: usize,
+    /// Most bytes in one push.
+    pub commit_max_bytes: usize,
+    /// Most requests of one provider that wait for a push; more are answered 503.
+    pub commit_queue: usize,
+    /// What `Retry-After` says, whole seconds.
+    #[serde(with = "humantime_serde")]
+    pub retry_after: Duration,
+    /// Most time for the requests at work after SIGTERM.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ApiSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_body_bytes: MIB,
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(10),
+            max_connections: 16_384,
+            max_in_flight: 4096,
+            max_in_flight_bytes: 32 * MIB,
+            commit_max_messages: 512,
+            commit_max_bytes: 1024 * 1024,
+            commit_queue: 2048,
+            retry_after: Duration::from_secs(2),
+            shutdown_timeout: Duration::from_secs(25),
+        }
+    }
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Address; `127.0.0.1:9090` for the API and `127.0.0.1:9091` for the consumer if absent.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The queue in Redis.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueSettings {
+    /// What every key starts with.
+    pub prefix: String,
+    /// Most time for connecting and for each reply.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            prefix: "fleet".to_owned(),
+            timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The consumer and its bounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsumerSettings {
+    /// Most messages in a batch.
+    pub batch_max_messages: usize,
+    /// Most bytes in a batch.
+    pub batch_max_bytes: usize,
+    /// Batches of one queue at work at a time.
+    pub batches_in_flight: usize,
+    /// Most events in one transaction.
+    pub max_transaction_events: usize,
+    /// Most events a second over all queues, to protect a shared database; unlimited if absent.
+    pub max_events_per_second: Option<u32>,
+    /// How long a batch stays this consumer's without a heartbeat.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// Time between heartbeats.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// Pause after a claim that found little or nothing.
+    #[serde(with = "humantime_serde")]
+    pub poll_min: Duration,
+    /// Longest pause while the queue stays empty.
+    #[serde(with = "humantime_serde")]
+    pub poll_max: Duration,
+    /// First pause after a database or Redis failure; it doubles.
+    #[serde(with = "humantime_serde")]
+    pub retry_min: Duration,
+    /// Longest pause between tries.
+    #[serde(with = "humantime_serde")]
+    pub retry_max: Duration,
+    /// Time between reads of the queues' state for the metrics.
+    #[serde(with = "humantime_serde")]
+    pub status_interval: Duration,
+    /// Most time for the batches at work after SIGTERM; then they are released.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for ConsumerSettings {
+    fn default() -> Self {
+        Self {
+            batch_max_messages: 1000,
+            batch_max_bytes: 4 * 1024 * 1024,
+            batches_in_flight: 2,
+            max_transaction_events: 5000,
+            max_events_per_second: None,
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(10),
+            poll_min: Duration::from_millis(10),
+            poll_max: Duration::from_millis(50),
+            retry_min: Duration::from_millis(100),
+            retry_max: Duration::from_secs(5),
+            status_interval: Duration::from_secs(2),
+            shutdown_timeout: Duration::from_secs(45),
+        }
+    }
+}
+
+/// Bounds of the database connections.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabasePoolSettings {
+    /// Most connections a database.
+    pub pool_size: usize,
+    /// Most time for a connection.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// Most time for a statement.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
+}
+
+impl Default for DatabasePoolSettings {
+    fn default() -> Self {
+        Self {
+            pool_size: 5,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long data is kept; applied by `fleet-consumer retention`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// Days of telemetry; an event that is older when it arrives is a dead letter.
+    pub telemetry_days: u32,
+    /// Days of dead letters.
+    pub dead_letter_days: u32,
+    /// Days of the memory of settled batches.
+    pub settled_batch_days: u32,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self {
+            telemetry_days: 90,
+            dead_letter_days: 90,
+            settled_batch_days: 7,
+        }
+    }
+}
+
+/// One provider.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// Authentication scheme; the provider's default if absent.
+    pub auth: Option<String>,
+    /// Valid secrets, separated by commas (several during a rotation).
+    #[serde(
+        deserialize_with = "secret::deserialize_list",
+        serialize_with = "secret::serialize_list"
+    )]
+    pub secrets: Secrets,
+    /// Most bytes that wait or are being worked on; beyond, requests are answered 503.
+    pub max_backlog_bytes: u64,
+}
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self {
+            auth: None,
+            secrets: Secrets::default(),
+            max_backlog_bytes: 1536 * MIB,
+        }
+    }
+}

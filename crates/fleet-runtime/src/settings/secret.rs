@@ -1,0 +1,94 @@
+//! Settings that must not be shown.
+
+use std::fmt;
+
+use fleet_providers::Secrets;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const REDACTED: &str = "[redacted]";
+
+/// A URL that may hold a password; shown without it.
+#[derive(Clone)]
+pub struct ConnectionUrl(SecretString);
+
+impl ConnectionUrl {
+    /// The whole URL, for connecting.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<&str> for ConnectionUrl {
+    fn from(url: &str) -> Self {
+        Self(SecretString::from(url))
+    }
+}
+
+impl PartialEq for ConnectionUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl fmt::Display for ConnectionUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Anything but scheme://[user:password@]host[:port]/path may hide a password elsewhere.
+        let Some((scheme, rest)) = self.expose().split_once("://") else {
+            return formatter.write_str(REDACTED);
+        };
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        match rest.rsplit_once('@') {
+            Some((_credentials, address)) => write!(formatter, "{scheme}://{REDACTED}@{address}"),
+            None => write!(formatter, "{scheme}://{rest}"),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConnectionUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|url| Self(SecretString::from(url)))
+    }
+}
+
+impl Serialize for ConnectionUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+pub(super) fn deserialize_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
+    let list = String::deserialize(deserializer)?;
+    let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+    Ok(Secrets(secrets.map(SecretString::from).collect()))
+}
+
+pub(super) fn serialize_list<S: Serializer>(secrets: &Secrets, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&vec![REDACTED; secrets.0.len()].join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_never_shows_its_password() {
+        let shown = |url: &str| format!("{} {:?}", ConnectionUrl::from(url), ConnectionUrl::from(url));
+        for url in [
+            "postgres://fleet:hunter2@db:5432/fleet",
+            "postgres://fleet@db/fleet?password=hunter2",
+            "host=db user=fleet password=hunter2",
+            "redis://:hunter2@redis:6379/0",
+            "redis://:hun@ter2@redis:6379/0",
+        ] {
+            assert!(!shown(url).contains("ter2"), "{}", shown(url));
+        }
+        assert!(shown("redis://cache:6379/1").starts_with("redis://cache:6379/1 "));
+    }
+}
