@@ -1,5 +1,6 @@
 //! What a queue holds, for metrics, audits and people.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -143,4 +144,57 @@ impl Observer {
 
 fn received_at(item: &[u8]) -> Option<Timestamp> {
     Envelope::decode(item).ok().map(|envelope| envelope.received_at)
+}
+
+/// What of Redis' configuration keeps an accepted message safe; absent where the user may not read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durability {
+    /// `appendonly`: `yes` keeps messages across a restart.
+    pub appendonly: Option<String>,
+    /// `appendfsync`: `always` keeps messages across a power failure.
+    pub appendfsync: Option<String>,
+    /// `maxmemory-policy`: `noeviction` refuses messages instead of dropping accepted ones.
+    pub maxmemory_policy: Option<String>,
+}
+
+impl Durability {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`], such as a managed service that does not show its configuration.
+    pub async fn read(link: &RedisLink) -> Result<Self, QueueError> {
+        let mut command = redis::cmd("CONFIG");
+        command
+            .arg("GET")
+            .arg("appendonly")
+            .arg("appendfsync")
+            .arg("maxmemory-policy");
+        let run = async |connection: &mut _| command.query_async(connection).await;
+        let mut found: HashMap<String, String> = link.run(run).await?;
+        Ok(Self {
+            appendonly: found.remove("appendonly"),
+            appendfsync: found.remove("appendfsync"),
+            maxmemory_policy: found.remove("maxmemory-policy"),
+        })
+    }
+
+    /// What is weaker than it should be, each with what to do; empty if nothing is.
+    pub fn weaknesses(&self) -> Vec<String> {
+        let wanted = [
+            ("appendonly", &self.appendonly, "yes"),
+            ("appendfsync", &self.appendfsync, "always"),
+            ("maxmemory-policy", &self.maxmemory_policy, "noeviction"),
+        ];
+        let weak = wanted
+            .into_iter()
+            .filter(|(_name, found, wanted)| found.as_deref().is_some_and(|found| found != *wanted));
+        weak.map(|(name, found, wanted)| {
+            format!(
+                "{name} is {}; set it to {wanted}",
+                found.as_deref().unwrap_or_default()
+            )
+        })
+        .collect()
+    }
 }

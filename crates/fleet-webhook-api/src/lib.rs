@@ -1,1 +1,11 @@
-//! Not written yet.
+//! Takes the providers' webhooks and answers as soon as Redis has them.
+//!
+//! A request goes through [`webhook`] (every check, in the order of the documented table), then [`group_commit`]
+//! (one push for all requests that arrived while the last one was under way), then [`answer`].
+
+pub mod answer;
+pub mod group_commit;
+pub mod metrics;
+pub mod server;
+pub mod sources;
+pub mod webhook;

@@ -1,0 +1,89 @@
+//! `fleet-webhook-api`: takes webhooks into Redis and answers at once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
+use fleet_runtime::settings::Settings;
+use fleet_runtime::{cli, shutdown};
+use fleet_webhook_api::server;
+use fleet_webhook_api::sources::{SourceSettings, sources};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Takes the vehicle providers' webhooks into Redis and answers at once.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// TOML file with settings; FLEET_… variables win over it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve webhooks (the default).
+    Serve,
+    /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
+    CheckConfig,
+}
+
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match cli::start(arguments.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(status) => return status,
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::CheckConfig => {
+            cli::print_settings(&settings);
+            sources(&settings).map_or_else(cli::refuse, |_served| ExitCode::SUCCESS)
+        }
+        Command::Serve => match sources(&settings) {
+            Ok(sources) => cli::block_on(&settings, run(&settings, sources)),
+            Err(error) => cli::refuse(error),
+        },
+    }
+}
+
+async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
+    let admin_address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
+    let (webhooks, admin) = match (bind(settings.api.listen).await, bind(admin_address).await) {
+        (Ok(webhooks), Ok(admin)) => (webhooks, admin),
+        (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
+    };
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics()) {
+        (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
+        (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
+        (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),
+    };
+    tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers = sources.len(), "serving");
+    let readiness = Arc::new(Readiness::default());
+    // Health and metrics stay up until the last request is answered.
+    let admin = tokio::spawn(serve_admin(
+        admin,
+        Arc::clone(&readiness),
+        metrics,
+        CancellationToken::new(),
+    ));
+    let result = server::run(settings, sources, webhooks, readiness, shutdown).await;
+    admin.abort();
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => cli::fail("stopped before every request was answered; see the log for why"),
+        Err(error) => cli::fail(error),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}; set FLEET_API__LISTEN or FLEET_ADMIN__LISTEN")
+    })
+}

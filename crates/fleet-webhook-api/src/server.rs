@@ -1,0 +1,212 @@
+//! Putting it together: from settings and listeners to a running API.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response};
+use fleet_providers::{AuthScheme, Provider, Secrets};
+use fleet_queue::{Durability, Envelope, Producer, QueueError, RedisLink};
+use fleet_runtime::admin::Readiness;
+use fleet_runtime::http::{ServeLimits, serve};
+use fleet_runtime::settings::Settings;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::answer::{Outcome, answer};
+use crate::group_commit::{CommitLimits, GroupCommit};
+use crate::metrics::{self, CommitMetrics, WebhookMetrics};
+use crate::sources::SourceSettings;
+use crate::webhook::{Admission, VerifiedWebhook, split_path};
+
+/// One served provider.
+#[derive(Debug)]
+pub struct Source {
+    pub(crate) provider: &'static Provider,
+    pub(crate) scheme: AuthScheme,
+    pub(crate) secrets: Secrets,
+    pub(crate) commit: GroupCommit,
+    metrics: WebhookMetrics,
+}
+
+struct Api {
+    sources: HashMap<&'static str, Source>,
+    unknown: WebhookMetrics,
+    admission: Admission,
+    retry_after: Duration,
+}
+
+/// Serves webhooks until `shutdown`, then finishes the requests at work. Returns whether all of them ended in time.
+///
+/// # Errors
+///
+/// [`QueueError::Url`] if Redis' URL is not valid. An unreachable Redis is no error: requests are answered 503 until it
+/// is there.
+pub async fn run(
+    settings: &Settings,
+    sources: Vec<SourceSettings>,
+    listener: TcpListener,
+    readiness: Arc<Readiness>,
+    shutdown: CancellationToken,
+) -> Result<bool, QueueError> {
+    metrics::describe();
+    let mut tasks = JoinSet::new();
+    let mut served = HashMap::new();
+    for source in sources {
+        // A link each, so that one provider's pushes never wait behind another's.
+        let link = Arc::new(RedisLink::new(
+            settings.redis_url.expose(),
+            settings.queue.timeout,
+        )?);
+        let slug = source.provider.slug;
+        let (commit, committer) = GroupCommit::new(
+            Producer::new(link, &settings.queue.prefix, slug),
+            commit_limits(settings, &source),
+            CommitMetrics::new(slug),
+        );
+        tasks.spawn(committer);
+        let SourceSettings {
+            provider,
+            scheme,
+            secrets,
+            max_backlog_bytes: _,
+        } = source;
+        served.insert(
+            slug,
+            Source {
+                provider,
+                scheme,
+                secrets,
+                commit,
+                metrics: WebhookMetrics::new(slug),
+            },
+        );
+    }
+    let router = router(settings, served);
+    let link = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?;
+    let reached = reach_redis(link, Arc::clone(&readiness));
+    let limits = ServeLimits {
+        max_connections: settings.api.max_connections,
+        header_timeout: settings.api.header_timeout,
+        shutdown_timeout: settings.api.shutdown_timeout,
+    };
+    tasks.spawn(close_readiness(readiness, shutdown.clone()));
+    let reached = tokio::spawn(reached);
+    let clean = tokio::select! {
+        clean = serve(listener, router, limits, shutdown) => clean,
+        // None of the tasks ends before the server does, but by a panic.
+        Some(Err(panicked)) = tasks.join_next() => {
+            tracing::error!(%panicked, "stopping: a task that every webhook needs is gone");
+            false
+        }
+    };
+    reached.abort();
+    // The router went with the server, and the last handles with the last request: the committers end by themselves.
+    if !clean {
+        tasks.abort_all();
+    }
+    while tasks.join_next().await.is_some() {}
+    Ok(clean)
+}
+
+async fn close_readiness(readiness: Arc<Readiness>, shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    readiness.set_stopping();
+}
+
+fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
+    CommitLimits {
+        max_messages: settings.api.commit_max_messages.max(1),
+        max_bytes: settings.api.commit_max_bytes,
+        queue: settings.api.commit_queue.max(1),
+        max_backlog_bytes: source.max_backlog_bytes,
+    }
+}
+
+fn router(settings: &Settings, sources: HashMap<&'static str, Source>) -> Router {
+    let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
+    let admission = Admission {
+        requests: Arc::new(Semaphore::new(
+            settings.api.max_in_flight.min(Semaphore::MAX_PERMITS),
+        )),
+        body_bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
+        max_body_bytes: settings.api.max_body_bytes,
+        body_timeout: settings.api.body_timeout,
+    };
+    let unknown = WebhookMetrics::new("unknown");
+    let api = Api {
+        sources,
+        unknown,
+        admission,
+        retry_after: settings.api.retry_after,
+    };
+    // One handler for every path: which provider is meant, and whether there is one, is the first check.
+    Router::new().fallback(receive).with_state(Arc::new(api))
+}
+
+async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
+    let started = Instant::now();
+    let id = Uuid::now_v7();
+    let source = split_path(request.uri().path()).and_then(|(slug, topic)| {
+        let source = api.sources.get(slug)?;
+        Some((source, topic.to_owned()))
+    });
+    let Some((source, topic)) = source else {
+        api.unknown.answered(Outcome::UnknownProvider, started.elapsed());
+        return answer(Outcome::UnknownProvider, None, id, api.retry_after);
+    };
+    let received_at = Timestamp::now();
+    let outcome = match VerifiedWebhook::read(request, source, topic, &api.admission).await {
+        Ok(webhook) => source.commit.push(envelope(id, received_at, &webhook)).await,
+        Err(refused) => refused,
+    };
+    source.metrics.answered(outcome, started.elapsed());
+    tracing::debug!(provider = source.provider.slug, message_id = %id, outcome = outcome.name(), "answered a webhook");
+    answer(outcome, Some(source.provider), id, api.retry_after)
+}
+
+fn envelope(message_id: Uuid, received_at: Timestamp, webhook: &VerifiedWebhook) -> Vec<u8> {
+    let envelope = Envelope {
+        message_id,
+        received_at,
+        topic: webhook.topic(),
+        content_type: webhook.content_type(),
+        traceparent: webhook.traceparent(),
+        body: webhook.body(),
+    };
+    envelope.encode()
+}
+
+/// Ready from the first time Redis answers, for good: a Redis that goes away later is answered 503, not by taking every
+/// replica out of service at once.
+async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>) {
+    let mut interval = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        interval.tick().await;
+        match link.ping().await {
+            Ok(()) => break,
+            Err(error) => {
+                metrics::redis_error(error.kind());
+                tracing::warn!(%error, "waiting for Redis");
+            }
+        }
+    }
+    readiness.set_started();
+    match Durability::read(&link).await {
+        Ok(durability) => {
+            let weaknesses = durability.weaknesses();
+            metrics::redis_weaknesses(u32::try_from(weaknesses.len()).unwrap_or(u32::MAX));
+            for weakness in weaknesses {
+                tracing::warn!("Redis can lose accepted messages: {weakness}");
+            }
+        }
+        Err(error) => tracing::info!(%error, "cannot see how durable Redis is; check appendfsync yourself"),
+    }
+}

@@ -1,0 +1,71 @@
+//! Which providers are served, and how each proves who it is.
+
+use fleet_providers::{AuthScheme, Provider, Secrets, provider};
+use fleet_runtime::settings::{Settings, SettingsError, environment_name};
+
+/// One provider as configured.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// The provider.
+    pub provider: &'static Provider,
+    /// How it authenticates.
+    pub scheme: AuthScheme,
+    /// With what.
+    pub secrets: Secrets,
+    /// Most bytes that wait or are being worked on.
+    pub max_backlog_bytes: u64,
+}
+
+/// The providers to serve.
+///
+/// # Errors
+///
+/// Everything that is wrong with the `providers` section, at once; serving none is an error too.
+pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
+    let mut sources = Vec::new();
+    let mut errors = Vec::new();
+    for (slug, given) in &settings.providers {
+        let variable = |name: &str| environment_name(&format!("providers.{slug}.{name}"));
+        let Some(provider) = provider(slug) else {
+            let known: Vec<_> = fleet_providers::PROVIDERS
+                .iter()
+                .map(|provider| provider.slug)
+                .collect();
+            errors.push(format!(
+                "{}: there is no provider {slug:?}; use {}",
+                variable("auth"),
+                known.join(", ")
+            ));
+            continue;
+        };
+        let scheme = match given.auth.as_deref().map(str::parse) {
+            None => (provider.default_auth)(),
+            Some(Ok(scheme)) => scheme,
+            Some(Err(error)) => {
+                errors.push(format!("{}: {error}", variable("auth")));
+                continue;
+            }
+        };
+        if given.secrets.0.is_empty() && scheme != AuthScheme::None {
+            let name = variable("secrets");
+            errors.push(format!(
+                "{name}: the scheme {scheme} needs at least one secret (or set the scheme to none)"
+            ));
+        }
+        let max_backlog_bytes = given.max_backlog_bytes;
+        sources.push(SourceSettings {
+            provider,
+            scheme,
+            secrets: given.secrets.clone(),
+            max_backlog_bytes,
+        });
+    }
+    if settings.providers.is_empty() {
+        errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
+    }
+    if errors.is_empty() {
+        Ok(sources)
+    } else {
+        Err(SettingsError(errors))
+    }
+}
