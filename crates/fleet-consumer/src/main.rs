@@ -1,0 +1,152 @@
+//! `fleet-consumer`: stores the queued webhooks; and the commands that operators need.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use fleet_consumer::audit::Audit;
+use fleet_consumer::service::{self, Databases};
+use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
+use fleet_runtime::settings::Settings;
+use fleet_runtime::{cli, shutdown};
+use fleet_store::{RetentionPeriods, Schema, StoreError};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Stores the queued webhooks: current state in PostgreSQL, raw events in TimescaleDB.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// TOML file with settings; FLEET_… variables win over it.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Consume (the default).
+    Run,
+    /// Bring both databases to the schema this version needs.
+    Migrate,
+    /// Remove telemetry, dead letters and settled batches that are past their retention.
+    Retention,
+    /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
+    Audit,
+    /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
+    CheckConfig,
+}
+
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = match cli::start(arguments.config.as_deref()) {
+        Ok(settings) => settings,
+        Err(status) => return status,
+    };
+    match arguments.command.unwrap_or(Command::Run) {
+        Command::Run => cli::block_on(&settings, run(&settings)),
+        Command::Migrate => cli::block_on(&settings, migrate(&settings)),
+        Command::Retention => cli::block_on(&settings, retention(&settings)),
+        Command::Audit => cli::block_on(&settings, audit(&settings)),
+        Command::CheckConfig => {
+            cli::print_settings(&settings);
+            Databases::new(&settings).map_or_else(cli::refuse, |_databases| ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn run(settings: &Settings) -> ExitCode {
+    let address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            return cli::fail(format!(
+                "cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"
+            ));
+        }
+    };
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics()) {
+        (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
+        (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
+        (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),
+    };
+    tracing::info!(admin = %address, "starting");
+    let readiness = Arc::new(Readiness::default());
+    // Health and metrics stay up until the last batch is settled.
+    let admin = tokio::spawn(serve_admin(
+        listener,
+        Arc::clone(&readiness),
+        metrics,
+        CancellationToken::new(),
+    ));
+    let result = service::run(settings, readiness, shutdown).await;
+    admin.abort();
+    result.map_or_else(cli::fail, |()| ExitCode::SUCCESS)
+}
+
+async fn migrate(settings: &Settings) -> ExitCode {
+    let telemetry_url = settings
+        .telemetry_database_url
+        .as_ref()
+        .unwrap_or(&settings.database_url);
+    for (schema, url) in [
+        (Schema::State, &settings.database_url),
+        (Schema::Telemetry, telemetry_url),
+    ] {
+        match fleet_store::migrate(url.expose(), schema).await {
+            Ok(applied) if applied.is_empty() => println!("{schema:?} at {url}: nothing to do"),
+            Ok(applied) => println!("{schema:?} at {url}: applied {}", applied.join(", ")),
+            Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn retention(settings: &Settings) -> ExitCode {
+    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+    let periods = RetentionPeriods {
+        telemetry: days(settings.retention.telemetry_days),
+        dead_letters: days(settings.retention.dead_letter_days),
+        settled_batches: days(settings.retention.settled_batch_days),
+    };
+    let expire = async || -> Result<_, StoreError> {
+        let databases = Databases::new(settings)?;
+        fleet_store::expire(&databases.state, &databases.telemetry, periods).await
+    };
+    match expire().await {
+        Ok(expired) => {
+            let fleet_store::Expired {
+                chunks,
+                dead_letters,
+                settled_batches,
+            } = expired;
+            println!(
+                "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches"
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => cli::fail(error),
+    }
+}
+
+async fn audit(settings: &Settings) -> ExitCode {
+    match Audit::read(settings).await {
+        Ok(audit) => {
+            println!("{audit}");
+            if audit.balances() {
+                ExitCode::SUCCESS
+            } else {
+                cli::fail(
+                    "the ledger does not balance: something else writes to these keys or tables, or a message was lost",
+                )
+            }
+        }
+        Err(error) => cli::fail(error),
+    }
+}

@@ -1,0 +1,102 @@
+//! When to look into a queue, and what to take.
+
+use std::time::Duration;
+
+use fleet_queue::{ClaimLimits, Consumer, Lease, QueueError};
+use fleet_runtime::settings::ConsumerSettings;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// Expired leases are looked for this often within a lease's time.
+const TAKEOVERS_A_LEASE: u32 = 10;
+
+/// The one place of a worker group that asks Redis for work: while one of its loops polls, the others wait.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    consumer: Consumer,
+    limits: ClaimLimits,
+    poll_min: Duration,
+    poll_max: Duration,
+    next_poll: Instant,
+    idle_pause: Duration,
+    next_takeover: Instant,
+    /// Id and token of a claim whose reply has not come: asked again, the same batch comes back.
+    unanswered: Option<(Uuid, Uuid)>,
+}
+
+/// A lease to work on.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// From the queue.
+    Claimed(Lease),
+    /// From another consumer.
+    TakenOver(Lease),
+}
+
+impl Poller {
+    pub(crate) fn new(consumer: Consumer, settings: &ConsumerSettings) -> Self {
+        let limits = ClaimLimits {
+            max_messages: settings.batch_max_messages,
+            max_bytes: settings.batch_max_bytes,
+            lease: settings.lease,
+        };
+        let now = Instant::now();
+        Self {
+            consumer,
+            limits,
+            poll_min: settings.poll_min,
+            poll_max: settings.poll_max,
+            next_poll: now,
+            idle_pause: settings.poll_min,
+            next_takeover: now,
+            unanswered: None,
+        }
+    }
+
+    /// Waits for the next batch. Cancelling it loses nothing: a claim under way is asked for again.
+    pub(crate) async fn next(&mut self) -> Result<Taken, QueueError> {
+        loop {
+            tokio::time::sleep_until(self.next_poll).await;
+            if let Some(taken) = self.take().await? {
+                return Ok(taken);
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Result<Option<Taken>, QueueError> {
+        if Instant::now() >= self.next_takeover {
+            let lease = self.consumer.takeover(Uuid::now_v7(), self.limits.lease).await?;
+            if let Some(lease) = lease {
+                return Ok(Some(Taken::TakenOver(lease)));
+            }
+            self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+        }
+        let (id, token) = *self
+            .unanswered
+            .get_or_insert_with(|| (Uuid::now_v7(), Uuid::now_v7()));
+        let lease = self.consumer.claim(id, token, self.limits).await?;
+        self.unanswered = None;
+        self.pace(lease.as_ref());
+        Ok(lease.map(Taken::Claimed))
+    }
+
+    /// A full batch is followed at once by the next; a partial one lets the next grow; an empty queue is asked less and
+    /// less often.
+    fn pace(&mut self, lease: Option<&Lease>) {
+        let now = Instant::now();
+        match lease {
+            Some(lease) => {
+                let bytes: usize = lease.items.iter().map(bytes::Bytes::len).sum();
+                // The next message may just not have fitted.
+                let full =
+                    lease.items.len() >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
+                self.idle_pause = self.poll_min;
+                self.next_poll = if full { now } else { now + self.poll_min };
+            }
+            None => {
+                self.next_poll = now + self.idle_pause;
+                self.idle_pause = (self.idle_pause * 2).min(self.poll_max);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! From settings to running workers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_providers::{Limits, PROVIDERS, Provider};
+use fleet_queue::{Consumer, Observer, QueueError, RedisLink};
+use fleet_runtime::admin::Readiness;
+use fleet_runtime::settings::Settings;
+use fleet_store::{
+    Database, DatabaseSettings, Schema, StateStore, StoreError, TelemetryStore, missing_migrations,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::throttle::Throttle;
+use crate::worker::{Worker, WorkerError};
+use crate::write::Writer;
+
+/// Why the consumer could not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumerError {
+    /// Redis' URL.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// A database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A batch cannot be stored.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A defect.
+    #[error("a worker panicked; its batch stays leased for the next consumer. Please report it with the log")]
+    Panic,
+}
+
+/// Both databases; one pool if they are the same.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    /// `vehicles`.
+    pub state: Database,
+    /// `telemetry` and `dead_letters`.
+    pub telemetry: Database,
+}
+
+impl Databases {
+    /// Prepares the pools.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`].
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let pool = DatabaseSettings {
+            pool_size: settings.database.pool_size,
+            connect_timeout: settings.database.connect_timeout,
+            statement_timeout: settings.database.statement_timeout,
+        };
+        let state = Database::new(settings.database_url.expose(), pool)?;
+        let telemetry = match &settings.telemetry_database_url {
+            Some(url) if *url != settings.database_url => Database::new(url.expose(), pool)?,
+            Some(_) | None => state.clone(),
+        };
+        Ok(Self { state, telemetry })
+    }
+}
+
+/// Works on every provider's queue until `shutdown`, then finishes the batches at work, or releases them when their time
+/// is up.
+///
+/// # Errors
+///
+/// [`ConsumerError`]. Unreachable services are no error: it waits for them.
+pub async fn run(
+    settings: &Settings,
+    readiness: Arc<Readiness>,
+    shutdown: CancellationToken,
+) -> Result<(), ConsumerError> {
+    metrics::describe();
+    let databases = Databases::new(settings)?;
+    let workers = workers(settings, &databases)?;
+    let schema = async {
+        wait_for_schema(&databases.state, Schema::State, &settings.consumer).await?;
+        wait_for_schema(&databases.telemetry, Schema::Telemetry, &settings.consumer).await
+    };
+    tokio::select! {
+        ready = schema => ready?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    readiness.set_started();
+    tracing::info!(queues = workers.len(), "consuming");
+
+    let deadline = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    for worker in workers {
+        let worker = Arc::new(worker);
+        for _ in 0..settings.consumer.batches_in_flight.max(1) {
+            let (worker, shutdown, deadline) = (Arc::clone(&worker), shutdown.clone(), deadline.clone());
+            tasks.spawn(async move { worker.run(&shutdown, &deadline).await });
+        }
+    }
+    let observing = tokio::spawn(observe(settings.clone()));
+    let result = supervise(
+        tasks,
+        settings.consumer.shutdown_timeout,
+        &readiness,
+        &shutdown,
+        &deadline,
+    )
+    .await;
+    observing.abort();
+    result
+}
+
+/// Waits for the workers. The first one that fails stops the others.
+async fn supervise(
+    mut tasks: JoinSet<Result<(), WorkerError>>,
+    shutdown_timeout: Duration,
+    readiness: &Readiness,
+    shutdown: &CancellationToken,
+    deadline: &CancellationToken,
+) -> Result<(), ConsumerError> {
+    let limit = async {
+        shutdown.cancelled().await;
+        readiness.set_stopping();
+        tokio::time::sleep(shutdown_timeout).await;
+        deadline.cancel();
+        std::future::pending::<()>().await;
+    };
+    let all = async {
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            let ended = match ended {
+                Ok(ended) => ended.map_err(ConsumerError::from),
+                Err(_panicked) => Err(ConsumerError::Panic),
+            };
+            if ended.is_err() {
+                shutdown.cancel();
+                result = result.and(ended);
+            }
+        }
+        result
+    };
+    tokio::select! {
+        result = all => result,
+        () = limit => Ok(()),
+    }
+}
+
+fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, QueueError> {
+    let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
+    let days = i64::from(settings.retention.telemetry_days);
+    let limits = Limits {
+        max_age: SignedDuration::from_hours(days * 24),
+        ..Limits::default()
+    };
+    let worker = |provider: &'static Provider| {
+        // A link each, so that one queue's batches never wait behind another's.
+        let link = Arc::new(RedisLink::new(
+            settings.redis_url.expose(),
+            settings.queue.timeout,
+        )?);
+        let consumer = Consumer::new(link, &settings.queue.prefix, provider.slug);
+        let writer = Writer {
+            state: StateStore::new(databases.state.clone()),
+            telemetry: TelemetryStore::new(databases.telemetry.clone()),
+            max_records: settings.consumer.max_transaction_events,
+            retry_min: settings.consumer.retry_min,
+            retry_max: settings.consumer.retry_max,
+        };
+        Ok(Worker::new(
+            provider,
+            limits,
+            consumer,
+            settings.consumer.clone(),
+            writer,
+            Arc::clone(&throttle),
+        ))
+    };
+    PROVIDERS.iter().map(worker).collect()
+}
+
+async fn wait_for_schema(
+    database: &Database,
+    schema: Schema,
+    settings: &fleet_runtime::settings::ConsumerSettings,
+) -> Result<(), StoreError> {
+    let mut pause = settings.retry_min;
+    loop {
+        match missing_migrations(database, schema).await {
+            Ok(missing) if missing.is_empty() => return Ok(()),
+            Ok(missing) => tracing::warn!(?schema, ?missing, "waiting for `fleet-consumer migrate`"),
+            Err(error @ StoreError::Timescale(_)) => return Err(error),
+            Err(error) => tracing::warn!(?schema, %error, "waiting for the database"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(settings.retry_max);
+    }
+}
+
+/// Shows every queue's state as metrics.
+async fn observe(settings: Settings) {
+    let Ok(link) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) else {
+        return;
+    };
+    let link = Arc::new(link);
+    let mut interval = tokio::time::interval(settings.consumer.status_interval);
+    loop {
+        interval.tick().await;
+        for provider in PROVIDERS {
+            let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
+            match observer.status().await {
+                Ok(status) => metrics::queue(provider.slug, &status, Timestamp::now()),
+                Err(error) => metrics::redis_error(error.kind()),
+            }
+        }
+    }
+}

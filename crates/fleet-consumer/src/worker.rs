@@ -1,0 +1,313 @@
+//! One queue's worker group.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleet_providers::{Limits, Provider};
+use fleet_queue::{Consumer, Lease, Mark, QueueError};
+use fleet_runtime::settings::ConsumerSettings;
+use fleet_store::StoreError;
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::batch::{Fault, Record, parse_item, refuse_item};
+use crate::metrics::{self, BatchCounts, LeaseFate};
+use crate::poll::{Poller, Taken};
+use crate::throttle::Throttle;
+use crate::write::{Writer, Written};
+
+/// So many deaths under a mark, and the batch's messages are parsed one by one.
+const MAX_TAKEOVERS: u32 = 3;
+
+/// Works on one queue; `batches_in_flight` loops share it.
+#[derive(Debug)]
+pub struct Worker {
+    provider: &'static Provider,
+    limits: Limits,
+    consumer: Consumer,
+    settings: ConsumerSettings,
+    poller: Mutex<Poller>,
+    writer: Writer,
+    throttle: Arc<Throttle>,
+}
+
+/// How the work on a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Settled,
+    Lost,
+    Released,
+}
+
+/// Why a worker stopped although nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a batch of {provider} cannot be stored: {source}. It stays leased; fix the cause and start the consumer again"
+)]
+pub struct WorkerError {
+    provider: &'static str,
+    source: StoreError,
+}
+
+impl Worker {
+    /// A worker on `provider`'s queue.
+    pub fn new(
+        provider: &'static Provider,
+        limits: Limits,
+        consumer: Consumer,
+        settings: ConsumerSettings,
+        writer: Writer,
+        throttle: Arc<Throttle>,
+    ) -> Self {
+        let poller = Mutex::new(Poller::new(consumer.clone(), &settings));
+        Self {
+            provider,
+            limits,
+            consumer,
+            settings,
+            poller,
+            writer,
+            throttle,
+        }
+    }
+
+    /// Takes and settles batches until `shutdown`; a batch at work has until `deadline` and is released then.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`] if a database refuses in a way that trying again cannot help.
+    pub async fn run(
+        &self,
+        shutdown: &CancellationToken,
+        deadline: &CancellationToken,
+    ) -> Result<(), WorkerError> {
+        let mut pause = self.settings.retry_min;
+        loop {
+            let next = async { self.poller.lock().await.next().await };
+            let taken = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                taken = next => taken,
+            };
+            match taken {
+                Ok(taken) => {
+                    pause = self.settings.retry_min;
+                    self.work(taken, deadline).await?;
+                }
+                Err(error) => {
+                    report(&error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(self.settings.retry_max);
+                }
+            }
+        }
+    }
+
+    async fn work(&self, taken: Taken, deadline: &CancellationToken) -> Result<(), WorkerError> {
+        let slug = self.provider.slug;
+        let (lease, taken_over) = match taken {
+            Taken::Claimed(lease) => (lease, false),
+            Taken::TakenOver(lease) => (lease, true),
+        };
+        metrics::lease(
+            slug,
+            if taken_over {
+                LeaseFate::TakenOver
+            } else {
+                LeaseFate::Claimed
+            },
+        );
+        if taken_over {
+            tracing::info!(
+                queue = slug, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
+                "took a batch over from a consumer that let it expire or released it"
+            );
+        }
+        let mut heartbeat = AbortOnDropHandle::new(tokio::spawn(keep(
+            self.consumer.clone(),
+            lease.clone(),
+            self.settings.lease,
+            self.settings.heartbeat,
+        )));
+        let ended = tokio::select! {
+            ended = self.settle(&lease, taken_over) => ended,
+            _lost = &mut heartbeat => Ok(Ended::Lost),
+            () = deadline.cancelled() => Ok(self.release(&lease).await),
+        };
+        let ended = ended.map_err(|source| WorkerError {
+            provider: slug,
+            source,
+        })?;
+        match ended {
+            Ended::Settled => metrics::lease(slug, LeaseFate::Settled),
+            Ended::Released => metrics::lease(slug, LeaseFate::Released),
+            Ended::Lost => {
+                metrics::lease(slug, LeaseFate::Lost);
+                tracing::warn!(queue = slug, lease_id = %lease.id, "another consumer has taken this batch over");
+            }
+        }
+        Ok(())
+    }
+
+    /// Parses, writes, acks.
+    async fn settle(&self, lease: &Lease, taken_over: bool) -> Result<Ended, StoreError> {
+        let started = Instant::now();
+        let mut records = Vec::with_capacity(lease.items.len());
+        let (counts, mark) = if lease.takeovers < MAX_TAKEOVERS {
+            (self.parse(lease, &mut records), Mark::Clear)
+        } else {
+            match self.parse_singly(lease, &mut records).await {
+                Some(parsed) => parsed,
+                None => return Ok(Ended::Lost),
+            }
+        };
+        self.throttle.pay(records.len()).await;
+        // What follows cannot be the messages' fault. Noting that need not hold up the databases.
+        let (noted, written) = tokio::join!(
+            self.persist(|| self.consumer.mark(lease, &mark)),
+            self.writer.write(lease, taken_over, self.provider.slug, &records),
+        );
+        let written = written?;
+        let acked = self.persist(|| self.consumer.ack(lease)).await;
+        if !noted || acked == 0 {
+            return Ok(Ended::Lost);
+        }
+        let oldest = lease
+            .items
+            .first()
+            .and_then(|item| fleet_queue::Envelope::decode(item).ok());
+        let age = oldest.map_or(Duration::ZERO, |oldest| {
+            Timestamp::now()
+                .duration_since(oldest.received_at)
+                .try_into()
+                .unwrap_or(Duration::ZERO)
+        });
+        let counts = with_written(counts, written);
+        metrics::settled(
+            self.provider.slug,
+            counts,
+            lease.items.len(),
+            started.elapsed(),
+            age,
+        );
+        tracing::debug!(queue = self.provider.slug, lease_id = %lease.id, ?counts, "settled a batch");
+        Ok(Ended::Settled)
+    }
+
+    fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {
+        let mut counts = BatchCounts::default();
+        for item in &lease.items {
+            let before = records.len();
+            parse_item(self.provider, &self.limits, item, records);
+            count(&mut counts, &records[before..]);
+        }
+        counts
+    }
+
+    /// The batch has killed its owners. Marks each message before it is parsed: the one that kills this process is found
+    /// under the mark by the next owner, which makes it a dead letter. `None`: the batch is another consumer's by now.
+    async fn parse_singly<'a>(
+        &self,
+        lease: &'a Lease,
+        records: &mut Vec<Record<'a>>,
+    ) -> Option<(BatchCounts, Mark)> {
+        let mut killers = match &lease.mark {
+            Mark::Items(indexes) => indexes.clone(),
+            Mark::Clear | Mark::Parsing => Vec::new(),
+        };
+        tracing::warn!(
+            queue = self.provider.slug, lease_id = %lease.id, takeovers = lease.takeovers, killers = ?killers,
+            "this batch ended the consumers that parsed it: parsing its messages one by one"
+        );
+        let mut counts = BatchCounts::default();
+        for (index, item) in lease.items.iter().enumerate() {
+            let before = records.len();
+            if killers.contains(&index) {
+                records.push(refuse_item(item, Fault::killed()));
+            } else {
+                killers.push(index);
+                let mark = Mark::Items(killers.clone());
+                if !self
+                    .persist(async || self.consumer.mark(lease, &mark).await)
+                    .await
+                {
+                    return None;
+                }
+                parse_item(self.provider, &self.limits, item, records);
+                killers.pop();
+            }
+            count(&mut counts, &records[before..]);
+        }
+        // The killers must stay known: if this process dies while it writes, the next owner parses again.
+        let mark = if killers.is_empty() {
+            Mark::Clear
+        } else {
+            Mark::Items(killers)
+        };
+        Some((counts, mark))
+    }
+
+    async fn release(&self, lease: &Lease) -> Ended {
+        if let Err(error) = self.consumer.release(lease).await {
+            report(&error);
+            tracing::warn!(lease_id = %lease.id, "could not release a batch: it is free when its lease runs out");
+        }
+        Ended::Released
+    }
+
+    /// Repeats a call to Redis until it is answered.
+    async fn persist<T, Call: Future<Output = Result<T, QueueError>>>(&self, call: impl Fn() -> Call) -> T {
+        let mut pause = self.settings.retry_min;
+        loop {
+            match call().await {
+                Ok(value) => return value,
+                Err(error) => report(&error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(self.settings.retry_max);
+        }
+    }
+}
+
+/// The heartbeat: returns once another consumer has the batch.
+async fn keep(consumer: Consumer, lease: Lease, duration: Duration, heartbeat: Duration) {
+    let mut interval = tokio::time::interval(heartbeat);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The claim itself was the first heartbeat.
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        match consumer.extend(&lease, duration).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => report(&error),
+        }
+    }
+}
+
+fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {
+    if records.is_empty() {
+        counts.empty += 1;
+    } else if records.iter().any(|record| record.outcome.is_ok()) {
+        counts.applied += 1;
+    } else {
+        counts.dead += 1;
+    }
+}
+
+fn with_written(counts: BatchCounts, written: Written) -> BatchCounts {
+    let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    BatchCounts {
+        inserted: wide(written.inserted),
+        duplicate: wide(written.duplicate),
+        dead_lettered: wide(written.dead_lettered),
+        ..counts
+    }
+}
+
+fn report(error: &QueueError) {
+    metrics::redis_error(error.kind());
+    tracing::warn!(%error, "a call to Redis failed: trying again");
+}

@@ -1,0 +1,263 @@
+//! Storing a batch's records: two sides, each in transactions of bounded size.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use fleet_providers::VehicleEvent;
+use fleet_queue::Lease;
+use fleet_store::{Appended, ErrorClass, Part, StateStore, StoreError, TelemetryRow, TelemetryStore};
+use jiff::Timestamp;
+
+use crate::batch::{Fault, Record};
+use crate::fold::fold;
+use crate::metrics;
+
+/// Stores batches.
+#[derive(Debug)]
+pub struct Writer {
+    /// Current state.
+    pub state: StateStore,
+    /// Raw events and dead letters.
+    pub telemetry: TelemetryStore,
+    /// Most records in one transaction.
+    pub max_records: usize,
+    /// First pause after a failure; it doubles.
+    pub retry_min: Duration,
+    /// Longest pause.
+    pub retry_max: Duration,
+}
+
+/// What became of a batch's records in telemetry.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    pub inserted: usize,
+    pub duplicate: usize,
+    pub dead_lettered: usize,
+}
+
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.duplicate += other.duplicate;
+        self.dead_lettered += other.dead_lettered;
+    }
+}
+
+/// A batch while it is written.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    lease: &'a Lease,
+    provider: &'static str,
+    records: &'a [Record<'a>],
+}
+
+/// Records that one transaction tries to store; with a fault, one that a database has refused.
+#[derive(Clone)]
+struct Task {
+    range: Range<usize>,
+    fault: Option<Fault>,
+}
+
+impl Writer {
+    /// Stores all records on both sides. Returns when both have committed; retries for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] of class `Fatal`: trying again cannot help, and the batch must stay leased.
+    pub async fn write(
+        &self,
+        lease: &Lease,
+        taken_over: bool,
+        provider: &'static str,
+        records: &[Record<'_>],
+    ) -> Result<Written, StoreError> {
+        let target = Target {
+            lease,
+            provider,
+            records,
+        };
+        let (state, telemetry) = tokio::join!(
+            self.write_state(target, taken_over),
+            self.write_telemetry(target, taken_over)
+        );
+        state?;
+        telemetry
+    }
+
+    async fn write_state(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
+        let settled = self
+            .settled(taken_over, async || self.state.settled(target.lease.id).await)
+            .await?;
+        let store = |task: Task| async move {
+            if let Some(fault) = &task.fault {
+                let letters: Vec<_> = target
+                    .records_of(&task)
+                    .map(|record| record.dead_letter(fault))
+                    .collect();
+                self.telemetry.bury(target.provider, &letters).await?;
+            } else {
+                let vehicles = fold(target.records_of(&task).filter_map(event));
+                self.state.write(&target.part(&task), &vehicles).await?;
+            }
+            // Telemetry counts.
+            Ok(Written::default())
+        };
+        self.drive(target, &settled, store).await
+    }
+
+    async fn write_telemetry(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
+        let settled = self
+            .settled(taken_over, async || self.telemetry.settled(target.lease.id).await)
+            .await?;
+        let store = |task: Task| async move {
+            let (mut rows, mut dead) = (Vec::new(), Vec::new());
+            for record in target.records_of(&task) {
+                match (&task.fault, &record.outcome) {
+                    (Some(fault), _) | (None, Err(fault)) => dead.push(record.dead_letter(fault)),
+                    (None, Ok(event)) => rows.push(TelemetryRow {
+                        event,
+                        message_id: record.message.message_id,
+                        topic: record.message.topic,
+                        received_at: record.message.received_at.unwrap_or(event.observed_at),
+                    }),
+                }
+            }
+            let Appended { inserted, duplicate } =
+                self.telemetry.write(&target.part(&task), &rows, &dead).await?;
+            for letter in &dead {
+                metrics::dead_letter(target.provider, letter.reason);
+            }
+            Ok(Written {
+                inserted,
+                duplicate,
+                dead_lettered: dead.len(),
+            })
+        };
+        self.drive(target, &settled, store).await
+    }
+
+    /// Parts that are stored already. A freshly claimed batch has none: its id is new.
+    async fn settled<Reading: Future<Output = Result<HashSet<(i32, i32)>, StoreError>>>(
+        &self,
+        taken_over: bool,
+        read: impl Fn() -> Reading,
+    ) -> Result<HashSet<(i32, i32)>, StoreError> {
+        if !taken_over {
+            return Ok(HashSet::new());
+        }
+        let mut pause = self.retry_min;
+        loop {
+            match read().await {
+                Ok(parts) => return Ok(parts),
+                Err(error) if error.class() == ErrorClass::Fatal => return Err(error),
+                Err(error) => self.wait(&error, &mut pause).await,
+            }
+        }
+    }
+
+    /// Runs one side: parts of bounded size, each tried until it is stored, halved if it is too slow, or narrowed down
+    /// to the record that the database refuses.
+    async fn drive<Storing: Future<Output = Result<Written, StoreError>>>(
+        &self,
+        target: Target<'_>,
+        settled: &HashSet<(i32, i32)>,
+        store: impl Fn(Task) -> Storing,
+    ) -> Result<Written, StoreError> {
+        let mut sum = Written::default();
+        let mut tasks = self.tasks(target.records.len());
+        let mut pause = self.retry_min;
+        let mut slow = 0;
+        while let Some(task) = tasks.pop() {
+            let part = target.part(&task);
+            if settled.contains(&(part.first_record, part.records)) {
+                continue;
+            }
+            let error = match store(task.clone()).await {
+                Ok(written) => {
+                    sum.add(written);
+                    (pause, slow) = (self.retry_min, 0);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let single = task.range.len() == 1;
+            match error.class() {
+                ErrorClass::Poison if single && task.fault.is_none() => {
+                    let fault = Some(Fault::rejected(&error));
+                    tasks.push(Task {
+                        range: task.range,
+                        fault,
+                    });
+                }
+                ErrorClass::Poison if !single => halve(target.provider, &mut tasks, &task),
+                ErrorClass::TooSlow if slow > 0 && !single => {
+                    slow = 0;
+                    halve(target.provider, &mut tasks, &task);
+                }
+                ErrorClass::Unavailable | ErrorClass::TooSlow => {
+                    slow += u32::from(error.class() == ErrorClass::TooSlow);
+                    tasks.push(task);
+                    self.wait(&error, &mut pause).await;
+                }
+                ErrorClass::Poison | ErrorClass::Fatal => return Err(error),
+            }
+        }
+        Ok(sum)
+    }
+
+    /// All parts, the first one last.
+    fn tasks(&self, records: usize) -> Vec<Task> {
+        let size = self.max_records.max(1);
+        let starts = (0..records).step_by(size).rev();
+        starts
+            .map(|start| Task {
+                range: start..records.min(start + size),
+                fault: None,
+            })
+            .collect()
+    }
+
+    async fn wait(&self, error: &StoreError, pause: &mut Duration) {
+        metrics::database_retry(error.label());
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "the database did not take a batch: trying again");
+        tokio::time::sleep(*pause).await;
+        *pause = (*pause * 2).min(self.retry_max);
+    }
+}
+
+/// The first half is tried first.
+fn halve(provider: &'static str, tasks: &mut Vec<Task>, task: &Task) {
+    metrics::split(provider);
+    let middle = task.range.start + task.range.len() / 2;
+    tasks.push(Task {
+        range: middle..task.range.end,
+        fault: None,
+    });
+    tasks.push(Task {
+        range: task.range.start..middle,
+        fault: None,
+    });
+}
+
+impl<'a> Target<'a> {
+    fn part(&self, task: &Task) -> Part<'static> {
+        // A batch has at most 1,000 messages of at most 10,000 events.
+        let index = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
+        Part {
+            lease_id: self.lease.id,
+            provider: self.provider,
+            first_record: index(task.range.start),
+            records: index(task.range.len()),
+        }
+    }
+
+    fn records_of(&self, task: &Task) -> impl Iterator<Item = &'a Record<'a>> {
+        self.records[task.range.clone()].iter()
+    }
+}
+
+fn event<'a>(record: &'a Record<'a>) -> Option<(&'a VehicleEvent<'a>, Timestamp)> {
+    let event = record.outcome.as_ref().ok()?;
+    Some((event, record.message.received_at?))
+}
