@@ -1,1 +1,23 @@
-//! Not written yet.
+//! Plays the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
+//!
+//! The simulator knows the wire formats and what they mean from the providers' side only: it shares no code
+//! with the services, keeps its own naive model of every vehicle, and compares it with the database.
+
+pub mod cli;
+pub mod compare;
+pub mod counts;
+pub mod database;
+pub mod error;
+pub mod fleet;
+pub mod mix;
+pub mod model;
+pub mod plan;
+pub mod progress;
+pub mod record;
+pub mod report;
+pub mod run;
+pub mod send;
+pub mod settle;
+pub mod tables;
+pub mod vehicle;
+pub mod wire;

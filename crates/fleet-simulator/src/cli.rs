@@ -1,0 +1,162 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Plays the vehicle providers against a running `fleet-webhook-api`, then checks the database.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send reports for a while, wait until they are applied, compare every vehicle's row with what it sent.
+    ///
+    /// Exit code 0 only if everything agrees.
+    Run(Box<RunArgs>),
+}
+
+/// What one run needs to know.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Base URL of the API, such as http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL", env = "SIMULATOR_API_URL")]
+    pub api: String,
+    /// PostgreSQL with the vehicles' current state.
+    #[arg(long, value_name = "URL", env = "FLEET_DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// PostgreSQL with telemetry and dead letters, if it is another one.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLEET_TELEMETRY_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub telemetry_database_url: Option<String>,
+    /// NIU's token (of a comma-separated list, the first is used).
+    #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__NIU__SECRETS", hide_env_values = true, value_parser = first_secret)]
+    pub niu_token: String,
+    /// Segway's client secret (of a comma-separated list, the first is used).
+    #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__SEGWAY__SECRETS", hide_env_values = true, value_parser = first_secret)]
+    pub segway_secret: String,
+    /// INVERS' bearer token (of a comma-separated list, the first is used).
+    #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__INVERS__SECRETS", hide_env_values = true, value_parser = first_secret)]
+    pub invers_token: String,
+    /// Vehicles, split evenly over the three providers.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=30_000))]
+    pub vehicles: u32,
+    /// How long to send, such as 20s or 2m.
+    #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub run_for: Duration,
+    /// Webhooks per second [default: one per vehicle]; `bomb` sends as fast as the answers allow.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
+    /// Seed of the vehicles' ids and of every choice [default: random]; one seed serves one run per database.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Concurrent requests.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// What the providers do.
+    #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
+    pub scenario: Scenario,
+    /// Redis of the queues, to wait for an empty backlog as well.
+    #[arg(long, value_name = "URL", env = "FLEET_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<String>,
+    /// Prefix of the queues' keys.
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        env = "FLEET_QUEUE__PREFIX",
+        default_value = "fleet"
+    )]
+    pub redis_prefix: String,
+    /// How long one report is retried after 503 or a lost connection before the run counts as failed.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub retry_for: Duration,
+    /// How long to wait for the consumers after their last visible progress.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub settle_for: Duration,
+    /// Print all counts as one JSON object on the last line of stdout; the tables go to stderr.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the providers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Every report once, in order.
+    Steady,
+    /// Half an hour of reports as fast as the answers allow, half of NIU's as arrays of 100.
+    Bomb,
+    /// Half of the reports are sent again.
+    Duplicates,
+    /// Nearly every report is held back and sent later, out of order.
+    Shuffled,
+    /// A third of the vehicles live an hour in the future.
+    SkewedClocks,
+    /// A third of the requests carry a wrong or no credential.
+    BadSignatures,
+    /// Mostly steady, with a small share of everything.
+    Mixed,
+}
+
+impl Scenario {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Bomb => "bomb",
+            Self::Duplicates => "duplicates",
+            Self::Shuffled => "shuffled",
+            Self::SkewedClocks => "skewed-clocks",
+            Self::BadSignatures => "bad-signatures",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
+}
+
+fn first_secret(text: &str) -> Result<String, String> {
+    let first = text.split(',').map(str::trim).find(|secret| !secret.is_empty());
+    first
+        .map(str::to_owned)
+        .ok_or_else(|| "must not be empty".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn scenario_names_are_those_of_the_command_line() {
+        for scenario in Scenario::value_variants() {
+            assert_eq!(scenario.to_possible_value().unwrap().get_name(), scenario.name());
+        }
+    }
+
+    #[test]
+    fn durations_and_secrets_are_read() {
+        assert_eq!(duration("20s"), Ok(Duration::from_secs(20)));
+        assert!(duration("-1s").is_err());
+        assert_eq!(first_secret(" a , b"), Ok("a".to_owned()));
+        assert!(first_secret(" ,").is_err());
+    }
+}

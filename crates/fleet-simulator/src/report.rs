@@ -1,0 +1,297 @@
+//! The verdict, the tables and the JSON line.
+
+use std::io::{Write, stderr, stdout};
+
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+
+use crate::compare::Mismatch;
+use crate::error::Error;
+use crate::tables::SHOWN;
+
+/// Mismatches printed at most.
+const MAX_PRINTED: usize = 20;
+
+/// All counts of a run; the fields of the JSON line.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Everything agrees.
+    pub ok: bool,
+    /// Name of the scenario.
+    pub scenario: &'static str,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Requests posted, resends included, retries not.
+    pub posted: u64,
+    /// Answered 200.
+    pub answered_200: u64,
+    /// Forgeries answered 401.
+    pub refused_401: u64,
+    /// Attempts repeated after 503 or a lost connection.
+    pub retried: u64,
+    /// Answered otherwise than they must.
+    pub answered_other: u64,
+    /// Not answered to the end of the retries.
+    pub unacknowledged: u64,
+    /// Median time to an answer, ms.
+    pub answer_p50_ms: f64,
+    /// 99th percentile of the time to an answer, ms.
+    pub answer_p99_ms: f64,
+    /// Events acknowledged, resends not counted.
+    pub distinct_events: u64,
+    /// Telemetry rows there may be at most.
+    pub telemetry_rows_max: u64,
+    /// Telemetry rows of the run's vehicles.
+    pub telemetry_rows: u64,
+    /// Dead letters received since the run began.
+    pub dead_letters: u64,
+    /// Accepted and not settled messages in Redis; null without `--redis-url`.
+    pub backlog: Option<i64>,
+    /// Vehicles compared, those that must not exist included.
+    pub vehicles_compared: u64,
+    /// Vehicles whose row is exactly what was sent.
+    pub vehicles_current: u64,
+    /// Attributes that differ.
+    pub mismatches: u64,
+    /// Seconds from the first to the last answer.
+    pub send_s: f64,
+    /// Seconds from the last answer until everything agreed (or the wait was given up).
+    pub settle_s: f64,
+    /// Why it is not OK; empty if it is.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// Decides whether the run is OK, and says why not.
+    #[must_use]
+    pub fn judged(mut self) -> Self {
+        let mut problems = Vec::new();
+        let mut check = |is_wrong: bool, problem: String| {
+            if is_wrong {
+                problems.push(problem);
+            }
+        };
+        check(
+            self.unacknowledged > 0,
+            format!("{} requests were never answered", self.unacknowledged),
+        );
+        check(
+            self.answered_other > 0,
+            format!(
+                "{} requests got another answer than they must",
+                self.answered_other
+            ),
+        );
+        check(self.distinct_events == 0, "nothing was acknowledged".to_owned());
+        let (rows, least, most) = (self.telemetry_rows, self.distinct_events, self.telemetry_rows_max);
+        check(
+            rows < least,
+            format!("{} telemetry rows are missing", least.saturating_sub(rows)),
+        );
+        check(
+            rows > most,
+            format!("{} telemetry rows too many", rows.saturating_sub(most)),
+        );
+        check(
+            self.mismatches > 0,
+            format!("{} attributes differ", self.mismatches),
+        );
+        check(
+            self.dead_letters > 0,
+            format!("{} dead letters", self.dead_letters),
+        );
+        let backlog = self.backlog.unwrap_or(0);
+        check(backlog != 0, format!("backlog of {backlog} messages"));
+        self.ok = problems.is_empty();
+        self.problems = problems;
+        self
+    }
+
+    /// One line: the verdict.
+    pub fn verdict(&self) -> String {
+        if self.ok {
+            format!(
+                "OK: {} vehicles are exactly what {} acknowledged events say",
+                self.vehicles_current, self.distinct_events
+            )
+        } else {
+            format!("FAILED: {}", self.problems.join("; "))
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let backlog = self
+            .backlog
+            .map_or_else(|| "not asked".to_owned(), |backlog| backlog.to_string());
+        vec![
+            ("posted", self.posted.to_string()),
+            ("answered 200", self.answered_200.to_string()),
+            ("refused as expected (401)", self.refused_401.to_string()),
+            ("retried", self.retried.to_string()),
+            ("answered otherwise", self.answered_other.to_string()),
+            ("never answered", self.unacknowledged.to_string()),
+            (
+                "answer p50 / p99, ms",
+                format!("{:.1} / {:.1}", self.answer_p50_ms, self.answer_p99_ms),
+            ),
+            ("distinct events", self.distinct_events.to_string()),
+            ("applied (vehicles current)", self.vehicles_current.to_string()),
+            ("telemetry rows", self.telemetry_rows.to_string()),
+            ("dead letters", self.dead_letters.to_string()),
+            ("backlog", backlog),
+            ("vehicles compared", self.vehicles_compared.to_string()),
+            ("mismatches", self.mismatches.to_string()),
+            (
+                "sent for / settled in, s",
+                format!("{:.1} / {:.1}", self.send_s, self.settle_s),
+            ),
+        ]
+    }
+}
+
+/// Prints tables and verdict to stdout; with `json` to stderr, and the counts to stdout.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn print(
+    report: &Report,
+    vehicles: &[Vec<String>],
+    mismatches: &[Mismatch],
+    json: bool,
+) -> Result<(), Error> {
+    let mut out: Box<dyn Write> = if json {
+        Box::new(stderr())
+    } else {
+        Box::new(stdout())
+    };
+    if !vehicles.is_empty() {
+        writeln!(out, "{}", table(&SHOWN, vehicles.iter().cloned()))?;
+    }
+    if !mismatches.is_empty() {
+        let rows = mismatches.iter().take(MAX_PRINTED).cloned();
+        let rows = rows.map(|m| vec![m.provider_vehicle_id, m.attribute, m.expected, m.found]);
+        writeln!(
+            out,
+            "{}",
+            table(&["vehicle", "attribute", "expected", "found"], rows)
+        )?;
+        let unprinted = mismatches.len().saturating_sub(MAX_PRINTED);
+        if unprinted > 0 {
+            writeln!(out, "and {unprinted} more")?;
+        }
+    }
+    let rows = report
+        .rows()
+        .into_iter()
+        .map(|(name, count)| vec![name.to_owned(), count]);
+    let mut counts = table(&["count", "value"], rows);
+    if let Some(column) = counts.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(out, "{counts}")?;
+    writeln!(out, "seed {}, scenario {}", report.seed, report.scenario)?;
+    writeln!(out, "{}", report.verdict())?;
+    out.flush()?;
+    if json {
+        let line = serde_json::to_string(report).map_err(std::io::Error::from)?;
+        writeln!(stdout(), "{line}")?;
+    }
+    Ok(())
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
+        .set_header(header.to_vec());
+    table.add_rows(rows);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreeing() -> Report {
+        Report {
+            distinct_events: 10,
+            telemetry_rows: 10,
+            telemetry_rows_max: 11,
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn a_run_that_agrees_is_ok() {
+        assert!(agreeing().judged().ok);
+        assert!(
+            Report {
+                telemetry_rows: 11,
+                refused_401: 3,
+                backlog: Some(0),
+                ..agreeing()
+            }
+            .judged()
+            .ok
+        );
+    }
+
+    #[test]
+    fn every_difference_fails_the_run_and_is_named() {
+        let wrong = [
+            (Report::default(), "nothing was acknowledged"),
+            (
+                Report {
+                    unacknowledged: 1,
+                    ..agreeing()
+                },
+                "1 requests were never answered",
+            ),
+            (
+                Report {
+                    answered_other: 2,
+                    ..agreeing()
+                },
+                "2 requests got another answer than they must",
+            ),
+            (
+                Report {
+                    telemetry_rows: 9,
+                    ..agreeing()
+                },
+                "1 telemetry rows are missing",
+            ),
+            (
+                Report {
+                    telemetry_rows: 13,
+                    ..agreeing()
+                },
+                "2 telemetry rows too many",
+            ),
+            (
+                Report {
+                    mismatches: 4,
+                    ..agreeing()
+                },
+                "4 attributes differ",
+            ),
+            (
+                Report {
+                    dead_letters: 1,
+                    ..agreeing()
+                },
+                "1 dead letters",
+            ),
+            (
+                Report {
+                    backlog: Some(5),
+                    ..agreeing()
+                },
+                "backlog of 5 messages",
+            ),
+        ];
+        for (report, problem) in wrong {
+            assert_eq!(report.judged().verdict(), format!("FAILED: {problem}"));
+        }
+    }
+}

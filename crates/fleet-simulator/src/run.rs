@@ -1,0 +1,209 @@
+//! One run: send, wait, compare, report.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::mpsc::{self, Sender as Queue};
+use tokio::task::JoinSet;
+
+use crate::cli::{RunArgs, Scenario};
+use crate::compare::Mismatch;
+use crate::counts::{Counts, read};
+use crate::database::Database;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::progress::{Progress, milliseconds};
+use crate::record::Record;
+use crate::report::{Report, print};
+use crate::send::Sender;
+use crate::settle::{Settled, Stores};
+use crate::tables::{Queues, current_vehicles, telemetry_rows, vehicle_ids};
+use crate::vehicle::Vehicle;
+use crate::wire::{Credentials, Webhook};
+
+/// How far behind its pace the feed may fall before it gives the lost time up instead of catching up.
+const MAX_LAG: Duration = Duration::from_secs(1);
+/// Between two looks at the counts.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The API's clock, which stamps dead letters, may be this much behind ours, ms.
+const CLOCK_TOLERANCE_MS: i64 = 1_000;
+
+/// Carries out one run and prints its report; true if everything agrees.
+///
+/// # Errors
+/// If it cannot be carried out: see [`Error`].
+pub async fn run(args: &RunArgs) -> Result<bool, Error> {
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let started_ms = now_ms();
+    let plan = Plan::new(
+        args.scenario,
+        args.vehicles,
+        seed,
+        Credentials::from_args(args),
+        started_ms,
+    );
+    let fleet = plan.fleet().to_vec();
+    let mut stores = stores(args)?;
+    refuse_used_seed(&mut stores, &fleet, seed).await?;
+
+    let counts = Arc::new(Counts::default());
+    let record = Arc::new(Mutex::new(Record::new(&fleet)));
+    let mut progress = Progress::new(args.run_for);
+    let send_started = Instant::now();
+    let send = send(args, plan, &counts, &record)?;
+    tokio::select! {
+        () = send => {}
+        () = watch(&counts, &mut stores, &fleet, &mut progress) => {}
+    }
+    let send_s = send_started.elapsed().as_secs_f64();
+
+    let record = std::mem::replace(
+        &mut *record.lock().unwrap_or_else(PoisonError::into_inner),
+        Record::new(&[]),
+    );
+    let settle_started = Instant::now();
+    let since_ms = started_ms - CLOCK_TOLERANCE_MS;
+    let settled = stores
+        .settle(&fleet, &record, args.settle_for, since_ms, &mut progress)
+        .await?;
+    let settle_s = settle_started.elapsed().as_secs_f64();
+    progress.finish();
+
+    let shown = current_vehicles(&mut stores.state, &fleet).await?;
+    let base = Report {
+        scenario: args.scenario.name(),
+        seed,
+        send_s,
+        settle_s,
+        ..Report::default()
+    };
+    let report = filled(base, &counts, &record, &settled).judged();
+    print(&report, &shown, &settled.mismatches, args.json)?;
+    Ok(report.ok)
+}
+
+fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+fn stores(args: &RunArgs) -> Result<Stores, Error> {
+    let telemetry_url = args
+        .telemetry_database_url
+        .as_deref()
+        .unwrap_or(&args.database_url);
+    let queues = args
+        .redis_url
+        .as_deref()
+        .map(|url| Queues::new(url, &args.redis_prefix));
+    Ok(Stores {
+        state: Database::new("state", &args.database_url),
+        telemetry: Database::new("telemetry", telemetry_url),
+        queues: queues.transpose()?,
+    })
+}
+
+async fn refuse_used_seed(stores: &mut Stores, fleet: &[Vehicle], seed: u64) -> Result<(), Error> {
+    let found = vehicle_ids(&mut stores.state, fleet).await?.len();
+    match i64::try_from(found).unwrap_or(i64::MAX) {
+        0 => Ok(()),
+        count => Err(Error::SeedUsed { count, seed }),
+    }
+}
+
+/// Everything to send, and the connections that send it; ends with the last answer.
+fn send(
+    args: &RunArgs,
+    plan: Plan,
+    counts: &Arc<Counts>,
+    record: &Arc<Mutex<Record>>,
+) -> Result<impl Future<Output = ()>, Error> {
+    let (queue, waiting) = mpsc::channel(usize::from(args.connections));
+    let waiting = Arc::new(AsyncMutex::new(waiting));
+    let sender = Sender::new(&args.api, args.retry_for, Arc::clone(counts), Arc::clone(record))?;
+    let mut connections = JoinSet::new();
+    for _ in 0..args.connections {
+        connections.spawn(sender.clone().drain(Arc::clone(&waiting)));
+    }
+    let pace = match (args.rate, args.scenario) {
+        (None, Scenario::Bomb) => None,
+        (rate, _) => Some(Duration::from_secs(1) / rate.unwrap_or(args.vehicles)),
+    };
+    let run_for = args.run_for;
+    Ok(async move {
+        feed(plan, queue, run_for, pace).await;
+        while connections.join_next().await.is_some() {}
+    })
+}
+
+/// Queues requests at the given pace for the given time, then what was held back; closes the queue.
+async fn feed(mut plan: Plan, queue: Queue<Arc<Webhook>>, run_for: Duration, pace: Option<Duration>) {
+    let end = Instant::now() + run_for;
+    let mut next = Instant::now();
+    while Instant::now() < end {
+        if let Some(pace) = pace {
+            tokio::time::sleep_until(next.into()).await;
+            next = (next + pace).max(Instant::now().checked_sub(MAX_LAG).unwrap_or(next));
+        }
+        if queue.send(plan.next_webhook(now_ms())).await.is_err() {
+            return;
+        }
+    }
+    for webhook in plan.into_rest() {
+        if queue.send(webhook).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Shows the counts for ever. A database that is away meanwhile is only not shown.
+async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress: &mut Progress) {
+    let mut rows = None;
+    loop {
+        let started = Instant::now();
+        let counted = telemetry_rows(&mut stores.state, &mut stores.telemetry, fleet).await;
+        if let Ok(counted) = counted {
+            rows = u64::try_from(counted).ok();
+        }
+        // Counting must not become the database's main occupation.
+        let next = Instant::now() + LOOK_EVERY.max(started.elapsed() * 10);
+        while Instant::now() < next {
+            progress.sending(counts, rows);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn filled(base: Report, counts: &Counts, record: &Record, settled: &Settled) -> Report {
+    let different: HashSet<&str> = settled.mismatches.iter().map(Mismatch::vehicle).collect();
+    let reported = record
+        .vehicles
+        .iter()
+        .filter(|vehicle| vehicle.events > 0)
+        .count();
+    Report {
+        posted: read(&counts.posted),
+        answered_200: read(&counts.answered_200),
+        refused_401: read(&counts.refused_401),
+        retried: read(&counts.retried),
+        answered_other: read(&counts.answered_other),
+        unacknowledged: read(&counts.unacknowledged),
+        answer_p50_ms: milliseconds(counts.answer_times.percentile(50)),
+        answer_p99_ms: milliseconds(counts.answer_times.percentile(99)),
+        distinct_events: record.distinct_events,
+        telemetry_rows_max: record.max_rows,
+        telemetry_rows: settled.telemetry_rows,
+        dead_letters: settled.dead_letters,
+        backlog: settled.backlog,
+        vehicles_compared: size(record.vehicles.len()),
+        vehicles_current: size(reported.saturating_sub(different.len())),
+        mismatches: size(settled.mismatches.len()),
+        ..base
+    }
+}
+
+fn size(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,142 @@
+//! Posts requests, and again with the same bytes when the API asks for it or does not answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::mpsc::Receiver;
+
+use crate::counts::{Counts, bump};
+use crate::error::Error;
+use crate::record::Record;
+use crate::wire::{Expect, Webhook};
+
+/// The longest the API's `Retry-After` is respected.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Between attempts if the API does not say.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(250);
+/// For one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One of the run's connections; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    client: Client,
+    api: String,
+    retry_for: Duration,
+    counts: Arc<Counts>,
+    record: Arc<Mutex<Record>>,
+}
+
+enum Answer {
+    Accepted,
+    Unauthorized,
+    /// Not now, or nobody knows.
+    Again(Duration),
+    /// Never.
+    Other,
+}
+
+impl Sender {
+    /// A client of the API at `api`, a base URL.
+    ///
+    /// # Errors
+    /// If the HTTP client cannot be built.
+    pub fn new(
+        api: &str,
+        retry_for: Duration,
+        counts: Arc<Counts>,
+        record: Arc<Mutex<Record>>,
+    ) -> Result<Self, Error> {
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(ATTEMPT_TIMEOUT)
+            .build()
+            .map_err(Error::HttpClient)?;
+        Ok(Self {
+            client,
+            api: api.trim_end_matches('/').to_owned(),
+            retry_for,
+            counts,
+            record,
+        })
+    }
+
+    /// Delivers requests until the queue is closed and empty.
+    pub async fn drain(self, queue: Arc<AsyncMutex<Receiver<Arc<Webhook>>>>) {
+        loop {
+            let webhook = queue.lock().await.recv().await;
+            match webhook {
+                Some(webhook) => self.deliver(&webhook).await,
+                None => return,
+            }
+        }
+    }
+
+    async fn deliver(&self, webhook: &Webhook) {
+        bump(&self.counts.posted);
+        let deadline = Instant::now() + self.retry_for;
+        let mut doubtful = 0;
+        loop {
+            match (self.attempt(webhook).await, webhook.expect) {
+                (Answer::Accepted, Expect::Accepted) => {
+                    self.record
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .acknowledge(webhook, doubtful);
+                    return bump(&self.counts.answered_200);
+                }
+                (Answer::Unauthorized, Expect::Refused) => return bump(&self.counts.refused_401),
+                (Answer::Again(_), _) if Instant::now() >= deadline => {
+                    return bump(&self.counts.unacknowledged);
+                }
+                (Answer::Again(pause), _) => {
+                    // The API may have queued it and lost the answer: at least once.
+                    doubtful += 1;
+                    bump(&self.counts.retried);
+                    tokio::time::sleep(pause).await;
+                }
+                (Answer::Accepted, Expect::Refused)
+                | (Answer::Unauthorized, Expect::Accepted)
+                | (Answer::Other, _) => return bump(&self.counts.answered_other),
+            }
+        }
+    }
+
+    async fn attempt(&self, webhook: &Webhook) -> Answer {
+        let url = format!("{}{}", self.api, webhook.path);
+        let mut request = self.client.post(url).header(CONTENT_TYPE, webhook.content_type);
+        if let Some((header, value)) = &webhook.credential {
+            request = request.header(*header, value);
+        }
+        let started = Instant::now();
+        let Ok(response) = request.body(webhook.body.clone()).send().await else {
+            return Answer::Again(RETRY_AFTER_DEFAULT);
+        };
+        let (status, pause) = (response.status(), retry_after(&response));
+        // Read to its end, or the connection cannot be used again.
+        if response.bytes().await.is_err() && status.is_success() {
+            return Answer::Again(RETRY_AFTER_DEFAULT);
+        }
+        self.counts.answer_times.observe(started.elapsed());
+        match status {
+            StatusCode::OK => Answer::Accepted,
+            StatusCode::UNAUTHORIZED => Answer::Unauthorized,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Answer::Again(pause),
+            status if status.is_server_error() => Answer::Again(pause),
+            _ => Answer::Other,
+        }
+    }
+}
+
+fn retry_after(response: &Response) -> Duration {
+    let seconds = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds
+        .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
+        .min(MAX_RETRY_AFTER)
+}

@@ -1,0 +1,167 @@
+//! What the run asks the databases and the queues, apart from the comparison.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::database::Database;
+use crate::error::Error;
+use crate::vehicle::{Provider, Vehicle};
+
+const REDIS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The queues' Redis.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    client: redis::Client,
+    prefix: String,
+}
+
+impl Queues {
+    /// The queues whose keys start with `prefix`.
+    ///
+    /// # Errors
+    /// If the URL cannot be read.
+    pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
+        Ok(Self {
+            client: redis::Client::open(url)?,
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// Accepted messages that are not settled, of all providers and shards.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached or does not answer in 10 s.
+    pub async fn backlog(&self) -> Result<i64, Error> {
+        timeout(REDIS_PATIENCE, self.sum_ledgers())
+            .await
+            .map_err(|_| Error::RedisTimeout)?
+    }
+
+    async fn sum_ledgers(&self) -> Result<i64, Error> {
+        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        let pattern = format!("{}:*:ledger", self.prefix);
+        let (mut cursor, mut backlog) = (0_u64, 0_i64);
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(&pattern)
+                .arg("COUNT")
+                .arg(1_000);
+            let (next, ledgers): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
+            for ledger in ledgers {
+                let mut read = redis::cmd("HMGET");
+                read.arg(ledger).arg("accepted_messages").arg("settled_messages");
+                let (accepted, settled): (Option<i64>, Option<i64>) =
+                    read.query_async(&mut connection).await?;
+                backlog += accepted.unwrap_or(0) - settled.unwrap_or(0);
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(backlog);
+            }
+        }
+    }
+}
+
+/// The ids of a provider's vehicles.
+pub fn ids_of(fleet: &[Vehicle], provider: Provider) -> Vec<&str> {
+    fleet
+        .iter()
+        .filter(|vehicle| vehicle.provider == provider)
+        .map(|vehicle| vehicle.id.as_str())
+        .collect()
+}
+
+/// The vehicle ids of the run's vehicles that have a row.
+///
+/// # Errors
+/// As [`Database::query`].
+pub async fn vehicle_ids(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<Uuid>, Error> {
+    let sql = "SELECT vehicle_id FROM vehicles WHERE provider = $1 AND provider_vehicle_id = ANY($2)";
+    let mut found = Vec::with_capacity(fleet.len());
+    for provider in Provider::ALL {
+        let rows = state
+            .query(sql, &[&provider.slug(), &ids_of(fleet, provider)])
+            .await?;
+        found.extend(rows.iter().map(|row| row.get::<_, Uuid>(0)));
+    }
+    Ok(found)
+}
+
+/// Telemetry rows of the run's vehicles.
+///
+/// # Errors
+/// As [`Database::query`].
+pub async fn telemetry_rows(
+    state: &mut Database,
+    telemetry: &mut Database,
+    fleet: &[Vehicle],
+) -> Result<i64, Error> {
+    let ids = vehicle_ids(state, fleet).await?;
+    telemetry
+        .number(
+            "SELECT count(*) FROM telemetry WHERE vehicle_id = ANY($1)",
+            &[&ids],
+        )
+        .await
+}
+
+/// Dead letters received at or after `since_ms`, epoch ms, of whatever sender.
+///
+/// # Errors
+/// As [`Database::query`].
+pub async fn dead_letters(telemetry: &mut Database, since_ms: i64) -> Result<i64, Error> {
+    let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
+    telemetry
+        .number(
+            "SELECT count(*) FROM dead_letters WHERE received_at >= $1",
+            &[&since],
+        )
+        .await
+}
+
+/// A few of the run's current vehicles as text, in the columns of [`SHOWN`].
+///
+/// # Errors
+/// As [`Database::query`].
+pub async fn current_vehicles(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<Vec<String>>, Error> {
+    let sql = "SELECT provider, provider_vehicle_id, round(lat::numeric, 6)::text, round(lon::numeric, 6)::text,
+            date_trunc('milliseconds', position_age)::text, battery_percent::text, range_m::text, odometer_m::text,
+            powered_on::text, locked::text, charging::text, online::text
+        FROM vehicle_positions WHERE provider = $1 AND provider_vehicle_id = ANY($2)
+        ORDER BY provider_vehicle_id LIMIT 4";
+    let mut shown = Vec::new();
+    for provider in Provider::ALL {
+        for row in state
+            .query(sql, &[&provider.slug(), &ids_of(fleet, provider)])
+            .await?
+        {
+            let cell = |index| {
+                row.get::<_, Option<String>>(index)
+                    .unwrap_or_else(|| "-".to_owned())
+            };
+            shown.push((0..SHOWN.len()).map(cell).collect());
+        }
+    }
+    Ok(shown)
+}
+
+/// The columns of [`current_vehicles`].
+pub const SHOWN: [&str; 12] = [
+    "provider",
+    "vehicle",
+    "lat",
+    "lon",
+    "position age",
+    "battery %",
+    "range m",
+    "odometer m",
+    "powered on",
+    "locked",
+    "charging",
+    "online",
+];
