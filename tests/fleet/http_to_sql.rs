@@ -1,0 +1,1 @@
+//! Posted over HTTP, read by SQL.

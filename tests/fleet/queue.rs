@@ -1,0 +1,1 @@
+//! The queue protocol on the real Redis.

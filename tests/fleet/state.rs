@@ -1,0 +1,1 @@
+//! Newest wins, in Rust and in SQL alike.

@@ -1,0 +1,76 @@
+//! A database of the test's own.
+
+use fleet_store::{Schema, migrate};
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use super::server_database_url;
+
+/// Dropped with the value.
+pub(crate) struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// An empty database.
+    pub(crate) async fn empty() -> Self {
+        let name = format!("fleet_test_{}", Uuid::now_v7().simple());
+        let server = server_database_url();
+        let admin = connect(&server).await;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
+        let (base, _) = server.rsplit_once('/').expect("the URL ends in /database");
+        Self {
+            url: format!("{base}/{name}"),
+            name,
+        }
+    }
+
+    /// A database with both schemas.
+    pub(crate) async fn migrated() -> Self {
+        let database = Self::empty().await;
+        migrate(database.url(), Schema::State).await.unwrap();
+        migrate(database.url(), Schema::Telemetry).await.unwrap();
+        database
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection to it.
+    pub(crate) async fn client(&self) -> Client {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let server = server_database_url();
+        // A runtime of its own: the test's may be going down.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime
+                .block_on(async { connect(&server).await.batch_execute(&drop).await })
+                .unwrap();
+        });
+        if dropping.join().is_err() && !std::thread::panicking() {
+            panic!("the test's database could not be dropped");
+        }
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("PostgreSQL is not there ({error}): run `cargo xtask test`"));
+    tokio::spawn(connection);
+    client
+}

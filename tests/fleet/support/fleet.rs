@@ -1,0 +1,126 @@
+//! The API and the consumer, in this process, on a database and a key prefix of their own.
+
+use std::sync::Arc;
+
+use fleet_queue::{Observer, QueueStatus, RedisLink};
+use fleet_runtime::admin::Readiness;
+use fleet_runtime::settings::{Settings, load};
+use fleet_webhook_api::sources::sources;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{TestDatabase, eventually, fresh_prefix, redis_url};
+
+/// The token of NIU and INVERS.
+pub(crate) const TOKEN: &str = "test-token-0001";
+/// The secret of the Segway fixtures.
+pub(crate) const SEGWAY_SECRET: &str = "test-secret-0001";
+
+/// A running pair; ended with the value.
+pub(crate) struct Fleet {
+    pub(crate) settings: Settings,
+    pub(crate) api: String,
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Fleet {
+    /// Starts both on `database`.
+    pub(crate) async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(&[("FLEET_DATABASE_URL", database.url())]).await
+    }
+
+    /// Starts both with these settings on top of the tests' own.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut fleet = Self::api_only(variables).await;
+        fleet.start_consumer();
+        fleet
+    }
+
+    /// Starts the API alone.
+    pub(crate) async fn api_only(variables: &[(&str, &str)]) -> Self {
+        let (prefix, redis) = (fresh_prefix(), redis_url());
+        let own = [
+            ("FLEET_REDIS_URL", redis.as_str()),
+            ("FLEET_QUEUE__PREFIX", &prefix),
+            ("FLEET_PROVIDERS__NIU__SECRETS", TOKEN),
+            (
+                "FLEET_PROVIDERS__SEGWAY__SECRETS",
+                "test-secret-0001,test-secret-0002",
+            ),
+            ("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
+        ];
+        let variables = own
+            .iter()
+            .chain(variables)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = load(None, variables).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let served = sources(&settings).unwrap();
+        let running = {
+            let (settings, shutdown) = (settings.clone(), shutdown.clone());
+            async move {
+                let readiness = Arc::new(Readiness::default());
+                let clean =
+                    fleet_webhook_api::server::run(&settings, served, listener, readiness, shutdown).await;
+                assert!(clean.unwrap(), "the API did not end cleanly");
+            }
+        };
+        Self {
+            settings,
+            api,
+            shutdown,
+            tasks: vec![tokio::spawn(running)],
+        }
+    }
+
+    /// Starts a consumer, or another one.
+    pub(crate) fn start_consumer(&mut self) {
+        let (settings, shutdown) = (self.settings.clone(), self.shutdown.clone());
+        self.tasks.push(tokio::spawn(async move {
+            fleet_consumer::service::run(&settings, Arc::new(Readiness::default()), shutdown)
+                .await
+                .unwrap();
+        }));
+    }
+
+    /// Ends both as SIGTERM does.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.cancel();
+        for task in self.tasks.drain(..) {
+            task.await.unwrap();
+        }
+    }
+
+    /// The queue of `provider`.
+    pub(crate) async fn queue(&self, provider: &str) -> QueueStatus {
+        let link = Arc::new(RedisLink::new(&redis_url(), self.settings.queue.timeout).unwrap());
+        Observer::new(link, &self.settings.queue.prefix, provider)
+            .status()
+            .await
+            .unwrap()
+    }
+
+    /// Waits until every accepted message is settled.
+    pub(crate) async fn settled(&self) {
+        for provider in fleet_providers::PROVIDERS {
+            eventually(&format!("{}'s queue to be empty", provider.slug), async || {
+                let status = self.queue(provider.slug).await;
+                assert!(status.balances(), "{status:?}");
+                (status.backlog().messages == 0).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
