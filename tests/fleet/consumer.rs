@@ -1,1 +1,291 @@
-//! Not written yet.
+//! The consumer under faults: deaths, outages, data that a database refuses, shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink};
+use fleet_runtime::admin::Readiness;
+use fleet_testbed::Postgres;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::{Fleet, TOKEN, TestDatabase, eventually, redis_url};
+
+const INSTANT: Duration = Duration::from_millis(1);
+
+/// Posts NIU reports of these vehicles, a message each.
+async fn post(fleet: &Fleet, vehicles: &[&str]) {
+    for vehicle in vehicles {
+        let report = serde_json::json!({ "sn": vehicle, "infoTimestamp": now_ms(), "nowSpeed": 7 });
+        post_body(fleet, &report).await;
+    }
+}
+
+async fn post_body(fleet: &Fleet, body: &serde_json::Value) {
+    let request = reqwest::Client::new()
+        .post(format!("{}/webhooks/niu", fleet.api))
+        .header("token", TOKEN);
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// The vehicles that have a row, in order.
+async fn vehicles(database: &TestDatabase) -> Vec<String> {
+    let query = "SELECT provider_vehicle_id FROM vehicles ORDER BY 1";
+    database
+        .client()
+        .await
+        .query(query, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
+}
+
+/// Reason and the vehicle in the envelope of every dead letter.
+async fn dead_letters(database: &TestDatabase) -> Vec<(String, String)> {
+    let query = "SELECT reason, substring(encode(envelope, 'escape') FROM '\"sn\":\"([^\"]*)\"')
+                   FROM dead_letters ORDER BY 2";
+    let rows = database.client().await.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// What a consumer does that dies while it has the batch marked.
+struct Doomed {
+    consumer: Consumer,
+    lease: Lease,
+}
+
+impl Doomed {
+    async fn claim(fleet: &Fleet) -> Self {
+        let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap());
+        let consumer = Consumer::new(link, &fleet.settings.queue.prefix, "niu");
+        let limits = ClaimLimits {
+            max_messages: 100,
+            max_bytes: 1 << 20,
+            lease: INSTANT,
+        };
+        let lease = consumer
+            .claim(Uuid::now_v7(), Uuid::now_v7(), limits)
+            .await
+            .unwrap()
+            .unwrap();
+        Self { consumer, lease }
+    }
+
+    async fn mark(&self, mark: Mark) {
+        assert!(self.consumer.mark(&self.lease, &mark).await.unwrap());
+    }
+
+    /// The next owner of the batch, which finds it expired.
+    async fn replace(&mut self) {
+        self.lease = eventually("the lease to expire", async || {
+            self.consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_consumers_is_found_and_buried() {
+    let database = TestDatabase::migrated().await;
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["GOOD1", "KILLER", "GOOD2"]).await;
+    let mut doomed = Doomed::claim(&fleet).await;
+    for deaths in 1..=3 {
+        doomed.replace().await;
+        assert_eq!(doomed.lease.takeovers, deaths);
+    }
+    // The third successor parses singly, and dies over the second message.
+    doomed.mark(Mark::Items(vec![1])).await;
+    fleet.start_consumer();
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["GOOD1", "GOOD2"]);
+    assert_eq!(
+        dead_letters(&database).await,
+        [("consumer_killed".to_owned(), "KILLER".to_owned())]
+    );
+}
+
+#[tokio::test]
+async fn deaths_during_an_outage_bury_nothing() {
+    let database = TestDatabase::migrated().await;
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A", "B"]).await;
+    let mut doomed = Doomed::claim(&fleet).await;
+    for _ in 0..5 {
+        // Parsed; what it dies of now is not the messages' fault.
+        doomed.mark(Mark::Clear).await;
+        doomed.replace().await;
+    }
+    assert_eq!(doomed.lease.takeovers, 0);
+    fleet.start_consumer();
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["A", "B"]);
+    assert_eq!(dead_letters(&database).await, []);
+}
+
+#[tokio::test]
+async fn what_a_database_refuses_is_narrowed_down_to_its_record() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "ALTER TABLE telemetry ADD CONSTRAINT refused CHECK (raw->>'sn' <> 'TELEMETRY');
+             ALTER TABLE vehicles ADD CONSTRAINT refused CHECK (provider_vehicle_id <> 'STATE')",
+        )
+        .await
+        .unwrap();
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A", "TELEMETRY", "B", "STATE", "C"]).await;
+    fleet.start_consumer();
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["A", "B", "C", "TELEMETRY"]);
+    let refused = |vehicle: &str| ("rejected_by_database".to_owned(), vehicle.to_owned());
+    assert_eq!(
+        dead_letters(&database).await,
+        [refused("STATE"), refused("TELEMETRY")]
+    );
+    let sums = "SELECT sum(records), sum(inserted), sum(dead_lettered) FROM settled_batches";
+    let row = client.query_one(sums, &[]).await.unwrap();
+    assert_eq!([row.get::<_, i64>(0), row.get(1), row.get(2)], [5, 4, 1]);
+}
+
+#[tokio::test]
+async fn a_large_batch_is_stored_in_parts() {
+    let database = TestDatabase::migrated().await;
+    let variables = [
+        ("FLEET_DATABASE_URL", database.url()),
+        ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "10"),
+    ];
+    let fleet = Fleet::start_with(&variables).await;
+    let reports: Vec<_> = (0..95)
+        .map(|index| serde_json::json!({ "sn": format!("V{index}"), "time": now_ms() }))
+        .collect();
+    post_body(&fleet, &serde_json::Value::from(reports)).await;
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await.len(), 95);
+    for (table, sum) in [
+        ("settled_batches", "inserted"),
+        ("settled_state_batches", "vehicles"),
+    ] {
+        let query = format!("SELECT count(*), max(records), sum({sum}) FROM {table}");
+        let row = database.client().await.query_one(&query, &[]).await.unwrap();
+        assert_eq!(
+            (row.get::<_, i64>(0), row.get::<_, i32>(1), row.get::<_, i64>(2)),
+            (10, 10, 95),
+            "{table}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_stored_already_is_only_acked() {
+    let database = TestDatabase::migrated().await;
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A", "B"]).await;
+    let doomed = Doomed::claim(&fleet).await;
+    // As if the owner had died between its commits and its ack.
+    let lease_id = doomed.lease.id;
+    let client = database.client().await;
+    for statement in [
+        "INSERT INTO settled_batches VALUES ($1, 0, 2, 'niu', 2, 0, 0)",
+        "INSERT INTO settled_state_batches VALUES ($1, 0, 2, 'niu', 2)",
+    ] {
+        client.execute(statement, &[&lease_id]).await.unwrap();
+    }
+    fleet.start_consumer();
+    fleet.settled().await;
+    assert_eq!(
+        vehicles(&database).await,
+        Vec::<String>::new(),
+        "nothing was written again"
+    );
+}
+
+#[tokio::test]
+async fn an_outage_of_the_database_loses_nothing() {
+    let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap())
+        .await
+        .unwrap();
+    let url = postgres.url();
+    for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
+        fleet_store::migrate(&url, schema).await.unwrap();
+    }
+    let variables = [
+        ("FLEET_DATABASE_URL", url.as_str()),
+        ("FLEET_CONSUMER__RETRY_MAX", "200ms"),
+    ];
+    let fleet = Fleet::start_with(&variables).await;
+    post(&fleet, &["BEFORE"]).await;
+    fleet.settled().await;
+    postgres.stop_immediate().unwrap();
+    post(&fleet, &["DURING1", "DURING2"]).await;
+    eventually("a batch to be at work", async || {
+        (fleet.queue("niu").await.leases > 0).then_some(())
+    })
+    .await;
+    postgres.restart().unwrap();
+    fleet.settled().await;
+    let found = postgres
+        .psql("SELECT string_agg(provider_vehicle_id, ' ' ORDER BY 1) FROM vehicles")
+        .unwrap();
+    assert_eq!(found.trim(), "BEFORE DURING1 DURING2");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_during_an_outage_releases_the_batch() {
+    let database = TestDatabase::migrated().await;
+    let mut fleet = Fleet::api_only(&[
+        ("FLEET_DATABASE_URL", database.url()),
+        ("FLEET_CONSUMER__SHUTDOWN_TIMEOUT", "100ms"),
+    ])
+    .await;
+    post(&fleet, &["A"]).await;
+    // The batch waits for this lock.
+    let client = database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE vehicles").await.unwrap();
+    fleet.start_consumer();
+    eventually("the batch to be at work", async || {
+        (fleet.queue("niu").await.leases == 1).then_some(())
+    })
+    .await;
+    let (prefix, settings) = (fleet.settings.queue.prefix.clone(), fleet.settings.clone());
+    fleet.stop().await;
+    let link = Arc::new(RedisLink::new(&redis_url(), settings.queue.timeout).unwrap());
+    let consumer = Consumer::new(link, &prefix, "niu");
+    let lease = consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap();
+    let lease = lease.expect("a released batch is free at once, long before its lease of 30 s runs out");
+    assert_eq!((lease.items.len(), lease.takeovers), (1, 0));
+}
+
+#[tokio::test]
+async fn a_schema_it_does_not_know_stops_the_consumer_and_keeps_the_batch() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A"]).await;
+    database
+        .client()
+        .await
+        .batch_execute("ALTER TABLE vehicles RENAME COLUMN lat TO latitude")
+        .await
+        .unwrap();
+    let running = fleet_consumer::service::run(
+        &fleet.settings,
+        Arc::new(Readiness::default()),
+        CancellationToken::new(),
+    );
+    let error = tokio::time::timeout(Duration::from_secs(20), running)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(error.to_string().contains("42703"), "{error}");
+    let status = fleet.queue("niu").await;
+    assert_eq!((status.leases, status.backlog().messages), (1, 1));
+}

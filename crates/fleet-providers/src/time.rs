@@ -154,10 +154,11 @@ impl<'a> Clock<'a> {
         self.observed_at < oldest
     }
 
-    /// One future-dated fix must not freeze a vehicle until that future comes.
+    /// One future-dated fix must not freeze a vehicle until that future comes; and PostgreSQL's calendar begins later
+    /// than the one times are read with, so that what lies before the epoch counts as the epoch.
     fn judged(&mut self, time: Timestamp) -> Timestamp {
         if time <= self.latest {
-            return time;
+            return time.max(Timestamp::UNIX_EPOCH);
         }
         self.skewed = true;
         self.received_at

@@ -238,3 +238,16 @@ fn ids_never_change() {
         )
     );
 }
+
+#[test]
+fn an_attribute_from_before_the_epoch_counts_as_from_the_epoch() {
+    for written in ["0", "-1", "-9e300", "\"-009999-01-02T01:59:59Z\""] {
+        let body = format!(
+            r#"{{"sn":"A","infoTimestamp":1718000000000,"gpsTimestamp":{written},"postion":{{"lat":1,"lng":2}}}}"#
+        );
+        let event = only(json("niu", &body));
+        let fixed_at = event.attributes.position.map(|position| position.at);
+        assert_eq!(fixed_at, Some(Timestamp::UNIX_EPOCH), "{written}");
+        assert_eq!(event.observed_at, at("06:13:20"), "{written}");
+    }
+}
