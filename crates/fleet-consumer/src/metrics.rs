@@ -29,7 +29,11 @@ pub fn describe() {
     describe_counter!(EVENTS, "Events by provider and outcome");
     describe_counter!(DEAD_LETTERS, "Dead letters by provider and reason");
     describe_histogram!(BATCH_SIZE, "Messages in a batch");
-    describe_histogram!(BATCH_DURATION, Unit::Seconds, "From a batch's claim to its ack");
+    describe_histogram!(
+        BATCH_DURATION,
+        Unit::Seconds,
+        "From a batch's claim to both commits"
+    );
     describe_histogram!(
         FRESHNESS,
         Unit::Seconds,

@@ -20,7 +20,7 @@ pub(crate) struct Poller {
     next_poll: Instant,
     idle_pause: Duration,
     next_takeover: Instant,
-    /// Id and token of a claim whose reply has not come: asked again, the same batch comes back.
+    /// Id and token of a claim whose reply has not come: there may be a batch under them.
     unanswered: Option<(Uuid, Uuid)>,
 }
 
@@ -71,13 +71,33 @@ impl Poller {
             }
             self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
         }
-        let (id, token) = *self
-            .unanswered
-            .get_or_insert_with(|| (Uuid::now_v7(), Uuid::now_v7()));
+        if let Some(lease) = self.answer().await? {
+            return Ok(Some(Taken::Claimed(lease)));
+        }
+        let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
+        self.unanswered = Some((id, token));
         let lease = self.consumer.claim(id, token, self.limits).await?;
         self.unanswered = None;
         self.pace(lease.as_ref());
         Ok(lease.map(Taken::Claimed))
+    }
+
+    /// The batch of a claim whose reply did not come, if there is one.
+    async fn answer(&mut self) -> Result<Option<Lease>, QueueError> {
+        let Some((id, token)) = self.unanswered else {
+            return Ok(None);
+        };
+        let lease = self.consumer.claim_again(id, token, self.limits).await?;
+        self.unanswered = None;
+        Ok(lease)
+    }
+
+    /// Gives back what a claim that was cut short may have taken.
+    pub(crate) async fn stop(&mut self) -> Result<(), QueueError> {
+        match self.answer().await? {
+            Some(lease) => self.consumer.release(&lease).await,
+            None => Ok(()),
+        }
     }
 
     /// A full batch is followed at once by the next; a partial one lets the next grow; an empty queue is asked less and

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_providers::{Limits, Provider};
-use fleet_queue::{Consumer, Lease, Mark, QueueError};
+use fleet_queue::{Consumer, Envelope, Lease, Mark, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
 use fleet_store::StoreError;
 use jiff::Timestamp;
@@ -88,7 +88,10 @@ impl Worker {
             let next = async { self.poller.lock().await.next().await };
             let taken = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => {
+                    self.stop().await;
+                    return Ok(());
+                }
                 taken = next => taken,
             };
             match taken {
@@ -102,6 +105,12 @@ impl Worker {
                     pause = (pause * 2).min(self.settings.retry_max);
                 }
             }
+        }
+    }
+
+    async fn stop(&self) {
+        if let Err(error) = self.poller.lock().await.stop().await {
+            report(&error);
         }
     }
 
@@ -127,7 +136,7 @@ impl Worker {
         }
         let mut heartbeat = AbortOnDropHandle::new(tokio::spawn(keep(
             self.consumer.clone(),
-            lease.clone(),
+            lease.without_items(),
             self.settings.lease,
             self.settings.heartbeat,
         )));
@@ -145,7 +154,7 @@ impl Worker {
             Ended::Released => metrics::lease(slug, LeaseFate::Released),
             Ended::Lost => {
                 metrics::lease(slug, LeaseFate::Lost);
-                tracing::warn!(queue = slug, lease_id = %lease.id, "another consumer has taken this batch over");
+                tracing::warn!(queue = slug, lease_id = %lease.id, "the lease is gone: another consumer has taken the batch over, or the reply to an ack was lost");
             }
         }
         Ok(())
@@ -170,30 +179,17 @@ impl Worker {
             self.writer.write(lease, taken_over, self.provider.slug, &records),
         );
         let written = written?;
-        let acked = self.persist(|| self.consumer.ack(lease)).await;
-        if !noted || acked == 0 {
-            return Ok(Ended::Lost);
-        }
-        let oldest = lease
-            .items
-            .first()
-            .and_then(|item| fleet_queue::Envelope::decode(item).ok());
-        let age = oldest.map_or(Duration::ZERO, |oldest| {
-            Timestamp::now()
-                .duration_since(oldest.received_at)
-                .try_into()
-                .unwrap_or(Duration::ZERO)
-        });
         let counts = with_written(counts, written);
-        metrics::settled(
-            self.provider.slug,
-            counts,
-            lease.items.len(),
-            started.elapsed(),
-            age,
-        );
-        tracing::debug!(queue = self.provider.slug, lease_id = %lease.id, ?counts, "settled a batch");
-        Ok(Ended::Settled)
+        let slug = self.provider.slug;
+        metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
+        tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
+        // After a lost reply the second ack finds nothing to settle: that is no loss either.
+        let acked = self.persist(|| self.consumer.ack(lease)).await;
+        Ok(if noted && acked > 0 {
+            Ended::Settled
+        } else {
+            Ended::Lost
+        })
     }
 
     fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {
@@ -285,6 +281,13 @@ async fn keep(consumer: Consumer, lease: Lease, duration: Duration, heartbeat: D
             Err(error) => report(&error),
         }
     }
+}
+
+/// How long ago the batch's first message was received.
+fn age(lease: &Lease) -> Duration {
+    let oldest = lease.items.first().and_then(|item| Envelope::decode(item).ok());
+    let age = oldest.map(|oldest| Timestamp::now().duration_since(oldest.received_at));
+    age.and_then(|age| age.try_into().ok()).unwrap_or_default()
 }
 
 fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {

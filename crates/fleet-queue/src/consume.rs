@@ -32,17 +32,41 @@ impl Consumer {
         }
     }
 
-    /// Claims the head of the queue as a new batch; `None` if the queue is empty.
+    /// Claims the head of the queue as a new batch; `None` if the queue is empty. Give every claim an `id` of its own.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. Repeat the call with the same `id` and `token`: if the first one went through and only its
-    /// reply was lost, the same batch comes back.
+    /// Any [`QueueError`]. If no reply came, [`Consumer::claim_again`] tells whether there is a batch.
     pub async fn claim(
         &self,
         id: Uuid,
         token: Uuid,
         limits: ClaimLimits,
+    ) -> Result<Option<Lease>, QueueError> {
+        self.call_claim(id, token, limits, "first").await
+    }
+
+    /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`; `None` if that claimed nothing, or if the
+    /// batch belongs to another consumer by now. Never makes a new batch: an id must not name two.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; repeat it.
+    pub async fn claim_again(
+        &self,
+        id: Uuid,
+        token: Uuid,
+        limits: ClaimLimits,
+    ) -> Result<Option<Lease>, QueueError> {
+        self.call_claim(id, token, limits, "again").await
+    }
+
+    async fn call_claim(
+        &self,
+        id: Uuid,
+        token: Uuid,
+        limits: ClaimLimits,
+        which: &str,
     ) -> Result<Option<Lease>, QueueError> {
         let keys = &self.keys;
         let mut call = CLAIM.prepare_invoke();
@@ -54,7 +78,8 @@ impl Consumer {
         call.arg(id.to_string()).arg(token.to_string());
         call.arg(limits.max_messages)
             .arg(limits.max_bytes)
-            .arg(millis(limits.lease));
+            .arg(millis(limits.lease))
+            .arg(which);
         self.batch(id, token, &call).await
     }
 

@@ -62,6 +62,25 @@ impl Mark {
 }
 
 impl Lease {
+    /// The lease without its batch, for the heartbeat.
+    #[must_use]
+    pub fn without_items(&self) -> Self {
+        let Self {
+            id,
+            token,
+            takeovers,
+            mark,
+            items: _,
+        } = self;
+        Self {
+            id: *id,
+            token: *token,
+            takeovers: *takeovers,
+            mark: mark.clone(),
+            items: Vec::new(),
+        }
+    }
+
     /// Reads a script's reply: the owner's record, then the items.
     pub(crate) fn from_reply(id: Uuid, token: Uuid, reply: Vec<Bytes>) -> Result<Self, QueueError> {
         let nonsense = || QueueError::Reply(format!("the record of lease {id} cannot be read"));

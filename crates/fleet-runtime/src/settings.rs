@@ -1,5 +1,6 @@
 //! The configuration of both binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
 
+mod check;
 mod load;
 mod schema;
 mod secret;

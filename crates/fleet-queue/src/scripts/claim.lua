@@ -2,10 +2,12 @@
 -- Moves the head of the queue into a lease of its own.
 --
 -- KEYS  queue, lease, leases, owners, ledger
--- ARGV  lease id, token, most messages, most bytes, lease duration in ms
--- Returns {owner, message, ...}; {} if the queue is empty; false if somebody else owns the lease by now.
+-- ARGV  lease id, token, most messages, most bytes, lease duration in ms, 'first' or 'again'
+-- Returns {owner, message, ...}; {} if there is nothing; false if somebody else owns the lease by now.
 --
--- The same id and token again returns the same batch: the reply to the first call may have been lost.
+-- The same id and token again returns the same batch: the reply to the first call may have been lost. Only the first
+-- call makes a batch. Had the lease been taken over and settled since, a second batch under its id would pass for
+-- settled in the databases, and be lost.
 local queue, lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local id, token = ARGV[1], ARGV[2]
 local most_messages, most_bytes, duration_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -17,6 +19,7 @@ if owner then
   table.insert(batch, 1, owner)
   return batch
 end
+if ARGV[6] == 'again' then return {} end
 
 local batch, messages, bytes = {}, 0, 0
 while messages < most_messages do

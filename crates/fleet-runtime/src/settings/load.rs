@@ -6,6 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
 
 use super::Settings;
+use super::check::problems;
 
 /// Variables that are not settings: the tests' own, and those Kubernetes makes of a Service's name.
 const IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
@@ -45,9 +46,15 @@ pub fn load(
     if !errors.is_empty() {
         return Err(SettingsError(errors));
     }
-    given
+    let settings: Settings = given
         .try_deserialize()
-        .map_err(|error| SettingsError(vec![error.to_string()]))
+        .map_err(|error| SettingsError(vec![error.to_string()]))?;
+    let problems = problems(&settings);
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(SettingsError(problems))
+    }
 }
 
 /// Deserialising stops at the first error; so each key is tried alone, on top of the defaults.
@@ -203,6 +210,19 @@ mod tests {
         for name in names {
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn what_cannot_work_together_is_refused() {
+        let error = from_variables(&[
+            ("FLEET_CONSUMER__LEASE", "10s"),
+            ("FLEET_CONSUMER__HEARTBEAT", "6s"),
+            ("FLEET_CONSUMER__POLL_MIN", "1s"),
+            ("FLEET_DATABASE__POOL_SIZE", "0"),
+            ("FLEET_QUEUE__TIMEOUT", "0s"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.0.len(), 4, "{error}");
     }
 
     #[test]

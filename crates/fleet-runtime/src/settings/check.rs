@@ -1,0 +1,74 @@
+//! Values that are fine alone and wrong together, or that could never work.
+
+use std::time::Duration;
+
+use super::{Settings, environment_name};
+
+/// Everything that is wrong, a line each.
+pub(super) fn problems(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
+    let counts = [
+        ("api.max_connections", api.max_connections),
+        ("api.commit_max_messages", api.commit_max_messages),
+        ("api.commit_max_bytes", api.commit_max_bytes),
+        ("api.commit_queue", api.commit_queue),
+        ("consumer.batch_max_messages", consumer.batch_max_messages),
+        ("consumer.batch_max_bytes", consumer.batch_max_bytes),
+        ("consumer.batches_in_flight", consumer.batches_in_flight),
+        ("consumer.max_transaction_events", consumer.max_transaction_events),
+        ("database.pool_size", database.pool_size),
+    ];
+    let durations = [
+        ("api.header_timeout", api.header_timeout),
+        ("api.body_timeout", api.body_timeout),
+        ("queue.timeout", settings.queue.timeout),
+        ("consumer.heartbeat", consumer.heartbeat),
+        ("consumer.poll_min", consumer.poll_min),
+        ("consumer.retry_min", consumer.retry_min),
+        ("consumer.status_interval", consumer.status_interval),
+        ("database.connect_timeout", database.connect_timeout),
+        ("database.statement_timeout", database.statement_timeout),
+    ];
+    let zero_counts = counts
+        .iter()
+        .filter(|(_key, value)| *value == 0)
+        .map(|(key, _)| key);
+    let zero_durations = durations
+        .iter()
+        .filter(|(_key, value)| *value == Duration::ZERO)
+        .map(|(key, _)| key);
+    for key in zero_counts.chain(zero_durations) {
+        problems.push(format!("{} ({key}): must be more than 0", environment_name(key)));
+    }
+    if consumer.heartbeat * 2 > consumer.lease {
+        problems.push(
+            "FLEET_CONSUMER__HEARTBEAT (consumer.heartbeat): must be at most half of consumer.lease, or one lost \
+             heartbeat loses the batch"
+                .to_owned(),
+        );
+    }
+    let pairs = [
+        (
+            "consumer.poll_min",
+            consumer.poll_min,
+            "consumer.poll_max",
+            consumer.poll_max,
+        ),
+        (
+            "consumer.retry_min",
+            consumer.retry_min,
+            "consumer.retry_max",
+            consumer.retry_max,
+        ),
+    ];
+    for (least, shortest, most, longest) in pairs {
+        if shortest > longest {
+            problems.push(format!(
+                "{} ({least}): must not be more than {most}",
+                environment_name(least)
+            ));
+        }
+    }
+    problems
+}
