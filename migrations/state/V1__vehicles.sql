@@ -79,7 +79,6 @@ CREATE TABLE settled_state_batches (
     settled_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (lease_id, first_record, records)
 );
-CREATE INDEX settled_state_batches_settled_at ON settled_state_batches (settled_at);
 
 COMMENT ON TABLE settled_state_batches IS
     'Parts of queue batches whose state is in vehicles; committed with it. A part found here is not written again.';

@@ -77,7 +77,6 @@ CREATE TABLE settled_batches (
     PRIMARY KEY (lease_id, first_record, records),
     CHECK (records = inserted + duplicate + dead_lettered)
 );
-CREATE INDEX settled_batches_settled_at ON settled_batches (settled_at);
 
 COMMENT ON TABLE settled_batches IS
     'Parts of queue batches whose events are in telemetry or dead_letters; committed with them. A part found here is not written again.';

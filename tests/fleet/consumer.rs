@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink};
+use fleet_consumer::audit::Audit;
+use fleet_consumer::service::Databases;
+use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
+use fleet_store::{Expired, RetentionPeriods, expire};
 use fleet_testbed::Postgres;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -288,4 +291,115 @@ async fn a_schema_it_does_not_know_stops_the_consumer_and_keeps_the_batch() {
     assert!(error.to_string().contains("42703"), "{error}");
     let status = fleet.queue("niu").await;
     assert_eq!((status.leases, status.backlog().messages), (1, 1));
+}
+
+/// What `fleet-consumer audit` would say.
+async fn audit(fleet: &Fleet) -> Audit {
+    Audit::read(&fleet.settings).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_audit_balances_until_something_is_missing() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::start(&database).await;
+    post(&fleet, &["A", "A", ""]).await;
+    fleet.settled().await;
+    let balanced = audit(&fleet).await;
+    assert!(balanced.balances(), "{balanced}");
+    assert!(balanced.to_string().contains("niu"), "{balanced}");
+
+    database
+        .client()
+        .await
+        .batch_execute("DELETE FROM settled_state_batches")
+        .await
+        .unwrap();
+    assert!(
+        !audit(&fleet).await.balances(),
+        "one database knows less than the other"
+    );
+}
+
+#[tokio::test]
+async fn the_audit_finds_a_message_that_left_the_queue_by_itself() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A", "B"]).await;
+    assert!(audit(&fleet).await.balances());
+    let client = redis::Client::open(redis_url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = QueueKeys::new(&fleet.settings.queue.prefix, "niu").queue;
+    redis::cmd("LPOP")
+        .arg(key)
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
+    assert!(!audit(&fleet).await.balances());
+}
+
+#[tokio::test]
+async fn retention_forgets_the_same_batches_on_both_sides() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::start(&database).await;
+    post(&fleet, &["A", ""]).await;
+    fleet.settled().await;
+    let databases = Databases::new(&fleet.settings).unwrap();
+    let keep = Duration::from_secs(3600);
+    let mut periods = RetentionPeriods {
+        telemetry: keep,
+        dead_letters: keep,
+        settled_batches: keep,
+    };
+    let nothing = expire(&databases.state, &databases.telemetry, periods)
+        .await
+        .unwrap();
+    assert_eq!(nothing, Expired::default());
+    periods.settled_batches = Duration::ZERO;
+    periods.dead_letters = Duration::ZERO;
+    let expired = expire(&databases.state, &databases.telemetry, periods)
+        .await
+        .unwrap();
+    assert_eq!(expired.dead_letters, 1);
+    assert!(
+        expired.settled_batches >= 2 && expired.settled_batches % 2 == 0,
+        "{expired:?}"
+    );
+    assert!(audit(&fleet).await.balances());
+}
+
+#[tokio::test]
+async fn a_claim_asked_again_never_makes_a_second_batch() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A"]).await;
+    let mut doomed = Doomed::claim(&fleet).await;
+    let (id, token) = (doomed.lease.id, doomed.lease.token);
+    let limits = ClaimLimits {
+        max_messages: 100,
+        max_bytes: 1 << 20,
+        lease: INSTANT,
+    };
+    let again = doomed
+        .consumer
+        .claim_again(id, token, limits)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        again.items, doomed.lease.items,
+        "the reply was lost, the batch was not"
+    );
+    // The owner was away for so long that another one has settled its batch.
+    doomed.replace().await;
+    assert_eq!(doomed.consumer.ack(&doomed.lease).await.unwrap(), 1);
+    post(&fleet, &["B"]).await;
+    assert!(
+        doomed
+            .consumer
+            .claim_again(id, token, limits)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(fleet.queue("niu").await.waiting_messages, 1);
 }

@@ -1,5 +1,6 @@
 //! Does everything add up?
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,20 +12,23 @@ use fleet_store::{SettledTotals, settled_totals};
 
 use crate::service::{ConsumerError, Databases};
 
-/// The ledgers of every queue and of the telemetry database.
+/// The ledgers of every queue and of both databases.
 #[derive(Debug)]
 pub struct Audit {
     queues: Vec<(&'static str, QueueStatus)>,
-    settled: Vec<SettledTotals>,
+    settled: BTreeMap<String, SettledTotals>,
 }
 
 impl Audit {
-    /// Reads Redis and the telemetry database.
+    /// Reads Redis and both databases.
     ///
     /// # Errors
     ///
     /// [`ConsumerError`] if one of them cannot be read.
     pub async fn read(settings: &Settings) -> Result<Self, ConsumerError> {
+        let databases = Databases::new(settings)?;
+        // The databases first: what is settled in between makes the queue's side the later one.
+        let settled = settled_totals(&databases.state, &databases.telemetry).await?;
         let link = Arc::new(RedisLink::new(
             settings.redis_url.expose(),
             settings.queue.timeout,
@@ -34,21 +38,21 @@ impl Audit {
             let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
             queues.push((provider.slug, observer.status().await?));
         }
-        let databases = Databases::new(settings)?;
-        Ok(Self {
-            queues,
-            settled: settled_totals(&databases.telemetry).await?,
-        })
+        Ok(Self { queues, settled })
     }
 
-    /// Every queue holds what its ledger says, and every record ended in exactly one outcome.
+    /// Every queue holds what its ledger says, and what went through one database went through the other. While a batch
+    /// is at work the two databases may differ by it.
     pub fn balances(&self) -> bool {
-        self.queues.iter().all(|(_queue, status)| status.balances())
-            && self
-                .settled
-                .iter()
-                .all(|totals| totals.records == totals.inserted + totals.duplicate + totals.dead_lettered)
+        self.queues.iter().all(|(queue, status)| {
+            status.balances() && (status.leases > 0 || self.settled.get(*queue).is_none_or(both_sides_agree))
+        })
     }
+}
+
+fn both_sides_agree(totals: &SettledTotals) -> bool {
+    let ended = totals.inserted + totals.duplicate + totals.dead_lettered;
+    totals.telemetry_records == ended && totals.state_records == ended
 }
 
 impl fmt::Display for Audit {
@@ -56,38 +60,43 @@ impl fmt::Display for Audit {
         let mut queues = Table::new();
         queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "balances"]);
         for (queue, status) in &self.queues {
-            let balances = if status.balances() { "yes" } else { "NO" };
-            let [accepted, waiting, leased, settled] = [
+            let counts = [
                 status.accepted.messages,
                 status.waiting_messages,
                 status.leased().messages,
                 status.settled.messages,
             ];
-            queues.add_row([
-                *queue,
-                &accepted.to_string(),
-                &waiting.to_string(),
-                &leased.to_string(),
-                &settled.to_string(),
-                balances,
-            ]);
+            let mut row = vec![(*queue).to_owned()];
+            row.extend(counts.map(|count| count.to_string()));
+            row.push(if status.balances() { "yes" } else { "NO" }.to_owned());
+            queues.add_row(row);
         }
         let mut settled = Table::new();
-        settled.set_header(["provider", "records", "inserted", "duplicate", "dead letters"]);
-        for totals in &self.settled {
+        let header = [
+            "provider",
+            "inserted",
+            "duplicate",
+            "dead letters",
+            "through telemetry",
+            "through state",
+        ];
+        settled.set_header(header);
+        for (provider, totals) in &self.settled {
             let counts = [
-                totals.records,
                 totals.inserted,
                 totals.duplicate,
                 totals.dead_lettered,
+                totals.telemetry_records,
+                totals.state_records,
             ];
-            let mut row = vec![totals.provider.clone()];
+            let mut row = vec![provider.clone()];
             row.extend(counts.map(|count| count.to_string()));
             settled.add_row(row);
         }
+        write!(formatter, "Messages, by the queues' ledgers:\n{queues}\n\n")?;
         write!(
             formatter,
-            "Messages, by the queues' ledgers:\n{queues}\n\nRecords, by settled_batches:\n{settled}"
+            "Records (events, and messages without any), by the databases' memory:\n{settled}"
         )
     }
 }

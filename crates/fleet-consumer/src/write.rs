@@ -96,6 +96,7 @@ impl Writer {
                     .map(|record| record.dead_letter(fault))
                     .collect();
                 self.telemetry.bury(target.provider, &letters).await?;
+                self.state.write(&target.part(&task), &[]).await?;
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
                 self.state.write(&target.part(&task), &vehicles).await?;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
 use crate::{Database, StoreError};
 
 /// How long rows are kept.
@@ -46,18 +49,24 @@ pub async fn expire(
     let dead_letters = telemetry
         .execute(dead_letters, &[&periods.dead_letters.as_secs_f64()])
         .await?;
-    let settled = periods.settled_batches.as_secs_f64();
-    let telemetry_batches =
-        "DELETE FROM settled_batches WHERE settled_at < now() - make_interval(secs => $1)";
-    let telemetry_batches = telemetry.execute(telemetry_batches, &[&settled]).await?;
+    // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
+    let oldest_lease = oldest_lease(periods.settled_batches);
+    let telemetry_batches = "DELETE FROM settled_batches WHERE lease_id < $1";
+    let telemetry_batches = telemetry.execute(telemetry_batches, &[&oldest_lease]).await?;
     drop(telemetry);
     let state = state.connection().await?;
-    let state_batches =
-        "DELETE FROM settled_state_batches WHERE settled_at < now() - make_interval(secs => $1)";
-    let state_batches = state.execute(state_batches, &[&settled]).await?;
+    let state_batches = "DELETE FROM settled_state_batches WHERE lease_id < $1";
+    let state_batches = state.execute(state_batches, &[&oldest_lease]).await?;
     Ok(Expired {
         chunks: u64::try_from(chunks).unwrap_or_default(),
         dead_letters,
         settled_batches: telemetry_batches + state_batches,
     })
+}
+
+/// The least UUIDv7 of the moment `age` ago.
+fn oldest_lease(age: Duration) -> Uuid {
+    let moment = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
+    let millis = u64::try_from(moment.as_millisecond()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }

@@ -1,6 +1,6 @@
 //! Which parts of which batches are stored.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use deadpool_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
@@ -102,34 +102,43 @@ pub(crate) async fn settled_parts(
 /// What became of a provider's records, over all remembered parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettledTotals {
-    /// Slug of the provider.
-    pub provider: String,
-    /// Events, and messages without any.
-    pub records: i64,
     /// Rows of telemetry.
     pub inserted: i64,
     /// In telemetry already.
     pub duplicate: i64,
     /// Dead letters.
     pub dead_lettered: i64,
+    /// Events, and messages without any, that went through the telemetry database.
+    pub telemetry_records: i64,
+    /// The same, through the state database.
+    pub state_records: i64,
 }
 
-/// Adds the remembered parts up, a row a provider.
+/// Adds up the parts that both databases remember, by provider.
 ///
 /// # Errors
 ///
 /// Any [`StoreError`].
-pub async fn settled_totals(telemetry: &Database) -> Result<Vec<SettledTotals>, StoreError> {
-    let query = "SELECT provider, sum(records), sum(inserted), sum(duplicate), sum(dead_lettered) \
-                   FROM settled_batches GROUP BY provider ORDER BY provider";
-    let connection = telemetry.connection().await?;
-    let rows = connection.query(query, &[]).await?;
-    let totals = |row: &tokio_postgres::Row| SettledTotals {
-        provider: row.get(0),
-        records: row.get(1),
-        inserted: row.get(2),
-        duplicate: row.get(3),
-        dead_lettered: row.get(4),
-    };
-    Ok(rows.iter().map(totals).collect())
+pub async fn settled_totals(
+    state: &Database,
+    telemetry: &Database,
+) -> Result<BTreeMap<String, SettledTotals>, StoreError> {
+    let mut totals: BTreeMap<String, SettledTotals> = BTreeMap::new();
+    let query = "SELECT provider, sum(inserted), sum(duplicate), sum(dead_lettered), sum(records) \
+                   FROM settled_batches GROUP BY provider";
+    for row in telemetry.connection().await?.query(query, &[]).await? {
+        let found = SettledTotals {
+            inserted: row.get(1),
+            duplicate: row.get(2),
+            dead_lettered: row.get(3),
+            telemetry_records: row.get(4),
+            state_records: 0,
+        };
+        totals.insert(row.get(0), found);
+    }
+    let query = "SELECT provider, sum(records) FROM settled_state_batches GROUP BY provider";
+    for row in state.connection().await?.query(query, &[]).await? {
+        totals.entry(row.get(0)).or_default().state_records = row.get(1);
+    }
+    Ok(totals)
 }
