@@ -1,5 +1,7 @@
 //! `fleet-consumer`: stores the queued webhooks; and the commands that operators need.
 
+mod commands;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use commands::dead_letters::{self, DeadLetterCommand};
 use fleet_consumer::audit::Audit;
 use fleet_consumer::service::{self, Databases};
 use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
 use fleet_runtime::settings::Settings;
-use fleet_runtime::{cli, shutdown};
+use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +40,13 @@ enum Command {
     Retention,
     /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
     Audit,
+    /// Look at dead letters, put them back into their queues, or remove them.
+    #[command(subcommand)]
+    DeadLetters(DeadLetterCommand),
     /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
     CheckConfig,
+    /// Ask the consumer that runs with this configuration whether it is ready; exit status 1 if not.
+    Health,
 }
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
@@ -54,6 +62,8 @@ fn main() -> ExitCode {
         Command::Migrate => cli::block_on(&settings, migrate(&settings)),
         Command::Retention => cli::block_on(&settings, retention(&settings)),
         Command::Audit => cli::block_on(&settings, audit(&settings)),
+        Command::DeadLetters(command) => cli::block_on(&settings, dead_letters::run(&settings, command)),
+        Command::Health => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         Command::CheckConfig => {
             cli::print_settings(&settings);
             Databases::new(&settings).map_or_else(cli::refuse, |_databases| ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod health;
 pub mod http;
 pub mod logging;
 pub mod settings;

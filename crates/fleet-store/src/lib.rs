@@ -5,6 +5,7 @@
 //! natural keys of the rows that makes every redelivery harmless.
 
 mod database;
+mod dead_letters;
 mod error;
 mod migrations;
 mod retention;
@@ -13,6 +14,10 @@ mod state;
 mod telemetry;
 
 pub use database::{Database, DatabaseSettings};
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetterKey, StoredDeadLetter, count_dead_letters, dead_letters, forget_dead_letters,
+    purge_dead_letters,
+};
 pub use error::{ErrorClass, StoreError};
 pub use migrations::{Schema, migrate, missing_migrations};
 pub use retention::{Expired, RetentionPeriods, expire};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
 use fleet_runtime::settings::Settings;
-use fleet_runtime::{cli, shutdown};
+use fleet_runtime::{cli, health, shutdown};
 use fleet_webhook_api::server;
 use fleet_webhook_api::sources::{SourceSettings, sources};
 use tokio::net::TcpListener;
@@ -31,6 +31,8 @@ enum Command {
     Serve,
     /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
     CheckConfig,
+    /// Ask the API that runs with this configuration whether it is ready; exit status 1 if not.
+    Health,
 }
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             cli::print_settings(&settings);
             sources(&settings).map_or_else(cli::refuse, |_served| ExitCode::SUCCESS)
         }
+        Command::Health => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         Command::Serve => match sources(&settings) {
             Ok(sources) => cli::block_on(&settings, run(&settings, sources)),
             Err(error) => cli::refuse(error),

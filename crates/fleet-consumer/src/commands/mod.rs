@@ -1,0 +1,3 @@
+//! The commands that operators need.
+
+pub(crate) mod dead_letters;

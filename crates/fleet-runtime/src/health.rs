@@ -1,0 +1,48 @@
+//! `health`: asks the process beside it, for containers without a shell or an HTTP client.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::cli;
+
+/// Bounds connecting, and each read and write.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks the process whose admin listener is at `admin` whether it is ready; exit status 1 if it is not.
+pub fn check(admin: SocketAddr) -> ExitCode {
+    let address = reachable(admin);
+    match status(address) {
+        Ok(status) if &status == b"200" => ExitCode::SUCCESS,
+        Ok(status) => cli::fail(format!(
+            "not ready: /readyz is answered {}",
+            status.escape_ascii()
+        )),
+        Err(error) => cli::fail(format!("cannot ask http://{address}/readyz: {error}")),
+    }
+}
+
+/// Who listens on every address is reached on the loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        one if !one.is_unspecified() => one,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn status(address: SocketAddr) -> io::Result<[u8; 3]> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(
+        stream,
+        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut start = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut start)?;
+    let [.., a, b, c] = start;
+    Ok([a, b, c])
+}
