@@ -1,1 +1,9 @@
-//! Not written yet.
+//! The answers that providers get: each row of the documented table, and in which order they are decided.
+
+mod bounds;
+mod checks;
+pub(crate) mod client;
+mod outages;
+mod schemes;
+mod serving;
+mod settings;

@@ -1,1 +1,339 @@
-//! Not written yet.
+//! `docker-compose.yml` and the `Dockerfile` agree with the binaries, with each other and with the repository.
+
+mod dockerfile;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fleet_runtime::settings::{Settings, load};
+use fleet_webhook_api::sources::sources;
+use serde::Deserialize;
+
+/// The services of our own image, and what they run.
+const OURS: [(&str, &[&str]); 3] = [
+    ("api", &["fleet-webhook-api"]),
+    ("consumer", &["fleet-consumer"]),
+    ("migrate", &["fleet-consumer", "migrate"]),
+];
+
+#[derive(Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+    volumes: BTreeMap<String, Option<yaml_serde::Value>>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: Option<String>,
+    build: Option<String>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    #[serde(default)]
+    ports: Vec<String>,
+    #[serde(default)]
+    volumes: Vec<String>,
+    #[serde(default)]
+    depends_on: BTreeMap<String, Dependency>,
+    healthcheck: Option<HealthCheck>,
+    deploy: Option<Deploy>,
+    #[serde(default)]
+    read_only: bool,
+    #[serde(default)]
+    cap_drop: Vec<String>,
+    stop_grace_period: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    condition: String,
+}
+
+#[derive(Deserialize)]
+struct HealthCheck {
+    test: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Deploy {
+    replicas: u32,
+}
+
+impl Compose {
+    fn read() -> Self {
+        let mut file: yaml_serde::Value = yaml_serde::from_str(&text("docker-compose.yml")).unwrap();
+        file.apply_merge().unwrap();
+        yaml_serde::from_value(file).unwrap()
+    }
+
+    fn service(&self, name: &str) -> &Service {
+        self.services
+            .get(name)
+            .unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+
+    fn settings(&self, name: &str) -> Settings {
+        let environment = self.service(name).environment.clone();
+        for variable in environment.keys() {
+            assert!(variable.starts_with("FLEET_"), "{name}: nothing reads {variable}");
+        }
+        load(None, environment.into_iter()).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The `host:container` ports that `name` publishes, each on the loopback.
+    fn loopback_ports(&self, name: &str) -> Vec<(u16, u16)> {
+        let published = |port: &String| {
+            let (host, container) = port
+                .strip_prefix("127.0.0.1:")
+                .unwrap_or_else(|| panic!("{name} publishes {port} to the world"))
+                .split_once(':')
+                .unwrap();
+            (host.parse().unwrap(), container.parse().unwrap())
+        };
+        self.service(name).ports.iter().map(published).collect()
+    }
+
+    /// What follows `flag` in the command of Redis.
+    fn redis_flag(&self, flag: &str) -> &str {
+        let command = &self.service("redis").command;
+        let at = command.iter().position(|argument| argument == flag);
+        let at = at.unwrap_or_else(|| panic!("redis-server is not given {flag}"));
+        &command[at + 1]
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_environment_loads() {
+    let compose = Compose::read();
+    for (name, _command) in OURS {
+        compose.settings(name);
+    }
+    let served = sources(&compose.settings("api")).unwrap();
+    assert_eq!(
+        served.len(),
+        fleet_providers::PROVIDERS.len(),
+        "every provider can be tried out"
+    );
+}
+
+#[test]
+fn example_secrets_say_so() {
+    let compose = Compose::read();
+    for (variable, value) in &compose.service("api").environment {
+        if variable.ends_with("__SECRETS") {
+            assert!(value.starts_with("local-use-only-"), "{variable}");
+        }
+    }
+}
+
+#[test]
+fn images_are_pinned_and_ours_is_built_here() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        if OURS.iter().any(|(ours, _command)| ours == name) {
+            assert_eq!(service.build.as_deref(), Some("."), "{name}");
+            assert_eq!(
+                service.image, None,
+                "{name}: builds of one tag at once get in each other's way"
+            );
+            assert!(service.read_only, "{name}");
+            assert_eq!(service.cap_drop, ["ALL"], "{name}");
+        } else {
+            let image = service
+                .image
+                .as_deref()
+                .unwrap_or_else(|| panic!("{name} has no image"));
+            let (_name, tag) = image
+                .split_once(':')
+                .unwrap_or_else(|| panic!("{image} has no tag"));
+            assert!(tag.split('.').count() >= 3, "{image} names no release");
+        }
+    }
+    assert!(
+        compose
+            .service("redis")
+            .image
+            .as_deref()
+            .unwrap()
+            .starts_with("redis:8.")
+    );
+}
+
+#[test]
+fn timescaledb_is_new_enough() {
+    let compose = Compose::read();
+    let image = compose.service("timescaledb").image.as_deref().unwrap();
+    let version = image.strip_prefix("timescale/timescaledb:2.").unwrap();
+    let minor: u32 = version.split('.').next().unwrap().parse().unwrap();
+    assert!(minor >= 19 && version.ends_with("-pg17"), "{image}");
+}
+
+#[test]
+fn commands_are_known_to_the_binaries() {
+    let compose = Compose::read();
+    for (name, expected) in OURS {
+        let service = compose.service(name);
+        assert_eq!(service.command, expected, "{name}");
+        assert_known(&service.command);
+        if let Some(check) = &service.healthcheck {
+            let (how, command) = check.test.split_first().unwrap();
+            assert_eq!(how, "CMD", "{name}: the image has no shell");
+            assert_eq!(command, [expected[0], "health"], "{name}");
+            assert_known(command);
+        }
+    }
+    for name in ["api", "consumer", "redis", "timescaledb"] {
+        assert!(compose.service(name).healthcheck.is_some(), "{name}");
+    }
+}
+
+fn assert_known(command: &[String]) {
+    let (binary, subcommand) = command.split_first().unwrap();
+    let folder = std::env::var("FLEET_TEST_BIN_DIR")
+        .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries");
+    let help = Command::new(Path::new(&folder).join(binary))
+        .args(subcommand)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(
+        help.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&help.stderr)
+    );
+}
+
+#[test]
+fn ports_are_those_listened_on() {
+    let compose = Compose::read();
+    let api = compose.settings("api");
+    let admin = api.admin.listen.unwrap();
+    for listen in [
+        api.api.listen,
+        admin,
+        compose.settings("consumer").admin.listen.unwrap(),
+    ] {
+        assert!(
+            listen.ip().is_unspecified(),
+            "{listen} cannot be reached from other containers"
+        );
+    }
+    assert_eq!(compose.loopback_ports("api"), [(8080, api.api.listen.port())]);
+    assert_eq!(compose.loopback_ports("redis"), [(6379, 6379)]);
+    assert_eq!(compose.loopback_ports("timescaledb"), [(5432, 5432)]);
+    assert!(
+        compose.loopback_ports("consumer").is_empty(),
+        "two replicas cannot share a port of the host"
+    );
+}
+
+#[test]
+fn urls_name_services_and_their_credentials() {
+    let compose = Compose::read();
+    let database = &compose.service("timescaledb").environment;
+    let [user, password, name] =
+        ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"].map(|variable| database[variable].as_str());
+    assert_eq!([user, password, name], ["fleet"; 3]);
+    let database = format!("postgres://{user}:{password}@timescaledb:5432/{name}");
+    for service in ["consumer", "migrate"] {
+        assert_eq!(
+            compose.settings(service).database_url.expose(),
+            database,
+            "{service}"
+        );
+    }
+    for service in ["api", "consumer"] {
+        assert_eq!(
+            compose.settings(service).redis_url.expose(),
+            "redis://redis:6379",
+            "{service}"
+        );
+    }
+}
+
+#[test]
+fn volumes_are_declared_and_used() {
+    let compose = Compose::read();
+    let mounts = compose.services.values().flat_map(|service| &service.volumes);
+    let used: BTreeSet<_> = mounts.map(|mount| mount.split(':').next().unwrap()).collect();
+    let declared: BTreeSet<_> = compose.volumes.keys().map(String::as_str).collect();
+    assert_eq!(used, declared);
+    assert_eq!(compose.service("redis").volumes, ["redis:/data"]);
+    assert_eq!(
+        compose.service("timescaledb").volumes,
+        ["timescaledb:/var/lib/postgresql/data"]
+    );
+}
+
+#[test]
+fn dependencies_exist_and_can_be_met() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        for (needed, Dependency { condition }) in &service.depends_on {
+            let needed_service = compose.service(needed);
+            match condition.as_str() {
+                "service_healthy" => assert!(needed_service.healthcheck.is_some(), "{name} needs {needed}"),
+                "service_completed_successfully" => assert_eq!(needed, "migrate", "{name}"),
+                other => panic!("{name} needs {needed}: {other}?"),
+            }
+        }
+    }
+    let needs = |name: &str| {
+        compose
+            .service(name)
+            .depends_on
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(needs("api"), ["redis"], "the API must not wait for the database");
+    assert_eq!(needs("consumer"), ["migrate", "redis"]);
+    assert_eq!(needs("migrate"), ["timescaledb"]);
+    assert_eq!(
+        compose
+            .service("consumer")
+            .deploy
+            .as_ref()
+            .map(|deploy| deploy.replicas),
+        Some(2)
+    );
+}
+
+#[test]
+fn redis_loses_nothing_and_has_room_for_every_cap() {
+    let compose = Compose::read();
+    assert_eq!(compose.redis_flag("--appendonly"), "yes");
+    assert_eq!(compose.redis_flag("--appendfsync"), "always");
+    assert_eq!(compose.redis_flag("--maxmemory-policy"), "noeviction");
+    let gigabytes = compose.redis_flag("--maxmemory").strip_suffix("gb").unwrap();
+    let memory = gigabytes.parse::<u64>().unwrap() << 30;
+    let served = sources(&compose.settings("api")).unwrap();
+    let caps: u64 = served.iter().map(|source| source.max_backlog_bytes).sum();
+    assert!(
+        caps <= memory / 4 * 3,
+        "{caps} of {memory} bytes leave no room for Redis' own"
+    );
+}
+
+#[test]
+fn docker_waits_longer_than_the_binaries() {
+    let compose = Compose::read();
+    let grace = |name: &str| match compose.service(name).stop_grace_period.as_deref() {
+        Some("30s") => Duration::from_secs(30),
+        Some("1m") => Duration::from_mins(1),
+        other => panic!("{name}: stop_grace_period {other:?}"),
+    };
+    assert!(grace("api") > compose.settings("api").api.shutdown_timeout);
+    assert!(grace("consumer") > compose.settings("consumer").consumer.shutdown_timeout);
+}

@@ -1,12 +1,24 @@
 //! Integration tests over the real API, consumer, Redis and TimescaleDB; run them with `cargo xtask test`.
 
+#[cfg(test)]
 mod answers;
+#[cfg(test)]
 mod compose;
+#[cfg(test)]
 mod consumer;
+#[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod http_to_sql;
+#[cfg(test)]
 mod migrations;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
 mod queue;
+#[cfg(test)]
 mod readme;
+#[cfg(test)]
 mod state;
+#[cfg(test)]
 mod support;

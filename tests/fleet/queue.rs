@@ -1,1 +1,144 @@
 //! The queue protocol on the real Redis.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod claims;
+mod crowd;
+mod faults;
+mod full;
+mod leases;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_queue::{
+    ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink, Volume,
+};
+use fleet_testbed::Redis;
+use redis::FromRedisValue;
+use uuid::Uuid;
+
+use crate::support::{eventually, fresh_prefix, redis_url};
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(600);
+/// Short enough to wait for.
+const SHORT: Duration = Duration::from_millis(20);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const QUEUE: &str = "niu";
+
+/// A claim of everything there is, for longer than the test runs.
+const EVERYTHING: ClaimLimits = ClaimLimits {
+    max_messages: 10_000,
+    max_bytes: usize::MAX >> 12,
+    lease: LONG,
+};
+
+/// Both ends of one queue under a key prefix of its own.
+struct Rig {
+    link: Arc<RedisLink>,
+    prefix: String,
+    keys: QueueKeys,
+    producer: Producer,
+    consumer: Consumer,
+    observer: Observer,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::on(&redis_url(), TIMEOUT)
+    }
+
+    fn on(url: &str, timeout: Duration) -> Self {
+        let link = Arc::new(RedisLink::new(url, timeout).unwrap());
+        let prefix = fresh_prefix();
+        Self {
+            keys: QueueKeys::new(&prefix, QUEUE),
+            producer: Producer::new(link.clone(), &prefix, QUEUE),
+            consumer: Consumer::new(link.clone(), &prefix, QUEUE),
+            observer: Observer::new(link.clone(), &prefix, QUEUE),
+            link,
+            prefix,
+        }
+    }
+
+    async fn push(&self, items: &[&str]) -> u64 {
+        let items: Vec<_> = items.iter().map(|item| item.as_bytes().to_vec()).collect();
+        self.producer.push(&items).await.unwrap()
+    }
+
+    async fn claim(&self, limits: ClaimLimits) -> Option<Lease> {
+        let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
+        self.consumer.claim(id, token, limits).await.unwrap()
+    }
+
+    /// Pushes `items` and claims them all.
+    async fn leased(&self, items: &[&str]) -> Lease {
+        self.push(items).await;
+        let lease = self.claim(EVERYTHING).await.unwrap();
+        assert_eq!(texts(&lease), items);
+        lease
+    }
+
+    async fn takeover(&self) -> Option<Lease> {
+        self.consumer.takeover(Uuid::now_v7(), LONG).await.unwrap()
+    }
+
+    /// Lets `lease` run out as if its owner had died, and takes it over.
+    async fn outlive(&self, lease: &Lease) -> Lease {
+        assert!(self.consumer.extend(lease, SHORT).await.unwrap());
+        let next = eventually("the lease to expire", async || self.takeover().await).await;
+        assert_eq!(next.id, lease.id);
+        next
+    }
+
+    async fn status(&self) -> QueueStatus {
+        self.observer.status().await.unwrap()
+    }
+
+    /// Accepted, claimed and settled, each as (messages, bytes), in a ledger that balances.
+    async fn ledger(&self) -> [(u64, u64); 3] {
+        let status = self.status().await;
+        assert!(status.balances(), "{status:?}");
+        [status.accepted, status.claimed, status.settled].map(|Volume { messages, bytes }| (messages, bytes))
+    }
+
+    async fn redis<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        redis(&self.link, words).await.unwrap()
+    }
+
+    /// Every key of this test but for the ledger.
+    async fn keys_left(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.redis(&["KEYS", &format!("{}:*", self.prefix)]).await;
+        keys.retain(|key| *key != self.keys.ledger);
+        keys
+    }
+}
+
+async fn redis<T: FromRedisValue>(link: &RedisLink, words: &[&str]) -> Result<T, QueueError> {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    link.run(async |connection| command.query_async(connection).await)
+        .await
+}
+
+/// A Redis of the test's own.
+async fn private_redis(arguments: &'static [&'static str]) -> Redis {
+    tokio::task::spawn_blocking(|| Redis::private(arguments))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn limits(max_messages: usize, max_bytes: usize) -> ClaimLimits {
+    ClaimLimits {
+        max_messages,
+        max_bytes,
+        lease: LONG,
+    }
+}
+
+fn texts(lease: &Lease) -> Vec<String> {
+    let text = |item: &bytes::Bytes| String::from_utf8(item.to_vec()).unwrap();
+    lease.items.iter().map(text).collect()
+}

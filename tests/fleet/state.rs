@@ -1,1 +1,56 @@
-//! Newest wins, in Rust and in SQL alike.
+//! What the stores make of events: newest wins, in Rust and in SQL alike, and nothing counts twice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod model;
+mod newest_wins;
+mod stores;
+mod upserts;
+
+use std::time::Duration;
+
+use fleet_providers::{Attributes, VehicleEvent, vehicle_id};
+use fleet_store::{Database, DatabaseSettings, Part};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+const PROVIDER: &str = "niu";
+
+/// A pool of its own.
+fn pool(url: &str) -> Database {
+    let settings = DatabaseSettings {
+        pool_size: 4,
+        connect_timeout: Duration::from_secs(10),
+        statement_timeout: Duration::from_secs(30),
+    };
+    Database::new(url, settings).unwrap()
+}
+
+/// A whole batch of its own.
+fn part(records: usize) -> Part<'static> {
+    Part {
+        lease_id: Uuid::now_v7(),
+        provider: PROVIDER,
+        first_record: 0,
+        records: i32::try_from(records).unwrap(),
+    }
+}
+
+/// Seconds after a fixed moment.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_718_000_000 + seconds).unwrap()
+}
+
+fn event(vehicle: &str, observed_at: Timestamp, attributes: Attributes) -> VehicleEvent<'static> {
+    VehicleEvent {
+        vehicle_id: vehicle_id(PROVIDER, vehicle),
+        provider_vehicle_id: vehicle.to_owned().into(),
+        event_id: Uuid::now_v7(),
+        kind: "status".into(),
+        provider_event_id: None,
+        observed_at,
+        clock_skewed: false,
+        attributes,
+        raw: r#"{"sn":"1"}"#.into(),
+    }
+}

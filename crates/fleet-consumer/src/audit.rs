@@ -15,8 +15,16 @@ use crate::service::{ConsumerError, Databases};
 /// The ledgers of every queue and of both databases.
 #[derive(Debug)]
 pub struct Audit {
-    queues: Vec<(&'static str, QueueStatus)>,
+    queues: Vec<AuditedQueue>,
     settled: BTreeMap<String, SettledTotals>,
+}
+
+#[derive(Debug)]
+struct AuditedQueue {
+    name: &'static str,
+    status: QueueStatus,
+    /// Nothing was claimed while the databases were read, and nothing was being worked on.
+    at_rest: bool,
 }
 
 impl Audit {
@@ -27,27 +35,44 @@ impl Audit {
     /// [`ConsumerError`] if one of them cannot be read.
     pub async fn read(settings: &Settings) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
-        // The databases first: what is settled in between makes the queue's side the later one.
+        let before = statuses(settings).await?;
         let settled = settled_totals(&databases.state, &databases.telemetry).await?;
-        let link = Arc::new(RedisLink::new(
-            settings.redis_url.expose(),
-            settings.queue.timeout,
-        )?);
-        let mut queues = Vec::new();
-        for provider in PROVIDERS {
-            let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
-            queues.push((provider.slug, observer.status().await?));
-        }
-        Ok(Self { queues, settled })
-    }
-
-    /// Every queue holds what its ledger says, and what went through one database went through the other. While a batch
-    /// is at work the two databases may differ by it.
-    pub fn balances(&self) -> bool {
-        self.queues.iter().all(|(queue, status)| {
-            status.balances() && (status.leases > 0 || self.settled.get(*queue).is_none_or(both_sides_agree))
+        let after = statuses(settings).await?;
+        let queues = before
+            .into_iter()
+            .zip(after)
+            .map(|((name, before), (_, status))| AuditedQueue {
+                name,
+                status,
+                at_rest: before.leases == 0 && before.claimed == status.claimed,
+            });
+        Ok(Self {
+            queues: queues.collect(),
+            settled,
         })
     }
+
+    /// Every queue holds what its ledger says, and what went through one database went through the other. While a queue
+    /// is at work the two databases may differ by its batches.
+    pub fn balances(&self) -> bool {
+        self.queues.iter().all(|queue| {
+            let sides_agree = || self.settled.get(queue.name).is_none_or(both_sides_agree);
+            queue.status.balances() && (!queue.at_rest || sides_agree())
+        })
+    }
+}
+
+async fn statuses(settings: &Settings) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
+    let link = Arc::new(RedisLink::new(
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    )?);
+    let mut statuses = Vec::new();
+    for provider in PROVIDERS {
+        let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
+        statuses.push((provider.slug, observer.status().await?));
+    }
+    Ok(statuses)
 }
 
 fn both_sides_agree(totals: &SettledTotals) -> bool {
@@ -59,14 +84,19 @@ impl fmt::Display for Audit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut queues = Table::new();
         queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "balances"]);
-        for (queue, status) in &self.queues {
+        for AuditedQueue {
+            name,
+            status,
+            at_rest: _,
+        } in &self.queues
+        {
             let counts = [
                 status.accepted.messages,
                 status.waiting_messages,
                 status.leased().messages,
                 status.settled.messages,
             ];
-            let mut row = vec![(*queue).to_owned()];
+            let mut row = vec![(*name).to_owned()];
             row.extend(counts.map(|count| count.to_string()));
             row.push(if status.balances() { "yes" } else { "NO" }.to_owned());
             queues.add_row(row);

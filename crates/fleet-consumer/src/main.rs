@@ -57,16 +57,21 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(status) => return status,
     };
-    match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => cli::block_on(&settings, run(&settings)),
-        Command::Migrate => cli::block_on(&settings, migrate(&settings)),
-        Command::Retention => cli::block_on(&settings, retention(&settings)),
-        Command::Audit => cli::block_on(&settings, audit(&settings)),
-        Command::DeadLetters(command) => cli::block_on(&settings, dead_letters::run(&settings, command)),
-        Command::Health => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
-        Command::CheckConfig => {
+    let checked = service::check(&settings);
+    let command = arguments.command.unwrap_or(Command::Run);
+    match (command, checked) {
+        (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
+        (Command::CheckConfig, checked) => {
             cli::print_settings(&settings);
-            Databases::new(&settings).map_or_else(cli::refuse, |_databases| ExitCode::SUCCESS)
+            checked.map_or_else(cli::refuse, |()| ExitCode::SUCCESS)
+        }
+        (_, Err(error)) => cli::refuse(error),
+        (Command::Run, Ok(())) => cli::block_on(&settings, run(&settings)),
+        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate(&settings)),
+        (Command::Retention, Ok(())) => cli::block_on(&settings, retention(&settings)),
+        (Command::Audit, Ok(())) => cli::block_on(&settings, audit(&settings)),
+        (Command::DeadLetters(command), Ok(())) => {
+            cli::block_on(&settings, dead_letters::run(&settings, command))
         }
     }
 }

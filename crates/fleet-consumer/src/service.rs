@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_queue::{Consumer, Observer, QueueError, RedisLink};
 use fleet_runtime::admin::Readiness;
-use fleet_runtime::settings::Settings;
+use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_store::{
     Database, DatabaseSettings, Schema, StateStore, StoreError, TelemetryStore, missing_migrations,
 };
@@ -52,17 +52,48 @@ impl Databases {
     ///
     /// [`StoreError::Url`].
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let pool = DatabaseSettings {
-            pool_size: settings.database.pool_size,
-            connect_timeout: settings.database.connect_timeout,
-            statement_timeout: settings.database.statement_timeout,
-        };
+        let pool = pool(settings);
         let state = Database::new(settings.database_url.expose(), pool)?;
         let telemetry = match &settings.telemetry_database_url {
             Some(url) if *url != settings.database_url => Database::new(url.expose(), pool)?,
             Some(_) | None => state.clone(),
         };
         Ok(Self { state, telemetry })
+    }
+}
+
+/// Makes sure that every URL the consumer needs can be used.
+///
+/// # Errors
+///
+/// Each one that cannot, at once.
+pub fn check(settings: &Settings) -> Result<(), SettingsError> {
+    let mut errors = Vec::new();
+    if let Err(error) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) {
+        errors.push(format!("FLEET_REDIS_URL: {error}"));
+    }
+    let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
+    let telemetry = settings
+        .telemetry_database_url
+        .as_ref()
+        .map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
+    for (variable, url) in state.into_iter().chain(telemetry) {
+        if let Err(error) = Database::new(url.expose(), pool(settings)) {
+            errors.push(format!("{variable}: {error}"));
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(SettingsError(errors))
+    }
+}
+
+fn pool(settings: &Settings) -> DatabaseSettings {
+    DatabaseSettings {
+        pool_size: settings.database.pool_size,
+        connect_timeout: settings.database.connect_timeout,
+        statement_timeout: settings.database.statement_timeout,
     }
 }
 

@@ -128,13 +128,18 @@ impl Consumer {
         Ok(self.count(&call).await? == 1)
     }
 
-    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not speak against it.
+    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not speak against it, but the
+    /// messages that are known to kill stay known.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`]; the lease then simply runs out.
     pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
-        if self.mark(lease, &Mark::Clear).await? {
+        let mark = match &lease.mark {
+            Mark::Items(_) => &lease.mark,
+            Mark::Clear | Mark::Parsing => &Mark::Clear,
+        };
+        if self.mark(lease, mark).await? {
             self.extend(lease, Duration::ZERO).await?;
         }
         Ok(())

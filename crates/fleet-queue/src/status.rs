@@ -153,6 +153,8 @@ pub struct Durability {
     pub appendonly: Option<String>,
     /// `appendfsync`: `always` keeps messages across a power failure.
     pub appendfsync: Option<String>,
+    /// `maxmemory`, bytes; 0 for no limit.
+    pub maxmemory_bytes: Option<u64>,
     /// `maxmemory-policy`: `noeviction` refuses messages instead of dropping accepted ones.
     pub maxmemory_policy: Option<String>,
 }
@@ -169,12 +171,14 @@ impl Durability {
             .arg("GET")
             .arg("appendonly")
             .arg("appendfsync")
-            .arg("maxmemory-policy");
+            .arg("maxmemory-policy")
+            .arg("maxmemory");
         let run = async |connection: &mut _| command.query_async(connection).await;
         let mut found: HashMap<String, String> = link.run(run).await?;
         Ok(Self {
             appendonly: found.remove("appendonly"),
             appendfsync: found.remove("appendfsync"),
+            maxmemory_bytes: found.remove("maxmemory").and_then(|bytes| bytes.parse().ok()),
             maxmemory_policy: found.remove("maxmemory-policy"),
         })
     }

@@ -145,6 +145,7 @@ impl Committer {
 
     /// Refuses everything until the backlog is below nine tenths of its cap.
     async fn wait_for_room(&mut self) {
+        let cap_bytes = self.limits.max_backlog_bytes;
         let mut interval = tokio::time::interval(BACKLOG_INTERVAL);
         while self.shedding.load(Ordering::Acquire) {
             let waiting = self.held.take();
@@ -163,7 +164,7 @@ impl Committer {
                 continue;
             }
             match self.producer.backlog_bytes().await {
-                Ok(bytes) if bytes < self.limits.max_backlog_bytes / 10 * 9 => self.shed(false, bytes),
+                Ok(bytes) if bytes <= cap_bytes - cap_bytes / 10 => self.shed(false, bytes),
                 Ok(_still_full) => {}
                 Err(error) => report(&error),
             }

@@ -33,13 +33,13 @@ pub struct Source {
     pub(crate) scheme: AuthScheme,
     pub(crate) secrets: Secrets,
     pub(crate) commit: GroupCommit,
+    pub(crate) admission: Admission,
     metrics: WebhookMetrics,
 }
 
 struct Api {
     sources: HashMap<&'static str, Source>,
     unknown: WebhookMetrics,
-    admission: Admission,
     retry_after: Duration,
 }
 
@@ -57,6 +57,10 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<bool, QueueError> {
     metrics::describe();
+    let caps_bytes = sources
+        .iter()
+        .map(|source| source.max_backlog_bytes)
+        .fold(0, u64::saturating_add);
     let mut tasks = JoinSet::new();
     let mut served = HashMap::new();
     for source in sources {
@@ -85,13 +89,14 @@ pub async fn run(
                 scheme,
                 secrets,
                 commit,
+                admission: admission(settings),
                 metrics: WebhookMetrics::new(slug),
             },
         );
     }
     let router = router(settings, served);
     let link = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?;
-    let reached = reach_redis(link, Arc::clone(&readiness));
+    let reached = reach_redis(link, Arc::clone(&readiness), caps_bytes);
     let limits = ServeLimits {
         max_connections: settings.api.max_connections,
         header_timeout: settings.api.header_timeout,
@@ -131,24 +136,25 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
 }
 
 fn router(settings: &Settings, sources: HashMap<&'static str, Source>) -> Router {
-    let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
-    let admission = Admission {
-        requests: Arc::new(Semaphore::new(
-            settings.api.max_in_flight.min(Semaphore::MAX_PERMITS),
-        )),
-        body_bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
-        max_body_bytes: settings.api.max_body_bytes,
-        body_timeout: settings.api.body_timeout,
-    };
     let unknown = WebhookMetrics::new("unknown");
     let api = Api {
         sources,
         unknown,
-        admission,
         retry_after: settings.api.retry_after,
     };
     // One handler for every path: which provider is meant, and whether there is one, is the first check.
     Router::new().fallback(receive).with_state(Arc::new(api))
+}
+
+fn admission(settings: &Settings) -> Admission {
+    let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
+    let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+    Admission {
+        requests: permits(settings.api.max_in_flight),
+        body_bytes: permits(bytes),
+        max_body_bytes: settings.api.max_body_bytes,
+        body_timeout: settings.api.body_timeout,
+    }
 }
 
 async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
@@ -163,7 +169,7 @@ async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Respons
         return answer(Outcome::UnknownProvider, None, id, api.retry_after);
     };
     let received_at = Timestamp::now();
-    let outcome = match VerifiedWebhook::read(request, source, topic, &api.admission).await {
+    let outcome = match VerifiedWebhook::read(request, source, topic).await {
         Ok(webhook) => source.commit.push(envelope(id, received_at, &webhook)).await,
         Err(refused) => refused,
     };
@@ -186,7 +192,7 @@ fn envelope(message_id: Uuid, received_at: Timestamp, webhook: &VerifiedWebhook)
 
 /// Ready from the first time Redis answers, for good: a Redis that goes away later is answered 503, not by taking every
 /// replica out of service at once.
-async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>) {
+async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>, caps_bytes: u64) {
     let mut interval = tokio::time::interval(Duration::from_millis(250));
     loop {
         interval.tick().await;
@@ -201,10 +207,19 @@ async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>) {
     readiness.set_started();
     match Durability::read(&link).await {
         Ok(durability) => {
-            let weaknesses = durability.weaknesses();
+            let mut weaknesses = durability.weaknesses();
+            if durability
+                .maxmemory_bytes
+                .is_some_and(|maxmemory| maxmemory > 0 && maxmemory <= caps_bytes)
+            {
+                weaknesses.push(format!(
+                    "the providers' backlog caps add up to {caps_bytes} bytes; keep them below maxmemory, or one \
+                     provider's backlog takes the others' room"
+                ));
+            }
             metrics::redis_weaknesses(u32::try_from(weaknesses.len()).unwrap_or(u32::MAX));
             for weakness in weaknesses {
-                tracing::warn!("Redis can lose accepted messages: {weakness}");
+                tracing::warn!("Redis is set up weaker than it should be: {weakness}");
             }
         }
         Err(error) => tracing::info!(%error, "cannot see how durable Redis is; check appendfsync yourself"),

@@ -1,6 +1,7 @@
 //! Which providers are served, and how each proves who it is.
 
 use fleet_providers::{AuthScheme, Provider, Secrets, provider};
+use fleet_queue::RedisLink;
 use fleet_runtime::settings::{Settings, SettingsError, environment_name};
 
 /// One provider as configured.
@@ -16,11 +17,11 @@ pub struct SourceSettings {
     pub max_backlog_bytes: u64,
 }
 
-/// The providers to serve.
+/// The providers to serve. Also makes sure that Redis' URL can be used.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the `providers` section, at once; serving none is an error too.
+/// Everything that is wrong with what the API needs, at once; serving no provider is an error too.
 pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
     let mut sources = Vec::new();
     let mut errors = Vec::new();
@@ -62,6 +63,9 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
     }
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
+    }
+    if let Err(error) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) {
+        errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     if errors.is_empty() {
         Ok(sources)

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, header};
-use bytes::Bytes;
 use fleet_providers::Verdict;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Outcome;
@@ -17,12 +16,13 @@ const ROUTE: &str = "/webhooks/";
 const MAX_TOPIC_BYTES: usize = 128;
 const MAX_CONTENT_TYPE_BYTES: usize = 64;
 
-/// What bounds the requests at work.
+/// What bounds one provider's requests at work. Each provider has its own bounds: whoever exhausts them, also a stranger
+/// who cannot be told from the provider before the body is here, holds up nobody else's webhooks.
 #[derive(Clone, Debug)]
 pub struct Admission {
     /// One permit a request.
     pub requests: Arc<Semaphore>,
-    /// One permit a byte of body.
+    /// One permit a byte of body that has arrived.
     pub body_bytes: Arc<Semaphore>,
     /// Most bytes of a body.
     pub max_body_bytes: u64,
@@ -36,7 +36,7 @@ pub struct VerifiedWebhook {
     topic: String,
     content_type: Option<String>,
     traceparent: Option<String>,
-    body: Bytes,
+    body: Vec<u8>,
     // Held until the answer.
     _permits: [OwnedSemaphorePermit; 2],
 }
@@ -67,12 +67,8 @@ impl VerifiedWebhook {
     /// # Errors
     ///
     /// The outcome of the first check that fails.
-    pub async fn read(
-        request: Request<Body>,
-        source: &Source,
-        topic: String,
-        admission: &Admission,
-    ) -> Result<Self, Outcome> {
+    pub async fn read(request: Request<Body>, source: &Source, topic: String) -> Result<Self, Outcome> {
+        let admission = &source.admission;
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
             return Err(Outcome::MethodNotAllowed);
@@ -81,11 +77,7 @@ impl VerifiedWebhook {
         if declared.is_some_and(|bytes| bytes > admission.max_body_bytes) {
             return Err(Outcome::TooLarge);
         }
-        if head
-            .headers
-            .get(header::CONTENT_ENCODING)
-            .is_some_and(|encoding| encoding != "identity")
-        {
+        if is_encoded(&head.headers) {
             return Err(Outcome::UnsupportedEncoding);
         }
         let by_head = source
@@ -97,8 +89,8 @@ impl VerifiedWebhook {
         if source.commit.is_shedding() {
             return Err(Outcome::BacklogFull);
         }
-        let permits = admission.admit(declared)?;
-        let body = admission.read_body(body).await?;
+        let request_permit = admission.admit()?;
+        let (body, byte_permits) = admission.read_body(body).await?;
         if body.is_empty() {
             return Err(Outcome::EmptyBody);
         }
@@ -118,32 +110,47 @@ impl VerifiedWebhook {
             content_type,
             traceparent,
             body,
-            _permits: permits,
+            _permits: [request_permit, byte_permits],
         })
     }
 }
 
 impl Admission {
-    /// A body of unknown length may be as large as any.
-    fn admit(&self, declared_bytes: Option<u64>) -> Result<[OwnedSemaphorePermit; 2], Outcome> {
-        let request = Arc::clone(&self.requests).try_acquire_owned();
-        let bytes = u32::try_from(declared_bytes.unwrap_or(self.max_body_bytes)).unwrap_or(u32::MAX);
-        let bytes = Arc::clone(&self.body_bytes).try_acquire_many_owned(bytes);
-        match (request, bytes) {
-            (Ok(request), Ok(bytes)) => Ok([request, bytes]),
-            (Err(_), _) | (_, Err(_)) => Err(Outcome::Busy),
-        }
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Outcome> {
+        Arc::clone(&self.requests)
+            .try_acquire_owned()
+            .map_err(|_full| Outcome::Busy)
     }
 
-    async fn read_body(&self, body: Body) -> Result<Bytes, Outcome> {
-        let limit = usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX);
-        let collected = tokio::time::timeout(self.body_timeout, Limited::new(body, limit).collect());
-        match collected.await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Outcome::TooLarge),
-            Ok(Err(_broken)) => Err(Outcome::BodyIncomplete),
-            Err(_elapsed) => Err(Outcome::BodyTimeout),
+    async fn read_body(&self, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
+        tokio::time::timeout(self.body_timeout, self.collect(body))
+            .await
+            .unwrap_or(Err(Outcome::BodyTimeout))
+    }
+
+    /// Pays for bytes when they arrive, not when they are announced: announcing costs a stranger nothing.
+    async fn collect(&self, mut body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
+        let mut whole = Vec::new();
+        let mut permits = self.pay_for(0)?;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_broken| Outcome::BodyIncomplete)?;
+            // Trailers say nothing.
+            let Ok(data) = frame.into_data() else { continue };
+            let length = u64::try_from(whole.len() + data.len()).unwrap_or(u64::MAX);
+            if length > self.max_body_bytes {
+                return Err(Outcome::TooLarge);
+            }
+            permits.merge(self.pay_for(data.len())?);
+            whole.extend_from_slice(&data);
         }
+        Ok((whole, permits))
+    }
+
+    fn pay_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.body_bytes)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_full| Outcome::Busy)
     }
 }
 
@@ -153,6 +160,11 @@ pub fn split_path(path: &str) -> Option<(&str, &str)> {
     let (slug, topic) = rest.split_once('/').unwrap_or((rest, ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     (topic.len() <= MAX_TOPIC_BYTES && topic.bytes().all(plain)).then_some((slug, topic))
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -41,6 +41,13 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     for key in zero_counts.chain(zero_durations) {
         problems.push(format!("{} ({key}): must be more than 0", environment_name(key)));
     }
+    if api.max_in_flight_bytes < api.max_body_bytes {
+        problems.push(
+            "FLEET_API__MAX_IN_FLIGHT_BYTES (api.max_in_flight_bytes): must not be less than api.max_body_bytes, or the \
+             largest bodies would be refused for ever"
+                .to_owned(),
+        );
+    }
     if consumer.heartbeat * 2 > consumer.lease {
         problems.push(
             "FLEET_CONSUMER__HEARTBEAT (consumer.heartbeat): must be at most half of consumer.lease, or one lost \

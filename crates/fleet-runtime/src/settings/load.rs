@@ -220,9 +220,10 @@ mod tests {
             ("FLEET_CONSUMER__POLL_MIN", "1s"),
             ("FLEET_DATABASE__POOL_SIZE", "0"),
             ("FLEET_QUEUE__TIMEOUT", "0s"),
+            ("FLEET_API__MAX_IN_FLIGHT_BYTES", "1000"),
         ])
         .unwrap_err();
-        assert_eq!(error.0.len(), 4, "{error}");
+        assert_eq!(error.0.len(), 5, "{error}");
     }
 
     #[test]

@@ -90,9 +90,9 @@ pub struct ApiSettings {
     pub body_timeout: Duration,
     /// Most open connections; more wait in the kernel's backlog.
     pub max_connections: usize,
-    /// Most requests at work; more are answered 503.
+    /// Most requests of one provider at work; more are answered 503.
     pub max_in_flight: usize,
-    /// Most bytes of bodies in memory; requests beyond are answered 503.
+    /// Most bytes of one provider's bodies in memory; requests beyond are answered 503.
     pub max_in_flight_bytes: u64,
     /// Most messages in one push.
     pub commit_max_messages: usize,

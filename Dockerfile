@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+
+# One image for both binaries; the command chooses: `fleet-webhook-api` or `fleet-consumer`, each with its subcommands.
+
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+# The migrations become part of the consumer. tests and xtask are only there because the workspace names them.
+COPY crates crates
+COPY migrations migrations
+COPY tests tests
+COPY xtask xtask
+# The target folder is a cache, which the image does not see: the binaries are copied out of it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --bin fleet-webhook-api --bin fleet-consumer \
+    && mkdir /out \
+    && cp target/release/fleet-webhook-api target/release/fleet-consumer /out/
+
+# glibc and nothing else: no shell, no package manager. Health checks use the binaries' own `health` command.
+FROM gcr.io/distroless/cc-debian12:nonroot AS fleet
+COPY --from=build /out/fleet-webhook-api /out/fleet-consumer /usr/local/bin/
+# A number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+CMD ["fleet-webhook-api"]

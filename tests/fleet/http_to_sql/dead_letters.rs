@@ -1,0 +1,130 @@
+//! What cannot be stored is kept with its reason, and takes nothing else down with it.
+
+use fleet_queue::Envelope;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::scene::Scene;
+use crate::answers::client::{FORM, signed};
+use crate::support::SEGWAY_SECRET;
+
+/// Bodies that NIU may post and nobody can store, their reasons, and the event they concern.
+fn poison() -> Vec<(Vec<u8>, &'static str, i32)> {
+    let deep = format!(
+        r#"{{"sn":"A1","x":{}{}}}"#,
+        "[".repeat(10_000),
+        "]".repeat(10_000)
+    );
+    let many = format!("[{}]", vec![r#"{"sn":"A1"}"#; 10_001].join(","));
+    vec![
+        (b"{\"sn\":\"\xff\xfe\"}".to_vec(), "invalid_utf8", -1),
+        (br#"{"sn":"A1","x":"\u0000"}"#.to_vec(), "invalid_character", -1),
+        (br#"{"sn":"A1","x":"\ud800"}"#.to_vec(), "invalid_character", -1),
+        (deep.into_bytes(), "too_deep", -1),
+        (many.into_bytes(), "too_many_events", -1),
+        (b"not json".to_vec(), "unparsable", -1),
+        (b"{\"sn\":\"A1\"".to_vec(), "unparsable", -1),
+        (br#"{"type":"status"}"#.to_vec(), "missing_vehicle_id", 0),
+        (
+            br#"{"sn":"A1","infoTimestamp":1000000000}"#.to_vec(),
+            "too_old",
+            0,
+        ),
+    ]
+}
+
+async fn assert_dead(scene: &Scene, message: Uuid, body: &[u8], reason: &str, event_index: i32) {
+    let query = "SELECT reason, event_index, attempts, provider, envelope, detail FROM dead_letters WHERE message_id = $1";
+    let row = scene.sql.query_one(query, &[&message]).await.unwrap();
+    let found: (&str, i32, i32, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
+    assert_eq!(found, (reason, event_index, 1, "niu"));
+    let envelope: &[u8] = row.get(4);
+    let envelope = Envelope::decode(envelope).unwrap();
+    assert_eq!(envelope.message_id, message);
+    assert!(envelope.body == body, "{reason}: the body is not as it was sent");
+    let detail: &str = row.get(5);
+    assert!(!detail.is_empty() && detail.is_ascii(), "{detail}");
+    assert_eq!(scene.stored(message).await, (0, 1));
+}
+
+#[tokio::test]
+async fn each_is_kept_with_its_reason_and_its_bytes() {
+    let scene = Scene::start().await;
+    let mut sent = Vec::new();
+    for (body, reason, event_index) in poison() {
+        let message = scene.take(body.clone()).await;
+        sent.push((message, body, reason, event_index));
+    }
+    scene.fleet.settled().await;
+    for (message, body, reason, event_index) in sent {
+        assert_dead(&scene, message, &body, reason, event_index).await;
+    }
+    let vehicles: i64 = scene.value("SELECT count(*) FROM vehicles").await;
+    assert_eq!(vehicles, 0, "none of them changes any state");
+    scene.fleet.stop().await;
+}
+
+#[tokio::test]
+async fn among_good_ones_in_one_batch() {
+    let mut scene = Scene::api_only(&[]).await;
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for (index, (body, reason, event_index)) in poison().into_iter().enumerate() {
+        good.push(scene.take(format!(r#"{{"sn":"GOOD{index}","isAccOn":1}}"#)).await);
+        bad.push((scene.take(body.clone()).await, body, reason, event_index));
+    }
+    scene.fleet.start_consumer();
+    scene.fleet.settled().await;
+    for (message, body, reason, event_index) in &bad {
+        assert_dead(&scene, *message, body, reason, *event_index).await;
+    }
+    for message in &good {
+        assert_eq!(scene.stored(*message).await, (1, 0));
+    }
+    let on: i64 = scene
+        .value("SELECT count(*) FROM vehicles WHERE powered_on")
+        .await;
+    assert_eq!(usize::try_from(on).unwrap(), good.len());
+    let counted: (i64, i64) = {
+        let query = "SELECT sum(inserted), sum(dead_lettered) FROM settled_batches";
+        let row = scene.sql.query_one(query, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    };
+    assert_eq!(counted, (9, 9));
+}
+
+#[tokio::test]
+async fn one_bad_event_of_an_array_does_not_lose_the_others() {
+    let scene = Scene::start().await;
+    let now = Timestamp::now().as_millisecond();
+    let body = format!(
+        r#"[{{"sn":"A1","infoTimestamp":{now}}},7,{{"sn":" "}},{{"sn":"A2","infoTimestamp":1000000000}},{{"sn":"A3","infoTimestamp":{now},"nowSpeed":1e999,"isAccOn":true}}]"#
+    );
+    let message = scene.take(body).await;
+    scene.fleet.settled().await;
+    assert_eq!(scene.stored(message).await, (2, 3));
+    let dead: String = scene
+        .value("SELECT string_agg(event_index || ':' || reason, ' ' ORDER BY event_index) FROM dead_letters")
+        .await;
+    assert_eq!(dead, "1:unparsable 2:missing_vehicle_id 3:too_old");
+    let known: String = scene
+        .value("SELECT string_agg(provider_vehicle_id, ' ' ORDER BY provider_vehicle_id) FROM vehicles")
+        .await;
+    assert_eq!(known, "A1 A3");
+    let third = scene.vehicle("A3").await;
+    assert_eq!(third["powered_on"], true);
+    assert!(third["speed_kmh"].is_null(), "a bad value is absent: {third}");
+}
+
+#[tokio::test]
+async fn a_form_that_is_signed_and_still_cannot_be_stored() {
+    let scene = Scene::start().await;
+    // The signature is over the decoded value.
+    let body = signed("iotCode=1&x=\0", SEGWAY_SECRET).replace('\0', "%00");
+    let answer = scene.post("segway", "vehicle/status", FORM, body).await;
+    assert_eq!(answer.status, 200, "the API does not parse");
+    scene.fleet.settled().await;
+    let reason: String = scene
+        .value("SELECT reason || ' ' || provider FROM dead_letters")
+        .await;
+    assert_eq!(reason, "invalid_character segway");
+}

@@ -1,0 +1,148 @@
+//! A running fleet with a database to look into.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::answers::client::{Answer, FORM, NIU_TOKEN, post};
+use crate::support::{Fleet, TOKEN, TestDatabase};
+
+/// Segway's fixtures that are not a status, by the beginning of their names, and their topics.
+const SEGWAY_TOPICS: [(&str, &str); 5] = [
+    ("status_v1", ""),
+    ("location", "vehicle/location"),
+    ("alert", "vehicle/alert"),
+    ("fault", "vehicle/fault"),
+    ("firmware_upgrade_complete", "firmware/upgrade/complete"),
+];
+
+pub(super) struct Scene {
+    pub(super) fleet: Fleet,
+    pub(super) sql: Client,
+    _database: TestDatabase,
+}
+
+impl Scene {
+    /// With the retention that a deployment has.
+    pub(super) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// For the fixtures, which are years old.
+    pub(super) async fn long_ago() -> Self {
+        Self::start_with(&[("FLEET_RETENTION__TELEMETRY_DAYS", "36500")]).await
+    }
+
+    async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut scene = Self::api_only(variables).await;
+        scene.fleet.start_consumer();
+        scene
+    }
+
+    /// Without a consumer yet.
+    pub(super) async fn api_only(variables: &[(&str, &str)]) -> Self {
+        let database = TestDatabase::migrated().await;
+        let variables = [variables, &[("FLEET_DATABASE_URL", database.url())]].concat();
+        let fleet = Fleet::api_only(&variables).await;
+        let sql = database.client().await;
+        sql.batch_execute("SET TIME ZONE 'UTC'").await.unwrap();
+        Self {
+            fleet,
+            sql,
+            _database: database,
+        }
+    }
+
+    /// Posts a fixture as its provider does.
+    pub(super) async fn post_fixture(&self, provider: &str, file: &str) -> Answer {
+        let body = std::fs::read(folder().join(provider).join(file)).unwrap();
+        let mut topics = SEGWAY_TOPICS.iter();
+        let topic = topics.find(|(prefix, _topic)| file.starts_with(prefix));
+        let topic = topic.map_or("vehicle/status", |(_prefix, topic)| topic);
+        let topic = if provider == "segway" { topic } else { "" };
+        let json = ("content-type", "application/json");
+        let media_type = if file.ends_with(".form") { FORM } else { json };
+        self.post(provider, topic, media_type, body).await
+    }
+
+    /// Posts `body` with what proves `provider` in the head.
+    pub(super) async fn post(
+        &self,
+        provider: &str,
+        topic: &str,
+        media_type: (&str, &str),
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers: &[(&str, &str)] = match provider {
+            "niu" => &[NIU_TOKEN, media_type],
+            "invers" => &[("authorization", &bearer), media_type],
+            _ => &[media_type],
+        };
+        let path = format!("/webhooks/{provider}/{topic}");
+        post(&self.fleet.api, path.trim_end_matches('/'), headers, body).await
+    }
+
+    /// Posts `body` as NIU, which must succeed; returns the message's id.
+    pub(super) async fn take(&self, body: impl Into<Vec<u8>>) -> Uuid {
+        let answer = self
+            .post("niu", "", ("content-type", "application/json"), body)
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.message_id()
+    }
+
+    /// Posts the fixtures one after the other, each settled before the next.
+    pub(super) async fn take_fixtures(&self, provider: &str, files: &[&str]) {
+        for file in files {
+            let answer = self.post_fixture(provider, file).await;
+            assert_eq!(answer.status, 200, "{file}");
+            self.fleet.settled().await;
+        }
+    }
+
+    /// What is known about the vehicle; what is not known is left out.
+    pub(super) async fn vehicle(&self, provider_vehicle_id: &str) -> Value {
+        let query =
+            "SELECT jsonb_strip_nulls(to_jsonb(v) - ARRAY['vehicle_id', 'first_seen_at', 'last_seen_at'])
+                       FROM vehicles v WHERE provider_vehicle_id = $1";
+        let row = self.sql.query_opt(query, &[&provider_vehicle_id]).await.unwrap();
+        row.map_or(Value::Null, |row| row.get(0))
+    }
+
+    /// Rows of telemetry, and dead letters, of a message.
+    pub(super) async fn stored(&self, message: Uuid) -> (i64, i64) {
+        let query = "SELECT (SELECT count(*) FROM telemetry WHERE message_id = $1),
+                            (SELECT count(*) FROM dead_letters WHERE message_id = $1)";
+        let row = self.sql.query_one(query, &[&message]).await.unwrap();
+        (row.get(0), row.get(1))
+    }
+
+    /// The one value of a query's one row.
+    pub(super) async fn value<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, query: &str) -> T {
+        self.sql.query_one(query, &[]).await.unwrap().get(0)
+    }
+}
+
+/// Every fixture: provider and file.
+pub(super) fn fixtures() -> Vec<(String, String)> {
+    let names = |folder: PathBuf| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let files = |provider: String| {
+        let files = names(folder().join(&provider));
+        files.into_iter().map(move |file| (provider.clone(), file))
+    };
+    names(folder()).into_iter().flat_map(files).collect()
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}

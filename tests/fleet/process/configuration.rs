@@ -1,0 +1,234 @@
+//! Settings, and how a wrong one is refused.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+
+use tempfile::NamedTempFile;
+
+use super::program::{Ended, Site, binary, own_ip, run};
+use crate::support::TOKEN;
+
+const BINARIES: [&str; 2] = ["fleet-webhook-api", "fleet-consumer"];
+
+/// Runs `check-config` of `name` with these variables alone.
+async fn check(name: &str, variables: &[(&str, &str)]) -> Ended {
+    let variables = variables.iter().copied();
+    run(binary(name, &["check-config"]).envs(variables)).await
+}
+
+#[tokio::test]
+async fn everything_wrong_is_said_at_once() {
+    let wrong = [
+        ("FLEET_API__LISTNE", "0.0.0.0:80"),
+        ("FLEET_API__MAX_BODY_BYTES", "many"),
+        ("FLEET_CONSUMER__LEASE", "soon"),
+        ("FLEET_COLOUR", "red"),
+    ];
+    for name in BINARIES {
+        for arguments in [&[][..], &["check-config"]] {
+            let ended = run(binary(name, arguments).envs(wrong)).await;
+            assert_eq!(ended.code, Some(64), "{name} {arguments:?}: {ended:?}");
+            for (variable, _value) in wrong {
+                assert!(
+                    ended.errors.contains(variable),
+                    "{name} {arguments:?}: {}",
+                    ended.errors
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_without_a_provider_is_refused() {
+    for arguments in [&[][..], &["check-config"]] {
+        let ended = run(&mut binary("fleet-webhook-api", arguments)).await;
+        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert!(
+            ended.errors.contains("FLEET_PROVIDERS__NIU__SECRETS"),
+            "{ended:?}"
+        );
+    }
+    let consumer = check("fleet-consumer", &[]).await;
+    assert_eq!(consumer.code, Some(0), "the consumer needs none: {consumer:?}");
+}
+
+#[tokio::test]
+async fn every_wrong_provider_is_said_at_once() {
+    let ended = check(
+        "fleet-webhook-api",
+        &[
+            ("FLEET_PROVIDERS__NUI__SECRETS", TOKEN),
+            ("FLEET_PROVIDERS__NIU__AUTH", "magic"),
+            ("FLEET_PROVIDERS__SEGWAY__AUTH", "segway-md5"),
+        ],
+    )
+    .await;
+    assert_eq!(ended.code, Some(64), "{ended:?}");
+    for named in [
+        "FLEET_PROVIDERS__NUI__",
+        "FLEET_PROVIDERS__NIU__AUTH",
+        "FLEET_PROVIDERS__SEGWAY__SECRETS",
+    ] {
+        assert!(ended.errors.contains(named), "{named}: {}", ended.errors);
+    }
+}
+
+/// Both the program itself and `check-config` refuse this, and name the variable.
+async fn assert_refused(name: &str, variable: &str, value: &str) {
+    let site = Site::new("postgres://nobody@127.0.0.1:1/none");
+    for arguments in [&[][..], &["check-config"]] {
+        let mut command = match name {
+            "fleet-consumer" => site.consumer(arguments),
+            _ => site.api(arguments),
+        };
+        let ended = run(command.env(variable, value)).await;
+        let tried = format!("{name} {arguments:?} {variable}={value}");
+        assert_eq!(ended.code, Some(64), "{tried}: {ended:?}");
+        assert!(ended.errors.contains(variable), "{tried}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_log_filter_is_refused() {
+    for name in BINARIES {
+        assert_refused(name, "FLEET_LOG", "fleet=louder").await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_url_that_can_never_work_is_refused() {
+    for name in BINARIES {
+        assert_refused(name, "FLEET_REDIS_URL", "cache").await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_url_that_can_never_work_is_refused() {
+    for variable in ["FLEET_DATABASE_URL", "FLEET_TELEMETRY_DATABASE_URL"] {
+        assert_refused("fleet-consumer", variable, "postgres://fleet@db:many/fleet").await;
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_in_effect_is_shown_without_secrets() {
+    let variables = [
+        ("FLEET_REDIS_URL", "redis://:hunter2@cache:6379/1"),
+        ("FLEET_DATABASE_URL", "postgres://fleet:hunter2@db/fleet"),
+        (
+            "FLEET_TELEMETRY_DATABASE_URL",
+            "postgres://db/telemetry?user=fleet&password=hunter2",
+        ),
+        ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2,hunter2-old"),
+        ("FLEET_CONSUMER__LEASE", "45s"),
+    ];
+    for name in BINARIES {
+        let Ended { code, output, errors } = check(name, &variables).await;
+        assert_eq!(code, Some(0), "{name}: {errors}");
+        assert!(
+            !format!("{output}{errors}").contains("hunter2"),
+            "{name}: {output}{errors}"
+        );
+        for line in [
+            "FLEET_REDIS_URL=redis://[redacted]@cache:6379/1",
+            "FLEET_DATABASE_URL=postgres://[redacted]@db/fleet",
+            "FLEET_PROVIDERS__NIU__SECRETS=[redacted],[redacted]",
+            "FLEET_CONSUMER__LEASE=45s",
+            "FLEET_API__LISTEN=127.0.0.1:8080",
+        ] {
+            assert!(
+                output.lines().any(|shown| shown == line),
+                "{name}, {line}: {output}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn variables_of_tests_and_of_kubernetes_are_ignored() {
+    let variables = [
+        ("FLEET_TEST_ANYTHING", "x"),
+        ("FLEET_WEBHOOK_API_PORT", "tcp://10.0.0.1:80"),
+        ("FLEET_WEBHOOK_API_SERVICE_HOST", "10.0.0.1"),
+        ("FLEET_PROVIDERS__NIU__SECRETS", TOKEN),
+    ];
+    for name in BINARIES {
+        let ended = check(name, &variables).await;
+        assert_eq!(ended.code, Some(0), "{name}: {ended:?}");
+        let ended = check(name, &[variables[3], ("FLEET_CONSUMER_PORT", "1")]).await;
+        assert_eq!(ended.code, Some(64), "{name}: {ended:?}");
+        assert!(ended.errors.contains("FLEET_CONSUMER_PORT"), "{name}: {ended:?}");
+    }
+}
+
+fn toml(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn the_environment_wins_over_the_file() {
+    let file = toml(
+        "redis_url = \"redis://file:1\"\n[queue]\nprefix = \"file\"\n[providers.niu]\nsecrets = \"from-file\"\n",
+    );
+    let path = file.path().to_str().unwrap();
+    for name in BINARIES {
+        // Before and behind the subcommand.
+        for arguments in [
+            ["--config", path, "check-config"],
+            ["check-config", "--config", path],
+        ] {
+            let ended = run(binary(name, &arguments).env("FLEET_QUEUE__PREFIX", "environment")).await;
+            assert_eq!(ended.code, Some(0), "{name}: {ended:?}");
+            for line in [
+                "FLEET_REDIS_URL=redis://file:1",
+                "FLEET_QUEUE__PREFIX=environment",
+                "FLEET_PROVIDERS__NIU__SECRETS=[redacted]",
+            ] {
+                assert!(
+                    ended.output.lines().any(|shown| shown == line),
+                    "{line}: {ended:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_file_is_refused() {
+    let wrong = toml("colour = \"red\"\n[api]\nlistne = \"0.0.0.0:80\"\n");
+    let broken = toml("[api\n");
+    for name in BINARIES {
+        for (path, said) in [
+            (wrong.path().to_str().unwrap(), "colour"),
+            (wrong.path().to_str().unwrap(), "listne"),
+            (broken.path().to_str().unwrap(), "api"),
+            ("/nowhere/fleet.toml", "/nowhere/fleet.toml"),
+        ] {
+            let ended = run(&mut binary(name, &["--config", path])).await;
+            assert_eq!(ended.code, Some(64), "{name} {said}: {ended:?}");
+            assert!(ended.errors.contains(said), "{name} {said}: {ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_fails_the_start() {
+    let site = Site::new("postgres://nobody@127.0.0.1:1/none");
+    let taken = TcpListener::bind(SocketAddr::new(own_ip(), 8080)).unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string()));
+    let (_listener, address) = taken.unwrap();
+    for (mut command, variable) in [
+        (site.api(&[]), "FLEET_API__LISTEN"),
+        (site.api(&[]), "FLEET_ADMIN__LISTEN"),
+        (site.consumer(&[]), "FLEET_ADMIN__LISTEN"),
+    ] {
+        let ended = run(command.env(variable, &address)).await;
+        assert_eq!(ended.code, Some(1), "{variable}: {ended:?}");
+        assert!(
+            ended.errors.contains(&address) && ended.errors.contains(variable),
+            "{ended:?}"
+        );
+    }
+}

@@ -1,0 +1,247 @@
+//! Running the binaries.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
+use jiff::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::NamedTempFile;
+use uuid::Uuid;
+
+use crate::support::{TOKEN, eventually, fresh_prefix, redis_url};
+
+/// A command for one of the binaries, without anything of the tests' own environment.
+pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
+    let folder = std::env::var("FLEET_TEST_BIN_DIR")
+        .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries");
+    let mut command = Command::new(Path::new(&folder).join(name));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// A loopback address that nobody else uses: no port on it can be taken by chance.
+pub(crate) fn own_ip() -> IpAddr {
+    let [.., a, b, c] = Uuid::now_v7().into_bytes();
+    Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)).into()
+}
+
+/// Addresses and names that one test's programs share.
+pub(crate) struct Site {
+    pub(crate) redis: String,
+    pub(crate) database: String,
+    pub(crate) prefix: String,
+}
+
+impl Site {
+    /// The tests' Redis under a prefix of its own, and this database.
+    pub(crate) fn new(database: &str) -> Self {
+        Self {
+            redis: redis_url(),
+            database: database.to_owned(),
+            prefix: fresh_prefix(),
+        }
+    }
+
+    /// `fleet-webhook-api` with NIU to serve.
+    pub(crate) fn api(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command("fleet-webhook-api", arguments);
+        command.env("FLEET_PROVIDERS__NIU__SECRETS", TOKEN);
+        command
+    }
+
+    /// `fleet-consumer`.
+    pub(crate) fn consumer(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command("fleet-consumer", arguments);
+        command.env("FLEET_DATABASE_URL", &self.database);
+        command
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = binary(name, arguments);
+        let ip = own_ip();
+        command
+            .env("FLEET_REDIS_URL", &self.redis)
+            .env("FLEET_QUEUE__PREFIX", &self.prefix)
+            .env("FLEET_API__LISTEN", SocketAddr::new(ip, 8080).to_string())
+            .env("FLEET_ADMIN__LISTEN", SocketAddr::new(ip, 9090).to_string());
+        command
+    }
+
+    fn link(&self) -> Arc<RedisLink> {
+        Arc::new(RedisLink::new(&self.redis, Duration::from_secs(3)).unwrap())
+    }
+
+    /// NIU's queue.
+    pub(crate) async fn queue(&self) -> QueueStatus {
+        let observer = Observer::new(self.link(), &self.prefix, "niu");
+        observer.status().await.unwrap()
+    }
+
+    /// Puts so many reports into NIU's queue.
+    pub(crate) async fn fill(&self, messages: usize) {
+        let envelope = |number| {
+            let body = report(number);
+            let envelope = Envelope {
+                message_id: Uuid::now_v7(),
+                received_at: Timestamp::now(),
+                topic: "",
+                content_type: Some("application/json"),
+                traceparent: None,
+                body: body.as_bytes(),
+            };
+            envelope.encode()
+        };
+        let items: Vec<_> = (0..messages).map(envelope).collect();
+        let producer = Producer::new(self.link(), &self.prefix, "niu");
+        producer.push(&items).await.unwrap();
+    }
+
+    /// Waits until all that was accepted is settled.
+    pub(crate) async fn settled(&self) {
+        eventually("the queue to be empty", async || {
+            let status = self.queue().await;
+            assert!(status.balances(), "{status:?}");
+            (status.accepted.messages > 0 && status.backlog().messages == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A report of NIU that differs from those with other numbers.
+pub(crate) fn report(number: usize) -> String {
+    let now = Timestamp::now().as_millisecond();
+    format!(r#"{{"sn":"NBPROCESS{number}","type":"status","time":{now},"infoTimestamp":{now},"nowSpeed":7}}"#)
+}
+
+/// A started program; killed with the value.
+pub(crate) struct Program {
+    child: Child,
+    output: NamedTempFile,
+    errors: NamedTempFile,
+    api: String,
+    admin: String,
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+impl Program {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let variable = |name: &str| {
+            let mut given = command.get_envs();
+            let value = given
+                .find(|(given, _)| *given == name)
+                .and_then(|(_, value)| value);
+            value.map(|value| format!("http://{}", value.to_str().unwrap()))
+        };
+        let api = variable("FLEET_API__LISTEN").unwrap_or_default();
+        let admin = variable("FLEET_ADMIN__LISTEN").unwrap_or_default();
+        let (output, errors) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
+        command
+            .stdout(output.reopen().unwrap())
+            .stderr(errors.reopen().unwrap());
+        Self {
+            child: command.spawn().unwrap(),
+            output,
+            errors,
+            api,
+            admin,
+        }
+    }
+
+    /// Where the API takes NIU's webhooks.
+    pub(crate) fn webhooks(&self) -> String {
+        format!("{}/webhooks/niu", self.api)
+    }
+
+    /// What a GET on the admin listener is answered: status and body; nothing if it is not there.
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let response = reqwest::get(format!("{}{path}", self.admin)).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+
+    /// The status of a GET on the admin listener.
+    pub(crate) async fn status(&self, path: &str) -> Option<u16> {
+        self.get(path).await.map(|(status, _body)| status)
+    }
+
+    /// Waits until `/readyz` is answered with this status.
+    pub(crate) async fn readiness(&mut self, status: u16) {
+        eventually(&format!("/readyz to be {status}"), async || {
+            self.assert_running();
+            (self.status("/readyz").await == Some(status)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the metrics have a line that starts like this, and returns its value.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        eventually(&format!("a metric {series}"), async || {
+            let (_status, text) = self.get("/metrics").await?;
+            let line = text.lines().find(|line| line.starts_with(series))?;
+            line.rsplit_once(' ')?.1.parse().ok()
+        })
+        .await
+    }
+
+    /// Waits until it has logged this, and returns the log.
+    pub(crate) async fn logged(&self, text: &str) -> String {
+        eventually(&format!("the log to say {text}"), async || {
+            let log = read(&self.errors);
+            log.contains(text).then_some(log)
+        })
+        .await
+    }
+
+    pub(crate) fn assert_running(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "it ended ({ended:?}): {}", read(&self.errors));
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let status: ExitStatus =
+            eventually("the process to end", async || self.child.try_wait().unwrap()).await;
+        Ended {
+            code: status.code(),
+            output: read(&self.output),
+            errors: read(&self.errors),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        if std::thread::panicking() {
+            eprintln!("--- a program's log ---\n{}", read(&self.errors));
+        }
+    }
+}
+
+fn read(file: &NamedTempFile) -> String {
+    let mut text = String::new();
+    file.reopen().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(command: &mut Command) -> Ended {
+    Program::start(command).ended().await
+}

@@ -1,0 +1,136 @@
+//! The rule, as naively as it can be written, and events that tempt an implementation to break it.
+
+use std::collections::BTreeMap;
+
+use fleet_providers::{Attributes, Position, Timed, VehicleEvent, vehicle_id};
+use fleet_store::VehicleState;
+use jiff::Timestamp;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{PROVIDER, at, event};
+
+/// An event and when it was received.
+pub(super) type Received = (VehicleEvent<'static>, Timestamp);
+
+/// What the vehicles must look like after `events`, sorted by id.
+pub(super) fn naive(events: &[Received]) -> Vec<VehicleState<'_>> {
+    let mut vehicles: BTreeMap<_, Vec<&Received>> = BTreeMap::new();
+    for received in events {
+        vehicles.entry(received.0.vehicle_id).or_default().push(received);
+    }
+    vehicles.into_values().map(|events| vehicle(&events)).collect()
+}
+
+fn vehicle<'a>(events: &[&'a Received]) -> VehicleState<'a> {
+    let received = || events.iter().map(|(_, at)| *at);
+    let skewed = events.iter().filter(|(event, _)| event.clock_skewed);
+    VehicleState {
+        vehicle_id: events[0].0.vehicle_id,
+        provider_vehicle_id: &events[0].0.provider_vehicle_id,
+        attributes: attributes(events),
+        first_seen_at: received().min().unwrap(),
+        last_seen_at: received().max().unwrap(),
+        clock_skewed_at: skewed.map(|(_, at)| *at).max(),
+    }
+}
+
+fn attributes(events: &[&Received]) -> Attributes {
+    let all: Vec<Attributes> = events.iter().map(|(event, _)| event.attributes).collect();
+    // `None` is less than `Some`, in a tuple too.
+    let place = |p: Position| (p.lat, p.lon, p.altitude_m, p.heading_deg, p.accuracy_m);
+    Attributes {
+        position: newest(&all, |event| event.position, place),
+        speed_kmh: newest(&all, |event| event.speed_kmh, |value| value),
+        battery_percent: newest(&all, |event| event.battery_percent, |value| value),
+        range_m: newest(&all, |event| event.range_m, |value| value),
+        odometer_m: newest(&all, |event| event.odometer_m, |value| value),
+        powered_on: newest(&all, |event| event.powered_on, |value| value),
+        locked: newest(&all, |event| event.locked, |value| value),
+        charging: newest(&all, |event| event.charging, |value| value),
+        online: newest(&all, |event| event.online, |value| value),
+    }
+}
+
+/// Sorted by (time, value), the last one.
+fn newest<T: Copy, K: PartialOrd>(
+    events: &[Attributes],
+    attribute: impl Fn(&Attributes) -> Option<Timed<T>>,
+    key: impl Fn(T) -> K,
+) -> Option<Timed<T>> {
+    let mut values: Vec<Timed<T>> = events.iter().filter_map(attribute).collect();
+    values.sort_by(|a, b| (a.at, key(a.value)).partial_cmp(&(b.at, key(b.value))).unwrap());
+    values.last().copied()
+}
+
+/// Events of three vehicles within four seconds, so that most times tie.
+pub(super) fn events() -> impl Strategy<Value = Vec<Received>> {
+    let received = (0..3_usize, 0..4_i64, any::<bool>(), attribute_values(), 0..4_i64);
+    let received = received.prop_map(|(vehicle, observed, clock_skewed, attributes, received)| {
+        let mut event = event(&format!("vehicle-{vehicle}"), at(observed), attributes);
+        event.clock_skewed = clock_skewed;
+        (event, at(received))
+    });
+    prop::collection::vec(received, 1..25)
+}
+
+/// Each event at least once, some of them again, in any order.
+pub(super) fn shuffled(events: Vec<Received>) -> impl Strategy<Value = (Vec<Received>, Vec<Received>)> {
+    let repeated = events.iter().chain(events.iter().step_by(2)).cloned().collect();
+    (Just(events), Just::<Vec<_>>(repeated).prop_shuffle())
+}
+
+/// The same events of vehicles that nobody has seen yet.
+pub(super) fn renamed(events: &[Received], suffix: &str) -> Vec<Received> {
+    let rename = |(event, received_at): &Received| {
+        let name = format!("{}-{suffix}", event.provider_vehicle_id);
+        let event = VehicleEvent {
+            vehicle_id: vehicle_id(PROVIDER, &name),
+            provider_vehicle_id: name.into(),
+            ..event.clone()
+        };
+        (event, *received_at)
+    };
+    events.iter().map(rename).collect()
+}
+
+fn timed<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<Timed<T>>> {
+    option::of((value, 0..4_i64).prop_map(|(value, seconds)| Timed {
+        value,
+        at: at(seconds),
+    }))
+}
+
+fn few(values: &'static [f64]) -> impl Strategy<Value = f64> {
+    prop::sample::select(values)
+}
+
+prop_compose! {
+    fn position()(
+        lat in few(&[-52.5, 0.0, 52.512615]),
+        lon in few(&[-13.4, 13.419838333333333]),
+        altitude_m in option::of(few(&[-430.5, 0.0, 34.0])),
+        heading_deg in option::of(few(&[0.0, 359.9])),
+        accuracy_m in option::of(few(&[0.5, 3.0])),
+    ) -> Position {
+        Position { lat, lon, altitude_m, heading_deg, accuracy_m }
+    }
+}
+
+prop_compose! {
+    fn attribute_values()(
+        position in timed(position()),
+        speed_kmh in timed(few(&[0.0, 0.1, 45.0])),
+        battery_percent in timed(few(&[0.0, 66.66666666666667, 100.0])),
+        range_m in timed(prop::sample::select(vec![0, 9, 10, i32::MAX])),
+        odometer_m in timed(prop::sample::select(vec![0, 1_089_398, i32::MAX])),
+        powered_on in timed(any::<bool>()),
+        locked in timed(any::<bool>()),
+        charging in timed(any::<bool>()),
+        online in timed(any::<bool>()),
+    ) -> Attributes {
+        Attributes {
+            position, speed_kmh, battery_percent, range_m, odometer_m, powered_on, locked, charging, online,
+        }
+    }
+}
