@@ -45,7 +45,9 @@ mod tests {
                     .next()
                     .unwrap()
                     .unwrap();
-                write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").unwrap();
+                // In one piece: the client hangs up as soon as it has seen the status.
+                let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).unwrap();
                 request
             });
             assert_eq!(is_ok(port, "/readyz"), ready);
