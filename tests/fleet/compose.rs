@@ -70,9 +70,7 @@ impl Compose {
     }
 
     fn service(&self, name: &str) -> &Service {
-        self.services
-            .get(name)
-            .unwrap_or_else(|| panic!("there is no service {name}"))
+        self.services.get(name).unwrap_or_else(|| panic!("there is no service {name}"))
     }
 
     fn settings(&self, name: &str) -> Settings {
@@ -120,11 +118,7 @@ fn every_environment_loads() {
         compose.settings(name);
     }
     let served = sources(&compose.settings("api")).unwrap();
-    assert_eq!(
-        served.len(),
-        fleet_providers::PROVIDERS.len(),
-        "every provider can be tried out"
-    );
+    assert_eq!(served.len(), fleet_providers::PROVIDERS.len(), "every provider can be tried out");
 }
 
 #[test]
@@ -143,31 +137,16 @@ fn images_are_pinned_and_ours_is_built_here() {
     for (name, service) in &compose.services {
         if OURS.iter().any(|(ours, _command)| ours == name) {
             assert_eq!(service.build.as_deref(), Some("."), "{name}");
-            assert_eq!(
-                service.image, None,
-                "{name}: builds of one tag at once get in each other's way"
-            );
+            assert_eq!(service.image, None, "{name}: builds of one tag at once get in each other's way");
             assert!(service.read_only, "{name}");
             assert_eq!(service.cap_drop, ["ALL"], "{name}");
         } else {
-            let image = service
-                .image
-                .as_deref()
-                .unwrap_or_else(|| panic!("{name} has no image"));
-            let (_name, tag) = image
-                .split_once(':')
-                .unwrap_or_else(|| panic!("{image} has no tag"));
+            let image = service.image.as_deref().unwrap_or_else(|| panic!("{name} has no image"));
+            let (_name, tag) = image.split_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
             assert!(tag.split('.').count() >= 3, "{image} names no release");
         }
     }
-    assert!(
-        compose
-            .service("redis")
-            .image
-            .as_deref()
-            .unwrap()
-            .starts_with("redis:8.")
-    );
+    assert!(compose.service("redis").image.as_deref().unwrap().starts_with("redis:8."));
 }
 
 #[test]
@@ -202,16 +181,8 @@ fn assert_known(command: &[String]) {
     let (binary, subcommand) = command.split_first().unwrap();
     let folder = std::env::var("FLEET_TEST_BIN_DIR")
         .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries");
-    let help = Command::new(Path::new(&folder).join(binary))
-        .args(subcommand)
-        .arg("--help")
-        .output()
-        .unwrap();
-    assert!(
-        help.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&help.stderr)
-    );
+    let help = Command::new(Path::new(&folder).join(binary)).args(subcommand).arg("--help").output().unwrap();
+    assert!(help.status.success(), "{command:?}: {}", String::from_utf8_lossy(&help.stderr));
 }
 
 #[test]
@@ -219,23 +190,13 @@ fn ports_are_those_listened_on() {
     let compose = Compose::read();
     let api = compose.settings("api");
     let admin = api.admin.listen.unwrap();
-    for listen in [
-        api.api.listen,
-        admin,
-        compose.settings("consumer").admin.listen.unwrap(),
-    ] {
-        assert!(
-            listen.ip().is_unspecified(),
-            "{listen} cannot be reached from other containers"
-        );
+    for listen in [api.api.listen, admin, compose.settings("consumer").admin.listen.unwrap()] {
+        assert!(listen.ip().is_unspecified(), "{listen} cannot be reached from other containers");
     }
     assert_eq!(compose.loopback_ports("api"), [(8080, api.api.listen.port())]);
     assert_eq!(compose.loopback_ports("redis"), [(6379, 6379)]);
     assert_eq!(compose.loopback_ports("timescaledb"), [(5432, 5432)]);
-    assert!(
-        compose.loopback_ports("consumer").is_empty(),
-        "two replicas cannot share a port of the host"
-    );
+    assert!(compose.loopback_ports("consumer").is_empty(), "two replicas cannot share a port of the host");
 }
 
 #[test]
@@ -247,18 +208,10 @@ fn urls_name_services_and_their_credentials() {
     assert_eq!([user, password, name], ["fleet"; 3]);
     let database = format!("postgres://{user}:{password}@timescaledb:5432/{name}");
     for service in ["consumer", "migrate"] {
-        assert_eq!(
-            compose.settings(service).database_url.expose(),
-            database,
-            "{service}"
-        );
+        assert_eq!(compose.settings(service).database_url.expose(), database, "{service}");
     }
     for service in ["api", "consumer"] {
-        assert_eq!(
-            compose.settings(service).redis_url.expose(),
-            "redis://redis:6379",
-            "{service}"
-        );
+        assert_eq!(compose.settings(service).redis_url.expose(), "redis://redis:6379", "{service}");
     }
 }
 
@@ -270,10 +223,7 @@ fn volumes_are_declared_and_used() {
     let declared: BTreeSet<_> = compose.volumes.keys().map(String::as_str).collect();
     assert_eq!(used, declared);
     assert_eq!(compose.service("redis").volumes, ["redis:/data"]);
-    assert_eq!(
-        compose.service("timescaledb").volumes,
-        ["timescaledb:/var/lib/postgresql/data"]
-    );
+    assert_eq!(compose.service("timescaledb").volumes, ["timescaledb:/var/lib/postgresql/data"]);
 }
 
 #[test]
@@ -289,25 +239,11 @@ fn dependencies_exist_and_can_be_met() {
             }
         }
     }
-    let needs = |name: &str| {
-        compose
-            .service(name)
-            .depends_on
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-    };
+    let needs = |name: &str| compose.service(name).depends_on.keys().cloned().collect::<Vec<_>>();
     assert_eq!(needs("api"), ["redis"], "the API must not wait for the database");
     assert_eq!(needs("consumer"), ["migrate", "redis"]);
     assert_eq!(needs("migrate"), ["timescaledb"]);
-    assert_eq!(
-        compose
-            .service("consumer")
-            .deploy
-            .as_ref()
-            .map(|deploy| deploy.replicas),
-        Some(2)
-    );
+    assert_eq!(compose.service("consumer").deploy.as_ref().map(|deploy| deploy.replicas), Some(2));
 }
 
 #[test]
@@ -320,10 +256,7 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     let memory = gigabytes.parse::<u64>().unwrap() << 30;
     let served = sources(&compose.settings("api")).unwrap();
     let caps: u64 = served.iter().map(|source| source.max_backlog_bytes).sum();
-    assert!(
-        caps <= memory / 4 * 3,
-        "{caps} of {memory} bytes leave no room for Redis' own"
-    );
+    assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
 }
 
 #[test]

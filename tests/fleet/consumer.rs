@@ -25,9 +25,7 @@ async fn post(fleet: &Fleet, vehicles: &[&str]) {
 }
 
 async fn post_body(fleet: &Fleet, body: &serde_json::Value) {
-    let request = reqwest::Client::new()
-        .post(format!("{}/webhooks/niu", fleet.api))
-        .header("token", TOKEN);
+    let request = reqwest::Client::new().post(format!("{}/webhooks/niu", fleet.api)).header("token", TOKEN);
     let answer = request.body(body.to_string()).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
@@ -39,15 +37,7 @@ fn now_ms() -> i64 {
 /// The vehicles that have a row, in order.
 async fn vehicles(database: &TestDatabase) -> Vec<String> {
     let query = "SELECT provider_vehicle_id FROM vehicles ORDER BY 1";
-    database
-        .client()
-        .await
-        .query(query, &[])
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| row.get(0))
-        .collect()
+    database.client().await.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
 /// Reason and the vehicle in the envelope of every dead letter.
@@ -68,16 +58,8 @@ impl Doomed {
     async fn claim(fleet: &Fleet) -> Self {
         let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap());
         let consumer = Consumer::new(link, &fleet.settings.queue.prefix, "niu");
-        let limits = ClaimLimits {
-            max_messages: 100,
-            max_bytes: 1 << 20,
-            lease: INSTANT,
-        };
-        let lease = consumer
-            .claim(Uuid::now_v7(), Uuid::now_v7(), limits)
-            .await
-            .unwrap()
-            .unwrap();
+        let limits = ClaimLimits { max_messages: 100, max_bytes: 1 << 20, lease: INSTANT };
+        let lease = consumer.claim(Uuid::now_v7(), Uuid::now_v7(), limits).await.unwrap().unwrap();
         Self { consumer, lease }
     }
 
@@ -109,10 +91,7 @@ async fn a_message_that_kills_its_consumers_is_found_and_buried() {
     fleet.start_consumer();
     fleet.settled().await;
     assert_eq!(vehicles(&database).await, ["GOOD1", "GOOD2"]);
-    assert_eq!(
-        dead_letters(&database).await,
-        [("consumer_killed".to_owned(), "KILLER".to_owned())]
-    );
+    assert_eq!(dead_letters(&database).await, [("consumer_killed".to_owned(), "KILLER".to_owned())]);
 }
 
 #[tokio::test]
@@ -150,10 +129,7 @@ async fn what_a_database_refuses_is_narrowed_down_to_its_record() {
     fleet.settled().await;
     assert_eq!(vehicles(&database).await, ["A", "B", "C", "TELEMETRY"]);
     let refused = |vehicle: &str| ("rejected_by_database".to_owned(), vehicle.to_owned());
-    assert_eq!(
-        dead_letters(&database).await,
-        [refused("STATE"), refused("TELEMETRY")]
-    );
+    assert_eq!(dead_letters(&database).await, [refused("STATE"), refused("TELEMETRY")]);
     let sums = "SELECT sum(records), sum(inserted), sum(dead_lettered) FROM settled_batches";
     let row = client.query_one(sums, &[]).await.unwrap();
     assert_eq!([row.get::<_, i64>(0), row.get(1), row.get(2)], [5, 4, 1]);
@@ -162,21 +138,15 @@ async fn what_a_database_refuses_is_narrowed_down_to_its_record() {
 #[tokio::test]
 async fn a_large_batch_is_stored_in_parts() {
     let database = TestDatabase::migrated().await;
-    let variables = [
-        ("FLEET_DATABASE_URL", database.url()),
-        ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "10"),
-    ];
+    let variables =
+        [("FLEET_DATABASE_URL", database.url()), ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "10")];
     let fleet = Fleet::start_with(&variables).await;
-    let reports: Vec<_> = (0..95)
-        .map(|index| serde_json::json!({ "sn": format!("V{index}"), "time": now_ms() }))
-        .collect();
+    let reports: Vec<_> =
+        (0..95).map(|index| serde_json::json!({ "sn": format!("V{index}"), "time": now_ms() })).collect();
     post_body(&fleet, &serde_json::Value::from(reports)).await;
     fleet.settled().await;
     assert_eq!(vehicles(&database).await.len(), 95);
-    for (table, sum) in [
-        ("settled_batches", "inserted"),
-        ("settled_state_batches", "vehicles"),
-    ] {
+    for (table, sum) in [("settled_batches", "inserted"), ("settled_state_batches", "vehicles")] {
         let query = format!("SELECT count(*), max(records), sum({sum}) FROM {table}");
         let row = database.client().await.query_one(&query, &[]).await.unwrap();
         assert_eq!(
@@ -204,40 +174,27 @@ async fn a_part_that_is_stored_already_is_only_acked() {
     }
     fleet.start_consumer();
     fleet.settled().await;
-    assert_eq!(
-        vehicles(&database).await,
-        Vec::<String>::new(),
-        "nothing was written again"
-    );
+    assert_eq!(vehicles(&database).await, Vec::<String>::new(), "nothing was written again");
 }
 
 #[tokio::test]
 async fn an_outage_of_the_database_loses_nothing() {
-    let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap())
-        .await
-        .unwrap();
+    let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     let url = postgres.url();
     for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
         fleet_store::migrate(&url, schema).await.unwrap();
     }
-    let variables = [
-        ("FLEET_DATABASE_URL", url.as_str()),
-        ("FLEET_CONSUMER__RETRY_MAX", "200ms"),
-    ];
+    let variables = [("FLEET_DATABASE_URL", url.as_str()), ("FLEET_CONSUMER__RETRY_MAX", "200ms")];
     let fleet = Fleet::start_with(&variables).await;
     post(&fleet, &["BEFORE"]).await;
     fleet.settled().await;
     postgres.stop_immediate().unwrap();
     post(&fleet, &["DURING1", "DURING2"]).await;
-    eventually("a batch to be at work", async || {
-        (fleet.queue("niu").await.leases > 0).then_some(())
-    })
-    .await;
+    eventually("a batch to be at work", async || (fleet.queue("niu").await.leases > 0).then_some(())).await;
     postgres.restart().unwrap();
     fleet.settled().await;
-    let found = postgres
-        .psql("SELECT string_agg(provider_vehicle_id, ' ' ORDER BY 1) FROM vehicles")
-        .unwrap();
+    let found =
+        postgres.psql("SELECT string_agg(provider_vehicle_id, ' ' ORDER BY 1) FROM vehicles").unwrap();
     assert_eq!(found.trim(), "BEFORE DURING1 DURING2");
     fleet.stop().await;
 }
@@ -255,10 +212,8 @@ async fn shutdown_during_an_outage_releases_the_batch() {
     let client = database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE vehicles").await.unwrap();
     fleet.start_consumer();
-    eventually("the batch to be at work", async || {
-        (fleet.queue("niu").await.leases == 1).then_some(())
-    })
-    .await;
+    eventually("the batch to be at work", async || (fleet.queue("niu").await.leases == 1).then_some(()))
+        .await;
     let (prefix, settings) = (fleet.settings.queue.prefix.clone(), fleet.settings.clone());
     fleet.stop().await;
     let link = Arc::new(RedisLink::new(&redis_url(), settings.queue.timeout).unwrap());
@@ -284,10 +239,7 @@ async fn a_schema_it_does_not_know_stops_the_consumer_and_keeps_the_batch() {
         Arc::new(Readiness::default()),
         CancellationToken::new(),
     );
-    let error = tokio::time::timeout(Duration::from_secs(20), running)
-        .await
-        .unwrap()
-        .unwrap_err();
+    let error = tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("42703"), "{error}");
     let status = fleet.queue("niu").await;
     assert_eq!((status.leases, status.backlog().messages), (1, 1));
@@ -308,16 +260,8 @@ async fn the_audit_balances_until_something_is_missing() {
     assert!(balanced.balances(), "{balanced}");
     assert!(balanced.to_string().contains("niu"), "{balanced}");
 
-    database
-        .client()
-        .await
-        .batch_execute("DELETE FROM settled_state_batches")
-        .await
-        .unwrap();
-    assert!(
-        !audit(&fleet).await.balances(),
-        "one database knows less than the other"
-    );
+    database.client().await.batch_execute("DELETE FROM settled_state_batches").await.unwrap();
+    assert!(!audit(&fleet).await.balances(), "one database knows less than the other");
 }
 
 #[tokio::test]
@@ -329,11 +273,7 @@ async fn the_audit_finds_a_message_that_left_the_queue_by_itself() {
     let client = redis::Client::open(redis_url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let key = QueueKeys::new(&fleet.settings.queue.prefix, "niu").queue;
-    redis::cmd("LPOP")
-        .arg(key)
-        .exec_async(&mut connection)
-        .await
-        .unwrap();
+    redis::cmd("LPOP").arg(key).exec_async(&mut connection).await.unwrap();
     assert!(!audit(&fleet).await.balances());
 }
 
@@ -345,25 +285,14 @@ async fn retention_forgets_the_same_batches_on_both_sides() {
     fleet.settled().await;
     let databases = Databases::new(&fleet.settings).unwrap();
     let keep = Duration::from_secs(3600);
-    let mut periods = RetentionPeriods {
-        telemetry: keep,
-        dead_letters: keep,
-        settled_batches: keep,
-    };
-    let nothing = expire(&databases.state, &databases.telemetry, periods)
-        .await
-        .unwrap();
+    let mut periods = RetentionPeriods { telemetry: keep, dead_letters: keep, settled_batches: keep };
+    let nothing = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
     assert_eq!(nothing, Expired::default());
     periods.settled_batches = Duration::ZERO;
     periods.dead_letters = Duration::ZERO;
-    let expired = expire(&databases.state, &databases.telemetry, periods)
-        .await
-        .unwrap();
+    let expired = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
     assert_eq!(expired.dead_letters, 1);
-    assert!(
-        expired.settled_batches >= 2 && expired.settled_batches % 2 == 0,
-        "{expired:?}"
-    );
+    assert!(expired.settled_batches >= 2 && expired.settled_batches % 2 == 0, "{expired:?}");
     assert!(audit(&fleet).await.balances());
 }
 
@@ -374,32 +303,13 @@ async fn a_claim_asked_again_never_makes_a_second_batch() {
     post(&fleet, &["A"]).await;
     let mut doomed = Doomed::claim(&fleet).await;
     let (id, token) = (doomed.lease.id, doomed.lease.token);
-    let limits = ClaimLimits {
-        max_messages: 100,
-        max_bytes: 1 << 20,
-        lease: INSTANT,
-    };
-    let again = doomed
-        .consumer
-        .claim_again(id, token, limits)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        again.items, doomed.lease.items,
-        "the reply was lost, the batch was not"
-    );
+    let limits = ClaimLimits { max_messages: 100, max_bytes: 1 << 20, lease: INSTANT };
+    let again = doomed.consumer.claim_again(id, token, limits).await.unwrap().unwrap();
+    assert_eq!(again.items, doomed.lease.items, "the reply was lost, the batch was not");
     // The owner was away for so long that another one has settled its batch.
     doomed.replace().await;
     assert_eq!(doomed.consumer.ack(&doomed.lease).await.unwrap(), 1);
     post(&fleet, &["B"]).await;
-    assert!(
-        doomed
-            .consumer
-            .claim_again(id, token, limits)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(doomed.consumer.claim_again(id, token, limits).await.unwrap().is_none());
     assert_eq!(fleet.queue("niu").await.waiting_messages, 1);
 }

@@ -10,11 +10,7 @@ async fn from_empty_and_again() {
     for schema in [Schema::State, Schema::Telemetry] {
         let applied = migrate(database.url(), schema).await.unwrap();
         assert!(!applied.is_empty(), "{schema:?}");
-        assert_eq!(
-            migrate(database.url(), schema).await.unwrap(),
-            Vec::<String>::new(),
-            "{schema:?} again"
-        );
+        assert_eq!(migrate(database.url(), schema).await.unwrap(), Vec::<String>::new(), "{schema:?} again");
     }
 }
 
@@ -22,12 +18,8 @@ async fn from_empty_and_again() {
 async fn several_at_once() {
     let database = TestDatabase::empty().await;
     let run = async |schema| migrate(database.url(), schema).await.unwrap().len();
-    let (a, b, c, d) = tokio::join!(
-        run(Schema::State),
-        run(Schema::State),
-        run(Schema::Telemetry),
-        run(Schema::Telemetry)
-    );
+    let (a, b, c, d) =
+        tokio::join!(run(Schema::State), run(Schema::State), run(Schema::Telemetry), run(Schema::Telemetry));
     assert_eq!([a.min(b), c.min(d)], [0, 0], "each migration is applied once");
     assert!(a + b > 0 && c + d > 0);
 }
@@ -45,10 +37,7 @@ async fn every_statement_prepares() {
         statements::SETTLED_STATE_PARTS,
         statements::SETTLED_TELEMETRY_PARTS,
     ] {
-        client
-            .prepare(statement)
-            .await
-            .unwrap_or_else(|error| panic!("{error}: {statement}"));
+        client.prepare(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
     }
 }
 
@@ -62,14 +51,7 @@ async fn everything_is_documented() {
         WHERE c.relkind IN ('r', 'v') AND c.relname !~ 'migrations'
           AND (col_description(c.oid, a.attnum) IS NULL AND a.attnum IS NOT NULL
                OR obj_description(c.oid, 'pg_class') IS NULL)";
-    let undocumented: Vec<String> = database
-        .client()
-        .await
-        .query(query, &[])
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    let undocumented: Vec<String> =
+        database.client().await.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     assert_eq!(undocumented, Vec::<String>::new());
 }

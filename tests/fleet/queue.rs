@@ -28,11 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE: &str = "niu";
 
 /// A claim of everything there is, for longer than the test runs.
-const EVERYTHING: ClaimLimits = ClaimLimits {
-    max_messages: 10_000,
-    max_bytes: usize::MAX >> 12,
-    lease: LONG,
-};
+const EVERYTHING: ClaimLimits =
+    ClaimLimits { max_messages: 10_000, max_bytes: usize::MAX >> 12, lease: LONG };
 
 /// Both ends of one queue under a key prefix of its own.
 struct Rig {
@@ -118,24 +115,16 @@ impl Rig {
 async fn redis<T: FromRedisValue>(link: &RedisLink, words: &[&str]) -> Result<T, QueueError> {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    link.run(async |connection| command.query_async(connection).await)
-        .await
+    link.run(async |connection| command.query_async(connection).await).await
 }
 
 /// A Redis of the test's own.
 async fn private_redis(arguments: &'static [&'static str]) -> Redis {
-    tokio::task::spawn_blocking(|| Redis::private(arguments))
-        .await
-        .unwrap()
-        .unwrap()
+    tokio::task::spawn_blocking(|| Redis::private(arguments)).await.unwrap().unwrap()
 }
 
 fn limits(max_messages: usize, max_bytes: usize) -> ClaimLimits {
-    ClaimLimits {
-        max_messages,
-        max_bytes,
-        lease: LONG,
-    }
+    ClaimLimits { max_messages, max_bytes, lease: LONG }
 }
 
 fn texts(lease: &Lease) -> Vec<String> {

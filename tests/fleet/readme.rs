@@ -61,10 +61,7 @@ fn documented_settings(readme: &str) -> BTreeMap<String, String> {
     let cell = |cell: &str| cell.trim().trim_matches('`').replace('–', "");
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').collect();
-        assert!(
-            cells.len() == 5 && !cells[3].trim().is_empty(),
-            "not a whole row: {row}"
-        );
+        assert!(cells.len() == 5 && !cells[3].trim().is_empty(), "not a whole row: {row}");
         (cell(cells[1]), cell(cells[2]))
     })
     .collect()
@@ -131,10 +128,7 @@ async fn the_requests_are_taken_and_every_query_finds_something() {
     let output = output.expect("bash can be run");
     let answers = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{answers}\n{errors} (curl and md5sum are needed)"
-    );
+    assert!(output.status.success(), "{answers}\n{errors} (curl and md5sum are needed)");
     let accepted = answers.matches("HTTP/1.1 200 OK").count();
     assert_eq!(accepted, 3, "{answers}");
     fleet.settled().await;
@@ -182,9 +176,7 @@ fn the_commands_exist() {
             .collect();
         for command in words(&code, prefix, lower) {
             let subcommand = &command[prefix.len()..];
-            let help = Command::new(folder.join(program))
-                .args([subcommand, "--help"])
-                .output();
+            let help = Command::new(folder.join(program)).args([subcommand, "--help"]).output();
             let help = help.unwrap_or_else(|error| panic!("{program}: {error}"));
             assert!(help.status.success(), "{command} does not exist");
         }
@@ -194,9 +186,7 @@ fn the_commands_exist() {
 #[test]
 fn every_metric_is_listed_and_every_listed_one_exists() {
     let crates = ["fleet-webhook-api", "fleet-consumer"];
-    let sources = crates
-        .map(|name| read(&format!("crates/{name}/src/metrics.rs")))
-        .concat();
+    let sources = crates.map(|name| read(&format!("crates/{name}/src/metrics.rs"))).concat();
     let operating = section(&read("README.md"), "Operating");
     let metrics = |text: &str, quote: char| -> BTreeSet<String> {
         let plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -210,9 +200,7 @@ fn every_metric_is_listed_and_every_listed_one_exists() {
 
 #[test]
 fn the_tests_that_hold_the_guarantees_exist() {
-    let sources: String = rust_files(&root())
-        .map(|path| fs::read_to_string(path).unwrap())
-        .collect();
+    let sources: String = rust_files(&root()).map(|path| fs::read_to_string(path).unwrap()).collect();
     let guarantees = section(&read("README.md"), "What is guaranteed");
     let rows = guarantees.lines().filter(|line| line.starts_with("| ")).skip(1);
     let mut named = 0;
@@ -220,10 +208,7 @@ fn the_tests_that_hold_the_guarantees_exist() {
         let tests = row.split('|').nth(2).unwrap();
         for test in tests.split('`').skip(1).step_by(2) {
             let function = test.rsplit("::").next().unwrap();
-            assert!(
-                sources.contains(&format!("fn {function}(")),
-                "there is no test {test}"
-            );
+            assert!(sources.contains(&format!("fn {function}(")), "there is no test {test}");
             named += 1;
         }
     }
@@ -232,10 +217,7 @@ fn the_tests_that_hold_the_guarantees_exist() {
 
 /// Sources of the workspace, the built ones left out.
 fn rust_files(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let paths = paths.into_iter().filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -263,10 +245,7 @@ fn the_architecture_names_every_dependency_and_every_crate() {
         .map(|(name, _)| name);
     let mut count = 0;
     for name in external {
-        assert!(
-            architecture.contains(&format!("| `{name}` |")),
-            "{name} has no reason"
-        );
+        assert!(architecture.contains(&format!("| `{name}` |")), "{name} has no reason");
         count += 1;
     }
     assert!(count > 30, "{count} dependencies");

@@ -38,18 +38,12 @@ impl Audit {
         let before = statuses(settings).await?;
         let settled = settled_totals(&databases.state, &databases.telemetry).await?;
         let after = statuses(settings).await?;
-        let queues = before
-            .into_iter()
-            .zip(after)
-            .map(|((name, before), (_, status))| AuditedQueue {
-                name,
-                status,
-                at_rest: before.leases == 0 && before.claimed == status.claimed,
-            });
-        Ok(Self {
-            queues: queues.collect(),
-            settled,
-        })
+        let queues = before.into_iter().zip(after).map(|((name, before), (_, status))| AuditedQueue {
+            name,
+            status,
+            at_rest: before.leases == 0 && before.claimed == status.claimed,
+        });
+        Ok(Self { queues: queues.collect(), settled })
     }
 
     /// Every queue holds what its ledger says, and what went through one database went through the other. While a queue
@@ -63,10 +57,7 @@ impl Audit {
 }
 
 async fn statuses(settings: &Settings) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
-    let link = Arc::new(RedisLink::new(
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?);
+    let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
     let mut statuses = Vec::new();
     for provider in PROVIDERS {
         let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
@@ -84,12 +75,7 @@ impl fmt::Display for Audit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut queues = Table::new();
         queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "balances"]);
-        for AuditedQueue {
-            name,
-            status,
-            at_rest: _,
-        } in &self.queues
-        {
+        for AuditedQueue { name, status, at_rest: _ } in &self.queues {
             let counts = [
                 status.accepted.messages,
                 status.waiting_messages,
@@ -102,14 +88,8 @@ impl fmt::Display for Audit {
             queues.add_row(row);
         }
         let mut settled = Table::new();
-        let header = [
-            "provider",
-            "inserted",
-            "duplicate",
-            "dead letters",
-            "through telemetry",
-            "through state",
-        ];
+        let header =
+            ["provider", "inserted", "duplicate", "dead letters", "through telemetry", "through state"];
         settled.set_header(header);
         for (provider, totals) in &self.settled {
             let counts = [
@@ -124,9 +104,6 @@ impl fmt::Display for Audit {
             settled.add_row(row);
         }
         write!(formatter, "Messages, by the queues' ledgers:\n{queues}\n\n")?;
-        write!(
-            formatter,
-            "Records (events, and messages without any), by the databases' memory:\n{settled}"
-        )
+        write!(formatter, "Records (events, and messages without any), by the databases' memory:\n{settled}")
     }
 }

@@ -39,10 +39,7 @@ pub fn reasons() -> impl Iterator<Item = &'static str> {
 
 impl Fault {
     fn parse(error: &ParseError) -> Self {
-        Self {
-            reason: error.reason(),
-            detail: error.to_string(),
-        }
+        Self { reason: error.reason(), detail: error.to_string() }
     }
 
     fn envelope(error: EnvelopeError) -> Self {
@@ -50,36 +47,24 @@ impl Fault {
             EnvelopeError::UnknownVersion => "unknown_envelope_version",
             EnvelopeError::Malformed => "malformed_envelope",
         };
-        Self {
-            reason,
-            detail: error.to_string(),
-        }
+        Self { reason, detail: error.to_string() }
     }
 
     fn panic() -> Self {
         let detail = "the parser panicked; fix it, then replay this message".to_owned();
-        Self {
-            reason: "parser_panic",
-            detail,
-        }
+        Self { reason: "parser_panic", detail }
     }
 
     /// The message ended the consumers that parsed it.
     pub fn killed() -> Self {
         let detail =
             "parsing it ended the consumer again and again; fix the parser, then replay it".to_owned();
-        Self {
-            reason: "consumer_killed",
-            detail,
-        }
+        Self { reason: "consumer_killed", detail }
     }
 
     /// A database refused it.
     pub fn rejected(error: &impl std::fmt::Display) -> Self {
-        Self {
-            reason: "rejected_by_database",
-            detail: error.to_string(),
-        }
+        Self { reason: "rejected_by_database", detail: error.to_string() }
     }
 }
 
@@ -136,11 +121,7 @@ pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], reco
     };
     // The parsers are pure: there is nothing a panic could leave half done.
     let parsed = catch_unwind(AssertUnwindSafe(|| provider.parse(&received, limits)));
-    let whole = |fault| Record {
-        message,
-        event_index: WHOLE_MESSAGE,
-        outcome: Err(fault),
-    };
+    let whole = |fault| Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) };
     match parsed {
         Ok(Ok(events)) => records.extend(events.into_iter().zip(0..).map(|(event, event_index)| Record {
             message,
@@ -155,11 +136,9 @@ pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], reco
 /// The record of an item that must not be parsed.
 pub fn refuse_item(item: &[u8], fault: Fault) -> Record<'_> {
     match Envelope::decode(item) {
-        Ok(envelope) => Record {
-            message: queued(item, &envelope),
-            event_index: WHOLE_MESSAGE,
-            outcome: Err(fault),
-        },
+        Ok(envelope) => {
+            Record { message: queued(item, &envelope), event_index: WHOLE_MESSAGE, outcome: Err(fault) }
+        }
         Err(_unreadable) => unreadable(item, fault),
     }
 }
@@ -175,15 +154,6 @@ fn queued<'a>(item: &'a [u8], envelope: &Envelope<'a>) -> QueuedMessage<'a> {
 
 fn unreadable(item: &[u8], fault: Fault) -> Record<'_> {
     let message_id = Uuid::new_v5(&UNREADABLE, item);
-    let message = QueuedMessage {
-        item,
-        message_id,
-        received_at: None,
-        topic: "",
-    };
-    Record {
-        message,
-        event_index: WHOLE_MESSAGE,
-        outcome: Err(fault),
-    }
+    let message = QueuedMessage { item, message_id, received_at: None, topic: "" };
+    Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) }
 }

@@ -77,11 +77,7 @@ fn keep_greatest<T>(
 ) {
     let Some(candidate) = from else { return };
     let greater = into.as_ref().is_none_or(|current| {
-        current
-            .at
-            .cmp(&candidate.at)
-            .then_with(|| compare(&current.value, &candidate.value))
-            .is_lt()
+        current.at.cmp(&candidate.at).then_with(|| compare(&current.value, &candidate.value)).is_lt()
     });
     if greater {
         *into = Some(candidate);
@@ -96,7 +92,5 @@ fn compare_positions(left: &Position, right: &Position) -> Ordering {
         [position.lat, position.lon, altitude_m, heading_deg, accuracy_m]
     };
     let pairs = key(left).into_iter().zip(key(right));
-    pairs.fold(Ordering::Equal, |order, (left, right)| {
-        order.then_with(|| left.total_cmp(&right))
-    })
+    pairs.fold(Ordering::Equal, |order, (left, right)| order.then_with(|| left.total_cmp(&right)))
 }

@@ -81,9 +81,7 @@ async fn run(settings: &Settings) -> ExitCode {
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
-            return cli::fail(format!(
-                "cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"
-            ));
+            return cli::fail(format!("cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"));
         }
     };
     let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics()) {
@@ -94,26 +92,16 @@ async fn run(settings: &Settings) -> ExitCode {
     tracing::info!(admin = %address, "starting");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last batch is settled.
-    let admin = tokio::spawn(serve_admin(
-        listener,
-        Arc::clone(&readiness),
-        metrics,
-        CancellationToken::new(),
-    ));
+    let admin =
+        tokio::spawn(serve_admin(listener, Arc::clone(&readiness), metrics, CancellationToken::new()));
     let result = service::run(settings, readiness, shutdown).await;
     admin.abort();
     result.map_or_else(cli::fail, |()| ExitCode::SUCCESS)
 }
 
 async fn migrate(settings: &Settings) -> ExitCode {
-    let telemetry_url = settings
-        .telemetry_database_url
-        .as_ref()
-        .unwrap_or(&settings.database_url);
-    for (schema, url) in [
-        (Schema::State, &settings.database_url),
-        (Schema::Telemetry, telemetry_url),
-    ] {
+    let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
+    for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
         match fleet_store::migrate(url.expose(), schema).await {
             Ok(applied) if applied.is_empty() => println!("{schema:?} at {url}: nothing to do"),
             Ok(applied) => println!("{schema:?} at {url}: applied {}", applied.join(", ")),
@@ -136,11 +124,7 @@ async fn retention(settings: &Settings) -> ExitCode {
     };
     match expire().await {
         Ok(expired) => {
-            let fleet_store::Expired {
-                chunks,
-                dead_letters,
-                settled_batches,
-            } = expired;
+            let fleet_store::Expired { chunks, dead_letters, settled_batches } = expired;
             println!(
                 "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches"
             );

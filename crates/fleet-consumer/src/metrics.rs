@@ -29,11 +29,7 @@ pub fn describe() {
     describe_counter!(EVENTS, "Events by provider and outcome");
     describe_counter!(DEAD_LETTERS, "Dead letters by provider and reason");
     describe_histogram!(BATCH_SIZE, "Messages in a batch");
-    describe_histogram!(
-        BATCH_DURATION,
-        Unit::Seconds,
-        "From a batch's claim to both commits"
-    );
+    describe_histogram!(BATCH_DURATION, Unit::Seconds, "From a batch's claim to both commits");
     describe_histogram!(
         FRESHNESS,
         Unit::Seconds,
@@ -41,20 +37,13 @@ pub fn describe() {
     );
     describe_counter!(LEASES, "Leases by provider and what happened to them");
     describe_counter!(DATABASE_RETRIES, "Transactions tried again, by class of SQLSTATE");
-    describe_counter!(
-        SPLITS,
-        "Transactions halved, because of a slow or a poisonous one"
-    );
+    describe_counter!(SPLITS, "Transactions halved, because of a slow or a poisonous one");
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis by kind");
     describe_gauge!(BACKLOG_MESSAGES, "Messages accepted but not settled");
     describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Bytes accepted but not settled");
     describe_gauge!(LEASED_MESSAGES, "Messages claimed but not settled");
     describe_counter!(ACCEPTED_BYTES, Unit::Bytes, "Bytes ever accepted");
-    describe_gauge!(
-        OLDEST_AGE,
-        Unit::Seconds,
-        "Age of the oldest message, waiting and leased"
-    );
+    describe_gauge!(OLDEST_AGE, Unit::Seconds, "Age of the oldest message, waiting and leased");
     describe_gauge!(BALANCED, "1 if the queue holds what its ledger says");
 }
 
@@ -115,11 +104,9 @@ pub fn settled(
     duration: Duration,
     age: Duration,
 ) {
-    for (outcome, count) in [
-        ("applied", counts.applied),
-        ("dead_lettered", counts.dead),
-        ("empty", counts.empty),
-    ] {
+    for (outcome, count) in
+        [("applied", counts.applied), ("dead_lettered", counts.dead), ("empty", counts.empty)]
+    {
         counter!(MESSAGES, "provider" => provider, "outcome" => outcome).increment(count);
     }
     let events = [
@@ -165,10 +152,7 @@ pub fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
     gauge!(BACKLOG_BYTES, "queue" => queue).set(float(bytes));
     gauge!(LEASED_MESSAGES, "queue" => queue).set(float(status.leased().messages));
     counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
-    for (state, oldest) in [
-        ("waiting", status.oldest_waiting),
-        ("leased", status.oldest_leased),
-    ] {
+    for (state, oldest) in [("waiting", status.oldest_waiting), ("leased", status.oldest_leased)] {
         let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
         gauge!(OLDEST_AGE, "queue" => queue, "state" => state).set(age);
     }

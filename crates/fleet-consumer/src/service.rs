@@ -73,20 +73,13 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
-    let telemetry = settings
-        .telemetry_database_url
-        .as_ref()
-        .map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
+    let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {
         if let Err(error) = Database::new(url.expose(), pool(settings)) {
             errors.push(format!("{variable}: {error}"));
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(SettingsError(errors))
-    }
+    if errors.is_empty() { Ok(()) } else { Err(SettingsError(errors)) }
 }
 
 fn pool(settings: &Settings) -> DatabaseSettings {
@@ -132,14 +125,7 @@ pub async fn run(
         }
     }
     let observing = tokio::spawn(observe(settings.clone()));
-    let result = supervise(
-        tasks,
-        settings.consumer.shutdown_timeout,
-        &readiness,
-        &shutdown,
-        &deadline,
-    )
-    .await;
+    let result = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline).await;
     observing.abort();
     result
 }
@@ -182,16 +168,10 @@ async fn supervise(
 fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, QueueError> {
     let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
     let days = i64::from(settings.retention.telemetry_days);
-    let limits = Limits {
-        max_age: SignedDuration::from_hours(days * 24),
-        ..Limits::default()
-    };
+    let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
     let worker = |provider: &'static Provider| {
         // A link each, so that one queue's batches never wait behind another's.
-        let link = Arc::new(RedisLink::new(
-            settings.redis_url.expose(),
-            settings.queue.timeout,
-        )?);
+        let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
         let consumer = Consumer::new(link, &settings.queue.prefix, provider.slug);
         let writer = Writer {
             state: StateStore::new(databases.state.clone()),
@@ -200,14 +180,7 @@ fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, Qu
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,
         };
-        Ok(Worker::new(
-            provider,
-            limits,
-            consumer,
-            settings.consumer.clone(),
-            writer,
-            Arc::clone(&throttle),
-        ))
+        Ok(Worker::new(provider, limits, consumer, settings.consumer.clone(), writer, Arc::clone(&throttle)))
     };
     PROVIDERS.iter().map(worker).collect()
 }

@@ -16,10 +16,7 @@ impl Throttle {
     /// At most `max_events_per_second`; no bound if absent.
     pub fn new(max_events_per_second: Option<u32>) -> Self {
         let cost_of_one = max_events_per_second.map(|rate| Duration::from_secs(1) / rate.max(1));
-        Self {
-            cost_of_one,
-            paid_until: Mutex::new(Instant::now()),
-        }
+        Self { cost_of_one, paid_until: Mutex::new(Instant::now()) }
     }
 
     /// Waits until earlier events are paid for, then charges for `events`.

@@ -62,15 +62,7 @@ impl Worker {
         throttle: Arc<Throttle>,
     ) -> Self {
         let poller = Mutex::new(Poller::new(consumer.clone(), &settings));
-        Self {
-            provider,
-            limits,
-            consumer,
-            settings,
-            poller,
-            writer,
-            throttle,
-        }
+        Self { provider, limits, consumer, settings, poller, writer, throttle }
     }
 
     /// Takes and settles batches until `shutdown`; a batch at work has until `deadline` and is released then.
@@ -120,14 +112,7 @@ impl Worker {
             Taken::Claimed(lease) => (lease, false),
             Taken::TakenOver(lease) => (lease, true),
         };
-        metrics::lease(
-            slug,
-            if taken_over {
-                LeaseFate::TakenOver
-            } else {
-                LeaseFate::Claimed
-            },
-        );
+        metrics::lease(slug, if taken_over { LeaseFate::TakenOver } else { LeaseFate::Claimed });
         if taken_over {
             tracing::info!(
                 queue = slug, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
@@ -145,10 +130,7 @@ impl Worker {
             _lost = &mut heartbeat => Ok(Ended::Lost),
             () = deadline.cancelled() => Ok(self.release(&lease).await),
         };
-        let ended = ended.map_err(|source| WorkerError {
-            provider: slug,
-            source,
-        })?;
+        let ended = ended.map_err(|source| WorkerError { provider: slug, source })?;
         match ended {
             Ended::Settled => metrics::lease(slug, LeaseFate::Settled),
             Ended::Released => metrics::lease(slug, LeaseFate::Released),
@@ -185,11 +167,7 @@ impl Worker {
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
         // After a lost reply the second ack finds nothing to settle: that is no loss either.
         let acked = self.persist(|| self.consumer.ack(lease)).await;
-        Ok(if noted && acked > 0 {
-            Ended::Settled
-        } else {
-            Ended::Lost
-        })
+        Ok(if noted && acked > 0 { Ended::Settled } else { Ended::Lost })
     }
 
     fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {
@@ -225,10 +203,7 @@ impl Worker {
             } else {
                 killers.push(index);
                 let mark = Mark::Items(killers.clone());
-                if !self
-                    .persist(async || self.consumer.mark(lease, &mark).await)
-                    .await
-                {
+                if !self.persist(async || self.consumer.mark(lease, &mark).await).await {
                     return None;
                 }
                 parse_item(self.provider, &self.limits, item, records);
@@ -237,11 +212,7 @@ impl Worker {
             count(&mut counts, &records[before..]);
         }
         // The killers must stay known: if this process dies while it writes, the next owner parses again.
-        let mark = if killers.is_empty() {
-            Mark::Clear
-        } else {
-            Mark::Items(killers)
-        };
+        let mark = if killers.is_empty() { Mark::Clear } else { Mark::Items(killers) };
         Some((counts, mark))
     }
 

@@ -72,29 +72,19 @@ impl Writer {
         provider: &'static str,
         records: &[Record<'_>],
     ) -> Result<Written, StoreError> {
-        let target = Target {
-            lease,
-            provider,
-            records,
-        };
-        let (state, telemetry) = tokio::join!(
-            self.write_state(target, taken_over),
-            self.write_telemetry(target, taken_over)
-        );
+        let target = Target { lease, provider, records };
+        let (state, telemetry) =
+            tokio::join!(self.write_state(target, taken_over), self.write_telemetry(target, taken_over));
         state?;
         telemetry
     }
 
     async fn write_state(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let settled = self
-            .settled(taken_over, async || self.state.settled(target.lease.id).await)
-            .await?;
+        let settled = self.settled(taken_over, async || self.state.settled(target.lease.id).await).await?;
         let store = |task: Task| async move {
             if let Some(fault) = &task.fault {
-                let letters: Vec<_> = target
-                    .records_of(&task)
-                    .map(|record| record.dead_letter(fault))
-                    .collect();
+                let letters: Vec<_> =
+                    target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
                 self.telemetry.bury(target.provider, &letters).await?;
                 self.state.write(&target.part(&task), &[]).await?;
             } else {
@@ -108,9 +98,8 @@ impl Writer {
     }
 
     async fn write_telemetry(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let settled = self
-            .settled(taken_over, async || self.telemetry.settled(target.lease.id).await)
-            .await?;
+        let settled =
+            self.settled(taken_over, async || self.telemetry.settled(target.lease.id).await).await?;
         let store = |task: Task| async move {
             let (mut rows, mut dead) = (Vec::new(), Vec::new());
             for record in target.records_of(&task) {
@@ -129,11 +118,7 @@ impl Writer {
             for letter in &dead {
                 metrics::dead_letter(target.provider, letter.reason);
             }
-            Ok(Written {
-                inserted,
-                duplicate,
-                dead_lettered: dead.len(),
-            })
+            Ok(Written { inserted, duplicate, dead_lettered: dead.len() })
         };
         self.drive(target, &settled, store).await
     }
@@ -186,10 +171,7 @@ impl Writer {
             match error.class() {
                 ErrorClass::Poison if single && task.fault.is_none() => {
                     let fault = Some(Fault::rejected(&error));
-                    tasks.push(Task {
-                        range: task.range,
-                        fault,
-                    });
+                    tasks.push(Task { range: task.range, fault });
                 }
                 ErrorClass::Poison if !single => halve(target.provider, &mut tasks, &task),
                 ErrorClass::TooSlow if slow > 0 && !single => {
@@ -211,12 +193,7 @@ impl Writer {
     fn tasks(&self, records: usize) -> Vec<Task> {
         let size = self.max_records.max(1);
         let starts = (0..records).step_by(size).rev();
-        starts
-            .map(|start| Task {
-                range: start..records.min(start + size),
-                fault: None,
-            })
-            .collect()
+        starts.map(|start| Task { range: start..records.min(start + size), fault: None }).collect()
     }
 
     async fn wait(&self, error: &StoreError, pause: &mut Duration) {
@@ -231,14 +208,8 @@ impl Writer {
 fn halve(provider: &'static str, tasks: &mut Vec<Task>, task: &Task) {
     metrics::split(provider);
     let middle = task.range.start + task.range.len() / 2;
-    tasks.push(Task {
-        range: middle..task.range.end,
-        fault: None,
-    });
-    tasks.push(Task {
-        range: task.range.start..middle,
-        fault: None,
-    });
+    tasks.push(Task { range: middle..task.range.end, fault: None });
+    tasks.push(Task { range: task.range.start..middle, fault: None });
 }
 
 impl<'a> Target<'a> {

@@ -75,9 +75,9 @@ impl AuthScheme {
             Self::Basic => verify::credentials(headers, "basic")
                 .is_some_and(|token| verify::base64(token, secrets))
                 .into(),
-            Self::Header(name) => verify::only(headers, name)
-                .is_some_and(|value| verify::plain(value, secrets))
-                .into(),
+            Self::Header(name) => {
+                verify::only(headers, name).is_some_and(|value| verify::plain(value, secrets)).into()
+            }
             Self::Query(name) => verify::query(query.unwrap_or_default(), name, secrets).into(),
             Self::HmacSha256(_) | Self::SegwayMd5 => Verdict::NeedsBody,
         }
@@ -94,9 +94,9 @@ impl AuthScheme {
     ) -> Verdict {
         match self {
             Self::None => Verdict::Genuine,
-            Self::HmacSha256(name) => verify::only(headers, name)
-                .is_some_and(|mac| verify::hmac_sha256(mac, body, secrets))
-                .into(),
+            Self::HmacSha256(name) => {
+                verify::only(headers, name).is_some_and(|mac| verify::hmac_sha256(mac, body, secrets)).into()
+            }
             Self::SegwayMd5 => segway_md5::verify(content_type, body, secrets).into(),
             Self::Bearer | Self::Basic | Self::Header(_) | Self::Query(_) => Verdict::Refused,
         }

@@ -36,11 +36,7 @@ pub(crate) enum Value<'a> {
 impl<'a> Fields<'a> {
     /// The member of that name; of a repeated name the last, as most JSON readers do.
     pub(crate) fn find(&self, name: &str) -> Option<&Value<'a>> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// The member's text; numbers as written. A blank one is as good as none.

@@ -17,12 +17,7 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 /// Whether the body is to be read as a form: by its media type, or, where that says neither form nor JSON, by
 /// its first character.
 pub(crate) fn is_form(content_type: Option<&str>, body: &[u8]) -> bool {
-    let media_type = content_type
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim();
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if media_type.eq_ignore_ascii_case(FORM) {
         return true;
     }
@@ -41,19 +36,11 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     if pairs.is_empty() {
         return Err(ParseError::Unparsable("the form is empty".to_owned()));
     }
-    if pairs
-        .iter()
-        .any(|(name, value)| name.contains('\0') || value.contains('\0'))
-    {
+    if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
         return Err(ParseError::InvalidCharacter);
     }
     let raw = Cow::Owned(json_text(&pairs)?);
-    let fields = Fields(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (name, Value::Text(value)))
-            .collect(),
-    );
+    let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
     Ok(vec![Ok(Item { raw, fields })])
 }
 
@@ -90,9 +77,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, ParseError> {
             _ => byte,
         });
     }
-    String::from_utf8(decoded)
-        .map(Cow::Owned)
-        .map_err(|_| ParseError::InvalidUtf8)
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| ParseError::InvalidUtf8)
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -109,9 +94,7 @@ fn json_text(pairs: &[Pair<'_>]) -> Result<String, ParseError> {
     let mut text = Vec::with_capacity(512);
     let mut serializer = serde_json::Serializer::new(&mut text);
     let written = serializer.serialize_map(Some(pairs.len())).and_then(|mut map| {
-        pairs
-            .iter()
-            .try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        pairs.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
         map.end()
     });
     written.map_err(|error| ParseError::Unparsable(error.to_string()))?;

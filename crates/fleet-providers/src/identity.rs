@@ -11,10 +11,7 @@ const EVENTS: Uuid = Uuid::from_u128(0x2b8e_91f4_0c37_4d6a_8a1e_53d0_7be9_c402);
 /// UUIDv5 over `slug:provider_vehicle_id` (trimmed, case kept, never the queue's shard), so that no process has
 /// to ask a database which vehicle is meant.
 pub fn vehicle_id(slug: &str, provider_vehicle_id: &str) -> Uuid {
-    Uuid::new_v5(
-        &VEHICLES,
-        format!("{slug}:{}", provider_vehicle_id.trim()).as_bytes(),
-    )
+    Uuid::new_v5(&VEHICLES, format!("{slug}:{}", provider_vehicle_id.trim()).as_bytes())
 }
 
 /// What tells an event from another of the same vehicle, kind and time.

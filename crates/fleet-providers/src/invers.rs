@@ -31,10 +31,7 @@ pub(crate) const INVERS: Provider = Provider {
     slug: "invers",
     name: "INVERS",
     default_auth: || AuthScheme::Bearer,
-    accepted: Accepted {
-        content_type: None,
-        body: "",
-    },
+    accepted: Accepted { content_type: None, body: "" },
     split,
     map,
 };
@@ -75,9 +72,7 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
     } else {
         Attributes::default()
     };
-    let vehicle_id = data
-        .text("vehicle_id")
-        .or_else(|| vehicle.and_then(|vehicle| vehicle.text("id")));
+    let vehicle_id = data.text("vehicle_id").or_else(|| vehicle.and_then(|vehicle| vehicle.text("id")));
     Report {
         vehicle: vehicle_id,
         kind,
@@ -96,15 +91,9 @@ fn attributes(data: &Fields<'_>, vehicle: Option<&Fields<'_>>, clock: &mut Clock
     Attributes {
         position: position(state, clock),
         battery_percent: Property::timed(charge, clock, |value| value.number().and_then(quantity::percent)),
-        range_m: Property::timed(
-            Property::of(state, "remaining_range_in_kilometers"),
-            clock,
-            metres,
-        ),
+        range_m: Property::timed(Property::of(state, "remaining_range_in_kilometers"), clock, metres),
         odometer_m: Property::timed(Property::of(state, "mileage_in_kilometers"), clock, metres),
-        powered_on: Property::timed(Property::of(state, "ignition"), clock, |value| {
-            word(value, "on", "off")
-        }),
+        powered_on: Property::timed(Property::of(state, "ignition"), clock, |value| word(value, "on", "off")),
         locked: Property::timed(Property::of(state, "central_lock"), clock, |value| {
             word(value, "locked", "unlocked")
         }),
@@ -124,16 +113,10 @@ impl<'a> Property<'a> {
     fn of(state: &Fields<'a>, name: &str) -> Option<Self> {
         let found = state.find(name)?;
         let Some(property) = found.object() else {
-            return Some(Self {
-                value: found.clone(),
-                at: None,
-            });
+            return Some(Self { value: found.clone(), at: None });
         };
         let value = property.find("value")?.clone();
-        Some(Self {
-            value,
-            at: property.time("timestamp"),
-        })
+        Some(Self { value, at: property.time("timestamp") })
     }
 
     /// What `read` makes of the property, at the property's own time.
@@ -163,9 +146,7 @@ fn position(state: &Fields<'_>, clock: &mut Clock<'_>) -> Option<Timed<Position>
 /// `life_status` of the vehicle's master data.
 fn online(vehicle: &Fields<'_>, clock: &mut Clock<'_>) -> Option<Timed<bool>> {
     let status = vehicle.object("life_status")?;
-    let online = status
-        .find("value")
-        .and_then(|value| word(value, "online", "offline"));
+    let online = status.find("value").and_then(|value| word(value, "online", "offline"));
     clock.timed(online, status.time("modified_at"))
 }
 

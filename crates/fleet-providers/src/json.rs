@@ -32,10 +32,7 @@ pub(crate) fn trimmed(text: &str) -> &str {
 /// Splits JSON text that has been scanned: an object is one event, an array as many as it has elements.
 pub(crate) fn split<'a>(text: &'a str, limits: &Limits) -> Result<Items<'a>, ParseError> {
     match text.as_bytes().first() {
-        Some(b'{') => Ok(vec![Ok(Item {
-            raw: Cow::Borrowed(text),
-            fields: object(text)?,
-        })]),
+        Some(b'{') => Ok(vec![Ok(Item { raw: Cow::Borrowed(text), fields: object(text)? })]),
         Some(b'[') => {
             let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unparsable(&error))?;
             if elements.len() > limits.max_events {
@@ -43,9 +40,7 @@ pub(crate) fn split<'a>(text: &'a str, limits: &Limits) -> Result<Items<'a>, Par
             }
             Ok(elements.into_iter().map(element).collect())
         }
-        Some(_) => Err(ParseError::Unparsable(
-            "neither a JSON object nor an array".to_owned(),
-        )),
+        Some(_) => Err(ParseError::Unparsable("neither a JSON object nor an array".to_owned())),
         None => Err(ParseError::Unparsable("the body is empty".to_owned())),
     }
 }
@@ -54,14 +49,9 @@ pub(crate) fn split<'a>(text: &'a str, limits: &Limits) -> Result<Items<'a>, Par
 fn element(raw: &RawValue) -> Result<Item<'_>, ParseError> {
     let text = raw.get();
     if !text.starts_with('{') {
-        return Err(ParseError::Unparsable(
-            "the event is not a JSON object".to_owned(),
-        ));
+        return Err(ParseError::Unparsable("the event is not a JSON object".to_owned()));
     }
-    Ok(Item {
-        raw: Cow::Borrowed(text),
-        fields: object(text)?,
-    })
+    Ok(Item { raw: Cow::Borrowed(text), fields: object(text)? })
 }
 
 /// The members of a JSON object, repeated names included.
@@ -134,9 +124,7 @@ fn escape_end(bytes: &[u8], index: usize) -> Result<usize, ParseError> {
 /// The four hexadecimal digits at `index`.
 fn code_unit(bytes: &[u8], index: usize) -> Option<u32> {
     let digits = bytes.get(index..index + 4)?;
-    digits.iter().try_fold(0, |unit, digit| {
-        Some(unit * 16 + char::from(*digit).to_digit(16)?)
-    })
+    digits.iter().try_fold(0, |unit, digit| Some(unit * 16 + char::from(*digit).to_digit(16)?))
 }
 
 /// A member's name; borrowed unless it is written with escapes.

@@ -23,10 +23,7 @@ pub(crate) const NIU: Provider = Provider {
     slug: "niu",
     name: "NIU",
     default_auth: || AuthScheme::Header(http::HeaderName::from_static("token")),
-    accepted: Accepted {
-        content_type: Some("application/json"),
-        body: r#"{"status":0,"desc":"success"}"#,
-    },
+    accepted: Accepted { content_type: Some("application/json"), body: r#"{"status":0,"desc":"success"}"# },
     split,
     map,
 };
@@ -50,39 +47,21 @@ fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseE
 /// Maps one report.
 fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
     let fields = &item.fields;
-    let mut clock = Clock::new(
-        message,
-        limits,
-        [fields.find("infoTimestamp"), fields.find("time")],
-    );
-    let online = fields
-        .flag("ss_online_sta")
-        .or_else(|| fields.flag("isConnected"));
+    let mut clock = Clock::new(message, limits, [fields.find("infoTimestamp"), fields.find("time")]);
+    let online = fields.flag("ss_online_sta").or_else(|| fields.flag("isConnected"));
     let attributes = Attributes {
         position: clock.timed(position(fields), fields.time("gpsTimestamp")),
         speed_kmh: clock.timed(fields.number("nowSpeed").and_then(quantity::speed_kmh), None),
         battery_percent: clock.timed(battery_percent(fields), None),
-        range_m: clock.timed(
-            fields
-                .number("estimatedMileage")
-                .and_then(quantity::metres_from_km),
-            None,
-        ),
-        odometer_m: clock.timed(
-            fields.number("totalMileage").and_then(quantity::metres_from_km),
-            None,
-        ),
+        range_m: clock.timed(fields.number("estimatedMileage").and_then(quantity::metres_from_km), None),
+        odometer_m: clock.timed(fields.number("totalMileage").and_then(quantity::metres_from_km), None),
         powered_on: clock.timed(fields.flag("isAccOn"), None),
         locked: clock.timed(fields.flag("isFortificationOn"), None),
         charging: clock.timed(fields.flag("isCharging"), None),
         online: clock.timed(online, None),
     };
     let (vehicle, kind) = (vehicle(fields), fields.text("type"));
-    Report {
-        vehicle,
-        kind,
-        ..Report::new(item, clock, attributes)
-    }
+    Report { vehicle, kind, ..Report::new(item, clock, attributes) }
 }
 
 /// The serial number, named `sn` by older and `sn_id` by newer versions of the app's interface.
@@ -103,10 +82,7 @@ fn battery_percent(fields: &Fields<'_>) -> Option<f64> {
     let charges = COMPARTMENTS.iter().filter_map(|name| {
         let compartment = batteries.object(name)?;
         let connected = compartment.flag("isConnected").unwrap_or(true);
-        compartment
-            .number("batteryCharging")
-            .and_then(quantity::percent)
-            .filter(|_| connected)
+        compartment.number("batteryCharging").and_then(quantity::percent).filter(|_| connected)
     });
     let (sum, count) = charges.fold((0.0, 0.0), |(sum, count), charge| (sum + charge, count + 1.0));
     (count > 0.0).then_some(sum / count)

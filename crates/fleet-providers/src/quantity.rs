@@ -24,10 +24,7 @@ pub(crate) fn metres(value: f64) -> Option<i32> {
     if value < 0.0 || !(0.0..=f64::from(i32::MAX)).contains(&rounded) {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a whole number within the range of i32"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within the range of i32")]
     Some(rounded as i32)
 }
 
@@ -45,9 +42,7 @@ pub(crate) fn position(fields: &Fields<'_>, lat: Option<f64>, lon: Option<f64>) 
         lat,
         lon,
         altitude_m: fields.number("altitude"),
-        heading_deg: fields
-            .number("heading")
-            .filter(|degrees| (0.0..=360.0).contains(degrees)),
+        heading_deg: fields.number("heading").filter(|degrees| (0.0..=360.0).contains(degrees)),
         accuracy_m: fields.number("accuracy").filter(|metres| *metres >= 0.0),
     })
 }

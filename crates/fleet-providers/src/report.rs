@@ -48,10 +48,7 @@ impl<'a> Report<'a> {
 
     /// The event, if it names a vehicle and is recent enough to be kept.
     pub(crate) fn finish(self, slug: &str, limits: &Limits) -> Result<VehicleEvent<'a>, ParseError> {
-        let vehicle = self
-            .vehicle
-            .and_then(filled)
-            .ok_or(ParseError::MissingVehicleId)?;
+        let vehicle = self.vehicle.and_then(filled).ok_or(ParseError::MissingVehicleId)?;
         if vehicle.len() > MAX_VEHICLE_ID_BYTES {
             return Err(ParseError::Unparsable("the vehicle id is too long".to_owned()));
         }
@@ -59,17 +56,9 @@ impl<'a> Report<'a> {
             return Err(ParseError::TooOld);
         }
         let vehicle_id = identity::vehicle_id(slug, &vehicle);
-        let kind = self
-            .kind
-            .and_then(filled)
-            .map_or(Cow::Borrowed(self.default_kind), shortened);
-        let event_id = self
-            .event_id
-            .and_then(filled)
-            .filter(|id| id.len() <= MAX_EVENT_ID_BYTES);
-        let content = event_id
-            .as_deref()
-            .map_or(identity::Content::Raw(&self.raw), identity::Content::Id);
+        let kind = self.kind.and_then(filled).map_or(Cow::Borrowed(self.default_kind), shortened);
+        let event_id = self.event_id.and_then(filled).filter(|id| id.len() <= MAX_EVENT_ID_BYTES);
+        let content = event_id.as_deref().map_or(identity::Content::Raw(&self.raw), identity::Content::Id);
         Ok(VehicleEvent {
             vehicle_id,
             event_id: identity::event_id(vehicle_id, &kind, &self.clock.written, content),

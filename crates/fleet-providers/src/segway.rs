@@ -23,10 +23,7 @@ pub(crate) const SEGWAY: Provider = Provider {
     slug: "segway",
     name: "Segway-Ninebot",
     default_auth: || AuthScheme::SegwayMd5,
-    accepted: Accepted {
-        content_type: Some("application/json"),
-        body: r#"{"code":0}"#,
-    },
+    accepted: Accepted { content_type: Some("application/json"), body: r#"{"code":0}"# },
     split,
     map,
 };
@@ -36,14 +33,8 @@ const METRES_PER_UNIT: f64 = 10.0;
 /// What the sub-paths may be mounted under.
 const PREFIX: &str = "vehicle/";
 /// Members that only a status has.
-const STATUS_FIELDS: [&str; 6] = [
-    "online",
-    "locked",
-    "charging",
-    "powerPercent",
-    "odometer",
-    "statusUtcTime",
-];
+const STATUS_FIELDS: [&str; 6] =
+    ["online", "locked", "charging", "powerPercent", "odometer", "statusUtcTime"];
 
 /// A form is one event; so is a JSON object.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
@@ -66,21 +57,14 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
         _ => attributes(fields, &mut clock, fixed_at.and_then(crate::fields::Value::time)),
     };
     let vehicle = fields.text("iotCode");
-    Report {
-        vehicle,
-        kind: Some(kind),
-        default_kind: "unknown",
-        ..Report::new(item, clock, attributes)
-    }
+    Report { vehicle, kind: Some(kind), default_kind: "unknown", ..Report::new(item, clock, attributes) }
 }
 
 /// The state in a status, a location, or both in one.
 fn attributes(fields: &Fields<'_>, clock: &mut Clock<'_>, fixed_at: Option<jiff::Timestamp>) -> Attributes {
     let position = quantity::position(fields, fields.number("latitude"), fields.number("longitude"));
     // An early receiver read remainderRange.
-    let range = fields
-        .number("remainingRange")
-        .or_else(|| fields.number("remainderRange"));
+    let range = fields.number("remainingRange").or_else(|| fields.number("remainderRange"));
     let odometer = fields.number("odometer");
     Attributes {
         position: clock.timed(position, fixed_at),

@@ -22,10 +22,7 @@ pub(crate) fn read(text: &str) -> Option<Timestamp> {
         b'-' | b'0'..=b'9' => {}
         _ => return None,
     }
-    decimal_epoch(text)
-        .or_else(|| iso(text))
-        .or_else(|| float_epoch(text))
-        .map(truncated)
+    decimal_epoch(text).or_else(|| iso(text)).or_else(|| float_epoch(text)).map(truncated)
 }
 
 /// Drops what is finer than a microsecond.
@@ -40,18 +37,10 @@ fn decimal_epoch(text: &str) -> Option<Timestamp> {
     if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    let places = if whole.abs_diff(0) < FIRST_MILLISECONDS.abs_diff(0) {
-        6
-    } else {
-        3
-    };
+    let places = if whole.abs_diff(0) < FIRST_MILLISECONDS.abs_diff(0) { 6 } else { 3 };
     let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(places);
     let fraction = digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let fraction = if text.starts_with('-') {
-        -fraction
-    } else {
-        fraction
-    };
+    let fraction = if text.starts_with('-') { -fraction } else { fraction };
     let unit = if places == 6 { 1_000_000 } else { 1_000 };
     let micros = whole.saturating_mul(unit).saturating_add(fraction);
     Some(Timestamp::from_microsecond(micros).unwrap_or_else(|_| extreme(whole > 0)))
@@ -63,14 +52,8 @@ fn float_epoch(text: &str) -> Option<Timestamp> {
     if !number.is_finite() {
         return None;
     }
-    let seconds = if number.abs() < 1e11 {
-        number
-    } else {
-        number / 1000.0
-    };
-    let time = SignedDuration::try_from_secs_f64(seconds)
-        .ok()
-        .and_then(|d| Timestamp::from_duration(d).ok());
+    let seconds = if number.abs() < 1e11 { number } else { number / 1000.0 };
+    let time = SignedDuration::try_from_secs_f64(seconds).ok().and_then(|d| Timestamp::from_duration(d).ok());
     Some(time.unwrap_or_else(|| extreme(number > 0.0)))
 }
 
@@ -116,20 +99,10 @@ impl<'a> Clock<'a> {
         'a: 'v,
     {
         let received_at = truncated(message.received_at);
-        let latest = received_at
-            .checked_add(limits.max_clock_skew)
-            .unwrap_or(Timestamp::MAX);
-        let mut clock = Self {
-            written: Cow::Borrowed(""),
-            observed_at: received_at,
-            skewed: false,
-            received_at,
-            latest,
-        };
-        let mut usable = candidates
-            .into_iter()
-            .flatten()
-            .filter_map(|value| Some((value, value.time()?)));
+        let latest = received_at.checked_add(limits.max_clock_skew).unwrap_or(Timestamp::MAX);
+        let mut clock =
+            Self { written: Cow::Borrowed(""), observed_at: received_at, skewed: false, received_at, latest };
+        let mut usable = candidates.into_iter().flatten().filter_map(|value| Some((value, value.time()?)));
         if let Some((value, time)) = usable.next() {
             clock.written = value.written();
             clock.observed_at = clock.judged(time);
@@ -147,10 +120,7 @@ impl<'a> Clock<'a> {
 
     /// Whether the event was observed before everything that is kept.
     pub(crate) fn too_old(&self, limits: &Limits) -> bool {
-        let oldest = self
-            .received_at
-            .checked_sub(limits.max_age)
-            .unwrap_or(Timestamp::MIN);
+        let oldest = self.received_at.checked_sub(limits.max_age).unwrap_or(Timestamp::MIN);
         self.observed_at < oldest
     }
 

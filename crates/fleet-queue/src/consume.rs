@@ -26,10 +26,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer of `queue` under the key prefix `prefix`.
     pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self {
-            link,
-            keys: QueueKeys::new(prefix, queue),
-        }
+        Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
     /// Claims the head of the queue as a new batch; `None` if the queue is empty. Give every claim an `id` of its own.
@@ -70,16 +67,9 @@ impl Consumer {
     ) -> Result<Option<Lease>, QueueError> {
         let keys = &self.keys;
         let mut call = CLAIM.prepare_invoke();
-        call.key(&keys.queue)
-            .key(keys.lease(id))
-            .key(&keys.leases)
-            .key(&keys.owners)
-            .key(&keys.ledger);
+        call.key(&keys.queue).key(keys.lease(id)).key(&keys.leases).key(&keys.owners).key(&keys.ledger);
         call.arg(id.to_string()).arg(token.to_string());
-        call.arg(limits.max_messages)
-            .arg(limits.max_bytes)
-            .arg(millis(limits.lease))
-            .arg(which);
+        call.arg(limits.max_messages).arg(limits.max_bytes).arg(millis(limits.lease)).arg(which);
         self.batch(id, token, &call).await
     }
 
@@ -93,9 +83,7 @@ impl Consumer {
             return Ok(None);
         };
         let mut call = TAKEOVER.prepare_invoke();
-        call.key(self.keys.lease(id))
-            .key(&self.keys.leases)
-            .key(&self.keys.owners);
+        call.key(self.keys.lease(id)).key(&self.keys.leases).key(&self.keys.owners);
         call.arg(id.to_string()).arg(token.to_string()).arg(millis(lease));
         self.batch(id, token, &call).await
     }
@@ -108,9 +96,7 @@ impl Consumer {
     pub async fn extend(&self, lease: &Lease, duration: Duration) -> Result<bool, QueueError> {
         let mut call = EXTEND.prepare_invoke();
         call.key(&self.keys.leases).key(&self.keys.owners);
-        call.arg(lease.id.to_string())
-            .arg(lease.token.to_string())
-            .arg(millis(duration));
+        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(millis(duration));
         Ok(self.count(&call).await? == 1)
     }
 
@@ -122,9 +108,7 @@ impl Consumer {
     pub async fn mark(&self, lease: &Lease, mark: &Mark) -> Result<bool, QueueError> {
         let mut call = MARK.prepare_invoke();
         call.key(&self.keys.owners);
-        call.arg(lease.id.to_string())
-            .arg(lease.token.to_string())
-            .arg(mark.encode());
+        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(mark.encode());
         Ok(self.count(&call).await? == 1)
     }
 
@@ -173,9 +157,7 @@ impl Consumer {
         let Some((id, _expiry_ms)) = first.into_iter().find(|(_id, expiry_ms)| *expiry_ms <= now_ms) else {
             return Ok(None);
         };
-        id.parse()
-            .map(Some)
-            .map_err(|_| QueueError::Reply(format!("{id:?} is not a lease id")))
+        id.parse().map(Some).map_err(|_| QueueError::Reply(format!("{id:?} is not a lease id")))
     }
 
     async fn batch(
@@ -193,9 +175,7 @@ impl Consumer {
     }
 
     async fn count(&self, call: &ScriptInvocation<'_>) -> Result<u64, QueueError> {
-        self.link
-            .run(async |connection| call.invoke_async(connection).await)
-            .await
+        self.link.run(async |connection| call.invoke_async(connection).await).await
     }
 }
 

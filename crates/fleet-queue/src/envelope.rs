@@ -49,10 +49,7 @@ impl<'a> Envelope<'a> {
         item.extend_from_slice(VERSION.as_bytes());
         item.push(b' ');
         item.extend_from_slice(
-            self.message_id
-                .hyphenated()
-                .encode_lower(&mut Uuid::encode_buffer())
-                .as_bytes(),
+            self.message_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
         );
         item.push(b' ');
         item.extend_from_slice(self.received_at.as_millisecond().to_string().as_bytes());
@@ -71,20 +68,13 @@ impl<'a> Envelope<'a> {
     ///
     /// [`EnvelopeError`] says whether another version or something else wrote it.
     pub fn decode(item: &'a [u8]) -> Result<Self, EnvelopeError> {
-        let newline = item
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .ok_or(EnvelopeError::Malformed)?;
+        let newline = item.iter().position(|&byte| byte == b'\n').ok_or(EnvelopeError::Malformed)?;
         let (header, body) = (&item[..newline], &item[newline + 1..]);
         let header = std::str::from_utf8(header).map_err(|_| EnvelopeError::Malformed)?;
         let (version, words) = header.split_once(' ').ok_or(EnvelopeError::Malformed)?;
         if version != VERSION {
             let numeric = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
-            return Err(if numeric {
-                EnvelopeError::UnknownVersion
-            } else {
-                EnvelopeError::Malformed
-            });
+            return Err(if numeric { EnvelopeError::UnknownVersion } else { EnvelopeError::Malformed });
         }
         Self::decode_words(words, body).ok_or(EnvelopeError::Malformed)
     }
@@ -97,14 +87,7 @@ impl<'a> Envelope<'a> {
         let content_type = present(words.next()?);
         let traceparent = present(words.next()?);
         let complete = words.next().is_none();
-        complete.then_some(Self {
-            message_id,
-            received_at,
-            topic,
-            content_type,
-            traceparent,
-            body,
-        })
+        complete.then_some(Self { message_id, received_at, topic, content_type, traceparent, body })
     }
 }
 
@@ -143,11 +126,7 @@ mod tests {
         let expected = "1 0197533e-84bb-7d71-8d6c-3c1f0a2b4c5d 1718000000123 vehicle/status \
                         application/x-www-form-urlencoded -\niotCode=1\n2";
         assert_eq!(String::from_utf8(item.clone()).unwrap(), expected);
-        assert!(
-            item.len() - 11 <= 110,
-            "the overhead is {} bytes",
-            item.len() - 11
-        );
+        assert!(item.len() - 11 <= 110, "the overhead is {} bytes", item.len() - 11);
     }
 
     #[test]
@@ -157,18 +136,12 @@ mod tests {
         envelope.traceparent = Some(" ");
         let item = envelope.encode();
         let decoded = Envelope::decode(&item).unwrap();
-        assert_eq!(
-            (decoded.topic, decoded.traceparent, decoded.body),
-            ("abc", None, &b"body"[..])
-        );
+        assert_eq!((decoded.topic, decoded.traceparent, decoded.body), ("abc", None, &b"body"[..]));
     }
 
     #[test]
     fn refuses_what_it_does_not_know() {
-        assert_eq!(
-            Envelope::decode(b"2 whatever\nbody"),
-            Err(EnvelopeError::UnknownVersion)
-        );
+        assert_eq!(Envelope::decode(b"2 whatever\nbody"), Err(EnvelopeError::UnknownVersion));
         let malformed: [&[u8]; 6] = [b"", b"1", b"1 \n", b"x y\n", b"\xff\n", b"1 0197533e 17 - - -\n"];
         for item in malformed {
             assert_eq!(Envelope::decode(item), Err(EnvelopeError::Malformed), "{item:?}");

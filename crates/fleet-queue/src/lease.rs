@@ -53,9 +53,7 @@ impl Mark {
             "parsing" => Some(Self::Parsing),
             items => {
                 let indexes = items.strip_prefix("items:")?.split(',');
-                Some(Self::Items(
-                    indexes.map(|index| index.parse().ok()).collect::<Option<_>>()?,
-                ))
+                Some(Self::Items(indexes.map(|index| index.parse().ok()).collect::<Option<_>>()?))
             }
         }
     }
@@ -65,20 +63,8 @@ impl Lease {
     /// The lease without its batch, for the heartbeat.
     #[must_use]
     pub fn without_items(&self) -> Self {
-        let Self {
-            id,
-            token,
-            takeovers,
-            mark,
-            items: _,
-        } = self;
-        Self {
-            id: *id,
-            token: *token,
-            takeovers: *takeovers,
-            mark: mark.clone(),
-            items: Vec::new(),
-        }
+        let Self { id, token, takeovers, mark, items: _ } = self;
+        Self { id: *id, token: *token, takeovers: *takeovers, mark: mark.clone(), items: Vec::new() }
     }
 
     /// Reads a script's reply: the owner's record, then the items.
@@ -88,18 +74,9 @@ impl Lease {
         let record = items.remove(0);
         let record = std::str::from_utf8(&record).map_err(|_| nonsense())?;
         let mut words = record.splitn(4, ' ').skip(1);
-        let takeovers = words
-            .next()
-            .and_then(|word| word.parse().ok())
-            .ok_or_else(nonsense)?;
+        let takeovers = words.next().and_then(|word| word.parse().ok()).ok_or_else(nonsense)?;
         let mark = words.nth(1).and_then(Mark::decode).ok_or_else(nonsense)?;
-        Ok(Self {
-            id,
-            token,
-            takeovers,
-            mark,
-            items,
-        })
+        Ok(Self { id, token, takeovers, mark, items })
     }
 }
 

@@ -28,10 +28,7 @@ struct Current {
 impl std::fmt::Debug for RedisLink {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The URL may hold a password.
-        formatter
-            .debug_struct("RedisLink")
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        formatter.debug_struct("RedisLink").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 
@@ -44,19 +41,11 @@ impl RedisLink {
     /// [`QueueError::Url`] if the URL is not one of a Redis server.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, QueueError> {
         let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
-        let tcp = redis::io::tcp::TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(keepalive);
-        let info = url
-            .into_connection_info()
-            .map_err(|error| QueueError::Url(error.to_string()))?;
+        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let info = url.into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
         let client =
             Client::open(info.set_tcp_settings(tcp)).map_err(|error| QueueError::Url(error.to_string()))?;
-        Ok(Self {
-            client,
-            timeout,
-            current: Mutex::default(),
-        })
+        Ok(Self { client, timeout, current: Mutex::default() })
     }
 
     /// Runs one operation on the connection.
@@ -89,8 +78,7 @@ impl RedisLink {
     ///
     /// Any [`QueueError`].
     pub async fn ping(&self) -> Result<(), QueueError> {
-        self.run(async |connection| redis::cmd("PING").query_async(connection).await)
-            .await
+        self.run(async |connection| redis::cmd("PING").query_async(connection).await).await
     }
 
     async fn connect(&self) -> Result<(MultiplexedConnection, u64), QueueError> {

@@ -14,10 +14,7 @@ pub struct Producer {
 impl Producer {
     /// A producer for `queue` under the key prefix `prefix`.
     pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self {
-            link,
-            keys: QueueKeys::new(prefix, queue),
-        }
+        Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
     /// Appends `items` in one transaction with the ledger, all or none, and returns the bytes that are accepted but
@@ -35,17 +32,8 @@ impl Producer {
         let mut transaction = redis::pipe();
         transaction.atomic();
         transaction.cmd("RPUSH").arg(&keys.queue).arg(items).ignore();
-        transaction
-            .cmd("HINCRBY")
-            .arg(&keys.ledger)
-            .arg("accepted_messages")
-            .arg(items.len())
-            .ignore();
-        transaction
-            .cmd("HINCRBY")
-            .arg(&keys.ledger)
-            .arg("accepted_bytes")
-            .arg(bytes);
+        transaction.cmd("HINCRBY").arg(&keys.ledger).arg("accepted_messages").arg(items.len()).ignore();
+        transaction.cmd("HINCRBY").arg(&keys.ledger).arg("accepted_bytes").arg(bytes);
         transaction.cmd("HGET").arg(&keys.ledger).arg("settled_bytes");
         let run = async |connection: &mut _| transaction.query_async(connection).await;
         let (accepted, settled): (u64, Option<u64>) = self.link.run(run).await?;
@@ -59,14 +47,9 @@ impl Producer {
     /// Any [`QueueError`].
     pub async fn backlog_bytes(&self) -> Result<u64, QueueError> {
         let mut command = redis::cmd("HMGET");
-        command
-            .arg(&self.keys.ledger)
-            .arg("accepted_bytes")
-            .arg("settled_bytes");
+        command.arg(&self.keys.ledger).arg("accepted_bytes").arg("settled_bytes");
         let run = async |connection: &mut _| command.query_async(connection).await;
         let (accepted, settled): (Option<u64>, Option<u64>) = self.link.run(run).await?;
-        Ok(accepted
-            .unwrap_or_default()
-            .saturating_sub(settled.unwrap_or_default()))
+        Ok(accepted.unwrap_or_default().saturating_sub(settled.unwrap_or_default()))
     }
 }

@@ -69,22 +69,12 @@ pub struct Observer {
     keys: QueueKeys,
 }
 
-type Ledger = (
-    Option<u64>,
-    Option<u64>,
-    Option<u64>,
-    Option<u64>,
-    Option<u64>,
-    Option<u64>,
-);
+type Ledger = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
 
 impl Observer {
     /// An observer of `queue` under the key prefix `prefix`.
     pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self {
-            link,
-            keys: QueueKeys::new(prefix, queue),
-        }
+        Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
     /// Reads the status.
@@ -167,12 +157,7 @@ impl Durability {
     /// Any [`QueueError`], such as a managed service that does not show its configuration.
     pub async fn read(link: &RedisLink) -> Result<Self, QueueError> {
         let mut command = redis::cmd("CONFIG");
-        command
-            .arg("GET")
-            .arg("appendonly")
-            .arg("appendfsync")
-            .arg("maxmemory-policy")
-            .arg("maxmemory");
+        command.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("maxmemory");
         let run = async |connection: &mut _| command.query_async(connection).await;
         let mut found: HashMap<String, String> = link.run(run).await?;
         Ok(Self {
@@ -194,10 +179,7 @@ impl Durability {
             .into_iter()
             .filter(|(_name, found, wanted)| found.as_deref().is_some_and(|found| found != *wanted));
         weak.map(|(name, found, wanted)| {
-            format!(
-                "{name} is {}; set it to {wanted}",
-                found.as_deref().unwrap_or_default()
-            )
+            format!("{name} is {}; set it to {wanted}", found.as_deref().unwrap_or_default())
         })
         .collect()
     }

@@ -16,13 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::http::{ServeLimits, serve};
 
 /// Upper bounds in seconds of every `_seconds` histogram: fine between 1 and 50 ms, where an answer should be.
-const LATENCY_BUCKETS: [f64; 16] = [
-    0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-];
+const LATENCY_BUCKETS: [f64; 16] =
+    [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Upper bounds of every `_messages` histogram.
-const SIZE_BUCKETS: [f64; 11] = [
-    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0,
-];
+const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
 
 /// Whether this process may be sent work.
 #[derive(Debug, Default)]
@@ -48,10 +45,7 @@ impl Readiness {
         } else if self.started.load(Ordering::Acquire) {
             (StatusCode::OK, "ready\n")
         } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "starting: see the log for what it waits for\n",
-            )
+            (StatusCode::SERVICE_UNAVAILABLE, "starting: see the log for what it waits for\n")
         }
     }
 }
@@ -84,10 +78,7 @@ pub async fn serve_admin(
     let upkeep = metrics.clone();
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
-        .route(
-            "/readyz",
-            get(|State(admin): State<Admin>| async move { admin.readiness.answer() }),
-        )
+        .route("/readyz", get(|State(admin): State<Admin>| async move { admin.readiness.answer() }))
         .route("/metrics", get(render_metrics))
         .with_state(Admin { readiness, metrics });
     let limits = ServeLimits {
@@ -110,8 +101,5 @@ pub async fn serve_admin(
 }
 
 async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        admin.metrics.render(),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
 }

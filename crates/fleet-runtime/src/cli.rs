@@ -20,11 +20,8 @@ pub const EXIT_FAILURE: u8 = 1;
 /// The exit status, after saying on standard error what is wrong.
 pub fn start(config_file: Option<&Path>) -> Result<Settings, ExitCode> {
     let settings = load(config_file, std::env::vars()).map_err(refuse)?;
-    logging::start(&settings.log, settings.log_format).map_err(|error| {
-        refuse(format!(
-            "FLEET_LOG is not a log filter: {error}; use for example `info`"
-        ))
-    })?;
+    logging::start(&settings.log, settings.log_format)
+        .map_err(|error| refuse(format!("FLEET_LOG is not a log filter: {error}; use for example `info`")))?;
     Ok(settings)
 }
 
@@ -55,8 +52,8 @@ pub fn block_on(settings: &Settings, program: impl Future<Output = ExitCode>) ->
     }
     match builder.enable_all().build() {
         Ok(runtime) => runtime.block_on(program),
-        Err(error) => fail(format!(
-            "cannot start the runtime: {error}; check the limits on threads and files"
-        )),
+        Err(error) => {
+            fail(format!("cannot start the runtime: {error}; check the limits on threads and files"))
+        }
     }
 }

@@ -15,10 +15,7 @@ pub fn check(admin: SocketAddr) -> ExitCode {
     let address = reachable(admin);
     match status(address) {
         Ok(status) if &status == b"200" => ExitCode::SUCCESS,
-        Ok(status) => cli::fail(format!(
-            "not ready: /readyz is answered {}",
-            status.escape_ascii()
-        )),
+        Ok(status) => cli::fail(format!("not ready: /readyz is answered {}", status.escape_ascii())),
         Err(error) => cli::fail(format!("cannot ask http://{address}/readyz: {error}")),
     }
 }
@@ -37,10 +34,7 @@ fn status(address: SocketAddr) -> io::Result<[u8; 3]> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(
-        stream,
-        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut start = [0; "HTTP/1.1 200".len()];
     stream.read_exact(&mut start)?;
     let [.., a, b, c] = start;

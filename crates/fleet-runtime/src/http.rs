@@ -34,10 +34,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> bool {
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_HEAD_BYTES);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     loop {
@@ -57,9 +54,7 @@ pub async fn serve(
     }
     // Refuse new connections at once, so that the balancer goes elsewhere.
     drop(listener);
-    tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown())
-        .await
-        .is_ok()
+    tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_ok()
 }
 
 async fn accept(

@@ -32,12 +32,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL", env = "FLEET_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
     /// PostgreSQL with telemetry and dead letters, if it is another one.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "FLEET_TELEMETRY_DATABASE_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "URL", env = "FLEET_TELEMETRY_DATABASE_URL", hide_env_values = true)]
     pub telemetry_database_url: Option<String>,
     /// NIU's token (of a comma-separated list, the first is used).
     #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__NIU__SECRETS", hide_env_values = true, value_parser = first_secret)]
@@ -70,12 +65,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL", env = "FLEET_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Prefix of the queues' keys.
-    #[arg(
-        long,
-        value_name = "PREFIX",
-        env = "FLEET_QUEUE__PREFIX",
-        default_value = "fleet"
-    )]
+    #[arg(long, value_name = "PREFIX", env = "FLEET_QUEUE__PREFIX", default_value = "fleet")]
     pub redis_prefix: String,
     /// How long one report is retried after 503 or a lost connection before the run counts as failed.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
@@ -129,9 +119,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn first_secret(text: &str) -> Result<String, String> {
     let first = text.split(',').map(str::trim).find(|secret| !secret.is_empty());
-    first
-        .map(str::to_owned)
-        .ok_or_else(|| "must not be empty".to_owned())
+    first.map(str::to_owned).ok_or_else(|| "must not be empty".to_owned())
 }
 
 #[cfg(test)]

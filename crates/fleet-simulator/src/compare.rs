@@ -43,10 +43,7 @@ pub async fn compare(
 ) -> Result<Vec<Mismatch>, Error> {
     let mut mismatches = Vec::new();
     for provider in Provider::ALL {
-        let pairs = fleet
-            .iter()
-            .zip(&record.vehicles)
-            .filter(|(vehicle, _)| vehicle.provider == provider);
+        let pairs = fleet.iter().zip(&record.vehicles).filter(|(vehicle, _)| vehicle.provider == provider);
         let all: Vec<Pair<'_>> = pairs.collect();
         let (skewed, exact): (Vec<_>, Vec<_>) =
             all.iter().partition(|(vehicle, _)| vehicle.role == Role::Skewed);
@@ -89,10 +86,7 @@ async fn rows(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> Res
 
 /// Only skewed clocks are marked as such; their times are the API's own; seen first is not after seen last.
 async fn clocks(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> Result<Vec<Mismatch>, Error> {
-    let skewed: Vec<bool> = all
-        .iter()
-        .map(|(vehicle, _)| vehicle.role == Role::Skewed)
-        .collect();
+    let skewed: Vec<bool> = all.iter().map(|(vehicle, _)| vehicle.role == Role::Skewed).collect();
     let sql = "SELECT e.id, 'clock_skewed_at', CASE WHEN e.skewed THEN 'a time' ELSE 'null' END,
             format('%s (position_at %s, first seen %s, last seen %s)', coalesce(v.clock_skewed_at::text, 'null'),
                 v.position_at, v.first_seen_at, v.last_seen_at)
@@ -110,15 +104,9 @@ async fn positions(
     exact: &[Pair<'_>],
 ) -> Result<Vec<Mismatch>, Error> {
     let fix = |part: fn(&Fix) -> Option<f64>| -> Vec<Option<f64>> {
-        exact
-            .iter()
-            .map(|(_, sent)| sent.expected.position.and_then(|(_, fix)| part(&fix)))
-            .collect()
+        exact.iter().map(|(_, sent)| sent.expected.position.and_then(|(_, fix)| part(&fix))).collect()
     };
-    let at: Vec<Option<Timestamp>> = exact
-        .iter()
-        .map(|(_, sent)| time(sent.expected.position))
-        .collect();
+    let at: Vec<Option<Timestamp>> = exact.iter().map(|(_, sent)| time(sent.expected.position)).collect();
     let sql = "SELECT e.id, 'position',
             format('(%s, %s, %s, %s, %s) at %s', e.lat, e.lon, e.altitude, e.heading, e.accuracy, e.at),
             format('(%s, %s, %s, %s, %s) at %s', v.lat, v.lon, v.altitude_m, v.heading_deg, v.accuracy_m,
@@ -132,21 +120,7 @@ async fn positions(
     let (altitude, heading) = (fix(|fix| fix.altitude_m), fix(|fix| fix.heading_deg));
     let accuracy = fix(|fix| fix.accuracy_m);
     let slug = provider.slug();
-    mismatches(
-        state,
-        sql,
-        &[
-            &slug,
-            &ids(exact),
-            &lat,
-            &lon,
-            &altitude,
-            &heading,
-            &accuracy,
-            &at,
-        ],
-    )
-    .await
+    mismatches(state, sql, &[&slug, &ids(exact), &lat, &lon, &altitude, &heading, &accuracy, &at]).await
 }
 
 async fn attributes(
@@ -185,10 +159,8 @@ async fn attribute<T: ToSql + Sync>(
     of: fn(&Expected) -> Latest<T>,
 ) -> Result<Vec<Mismatch>, Error> {
     let at: Vec<Option<Timestamp>> = exact.iter().map(|(_, sent)| time(of(&sent.expected))).collect();
-    let values: Vec<Option<T>> = exact
-        .iter()
-        .map(|(_, sent)| of(&sent.expected).map(|(_, value)| value))
-        .collect();
+    let values: Vec<Option<T>> =
+        exact.iter().map(|(_, sent)| of(&sent.expected).map(|(_, value)| value)).collect();
     let sql = format!(
         "SELECT e.id, '{value_column}', format('%s at %s', e.value, e.at), format('%s at %s', v.{value_column}, v.{at_column})
         FROM unnest($2::text[], $3::{type_name}[], $4::timestamptz[]) AS e (id, value, at)
@@ -220,35 +192,20 @@ async fn skewed_values(
         };
         let stored = stored(row);
         for value in stored.iter().filter(|value| !sent.values.contains(value)) {
-            mismatches.push(skewed_mismatch(
-                &id,
-                "a value that was sent".to_owned(),
-                format!("{value:?}"),
-            ));
+            mismatches.push(skewed_mismatch(&id, "a value that was sent".to_owned(), format!("{value:?}")));
         }
         let is_stored = |sent: &Observation| {
-            stored
-                .iter()
-                .any(|stored| std::mem::discriminant(stored) == std::mem::discriminant(sent))
+            stored.iter().any(|stored| std::mem::discriminant(stored) == std::mem::discriminant(sent))
         };
         if let Some(lost) = sent.values.iter().find(|value| !is_stored(value)) {
-            mismatches.push(skewed_mismatch(
-                &id,
-                format!("such as {lost:?}"),
-                "null".to_owned(),
-            ));
+            mismatches.push(skewed_mismatch(&id, format!("such as {lost:?}"), "null".to_owned()));
         }
     }
     Ok(mismatches)
 }
 
 fn skewed_mismatch(id: &str, expected: String, found: String) -> Mismatch {
-    Mismatch {
-        provider_vehicle_id: id.to_owned(),
-        attribute: "skewed value".to_owned(),
-        expected,
-        found,
-    }
+    Mismatch { provider_vehicle_id: id.to_owned(), attribute: "skewed value".to_owned(), expected, found }
 }
 
 fn stored(row: &Row) -> Vec<Observation> {

@@ -42,9 +42,7 @@ const BUCKETS: u64 = 40 * 16;
 
 impl Default for AnswerTimes {
     fn default() -> Self {
-        Self {
-            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Self { buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
     }
 }
 
@@ -97,10 +95,7 @@ mod tests {
     fn a_bucket_is_at_most_a_sixteenth_too_high() {
         for micros in (0..200_000).chain([1 << 30, (1 << 36) + 12_345]) {
             let upper = upper_bound(bucket(micros));
-            assert!(
-                upper >= micros && upper - micros <= micros / 16,
-                "{micros} {upper}"
-            );
+            assert!(upper >= micros && upper - micros <= micros / 16, "{micros} {upper}");
         }
     }
 

@@ -22,11 +22,7 @@ pub struct Database {
 impl Database {
     /// Names a database; nothing is connected before the first query.
     pub fn new(name: &'static str, url: &str) -> Self {
-        Self {
-            name,
-            url: url.to_owned(),
-            client: None,
-        }
+        Self { name, url: url.to_owned(), client: None }
     }
 
     /// Runs one statement.

@@ -10,9 +10,7 @@ pub fn build(count: u32, skewed_every: u32, start_ms: i64, rng: &mut Rng) -> Vec
     let run = rng.u64(..);
     let ghosts = 3;
     let numbers = 0..count + ghosts;
-    let vehicles = numbers
-        .clone()
-        .zip(numbers.zip(Provider::ALL.into_iter().cycle()).enumerate());
+    let vehicles = numbers.clone().zip(numbers.zip(Provider::ALL.into_iter().cycle()).enumerate());
     vehicles
         .map(|(number, (index, (_, provider)))| {
             let is_skewed = skewed_every > 0 && (number / 3) % skewed_every == skewed_every - 1;
@@ -21,14 +19,7 @@ pub fn build(count: u32, skewed_every: u32, start_ms: i64, rng: &mut Rng) -> Vec
                 (false, true) => Role::Skewed,
                 (false, false) => Role::Ordinary,
             };
-            Vehicle::new(
-                index,
-                provider,
-                id(provider, run, u64::from(number)),
-                role,
-                start_ms,
-                rng,
-            )
+            Vehicle::new(index, provider, id(provider, run, u64::from(number)), role, start_ms, rng)
         })
         .collect()
 }
@@ -47,10 +38,7 @@ fn id(provider: Provider, run: u64, number: u64) -> String {
 fn base36(mut value: u64, digits: usize) -> String {
     let mut text = vec!['0'; digits];
     for digit in text.iter_mut().rev() {
-        *digit = u32::try_from(value % 36)
-            .ok()
-            .and_then(|d| char::from_digit(d, 36))
-            .unwrap_or('0');
+        *digit = u32::try_from(value % 36).ok().and_then(|d| char::from_digit(d, 36)).unwrap_or('0');
         value /= 36;
     }
     text.into_iter().collect::<String>().to_ascii_uppercase()
@@ -85,15 +73,9 @@ mod tests {
         let fleet = build(300, 10, 0, &mut Rng::with_seed(1));
         for provider in Provider::ALL {
             let count = |role| {
-                fleet
-                    .iter()
-                    .filter(|vehicle| vehicle.provider == provider && vehicle.role == role)
-                    .count()
+                fleet.iter().filter(|vehicle| vehicle.provider == provider && vehicle.role == role).count()
             };
-            assert_eq!(
-                (count(Role::Ordinary), count(Role::Skewed), count(Role::Ghost)),
-                (90, 10, 1)
-            );
+            assert_eq!((count(Role::Ordinary), count(Role::Skewed), count(Role::Ghost)), (90, 10, 1));
         }
     }
 }

@@ -30,10 +30,7 @@ pub struct Mix {
 impl Mix {
     /// The mix of a scenario.
     pub fn of(scenario: Scenario) -> Self {
-        let steady = Self {
-            array_len: 10,
-            ..Self::default()
-        };
+        let steady = Self { array_len: 10, ..Self::default() };
         match scenario {
             Scenario::Steady => steady,
             Scenario::Bomb => Self {
@@ -43,23 +40,10 @@ impl Mix {
                 held_back: 0.1,
                 ..steady
             },
-            Scenario::Duplicates => Self {
-                duplicated: 0.5,
-                ..steady
-            },
-            Scenario::Shuffled => Self {
-                held_back: 0.9,
-                contradicting: 0.05,
-                ..steady
-            },
-            Scenario::SkewedClocks => Self {
-                skewed_every: 3,
-                ..steady
-            },
-            Scenario::BadSignatures => Self {
-                forged: 0.33,
-                ..steady
-            },
+            Scenario::Duplicates => Self { duplicated: 0.5, ..steady },
+            Scenario::Shuffled => Self { held_back: 0.9, contradicting: 0.05, ..steady },
+            Scenario::SkewedClocks => Self { skewed_every: 3, ..steady },
+            Scenario::BadSignatures => Self { forged: 0.33, ..steady },
             Scenario::Mixed => Self {
                 duplicated: 0.03,
                 held_back: 0.05,

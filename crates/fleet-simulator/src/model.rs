@@ -27,10 +27,7 @@ impl Fix {
         };
         let (own, others) = (key(self), key(other));
         let pairs = own.iter().zip(&others);
-        pairs
-            .map(|(a, b)| a.total_cmp(b))
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
+        pairs.map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
 }
 
@@ -127,13 +124,7 @@ mod tests {
     use super::*;
 
     fn fix(lat: f64, altitude_m: Option<f64>) -> Fix {
-        Fix {
-            lat,
-            lon: 13.0,
-            altitude_m,
-            heading_deg: None,
-            accuracy_m: None,
-        }
+        Fix { lat, lon: 13.0, altitude_m, heading_deg: None, accuracy_m: None }
     }
 
     fn fold(all: &[Seen]) -> Expected {
@@ -144,41 +135,23 @@ mod tests {
 
     #[test]
     fn a_later_time_wins_and_an_older_one_does_not() {
-        let first = Seen {
-            at_ms: 10,
-            what: Observation::BatteryPercent(80.0),
-        };
-        let later = Seen {
-            at_ms: 11,
-            what: Observation::BatteryPercent(20.0),
-        };
+        let first = Seen { at_ms: 10, what: Observation::BatteryPercent(80.0) };
+        let later = Seen { at_ms: 11, what: Observation::BatteryPercent(20.0) };
         assert_eq!(fold(&[first, later]).battery_percent, Some((11, 20.0)));
         assert_eq!(fold(&[later, first]).battery_percent, Some((11, 20.0)));
     }
 
     #[test]
     fn at_equal_times_true_and_the_greater_number_win() {
-        let locked = |value| Seen {
-            at_ms: 10,
-            what: Observation::Locked(value),
-        };
+        let locked = |value| Seen { at_ms: 10, what: Observation::Locked(value) };
         assert_eq!(fold(&[locked(true), locked(false)]).locked, Some((10, true)));
-        let odometer = |value| Seen {
-            at_ms: 10,
-            what: Observation::OdometerM(value),
-        };
-        assert_eq!(
-            fold(&[odometer(7), odometer(9), odometer(8)]).odometer_m,
-            Some((10, 9))
-        );
+        let odometer = |value| Seen { at_ms: 10, what: Observation::OdometerM(value) };
+        assert_eq!(fold(&[odometer(7), odometer(9), odometer(8)]).odometer_m, Some((10, 9)));
     }
 
     #[test]
     fn an_absent_altitude_is_below_any_other() {
-        let at = |fix| Seen {
-            at_ms: 10,
-            what: Observation::Position(fix),
-        };
+        let at = |fix| Seen { at_ms: 10, what: Observation::Position(fix) };
         let low = fix(52.0, Some(-40.0));
         assert_eq!(fold(&[at(low), at(fix(52.0, None))]).position, Some((10, low)));
         let north = fix(52.1, None);

@@ -37,16 +37,7 @@ impl Plan {
         let start_ms = now_ms - mix.backlog_ms.unwrap_or(0);
         let fleet = fleet::build(vehicles, mix.skewed_every, start_ms, &mut rng);
         let wrong = credentials.forged();
-        Self {
-            fleet,
-            mix,
-            rng,
-            right: credentials,
-            wrong,
-            turn: 0,
-            ready: VecDeque::new(),
-            held: Vec::new(),
-        }
+        Self { fleet, mix, rng, right: credentials, wrong, turn: 0, ready: VecDeque::new(), held: Vec::new() }
     }
 
     /// The vehicles, ghosts included.
@@ -127,22 +118,15 @@ impl Plan {
 
     fn step(&mut self, index: usize, now_ms: i64) {
         let vehicle = &mut self.fleet[index];
-        let now_ms = if self.mix.backlog_ms.is_some() {
-            vehicle.state_ms + self.rng.i64(1..=20)
-        } else {
-            now_ms
-        };
+        let now_ms =
+            if self.mix.backlog_ms.is_some() { vehicle.state_ms + self.rng.i64(1..=20) } else { now_ms };
         vehicle.step(now_ms, &mut self.rng);
     }
 
     /// A report of a ghost or of a real vehicle under a wrong credential, or under none.
     fn forgery(&mut self, now_ms: i64) -> Webhook {
         let ghosts = self.fleet.len() - Provider::ALL.len()..self.fleet.len();
-        let index = if self.rng.bool() {
-            self.rng.usize(ghosts)
-        } else {
-            self.next_index()
-        };
+        let index = if self.rng.bool() { self.rng.usize(ghosts) } else { self.next_index() };
         self.step(index, now_ms);
         let mut webhook = report(&self.fleet[index], &self.wrong, &mut self.rng);
         webhook.expect = Expect::Refused;
@@ -194,9 +178,7 @@ fn report(vehicle: &Vehicle, credentials: &Credentials, rng: &mut Rng) -> Webhoo
 fn event_id(rng: &mut Rng) -> String {
     format!(
         "01J0SIM{}",
-        std::iter::repeat_with(|| rng.alphanumeric().to_ascii_uppercase())
-            .take(19)
-            .collect::<String>()
+        std::iter::repeat_with(|| rng.alphanumeric().to_ascii_uppercase()).take(19).collect::<String>()
     )
 }
 

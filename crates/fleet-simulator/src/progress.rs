@@ -21,17 +21,11 @@ pub struct Progress {
 impl Progress {
     /// For a run that sends for `run_for`.
     pub fn new(run_for: Duration) -> Self {
-        let bar = stderr()
-            .is_terminal()
-            .then(|| ProgressBar::new(run_for.as_secs().max(1)));
+        let bar = stderr().is_terminal().then(|| ProgressBar::new(run_for.as_secs().max(1)));
         if let Some(bar) = &bar {
             bar.set_style(style("{elapsed_precise} [{bar:24}] {msg}"));
         }
-        Self {
-            bar,
-            last_line: Instant::now(),
-            started: Instant::now(),
-        }
+        Self { bar, last_line: Instant::now(), started: Instant::now() }
     }
 
     /// While sending; `rows` are telemetry rows, as far as they could be counted.

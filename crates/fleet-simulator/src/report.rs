@@ -71,35 +71,17 @@ impl Report {
                 problems.push(problem);
             }
         };
-        check(
-            self.unacknowledged > 0,
-            format!("{} requests were never answered", self.unacknowledged),
-        );
+        check(self.unacknowledged > 0, format!("{} requests were never answered", self.unacknowledged));
         check(
             self.answered_other > 0,
-            format!(
-                "{} requests got another answer than they must",
-                self.answered_other
-            ),
+            format!("{} requests got another answer than they must", self.answered_other),
         );
         check(self.distinct_events == 0, "nothing was acknowledged".to_owned());
         let (rows, least, most) = (self.telemetry_rows, self.distinct_events, self.telemetry_rows_max);
-        check(
-            rows < least,
-            format!("{} telemetry rows are missing", least.saturating_sub(rows)),
-        );
-        check(
-            rows > most,
-            format!("{} telemetry rows too many", rows.saturating_sub(most)),
-        );
-        check(
-            self.mismatches > 0,
-            format!("{} attributes differ", self.mismatches),
-        );
-        check(
-            self.dead_letters > 0,
-            format!("{} dead letters", self.dead_letters),
-        );
+        check(rows < least, format!("{} telemetry rows are missing", least.saturating_sub(rows)));
+        check(rows > most, format!("{} telemetry rows too many", rows.saturating_sub(most)));
+        check(self.mismatches > 0, format!("{} attributes differ", self.mismatches));
+        check(self.dead_letters > 0, format!("{} dead letters", self.dead_letters));
         let backlog = self.backlog.unwrap_or(0);
         check(backlog != 0, format!("backlog of {backlog} messages"));
         self.ok = problems.is_empty();
@@ -120,9 +102,7 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let backlog = self
-            .backlog
-            .map_or_else(|| "not asked".to_owned(), |backlog| backlog.to_string());
+        let backlog = self.backlog.map_or_else(|| "not asked".to_owned(), |backlog| backlog.to_string());
         vec![
             ("posted", self.posted.to_string()),
             ("answered 200", self.answered_200.to_string()),
@@ -130,10 +110,7 @@ impl Report {
             ("retried", self.retried.to_string()),
             ("answered otherwise", self.answered_other.to_string()),
             ("never answered", self.unacknowledged.to_string()),
-            (
-                "answer p50 / p99, ms",
-                format!("{:.1} / {:.1}", self.answer_p50_ms, self.answer_p99_ms),
-            ),
+            ("answer p50 / p99, ms", format!("{:.1} / {:.1}", self.answer_p50_ms, self.answer_p99_ms)),
             ("distinct events", self.distinct_events.to_string()),
             ("applied (vehicles current)", self.vehicles_current.to_string()),
             ("telemetry rows", self.telemetry_rows.to_string()),
@@ -141,10 +118,7 @@ impl Report {
             ("backlog", backlog),
             ("vehicles compared", self.vehicles_compared.to_string()),
             ("mismatches", self.mismatches.to_string()),
-            (
-                "sent for / settled in, s",
-                format!("{:.1} / {:.1}", self.send_s, self.settle_s),
-            ),
+            ("sent for / settled in, s", format!("{:.1} / {:.1}", self.send_s, self.settle_s)),
         ]
     }
 }
@@ -159,31 +133,20 @@ pub fn print(
     mismatches: &[Mismatch],
     json: bool,
 ) -> Result<(), Error> {
-    let mut out: Box<dyn Write> = if json {
-        Box::new(stderr())
-    } else {
-        Box::new(stdout())
-    };
+    let mut out: Box<dyn Write> = if json { Box::new(stderr()) } else { Box::new(stdout()) };
     if !vehicles.is_empty() {
         writeln!(out, "{}", table(&SHOWN, vehicles.iter().cloned()))?;
     }
     if !mismatches.is_empty() {
         let rows = mismatches.iter().take(MAX_PRINTED).cloned();
         let rows = rows.map(|m| vec![m.provider_vehicle_id, m.attribute, m.expected, m.found]);
-        writeln!(
-            out,
-            "{}",
-            table(&["vehicle", "attribute", "expected", "found"], rows)
-        )?;
+        writeln!(out, "{}", table(&["vehicle", "attribute", "expected", "found"], rows))?;
         let unprinted = mismatches.len().saturating_sub(MAX_PRINTED);
         if unprinted > 0 {
             writeln!(out, "and {unprinted} more")?;
         }
     }
-    let rows = report
-        .rows()
-        .into_iter()
-        .map(|(name, count)| vec![name.to_owned(), count]);
+    let rows = report.rows().into_iter().map(|(name, count)| vec![name.to_owned(), count]);
     let mut counts = table(&["count", "value"], rows);
     if let Some(column) = counts.column_mut(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -201,9 +164,7 @@ pub fn print(
 
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
-        .set_header(header.to_vec());
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
     table.add_rows(rows);
     table
 }
@@ -213,82 +174,26 @@ mod tests {
     use super::*;
 
     fn agreeing() -> Report {
-        Report {
-            distinct_events: 10,
-            telemetry_rows: 10,
-            telemetry_rows_max: 11,
-            ..Report::default()
-        }
+        Report { distinct_events: 10, telemetry_rows: 10, telemetry_rows_max: 11, ..Report::default() }
     }
 
     #[test]
     fn a_run_that_agrees_is_ok() {
         assert!(agreeing().judged().ok);
-        assert!(
-            Report {
-                telemetry_rows: 11,
-                refused_401: 3,
-                backlog: Some(0),
-                ..agreeing()
-            }
-            .judged()
-            .ok
-        );
+        assert!(Report { telemetry_rows: 11, refused_401: 3, backlog: Some(0), ..agreeing() }.judged().ok);
     }
 
     #[test]
     fn every_difference_fails_the_run_and_is_named() {
         let wrong = [
             (Report::default(), "nothing was acknowledged"),
-            (
-                Report {
-                    unacknowledged: 1,
-                    ..agreeing()
-                },
-                "1 requests were never answered",
-            ),
-            (
-                Report {
-                    answered_other: 2,
-                    ..agreeing()
-                },
-                "2 requests got another answer than they must",
-            ),
-            (
-                Report {
-                    telemetry_rows: 9,
-                    ..agreeing()
-                },
-                "1 telemetry rows are missing",
-            ),
-            (
-                Report {
-                    telemetry_rows: 13,
-                    ..agreeing()
-                },
-                "2 telemetry rows too many",
-            ),
-            (
-                Report {
-                    mismatches: 4,
-                    ..agreeing()
-                },
-                "4 attributes differ",
-            ),
-            (
-                Report {
-                    dead_letters: 1,
-                    ..agreeing()
-                },
-                "1 dead letters",
-            ),
-            (
-                Report {
-                    backlog: Some(5),
-                    ..agreeing()
-                },
-                "backlog of 5 messages",
-            ),
+            (Report { unacknowledged: 1, ..agreeing() }, "1 requests were never answered"),
+            (Report { answered_other: 2, ..agreeing() }, "2 requests got another answer than they must"),
+            (Report { telemetry_rows: 9, ..agreeing() }, "1 telemetry rows are missing"),
+            (Report { telemetry_rows: 13, ..agreeing() }, "2 telemetry rows too many"),
+            (Report { mismatches: 4, ..agreeing() }, "4 attributes differ"),
+            (Report { dead_letters: 1, ..agreeing() }, "1 dead letters"),
+            (Report { backlog: Some(5), ..agreeing() }, "backlog of 5 messages"),
         ];
         for (report, problem) in wrong {
             assert_eq!(report.judged().verdict(), format!("FAILED: {problem}"));

@@ -38,13 +38,7 @@ const CLOCK_TOLERANCE_MS: i64 = 1_000;
 pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let started_ms = now_ms();
-    let plan = Plan::new(
-        args.scenario,
-        args.vehicles,
-        seed,
-        Credentials::from_args(args),
-        started_ms,
-    );
+    let plan = Plan::new(args.scenario, args.vehicles, seed, Credentials::from_args(args), started_ms);
     let fleet = plan.fleet().to_vec();
     let mut stores = stores(args)?;
     refuse_used_seed(&mut stores, &fleet, seed).await?;
@@ -60,26 +54,16 @@ pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     }
     let send_s = send_started.elapsed().as_secs_f64();
 
-    let record = std::mem::replace(
-        &mut *record.lock().unwrap_or_else(PoisonError::into_inner),
-        Record::new(&[]),
-    );
+    let record =
+        std::mem::replace(&mut *record.lock().unwrap_or_else(PoisonError::into_inner), Record::new(&[]));
     let settle_started = Instant::now();
     let since_ms = started_ms - CLOCK_TOLERANCE_MS;
-    let settled = stores
-        .settle(&fleet, &record, args.settle_for, since_ms, &mut progress)
-        .await?;
+    let settled = stores.settle(&fleet, &record, args.settle_for, since_ms, &mut progress).await?;
     let settle_s = settle_started.elapsed().as_secs_f64();
     progress.finish();
 
     let shown = current_vehicles(&mut stores.state, &fleet).await?;
-    let base = Report {
-        scenario: args.scenario.name(),
-        seed,
-        send_s,
-        settle_s,
-        ..Report::default()
-    };
+    let base = Report { scenario: args.scenario.name(), seed, send_s, settle_s, ..Report::default() };
     let report = filled(base, &counts, &record, &settled).judged();
     print(&report, &shown, &settled.mismatches, args.json)?;
     Ok(report.ok)
@@ -90,14 +74,8 @@ fn now_ms() -> i64 {
 }
 
 fn stores(args: &RunArgs) -> Result<Stores, Error> {
-    let telemetry_url = args
-        .telemetry_database_url
-        .as_deref()
-        .unwrap_or(&args.database_url);
-    let queues = args
-        .redis_url
-        .as_deref()
-        .map(|url| Queues::new(url, &args.redis_prefix));
+    let telemetry_url = args.telemetry_database_url.as_deref().unwrap_or(&args.database_url);
+    let queues = args.redis_url.as_deref().map(|url| Queues::new(url, &args.redis_prefix));
     Ok(Stores {
         state: Database::new("state", &args.database_url),
         telemetry: Database::new("telemetry", telemetry_url),
@@ -178,11 +156,7 @@ async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress
 
 fn filled(base: Report, counts: &Counts, record: &Record, settled: &Settled) -> Report {
     let different: HashSet<&str> = settled.mismatches.iter().map(Mismatch::vehicle).collect();
-    let reported = record
-        .vehicles
-        .iter()
-        .filter(|vehicle| vehicle.events > 0)
-        .count();
+    let reported = record.vehicles.iter().filter(|vehicle| vehicle.events > 0).count();
     Report {
         posted: read(&counts.posted),
         answered_200: read(&counts.answered_200),

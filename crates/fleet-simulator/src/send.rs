@@ -50,18 +50,9 @@ impl Sender {
         counts: Arc<Counts>,
         record: Arc<Mutex<Record>>,
     ) -> Result<Self, Error> {
-        let client = Client::builder()
-            .no_proxy()
-            .timeout(ATTEMPT_TIMEOUT)
-            .build()
-            .map_err(Error::HttpClient)?;
-        Ok(Self {
-            client,
-            api: api.trim_end_matches('/').to_owned(),
-            retry_for,
-            counts,
-            record,
-        })
+        let client =
+            Client::builder().no_proxy().timeout(ATTEMPT_TIMEOUT).build().map_err(Error::HttpClient)?;
+        Ok(Self { client, api: api.trim_end_matches('/').to_owned(), retry_for, counts, record })
     }
 
     /// Delivers requests until the queue is closed and empty.
@@ -82,10 +73,7 @@ impl Sender {
         loop {
             match (self.attempt(webhook).await, webhook.expect) {
                 (Answer::Accepted, Expect::Accepted) => {
-                    self.record
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .acknowledge(webhook, doubtful);
+                    self.record.lock().unwrap_or_else(PoisonError::into_inner).acknowledge(webhook, doubtful);
                     return bump(&self.counts.answered_200);
                 }
                 (Answer::Unauthorized, Expect::Refused) => return bump(&self.counts.refused_401),
@@ -132,11 +120,6 @@ impl Sender {
 }
 
 fn retry_after(response: &Response) -> Duration {
-    let seconds = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    seconds
-        .map_or(RETRY_AFTER_DEFAULT, Duration::from_secs)
-        .min(MAX_RETRY_AFTER)
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs).min(MAX_RETRY_AFTER)
 }

@@ -77,12 +77,7 @@ impl Stores {
             progress.settling(seen.0, record.distinct_events, seen.1);
             let all_there =
                 looked.is_ok() && seen.0 >= record.distinct_events && seen.1.is_none_or(|left| left <= 0);
-            let is_over = moved.elapsed()
-                >= if all_there {
-                    patience.min(STATE_LAG)
-                } else {
-                    patience
-                };
+            let is_over = moved.elapsed() >= if all_there { patience.min(STATE_LAG) } else { patience };
             if is_over {
                 looked?;
                 return self.conclude(fleet, record, since_ms).await;
@@ -108,11 +103,6 @@ impl Stores {
         let (telemetry_rows, backlog) = self.look(fleet).await?;
         let dead_letters = dead_letters(&mut self.telemetry, since_ms).await?;
         let dead_letters = u64::try_from(dead_letters).unwrap_or(0);
-        Ok(Settled {
-            telemetry_rows,
-            backlog,
-            dead_letters,
-            mismatches,
-        })
+        Ok(Settled { telemetry_rows, backlog, dead_letters, mismatches })
     }
 }

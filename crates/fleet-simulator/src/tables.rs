@@ -24,10 +24,7 @@ impl Queues {
     /// # Errors
     /// If the URL cannot be read.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
-        Ok(Self {
-            client: redis::Client::open(url)?,
-            prefix: prefix.to_owned(),
-        })
+        Ok(Self { client: redis::Client::open(url)?, prefix: prefix.to_owned() })
     }
 
     /// Accepted messages that are not settled, of all providers and shards.
@@ -35,9 +32,7 @@ impl Queues {
     /// # Errors
     /// If Redis cannot be reached or does not answer in 10 s.
     pub async fn backlog(&self) -> Result<i64, Error> {
-        timeout(REDIS_PATIENCE, self.sum_ledgers())
-            .await
-            .map_err(|_| Error::RedisTimeout)?
+        timeout(REDIS_PATIENCE, self.sum_ledgers()).await.map_err(|_| Error::RedisTimeout)?
     }
 
     async fn sum_ledgers(&self) -> Result<i64, Error> {
@@ -46,11 +41,7 @@ impl Queues {
         let (mut cursor, mut backlog) = (0_u64, 0_i64);
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor)
-                .arg("MATCH")
-                .arg(&pattern)
-                .arg("COUNT")
-                .arg(1_000);
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
             let (next, ledgers): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
             for ledger in ledgers {
                 let mut read = redis::cmd("HMGET");
@@ -69,11 +60,7 @@ impl Queues {
 
 /// The ids of a provider's vehicles.
 pub fn ids_of(fleet: &[Vehicle], provider: Provider) -> Vec<&str> {
-    fleet
-        .iter()
-        .filter(|vehicle| vehicle.provider == provider)
-        .map(|vehicle| vehicle.id.as_str())
-        .collect()
+    fleet.iter().filter(|vehicle| vehicle.provider == provider).map(|vehicle| vehicle.id.as_str()).collect()
 }
 
 /// The vehicle ids of the run's vehicles that have a row.
@@ -84,9 +71,7 @@ pub async fn vehicle_ids(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<
     let sql = "SELECT vehicle_id FROM vehicles WHERE provider = $1 AND provider_vehicle_id = ANY($2)";
     let mut found = Vec::with_capacity(fleet.len());
     for provider in Provider::ALL {
-        let rows = state
-            .query(sql, &[&provider.slug(), &ids_of(fleet, provider)])
-            .await?;
+        let rows = state.query(sql, &[&provider.slug(), &ids_of(fleet, provider)]).await?;
         found.extend(rows.iter().map(|row| row.get::<_, Uuid>(0)));
     }
     Ok(found)
@@ -102,12 +87,7 @@ pub async fn telemetry_rows(
     fleet: &[Vehicle],
 ) -> Result<i64, Error> {
     let ids = vehicle_ids(state, fleet).await?;
-    telemetry
-        .number(
-            "SELECT count(*) FROM telemetry WHERE vehicle_id = ANY($1)",
-            &[&ids],
-        )
-        .await
+    telemetry.number("SELECT count(*) FROM telemetry WHERE vehicle_id = ANY($1)", &[&ids]).await
 }
 
 /// Dead letters received at or after `since_ms`, epoch ms, of whatever sender.
@@ -116,12 +96,7 @@ pub async fn telemetry_rows(
 /// As [`Database::query`].
 pub async fn dead_letters(telemetry: &mut Database, since_ms: i64) -> Result<i64, Error> {
     let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
-    telemetry
-        .number(
-            "SELECT count(*) FROM dead_letters WHERE received_at >= $1",
-            &[&since],
-        )
-        .await
+    telemetry.number("SELECT count(*) FROM dead_letters WHERE received_at >= $1", &[&since]).await
 }
 
 /// A few of the run's current vehicles as text, in the columns of [`SHOWN`].
@@ -136,14 +111,8 @@ pub async fn current_vehicles(state: &mut Database, fleet: &[Vehicle]) -> Result
         ORDER BY provider_vehicle_id LIMIT 4";
     let mut shown = Vec::new();
     for provider in Provider::ALL {
-        for row in state
-            .query(sql, &[&provider.slug(), &ids_of(fleet, provider)])
-            .await?
-        {
-            let cell = |index| {
-                row.get::<_, Option<String>>(index)
-                    .unwrap_or_else(|| "-".to_owned())
-            };
+        for row in state.query(sql, &[&provider.slug(), &ids_of(fleet, provider)]).await? {
+            let cell = |index| row.get::<_, Option<String>>(index).unwrap_or_else(|| "-".to_owned());
             shown.push((0..SHOWN.len()).map(cell).collect());
         }
     }

@@ -163,11 +163,7 @@ impl Vehicle {
             self.speed_kmh = 0;
         }
         for battery in &mut self.batteries {
-            let change = if self.charging {
-                rng.i32(0..=1)
-            } else {
-                -i32::from(rng.u8(..30) == 0)
-            };
+            let change = if self.charging { rng.i32(0..=1) } else { -i32::from(rng.u8(..30) == 0) };
             *battery = (*battery + change).clamp(0, 100);
         }
         // In every fourth report the time of the fix lags behind the rest.

@@ -30,10 +30,7 @@ pub struct Database {
 impl std::fmt::Debug for Database {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The URL may hold a password.
-        formatter
-            .debug_struct("Database")
-            .field("pool", &self.pool.status())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Database").field("pool", &self.pool.status()).finish_non_exhaustive()
     }
 }
 
@@ -45,26 +42,17 @@ impl Database {
     /// [`StoreError::Url`] if the URL cannot be parsed.
     pub fn new(url: &str, settings: DatabaseSettings) -> Result<Self, StoreError> {
         let config = session_config(url, settings)?;
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let timeout = Some(settings.connect_timeout);
         let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
             .max_size(settings.pool_size)
-            .timeouts(Timeouts {
-                wait: timeout,
-                create: timeout,
-                recycle: timeout,
-            })
+            .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Pool(error.to_string()))?;
         // The server cancels a statement by itself; this is for a network that swallows its answer.
         let transaction_timeout = settings.statement_timeout * 2 + settings.connect_timeout;
-        Ok(Self {
-            pool,
-            transaction_timeout,
-        })
+        Ok(Self { pool, transaction_timeout })
     }
 
     /// Connections in use and open.
@@ -129,9 +117,7 @@ pub(crate) fn session_config(url: &str, settings: DatabaseSettings) -> Result<Co
         "-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={timeout_ms} \
          -c synchronous_commit=on -c timezone=UTC"
     );
-    let options = config
-        .get_options()
-        .map_or_else(|| own.clone(), |given| format!("{own} {given}"));
+    let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
     config.options(options);
     if config.get_application_name().is_none() {
         config.application_name("fleet-consumer");

@@ -29,13 +29,7 @@ const CONDITIONS: &str = "($1::text IS NULL OR provider = $1) AND ($2::text IS N
 
 impl DeadLetterFilter {
     fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        vec![
-            &self.provider,
-            &self.reason,
-            &self.since,
-            &self.until,
-            &self.message_id,
-        ]
+        vec![&self.provider, &self.reason, &self.since, &self.until, &self.message_id]
     }
 }
 
@@ -111,12 +105,7 @@ fn stored(row: &Row) -> StoredDeadLetter {
 /// Any [`StoreError`].
 pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
     let query = format!("SELECT count(*) FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry
-        .connection()
-        .await?
-        .query_one(&query, &filter.parameters())
-        .await?
-        .get(0))
+    Ok(telemetry.connection().await?.query_one(&query, &filter.parameters()).await?.get(0))
 }
 
 /// Removes dead letters and returns how many.
@@ -126,11 +115,7 @@ pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter)
 /// Any [`StoreError`].
 pub async fn purge_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
     let statement = format!("DELETE FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry
-        .connection()
-        .await?
-        .execute(&statement, &filter.parameters())
-        .await?)
+    Ok(telemetry.connection().await?.execute(&statement, &filter.parameters()).await?)
 }
 
 /// Removes exactly these, unless they have become dead letters again since they were read: a consumer may have tried
@@ -151,9 +136,5 @@ pub async fn forget_dead_letters(
     let message_ids: Vec<_> = letters.iter().map(|letter| letter.message_id).collect();
     let event_indexes: Vec<_> = letters.iter().map(|letter| letter.event_index).collect();
     let died: Vec<_> = letters.iter().map(|letter| letter.last_dead_at).collect();
-    Ok(telemetry
-        .connection()
-        .await?
-        .execute(statement, &[&message_ids, &event_indexes, &died])
-        .await?)
+    Ok(telemetry.connection().await?.execute(statement, &[&message_ids, &event_indexes, &died]).await?)
 }

@@ -113,11 +113,9 @@ fn is_network(error: &tokio_postgres::Error) -> bool {
 
 fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
-        (Some(database), _) => format!(
-            "PostgreSQL: {} (SQLSTATE {})",
-            database.message(),
-            database.code().code()
-        ),
+        (Some(database), _) => {
+            format!("PostgreSQL: {} (SQLSTATE {})", database.message(), database.code().code())
+        }
         (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
         (None, None) => format!("PostgreSQL: {error}"),
     }
@@ -129,9 +127,9 @@ mod tests {
 
     #[test]
     fn every_documented_state_is_sorted() {
-        for state in [
-            "08006", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "57P01", "58030",
-        ] {
+        for state in
+            ["08006", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "57P01", "58030"]
+        {
             assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
         }
         for state in ["25006", "25P03", "23505", "57P03"] {

@@ -59,11 +59,8 @@ impl Schema {
 /// [`StoreError`]; each migration is a transaction of its own.
 pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreError> {
     let hour = Duration::from_secs(3600);
-    let settings = DatabaseSettings {
-        pool_size: 1,
-        connect_timeout: Duration::from_secs(10),
-        statement_timeout: hour,
-    };
+    let settings =
+        DatabaseSettings { pool_size: 1, connect_timeout: Duration::from_secs(10), statement_timeout: hour };
     let (mut client, connection) = session_config(url, settings)?.connect(NoTls).await?;
     let connection = tokio::spawn(connection);
     let applied = migrate_locked(&mut client, schema).await;
@@ -77,20 +74,13 @@ pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreErro
 
 async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let report = schema
-        .runner()
-        .run_async(client)
-        .await
-        .map_err(|error| StoreError::Migration(error.to_string()))?;
+    let report =
+        schema.runner().run_async(client).await.map_err(|error| StoreError::Migration(error.to_string()))?;
     if schema == Schema::Telemetry {
         check_timescale(client).await?;
         client.batch_execute(TELEMETRY_POLICIES).await?;
     }
-    Ok(report
-        .applied_migrations()
-        .iter()
-        .map(ToString::to_string)
-        .collect())
+    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
 /// The migrations this version needs and the database does not have; empty when it is ready. Also checks TimescaleDB's
@@ -102,22 +92,15 @@ async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<Strin
 pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<Vec<String>, StoreError> {
     let connection = database.connection().await?;
     let history = schema.history();
-    let exists = connection
-        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&history])
-        .await?;
+    let exists = connection.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
     let applied: Vec<i32> = if exists.get(0) {
-        let rows = connection
-            .query(&format!("SELECT version FROM {history}"), &[])
-            .await?;
+        let rows = connection.query(&format!("SELECT version FROM {history}"), &[]).await?;
         rows.iter().map(|row| row.get(0)).collect()
     } else {
         Vec::new()
     };
     let runner = schema.runner();
-    let missing = runner
-        .get_migrations()
-        .iter()
-        .filter(|migration| !applied.contains(&migration.version()));
+    let missing = runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
     let missing: Vec<_> = missing.map(ToString::to_string).collect();
     if missing.is_empty() && schema == Schema::Telemetry {
         check_timescale(&connection).await?;

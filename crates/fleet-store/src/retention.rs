@@ -41,14 +41,9 @@ pub async fn expire(
 ) -> Result<Expired, StoreError> {
     let telemetry = telemetry.connection().await?;
     let chunks = "SELECT count(*) FROM drop_chunks('telemetry', now() - make_interval(secs => $1))";
-    let chunks: i64 = telemetry
-        .query_one(chunks, &[&periods.telemetry.as_secs_f64()])
-        .await?
-        .get(0);
+    let chunks: i64 = telemetry.query_one(chunks, &[&periods.telemetry.as_secs_f64()]).await?.get(0);
     let dead_letters = "DELETE FROM dead_letters WHERE last_dead_at < now() - make_interval(secs => $1)";
-    let dead_letters = telemetry
-        .execute(dead_letters, &[&periods.dead_letters.as_secs_f64()])
-        .await?;
+    let dead_letters = telemetry.execute(dead_letters, &[&periods.dead_letters.as_secs_f64()]).await?;
     // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
     let oldest_lease = oldest_lease(periods.settled_batches);
     let telemetry_batches = "DELETE FROM settled_batches WHERE lease_id < $1";

@@ -41,18 +41,8 @@ impl Part<'_> {
         vehicles: i32,
     ) -> Result<(), StoreError> {
         let statement = transaction.prepare_cached(SETTLE_STATE).await?;
-        let Self {
-            lease_id,
-            provider,
-            first_record,
-            records,
-        } = self;
-        transaction
-            .execute(
-                &statement,
-                &[lease_id, first_record, records, provider, &vehicles],
-            )
-            .await?;
+        let Self { lease_id, provider, first_record, records } = self;
+        transaction.execute(&statement, &[lease_id, first_record, records, provider, &vehicles]).await?;
         Ok(())
     }
 
@@ -62,26 +52,10 @@ impl Part<'_> {
         counts: [i32; 3],
     ) -> Result<(), StoreError> {
         let statement = transaction.prepare_cached(SETTLE_TELEMETRY).await?;
-        let Self {
-            lease_id,
-            provider,
-            first_record,
-            records,
-        } = self;
+        let Self { lease_id, provider, first_record, records } = self;
         let [inserted, duplicate, dead] = &counts;
         transaction
-            .execute(
-                &statement,
-                &[
-                    lease_id,
-                    first_record,
-                    records,
-                    provider,
-                    inserted,
-                    duplicate,
-                    dead,
-                ],
-            )
+            .execute(&statement, &[lease_id, first_record, records, provider, inserted, duplicate, dead])
             .await?;
         Ok(())
     }

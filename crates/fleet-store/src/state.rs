@@ -65,23 +65,17 @@ fn build_upsert() -> String {
     // An absent altitude, heading or accuracy is less than any.
     let key = |row: &str| {
         let rest = ["altitude_m", "heading_deg", "accuracy_m"];
-        let rest = rest
-            .map(|column| format!("coalesce({row}.{column}, '-Infinity')"))
-            .join(", ");
+        let rest = rest.map(|column| format!("coalesce({row}.{column}, '-Infinity')")).join(", ");
         format!("({row}.position_at, {row}.lat, {row}.lon, {rest})")
     };
     let newer = format!("v.position_at IS NULL OR {} > {}", key("excluded"), key("v"));
     for column in position.into_iter().chain(["position_at"]) {
-        updates.push(format!(
-            "{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"
-        ));
+        updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
     for (value, _kind, at) in ATTRIBUTES {
         let newer = format!("v.{at} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})");
         for column in [value, at] {
-            updates.push(format!(
-                "{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"
-            ));
+            updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
         }
     }
     // least() and greatest() ignore nulls.
@@ -89,15 +83,8 @@ fn build_upsert() -> String {
     updates.push("last_seen_at = greatest(v.last_seen_at, excluded.last_seen_at)".to_owned());
     updates.push("clock_skewed_at = greatest(v.clock_skewed_at, excluded.clock_skewed_at)".to_owned());
 
-    let names = columns
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(", ");
-    let arrays = columns
-        .iter()
-        .enumerate()
-        .map(|(index, (_, kind))| format!("${}::{kind}[]", index + 2));
+    let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + 2));
     let arrays = arrays.collect::<Vec<_>>().join(", ");
     let updates = updates.join(",\n    ");
     format!(
@@ -134,19 +121,14 @@ impl StateStore {
     ///
     /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
     pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
-        debug_assert!(
-            vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
-            "vehicles must be sorted"
-        );
+        debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
         let columns = Columns::from_vehicles(vehicles);
         let count = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
         self.database
             .transaction(async |transaction| {
                 if !vehicles.is_empty() {
                     let statement = transaction.prepare_cached(upsert_vehicles()).await?;
-                    transaction
-                        .execute(&statement, &columns.parameters(&part.provider))
-                        .await?;
+                    transaction.execute(&statement, &columns.parameters(&part.provider)).await?;
                 }
                 part.settle_state(transaction, count).await
             })

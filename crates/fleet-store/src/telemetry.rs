@@ -91,10 +91,7 @@ impl TelemetryStore {
             .transaction(async |transaction| {
                 let inserted = append(transaction, part.provider, rows).await?;
                 bury(transaction, part.provider, dead).await?;
-                let appended = Appended {
-                    inserted,
-                    duplicate: rows.len() - inserted,
-                };
+                let appended = Appended { inserted, duplicate: rows.len() - inserted };
                 let counts = [appended.inserted, appended.duplicate, dead.len()];
                 let counts = counts.map(|count| i32::try_from(count).unwrap_or(i32::MAX));
                 part.settle_telemetry(transaction, counts).await?;
@@ -109,9 +106,7 @@ impl TelemetryStore {
     ///
     /// Any [`StoreError`].
     pub async fn bury(&self, provider: &str, dead: &[DeadLetter<'_>]) -> Result<(), StoreError> {
-        self.database
-            .transaction(async |transaction| bury(transaction, provider, dead).await)
-            .await
+        self.database.transaction(async |transaction| bury(transaction, provider, dead).await).await
     }
 }
 
@@ -138,18 +133,11 @@ async fn append(
     let message_id = column(&rows, |row| row.message_id);
     let topic = column(&rows, |row| row.topic);
     let kind = column(&rows, |row| &*row.event.kind);
-    let lat = column(&rows, |row| {
-        row.event.attributes.position.map(|position| position.value.lat)
-    });
-    let lon = column(&rows, |row| {
-        row.event.attributes.position.map(|position| position.value.lon)
-    });
-    let speed_kmh = column(&rows, |row| {
-        row.event.attributes.speed_kmh.map(|speed| speed.value)
-    });
-    let battery_percent = column(&rows, |row| {
-        row.event.attributes.battery_percent.map(|battery| battery.value)
-    });
+    let lat = column(&rows, |row| row.event.attributes.position.map(|position| position.value.lat));
+    let lon = column(&rows, |row| row.event.attributes.position.map(|position| position.value.lon));
+    let speed_kmh = column(&rows, |row| row.event.attributes.speed_kmh.map(|speed| speed.value));
+    let battery_percent =
+        column(&rows, |row| row.event.attributes.battery_percent.map(|battery| battery.value));
     let raw = column(&rows, |row| &*row.event.raw);
     let parameters: [&(dyn ToSql + Sync); 13] = [
         &vehicle_id,
@@ -180,24 +168,15 @@ async fn bury(
     }
     let statement = transaction.prepare_cached(BURY_DEAD_LETTERS).await?;
     // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as above.
-    let letters: BTreeMap<_, _> = dead
-        .iter()
-        .map(|letter| ((letter.message_id, letter.event_index), letter))
-        .collect();
+    let letters: BTreeMap<_, _> =
+        dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
     let (message_id, event_index): (Vec<Uuid>, Vec<i32>) = letters.keys().copied().unzip();
     let reason: Vec<&str> = letters.values().map(|letter| letter.reason).collect();
     let detail: Vec<&str> = letters.values().map(|letter| letter.detail.as_str()).collect();
     let received_at: Vec<Option<Timestamp>> = letters.values().map(|letter| letter.received_at).collect();
     let envelope: Vec<&[u8]> = letters.values().map(|letter| letter.envelope).collect();
-    let parameters: [&(dyn ToSql + Sync); 7] = [
-        &message_id,
-        &event_index,
-        &reason,
-        &detail,
-        &received_at,
-        &envelope,
-        &provider,
-    ];
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&message_id, &event_index, &reason, &detail, &received_at, &envelope, &provider];
     transaction.execute(&statement, &parameters).await?;
     Ok(())
 }

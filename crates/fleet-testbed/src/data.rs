@@ -31,22 +31,15 @@ impl DataFolder {
         fs::create_dir_all(&parent).map_err(Error::io(format!("create {}", parent.display())))?;
         // A folder exists for a moment before its owner has locked it; nobody may clean up then.
         let guard = lock_file(&parent.join("cleanup.lock"))?;
-        guard
-            .lock()
-            .map_err(Error::io(format!("lock {}", parent.display())))?;
+        guard.lock().map_err(Error::io(format!("lock {}", parent.display())))?;
         remove_leftovers(&parent);
 
         let name = format!("{}-{:08x}", std::process::id(), fastrand::u32(..));
         let host = parent.join(&name);
         fs::create_dir(&host).map_err(Error::io(format!("create {}", host.display())))?;
         let lock = lock_file(&host.join(LOCK))?;
-        lock.lock()
-            .map_err(Error::io(format!("lock {}", host.display())))?;
-        let folder = Self {
-            host,
-            inside: format!("{PARENT}/{name}"),
-            _lock: lock,
-        };
+        lock.lock().map_err(Error::io(format!("lock {}", host.display())))?;
+        let folder = Self { host, inside: format!("{PARENT}/{name}"), _lock: lock };
 
         let data = folder.data_host();
         fs::DirBuilder::new()
@@ -98,11 +91,7 @@ fn remove_leftovers(parent: &Path) {
         if !folder.is_dir() {
             continue;
         }
-        match File::options()
-            .write(true)
-            .open(folder.join(LOCK))
-            .map(|lock| lock.try_lock())
-        {
+        match File::options().write(true).open(folder.join(LOCK)).map(|lock| lock.try_lock()) {
             Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => {}
             // Without a lock file the owner died before it made one.
             Ok(Ok(())) | Err(_) => remove(&folder),

@@ -76,14 +76,7 @@ impl Postgres {
             |port| launch(root, account, &folder, port, &extra),
             |process, _| wait_ready(process, &folder),
         )?;
-        let postgres = Self {
-            process,
-            root: root.clone(),
-            account,
-            folder,
-            port,
-            extra,
-        };
+        let postgres = Self { process, root: root.clone(), account, folder, port, extra };
         postgres.psql_in("postgres", &format!("CREATE DATABASE {FLEET}"))?;
         Ok(postgres)
     }
@@ -117,12 +110,7 @@ impl Postgres {
             vec!["psql".to_owned(), self.url()]
         } else {
             let root = self.root.path().display().to_string();
-            vec![
-                "chroot".to_owned(),
-                root,
-                format!("{POSTGRES_BIN}/psql"),
-                self.url(),
-            ]
+            vec!["chroot".to_owned(), root, format!("{POSTGRES_BIN}/psql"), self.url()]
         }
     }
 
@@ -135,9 +123,7 @@ impl Postgres {
         if self.process.ended_within(STOP_WITHIN) {
             return Ok(());
         }
-        Err(self
-            .process
-            .control_error(&format!("still runs {} s after SIGQUIT", STOP_WITHIN.as_secs())))
+        Err(self.process.control_error(&format!("still runs {} s after SIGQUIT", STOP_WITHIN.as_secs())))
     }
 
     /// kill -9 of the server and all its backends, and waits until they are gone. The data stay for
@@ -208,9 +194,8 @@ impl Postgres {
     fn psql_in(&self, database: &str, sql: &str) -> Result<String, Error> {
         let psql = format!("{POSTGRES_BIN}/psql");
         let url = self.url_of(database);
-        let argv: Vec<String> = [&psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, &url]
-            .map(str::to_owned)
-            .into();
+        let argv: Vec<String> =
+            [&psql, "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, &url].map(str::to_owned).into();
         let output = self
             .root
             .command_as(self.account, None, &argv)
@@ -220,9 +205,7 @@ impl Postgres {
             return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
         }
         let message = String::from_utf8_lossy(&output.stderr);
-        Err(self
-            .process
-            .control_error(&format!("psql failed: {}", message.trim())))
+        Err(self.process.control_error(&format!("psql failed: {}", message.trim())))
     }
 }
 
@@ -288,14 +271,7 @@ fn launch(
     }
     let log = folder.log();
     // QUIT, not KILL: an immediate shutdown takes the backends and the shared memory segment with it.
-    Process::launch(Launch {
-        server: SERVER,
-        root,
-        account,
-        parent_death_signal: "QUIT",
-        argv: &argv,
-        log,
-    })
+    Process::launch(Launch { server: SERVER, root, account, parent_death_signal: "QUIT", argv: &argv, log })
 }
 
 /// Waits for the word `ready` in the pid file, which is what `pg_ctl --wait` does; the pid in it tells this

@@ -5,9 +5,7 @@ use std::path::Path;
 
 /// The pids whose parent is `parent`.
 pub(crate) fn children_of(parent: u32) -> Vec<u32> {
-    pids()
-        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent))
-        .collect()
+    pids().filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
 /// Whether a process of this pid still runs. A zombie does not: it holds no memory and no file.

@@ -49,32 +49,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the server; its output is appended to the log.
     pub(crate) fn launch(launch: Launch<'_>) -> Result<Self, Error> {
-        let Launch {
-            server,
-            root,
-            account,
-            parent_death_signal,
-            argv,
-            log,
-        } = launch;
+        let Launch { server, root, account, parent_death_signal, argv, log } = launch;
         let doing = || format!("open {}", log.display());
-        let out = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .map_err(Error::io(doing()))?;
+        let out = File::options().create(true).append(true).open(&log).map_err(Error::io(doing()))?;
         let log_start = out.metadata().map_err(Error::io(doing()))?.len();
         let err = out.try_clone().map_err(Error::io(doing()))?;
         let mut command = root.command_as(account, Some(parent_death_signal), argv);
         command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
         let child = spawn::spawn(command).map_err(Error::io(format!("start {server} with chroot")))?;
-        Ok(Self {
-            server,
-            root: root.path().to_owned(),
-            child,
-            log,
-            log_start,
-        })
+        Ok(Self { server, root: root.path().to_owned(), child, log, log_start })
     }
 
     /// The pid: chroot and setpriv replace themselves, so it is the server's own.
@@ -135,10 +118,7 @@ impl Process {
             server: self.server,
             reason,
             log_tail: tail.join("\n"),
-            root: fs::canonicalize(&self.root)
-                .unwrap_or_else(|_| self.root.clone())
-                .display()
-                .to_string(),
+            root: fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone()).display().to_string(),
         }
     }
 
@@ -166,10 +146,7 @@ impl Process {
 
     /// An error about this running server.
     pub(crate) fn control_error(&self, reason: &str) -> Error {
-        Error::Control {
-            server: self.server,
-            reason: reason.to_owned(),
-        }
+        Error::Control { server: self.server, reason: reason.to_owned() }
     }
 }
 
@@ -195,10 +172,7 @@ pub(crate) fn on_free_port(
 
 /// Sends a signal to any process.
 pub(crate) fn send(pid: u32, signal: Signal) -> rustix::io::Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(rustix::io::Errno::SRCH)?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     kill_process(pid, signal)
 }
 

@@ -47,14 +47,7 @@ impl Redis {
         let folder = DataFolder::create(root, account)?;
         let extra: Vec<String> = extra.iter().map(|&argument| argument.to_owned()).collect();
         let (process, port) = on_free_port(|port| launch(root, account, &folder, port, &extra), wait_ready)?;
-        Ok(Self {
-            process,
-            root: root.clone(),
-            account,
-            folder,
-            port,
-            extra,
-        })
+        Ok(Self { process, root: root.clone(), account, folder, port, extra })
     }
 
     /// `redis://127.0.0.1:<port>`.
@@ -139,20 +132,10 @@ fn launch(
         "--daemonize",
         "no",
     ];
-    let argv: Vec<String> = own
-        .iter()
-        .map(|&argument| argument.to_owned())
-        .chain(extra.iter().cloned())
-        .collect();
+    let argv: Vec<String> =
+        own.iter().map(|&argument| argument.to_owned()).chain(extra.iter().cloned()).collect();
     let log = folder.log();
-    Process::launch(Launch {
-        server: SERVER,
-        root,
-        account,
-        parent_death_signal: "KILL",
-        argv: &argv,
-        log,
-    })
+    Process::launch(Launch { server: SERVER, root, account, parent_death_signal: "KILL", argv: &argv, log })
 }
 
 fn wait_ready(process: &mut Process, port: u16) -> Result<(), Error> {

@@ -30,19 +30,14 @@ impl Source {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let read = |name| lookup(name).filter(|value| !value.trim().is_empty());
         match (read(REDIS_URL_VARIABLE), read(DATABASE_URL_VARIABLE)) {
-            (Some(redis_url), Some(database_url)) => Ok(Self::External {
-                redis_url,
-                database_url,
-            }),
+            (Some(redis_url), Some(database_url)) => Ok(Self::External { redis_url, database_url }),
             (None, None) => Ok(Self::Private),
-            (Some(_), None) => Err(Error::OneUrlOnly {
-                set: REDIS_URL_VARIABLE,
-                missing: DATABASE_URL_VARIABLE,
-            }),
-            (None, Some(_)) => Err(Error::OneUrlOnly {
-                set: DATABASE_URL_VARIABLE,
-                missing: REDIS_URL_VARIABLE,
-            }),
+            (Some(_), None) => {
+                Err(Error::OneUrlOnly { set: REDIS_URL_VARIABLE, missing: DATABASE_URL_VARIABLE })
+            }
+            (None, Some(_)) => {
+                Err(Error::OneUrlOnly { set: DATABASE_URL_VARIABLE, missing: REDIS_URL_VARIABLE })
+            }
         }
     }
 }
@@ -71,14 +66,9 @@ impl Services {
     /// As [`Services::start`].
     pub fn start_with(progress: &Progress) -> Result<Self, Error> {
         match Source::from_lookup(|name| std::env::var(name).ok())? {
-            Source::External {
-                redis_url,
-                database_url,
-            } => Ok(Self {
-                redis_url,
-                database_url,
-                private: None,
-            }),
+            Source::External { redis_url, database_url } => {
+                Ok(Self { redis_url, database_url, private: None })
+            }
             Source::Private => {
                 let root = Root::ensure(progress)?;
                 progress.say("starting Redis and TimescaleDB");

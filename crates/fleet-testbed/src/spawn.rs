@@ -20,17 +20,12 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     let jobs = JOBS.get_or_init(|| {
         let (sender, receiver) = sync_channel(1);
         // Should the thread be refused, the receiver is dropped with the closure and `send` below fails.
-        drop(
-            thread::Builder::new()
-                .name("testbed-spawn".to_owned())
-                .spawn(move || serve(&receiver)),
-        );
+        drop(thread::Builder::new().name("testbed-spawn".to_owned()).spawn(move || serve(&receiver)));
         sender
     });
     let (reply, answer) = sync_channel(1);
     let gone = |_| io::Error::other("the testbed's spawning thread could not be started");
-    jobs.send(Job { command, reply })
-        .map_err(|error| gone(error.to_string()))?;
+    jobs.send(Job { command, reply }).map_err(|error| gone(error.to_string()))?;
     answer.recv().map_err(|error| gone(error.to_string()))?
 }
 

@@ -26,12 +26,7 @@ fn redis_keeps_an_answered_write_through_kill_9() {
     redis.restart().unwrap();
     assert_eq!(redis.port(), port);
     assert_eq!(ask(&redis, "GET key", 10).unwrap(), "$4\r\nkept\r\n");
-    assert!(
-        ask(&redis, "CONFIG GET maxmemory", 32)
-            .unwrap()
-            .contains("8388608"),
-        "the extra arguments stay"
-    );
+    assert!(ask(&redis, "CONFIG GET maxmemory", 32).unwrap().contains("8388608"), "the extra arguments stay");
 }
 
 #[test]
@@ -57,9 +52,7 @@ fn postgres_recovers_after_every_way_to_stop_it() {
     let mut postgres = Postgres::private(&["max_connections=30"]).unwrap();
     assert_eq!(postgres.psql("SELECT 1").unwrap(), "1");
     assert_eq!(postgres.psql("SHOW max_connections").unwrap(), "30");
-    postgres
-        .psql("CREATE EXTENSION timescaledb; CREATE TABLE t AS SELECT 7 AS n")
-        .unwrap();
+    postgres.psql("CREATE EXTENSION timescaledb; CREATE TABLE t AS SELECT 7 AS n").unwrap();
 
     postgres.stop_immediate().unwrap();
     assert!(postgres.psql("SELECT 1").is_err(), "stopped, it must not answer");
@@ -99,37 +92,25 @@ fn what_a_dead_process_left_is_removed() {
     let first = Redis::start(&root, &[]).unwrap();
     assert!(!leftover.exists());
     let second = Redis::start(&root, &[]).unwrap();
-    assert_eq!(
-        ask(&first, "PING", 7).unwrap(),
-        "+PONG\r\n",
-        "a living server's folder stays"
-    );
+    assert_eq!(ask(&first, "PING", 7).unwrap(), "+PONG\r\n", "a living server's folder stays");
     drop((first, second));
 }
 
 #[test]
 fn a_server_outlives_the_thread_that_started_it() {
-    let redis = std::thread::spawn(|| Redis::private(&[]).unwrap())
-        .join()
-        .unwrap();
+    let redis = std::thread::spawn(|| Redis::private(&[]).unwrap()).join().unwrap();
     assert_eq!(ask(&redis, "PING", 7).unwrap(), "+PONG\r\n");
 }
 
 #[test]
 fn external_servers_are_used_only_if_both_are_named() {
-    let (redis, database) = (
-        fleet_testbed::REDIS_URL_VARIABLE,
-        fleet_testbed::DATABASE_URL_VARIABLE,
-    );
+    let (redis, database) = (fleet_testbed::REDIS_URL_VARIABLE, fleet_testbed::DATABASE_URL_VARIABLE);
     let source =
         |set: &[&str]| Source::from_lookup(|name| set.contains(&name).then(|| format!("url of {name}")));
     assert_eq!(source(&[]).unwrap(), Source::Private);
     assert_eq!(
         source(&[redis, database]).unwrap(),
-        Source::External {
-            redis_url: format!("url of {redis}"),
-            database_url: format!("url of {database}")
-        }
+        Source::External { redis_url: format!("url of {redis}"), database_url: format!("url of {database}") }
     );
     let only_redis = source(&[redis]).unwrap_err().to_string();
     assert!(
@@ -137,12 +118,6 @@ fn external_servers_are_used_only_if_both_are_named() {
         "{only_redis}"
     );
     let only_database = source(&[database]).unwrap_err().to_string();
-    assert!(
-        only_database.starts_with("FLEET_TEST_DATABASE_URL is set but"),
-        "{only_database}"
-    );
-    assert_eq!(
-        Source::from_lookup(|_| Some(" ".to_owned())).unwrap(),
-        Source::Private
-    );
+    assert!(only_database.starts_with("FLEET_TEST_DATABASE_URL is set but"), "{only_database}");
+    assert_eq!(Source::from_lookup(|_| Some(" ".to_owned())).unwrap(), Source::Private);
 }

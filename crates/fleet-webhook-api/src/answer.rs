@@ -126,10 +126,7 @@ pub fn answer(
         headers.insert("x-request-id", value);
     }
     if outcome.status() == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(
-            header::RETRY_AFTER,
-            HeaderValue::from(retry_after.as_secs().max(1)),
-        );
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
     }
     if outcome == Outcome::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -140,9 +137,7 @@ pub fn answer(
 fn accepted(provider: &Provider) -> Response<Body> {
     let mut response = Response::new(Body::from(provider.accepted.body));
     if let Some(content_type) = provider.accepted.content_type {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     response
 }
@@ -150,9 +145,7 @@ fn accepted(provider: &Provider) -> Response<Body> {
 fn refused(outcome: Outcome) -> Response<Body> {
     let body = serde_json::json!({ "error": outcome.name(), "detail": outcome.advice() });
     let mut response = Response::new(Body::from(body.to_string()));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

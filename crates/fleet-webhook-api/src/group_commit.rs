@@ -51,14 +51,8 @@ impl GroupCommit {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(limits.queue);
         let shedding = Arc::new(AtomicBool::new(false));
-        let committer = Committer {
-            producer,
-            limits,
-            metrics,
-            receiver,
-            held: None,
-            shedding: Arc::clone(&shedding),
-        };
+        let committer =
+            Committer { producer, limits, metrics, receiver, held: None, shedding: Arc::clone(&shedding) };
         (Self { sender, shedding }, committer.run())
     }
 
@@ -91,10 +85,8 @@ struct Committer {
 impl Committer {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            let (items, replies): (Vec<_>, Vec<_>) = batch
-                .into_iter()
-                .map(|pending| (pending.item, pending.reply))
-                .unzip();
+            let (items, replies): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|pending| (pending.item, pending.reply)).unzip();
             let outcome = self.push(&items).await;
             for reply in replies {
                 // A provider that has hung up does not hear it.
@@ -182,11 +174,7 @@ impl Committer {
                 "backlog above its cap: answering 503 until consumers catch up"
             );
         } else {
-            tracing::info!(
-                backlog_bytes,
-                cap_bytes,
-                "backlog below its cap again: taking webhooks"
-            );
+            tracing::info!(backlog_bytes, cap_bytes, "backlog below its cap again: taking webhooks");
         }
     }
 }

@@ -70,12 +70,7 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers = sources.len(), "serving");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last request is answered.
-    let admin = tokio::spawn(serve_admin(
-        admin,
-        Arc::clone(&readiness),
-        metrics,
-        CancellationToken::new(),
-    ));
+    let admin = tokio::spawn(serve_admin(admin, Arc::clone(&readiness), metrics, CancellationToken::new()));
     let result = server::run(settings, sources, webhooks, readiness, shutdown).await;
     admin.abort();
     match result {

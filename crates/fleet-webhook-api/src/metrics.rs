@@ -20,19 +20,12 @@ const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 /// Says what each metric means.
 pub fn describe() {
     describe_counter!(WEBHOOKS, "Webhooks by provider and outcome");
-    describe_histogram!(
-        WEBHOOK_DURATION,
-        Unit::Seconds,
-        "From the request's head to the answer"
-    );
+    describe_histogram!(WEBHOOK_DURATION, Unit::Seconds, "From the request's head to the answer");
     describe_histogram!(COMMIT_SIZE, "Messages in one push to Redis");
     describe_histogram!(COMMIT_DURATION, Unit::Seconds, "One push to Redis");
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis by kind");
     describe_gauge!(SHEDDING, "1 while the provider's backlog is above its cap");
-    describe_gauge!(
-        REDIS_WEAKNESSES,
-        "Redis settings that are weaker than an accepted message deserves"
-    );
+    describe_gauge!(REDIS_WEAKNESSES, "Redis settings that are weaker than an accepted message deserves");
 }
 
 /// Counts a failed call to Redis.
@@ -58,10 +51,7 @@ impl WebhookMetrics {
         let outcomes = Outcome::ALL.iter();
         let outcomes =
             outcomes.map(|outcome| counter!(WEBHOOKS, "provider" => provider, "outcome" => outcome.name()));
-        Self {
-            outcomes: outcomes.collect(),
-            duration: histogram!(WEBHOOK_DURATION, "provider" => provider),
-        }
+        Self { outcomes: outcomes.collect(), duration: histogram!(WEBHOOK_DURATION, "provider" => provider) }
     }
 
     /// Notes one answer.

@@ -57,18 +57,12 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<bool, QueueError> {
     metrics::describe();
-    let caps_bytes = sources
-        .iter()
-        .map(|source| source.max_backlog_bytes)
-        .fold(0, u64::saturating_add);
+    let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
     let mut tasks = JoinSet::new();
     let mut served = HashMap::new();
     for source in sources {
         // A link each, so that one provider's pushes never wait behind another's.
-        let link = Arc::new(RedisLink::new(
-            settings.redis_url.expose(),
-            settings.queue.timeout,
-        )?);
+        let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
         let slug = source.provider.slug;
         let (commit, committer) = GroupCommit::new(
             Producer::new(link, &settings.queue.prefix, slug),
@@ -76,12 +70,7 @@ pub async fn run(
             CommitMetrics::new(slug),
         );
         tasks.spawn(committer);
-        let SourceSettings {
-            provider,
-            scheme,
-            secrets,
-            max_backlog_bytes: _,
-        } = source;
+        let SourceSettings { provider, scheme, secrets, max_backlog_bytes: _ } = source;
         served.insert(
             slug,
             Source {
@@ -137,11 +126,7 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
 
 fn router(settings: &Settings, sources: HashMap<&'static str, Source>) -> Router {
     let unknown = WebhookMetrics::new("unknown");
-    let api = Api {
-        sources,
-        unknown,
-        retry_after: settings.api.retry_after,
-    };
+    let api = Api { sources, unknown, retry_after: settings.api.retry_after };
     // One handler for every path: which provider is meant, and whether there is one, is the first check.
     Router::new().fallback(receive).with_state(Arc::new(api))
 }
@@ -208,10 +193,7 @@ async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>, caps_bytes: u64
     match Durability::read(&link).await {
         Ok(durability) => {
             let mut weaknesses = durability.weaknesses();
-            if durability
-                .maxmemory_bytes
-                .is_some_and(|maxmemory| maxmemory > 0 && maxmemory <= caps_bytes)
-            {
+            if durability.maxmemory_bytes.is_some_and(|maxmemory| maxmemory > 0 && maxmemory <= caps_bytes) {
                 weaknesses.push(format!(
                     "the providers' backlog caps add up to {caps_bytes} bytes; keep them below maxmemory, or one \
                      provider's backlog takes the others' room"

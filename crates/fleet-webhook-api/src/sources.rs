@@ -28,10 +28,7 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
     for (slug, given) in &settings.providers {
         let variable = |name: &str| environment_name(&format!("providers.{slug}.{name}"));
         let Some(provider) = provider(slug) else {
-            let known: Vec<_> = fleet_providers::PROVIDERS
-                .iter()
-                .map(|provider| provider.slug)
-                .collect();
+            let known: Vec<_> = fleet_providers::PROVIDERS.iter().map(|provider| provider.slug).collect();
             errors.push(format!(
                 "{}: there is no provider {slug:?}; use {}",
                 variable("auth"),
@@ -54,12 +51,7 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
             ));
         }
         let max_backlog_bytes = given.max_backlog_bytes;
-        sources.push(SourceSettings {
-            provider,
-            scheme,
-            secrets: given.secrets.clone(),
-            max_backlog_bytes,
-        });
+        sources.push(SourceSettings { provider, scheme, secrets: given.secrets.clone(), max_backlog_bytes });
     }
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
@@ -67,9 +59,5 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
     if let Err(error) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) {
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
-    if errors.is_empty() {
-        Ok(sources)
-    } else {
-        Err(SettingsError(errors))
-    }
+    if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }
 }

@@ -80,9 +80,7 @@ impl VerifiedWebhook {
         if is_encoded(&head.headers) {
             return Err(Outcome::UnsupportedEncoding);
         }
-        let by_head = source
-            .scheme
-            .verify_head(&head.headers, head.uri.query(), &source.secrets);
+        let by_head = source.scheme.verify_head(&head.headers, head.uri.query(), &source.secrets);
         if by_head == Verdict::Refused {
             return Err(Outcome::Unauthorized);
         }
@@ -97,35 +95,23 @@ impl VerifiedWebhook {
         let content_type = content_type(&head.headers);
         if by_head == Verdict::NeedsBody {
             let by_body =
-                source
-                    .scheme
-                    .verify_body(&head.headers, content_type.as_deref(), &body, &source.secrets);
+                source.scheme.verify_body(&head.headers, content_type.as_deref(), &body, &source.secrets);
             if by_body != Verdict::Genuine {
                 return Err(Outcome::Unauthorized);
             }
         }
         let traceparent = traceparent(&head.headers);
-        Ok(Self {
-            topic,
-            content_type,
-            traceparent,
-            body,
-            _permits: [request_permit, byte_permits],
-        })
+        Ok(Self { topic, content_type, traceparent, body, _permits: [request_permit, byte_permits] })
     }
 }
 
 impl Admission {
     fn admit(&self) -> Result<OwnedSemaphorePermit, Outcome> {
-        Arc::clone(&self.requests)
-            .try_acquire_owned()
-            .map_err(|_full| Outcome::Busy)
+        Arc::clone(&self.requests).try_acquire_owned().map_err(|_full| Outcome::Busy)
     }
 
     async fn read_body(&self, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
-        tokio::time::timeout(self.body_timeout, self.collect(body))
-            .await
-            .unwrap_or(Err(Outcome::BodyTimeout))
+        tokio::time::timeout(self.body_timeout, self.collect(body)).await.unwrap_or(Err(Outcome::BodyTimeout))
     }
 
     /// Pays for bytes when they arrive, not when they are announced: announcing costs a stranger nothing.
@@ -148,9 +134,7 @@ impl Admission {
 
     fn pay_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.body_bytes)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_full| Outcome::Busy)
+        Arc::clone(&self.body_bytes).try_acquire_many_owned(bytes).map_err(|_full| Outcome::Busy)
     }
 }
 
@@ -184,10 +168,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let parts: Vec<_> = text.split('-').collect();
     let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
-    let hex = |part: &&str| {
-        part.bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
+    let hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     (lengths == [2, 32, 16, 2] && parts.iter().all(hex)).then(|| text.to_owned())
 }
 
@@ -198,16 +179,9 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(split_path("/webhooks/niu"), Some(("niu", "")));
-        assert_eq!(
-            split_path("/webhooks/segway/vehicle/status"),
-            Some(("segway", "vehicle/status"))
-        );
+        assert_eq!(split_path("/webhooks/segway/vehicle/status"), Some(("segway", "vehicle/status")));
         assert_eq!(split_path("/webhooks/segway/"), Some(("segway", "")));
-        assert_eq!(
-            split_path("/webhooks/%6eiu"),
-            Some(("%6eiu", "")),
-            "no provider's slug"
-        );
+        assert_eq!(split_path("/webhooks/%6eiu"), Some(("%6eiu", "")), "no provider's slug");
         assert_eq!(split_path("/webhooks/niu/a%0ab"), None);
         assert_eq!(split_path(&format!("/webhooks/niu/{}", "a".repeat(129))), None);
         assert_eq!(split_path("/"), None);
@@ -222,18 +196,12 @@ mod tests {
             )])
         };
         let of = |value| content_type(&headers("content-type", value));
-        assert_eq!(
-            of("Application/JSON; charset=utf-8").as_deref(),
-            Some("application/json")
-        );
+        assert_eq!(of("Application/JSON; charset=utf-8").as_deref(), Some("application/json"));
         assert_eq!(of("a b"), None);
         let of = |value| traceparent(&headers("traceparent", value));
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(of(valid).as_deref(), Some(valid));
-        assert_eq!(
-            of("00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-            None
-        );
+        assert_eq!(of("00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None);
         assert_eq!(of("00-4bf9"), None);
     }
 }

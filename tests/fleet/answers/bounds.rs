@@ -10,9 +10,7 @@ async fn a_slow_body_is_given_up() {
     let fleet = Fleet::api_only(&[("FLEET_API__BODY_TIMEOUT", "300ms")]).await;
     for framing in [("content-length", "11"), ("transfer-encoding", "chunked")] {
         let mut connection = Connection::open(&fleet.api).await;
-        connection
-            .send(head("/webhooks/niu", &[NIU_TOKEN, framing]))
-            .await;
+        connection.send(head("/webhooks/niu", &[NIU_TOKEN, framing])).await;
         assert_refused(&connection.answer().await, 408, "body_timeout");
     }
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
@@ -48,25 +46,19 @@ async fn too_many_requests_at_work() {
     assert_refused(&stranger, 401, "unauthorized");
     slow.send(BODY).await;
     assert_eq!(slow.answer().await.status, 200);
-    eventually("room again", async || {
-        (post_niu(&fleet.api, BODY).await.status == 200).then_some(())
-    })
-    .await;
+    eventually("room again", async || (post_niu(&fleet.api, BODY).await.status == 200).then_some(())).await;
 }
 
 /// Room for one body of 100 bytes and a little more.
-const LITTLE_ROOM: [(&str, &str); 2] = [
-    ("FLEET_API__MAX_BODY_BYTES", "100"),
-    ("FLEET_API__MAX_IN_FLIGHT_BYTES", "105"),
-];
+const LITTLE_ROOM: [(&str, &str); 2] =
+    [("FLEET_API__MAX_BODY_BYTES", "100"), ("FLEET_API__MAX_IN_FLIGHT_BYTES", "105")];
 
 #[tokio::test]
 async fn too_many_bytes_at_work() {
     let fleet = Fleet::api_only(&LITTLE_ROOM).await;
     let mut slow = Connection::open(&fleet.api).await;
     let spaces = " ".repeat(99);
-    slow.send(head("/webhooks/niu", &[NIU_TOKEN, ("content-length", "100")]) + &spaces)
-        .await;
+    slow.send(head("/webhooks/niu", &[NIU_TOKEN, ("content-length", "100")]) + &spaces).await;
     // The slow one's bytes may not have been read yet.
     let answer = eventually("its bytes to count", async || {
         let answer = post_niu(&fleet.api, BODY).await;
@@ -77,25 +69,16 @@ async fn too_many_bytes_at_work() {
     assert_eq!(answer.header("retry-after"), Some("2"));
     slow.send(" ").await;
     assert_eq!(slow.answer().await.status, 200);
-    eventually("room again", async || {
-        (post_niu(&fleet.api, BODY).await.status == 200).then_some(())
-    })
-    .await;
+    eventually("room again", async || (post_niu(&fleet.api, BODY).await.status == 200).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_stranger_who_announces_bodies_holds_up_nobody() {
     let fleet = Fleet::api_only(&LITTLE_ROOM).await;
     let mut strangers = Vec::new();
-    for framing in [
-        ("content-length", "100"),
-        ("transfer-encoding", "chunked"),
-        ("content-length", "99"),
-    ] {
+    for framing in [("content-length", "100"), ("transfer-encoding", "chunked"), ("content-length", "99")] {
         let mut stranger = Connection::open(&fleet.api).await;
-        stranger
-            .send(head("/webhooks/segway", &[framing, ("expect", "100-continue")]))
-            .await;
+        stranger.send(head("/webhooks/segway", &[framing, ("expect", "100-continue")])).await;
         stranger.continued().await;
         strangers.push(stranger);
     }

@@ -23,27 +23,15 @@ async fn every_provider_is_told_success_in_its_words() {
     let fleet = Fleet::api_only(&[]).await;
     let niu = post_niu(&fleet.api, BODY).await;
     let (json, success) = (Some("application/json"), r#"{"status":0,"desc":"success"}"#);
-    assert_eq!(
-        (niu.status, niu.header("content-type"), niu.body.as_str()),
-        (200, json, success)
-    );
+    assert_eq!((niu.status, niu.header("content-type"), niu.body.as_str()), (200, json, success));
     let segway = super::client::post_segway(&fleet.api, "iotCode=1").await;
     assert_eq!(
         (segway.status, segway.header("content-type"), segway.body.as_str()),
         (200, json, r#"{"code":0}"#)
     );
     let bearer = format!("Bearer {TOKEN}");
-    let invers = post(
-        &fleet.api,
-        "/webhooks/invers",
-        &[("authorization", &bearer)],
-        "{}",
-    )
-    .await;
-    assert_eq!(
-        (invers.status, invers.header("content-type"), invers.body.as_str()),
-        (200, None, "")
-    );
+    let invers = post(&fleet.api, "/webhooks/invers", &[("authorization", &bearer)], "{}").await;
+    assert_eq!((invers.status, invers.header("content-type"), invers.body.as_str()), (200, None, ""));
     assert_eq!(niu.header("retry-after"), None);
     for provider in ["niu", "segway", "invers"] {
         assert_eq!(fleet.queue(provider).await.waiting_messages, 1, "{provider}");
@@ -84,12 +72,7 @@ async fn paths_that_are_nobodys() {
 async fn topics_are_taken_as_sent() {
     let fleet = Fleet::api_only(&[]).await;
     let longest = format!("/webhooks/niu/{}", "a".repeat(128));
-    for path in [
-        "/webhooks/niu/",
-        "/webhooks/niu?x=%0a",
-        "/webhooks/niu/a/b.c_d~e-f",
-        &longest,
-    ] {
+    for path in ["/webhooks/niu/", "/webhooks/niu?x=%0a", "/webhooks/niu/a/b.c_d~e-f", &longest] {
         let answer = post(&fleet.api, path, &[NIU_TOKEN], BODY).await;
         assert_eq!(answer.status, 200, "{path}");
     }
@@ -98,41 +81,21 @@ async fn topics_are_taken_as_sent() {
 #[tokio::test]
 async fn only_post_is_allowed() {
     let fleet = Fleet::api_only(&[]).await;
-    let methods = [
-        Method::GET,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::OPTIONS,
-    ];
+    let methods = [Method::GET, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS];
     for method in methods {
         let answer = send(method, &fleet.api, "/webhooks/niu", &[NIU_TOKEN], BODY).await;
         assert_refused(&answer, 405, "method_not_allowed");
         assert_eq!(answer.header("allow"), Some("POST"));
     }
     let answer = send(Method::HEAD, &fleet.api, "/webhooks/niu", &[NIU_TOKEN], "").await;
-    assert_eq!(
-        (answer.status, answer.header("allow"), answer.body.as_str()),
-        (405, Some("POST"), "")
-    );
+    assert_eq!((answer.status, answer.header("allow"), answer.body.as_str()), (405, Some("POST"), ""));
 }
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     let fleet = Fleet::api_only(&[("FLEET_API__MAX_BODY_BYTES", "11")]).await;
-    assert_eq!(
-        post_niu(&fleet.api, BODY).await.status,
-        200,
-        "the bound is inclusive"
-    );
-    refused_by_head(
-        &fleet,
-        "/webhooks/niu",
-        &[NIU_TOKEN, ("content-length", "12")],
-        413,
-        "too_large",
-    )
-    .await;
+    assert_eq!(post_niu(&fleet.api, BODY).await.status, 200, "the bound is inclusive");
+    refused_by_head(&fleet, "/webhooks/niu", &[NIU_TOKEN, ("content-length", "12")], 413, "too_large").await;
     refused_by_head(&fleet, "/webhooks/niu", &[NIU_TOKEN, HUGE], 413, "too_large").await;
 }
 
@@ -141,9 +104,7 @@ async fn a_chunked_body_is_counted() {
     let fleet = Fleet::api_only(&[("FLEET_API__MAX_BODY_BYTES", "11")]).await;
     let request = head("/webhooks/niu", &[NIU_TOKEN, ("transfer-encoding", "chunked")]);
     let mut connection = Connection::open(&fleet.api).await;
-    connection
-        .send(format!("{request}5\r\n{{\"sn\"\r\n6\r\n:\"A1\"}}\r\n0\r\n\r\n"))
-        .await;
+    connection.send(format!("{request}5\r\n{{\"sn\"\r\n6\r\n:\"A1\"}}\r\n0\r\n\r\n")).await;
     assert_eq!(connection.answer().await.status, 200);
     // The end of the body is never sent.
     connection.send(format!("{request}c\r\n{BODY} \r\n")).await;
@@ -160,10 +121,7 @@ async fn compressed_bodies_are_refused() {
         assert_refused(&answer, 415, "unsupported_encoding");
     }
     let headers = [NIU_TOKEN, ("content-encoding", "identity")];
-    assert_eq!(
-        post(&fleet.api, "/webhooks/niu", &headers, BODY).await.status,
-        200
-    );
+    assert_eq!(post(&fleet.api, "/webhooks/niu", &headers, BODY).await.status, 200);
 }
 
 #[tokio::test]
@@ -172,14 +130,7 @@ async fn a_wrong_token_is_refused_before_the_body_is_sent() {
     let length = ("content-length", "1000");
     refused_by_head(&fleet, "/webhooks/niu", &[WRONG, length], 401, "unauthorized").await;
     refused_by_head(&fleet, "/webhooks/niu", &[length], 401, "unauthorized").await;
-    refused_by_head(
-        &fleet,
-        "/webhooks/niu",
-        &[NIU_TOKEN, NIU_TOKEN, length],
-        401,
-        "unauthorized",
-    )
-    .await;
+    refused_by_head(&fleet, "/webhooks/niu", &[NIU_TOKEN, NIU_TOKEN, length], 401, "unauthorized").await;
     let bearer = ("authorization", "Bearer wrong");
     refused_by_head(&fleet, "/webhooks/invers", &[bearer, length], 401, "unauthorized").await;
 }
@@ -192,9 +143,7 @@ async fn empty_and_unfinished_bodies() {
     assert_refused(&empty, 400, "empty_body");
     let mut connection = Connection::open(&fleet.api).await;
     let chunked = [NIU_TOKEN, ("transfer-encoding", "chunked")];
-    connection
-        .send(head("/webhooks/niu", &chunked) + "5\r\n{\"sn\"\r\nzz\r\n")
-        .await;
+    connection.send(head("/webhooks/niu", &chunked) + "5\r\n{\"sn\"\r\nzz\r\n").await;
     assert_refused(&connection.answer().await, 400, "body_incomplete");
     assert_eq!(fleet.queue("niu").await.accepted.messages, 0);
 }
@@ -213,10 +162,7 @@ async fn a_bad_signature_is_refused() {
         let answer = post(&fleet.api, "/webhooks/segway", &[FORM], body).await;
         assert_refused(&answer, 401, "unauthorized");
     }
-    assert_eq!(
-        post(&fleet.api, "/webhooks/segway", &[FORM], good).await.status,
-        200
-    );
+    assert_eq!(post(&fleet.api, "/webhooks/segway", &[FORM], good).await.status, 200);
 }
 
 #[tokio::test]
@@ -224,27 +170,9 @@ async fn the_first_check_that_fails_decides() {
     let fleet = Fleet::api_only(&[]).await;
     let api = &fleet.api;
     for (method, path, headers, status, error) in [
-        (
-            Method::GET,
-            "/webhooks/acme",
-            &[WRONG, GZIP][..],
-            404,
-            "unknown_provider",
-        ),
-        (
-            Method::GET,
-            "/webhooks/niu",
-            &[WRONG, GZIP],
-            405,
-            "method_not_allowed",
-        ),
-        (
-            Method::POST,
-            "/webhooks/niu",
-            &[WRONG, GZIP],
-            415,
-            "unsupported_encoding",
-        ),
+        (Method::GET, "/webhooks/acme", &[WRONG, GZIP][..], 404, "unknown_provider"),
+        (Method::GET, "/webhooks/niu", &[WRONG, GZIP], 405, "method_not_allowed"),
+        (Method::POST, "/webhooks/niu", &[WRONG, GZIP], 415, "unsupported_encoding"),
         (Method::POST, "/webhooks/niu", &[WRONG], 401, "unauthorized"),
     ] {
         assert_refused(&send(method, api, path, headers, "").await, status, error);

@@ -25,11 +25,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn new(status: u16, headers: Vec<(String, String)>, body: String) -> Self {
-        let answer = Self {
-            status,
-            body,
-            headers,
-        };
+        let answer = Self { status, body, headers };
         assert_eq!(answer.message_id().get_version_num(), 7, "{answer:?}");
         answer
     }
@@ -53,9 +49,7 @@ impl Answer {
         let members = body.as_object().expect("a refusal is an object");
         let names: Vec<_> = members.keys().map(String::as_str).collect();
         assert_eq!(names, ["detail", "error"]);
-        let retry = self
-            .header("retry-after")
-            .map(|seconds| seconds.parse::<u64>().unwrap());
+        let retry = self.header("retry-after").map(|seconds| seconds.parse::<u64>().unwrap());
         assert_eq!(retry.is_some(), self.status == 503, "{self:?}");
         for internal in ["redis", "127.0.0.1", "secret-", TOKEN, ".rs", "timed out"] {
             assert!(!self.body.to_lowercase().contains(internal), "{self:?}");
@@ -124,10 +118,7 @@ pub(crate) fn signed(form: &str, secret: &str) -> String {
 
 /// The head of a request.
 pub(crate) fn head(target: &str, headers: &[(&str, &str)]) -> String {
-    let lines: String = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!("POST {target} HTTP/1.1\r\nhost: fleet\r\n{lines}\r\n")
 }
 
@@ -185,7 +176,5 @@ impl Connection {
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
     let limit: Duration = DEADLINE;
-    tokio::time::timeout(limit, future)
-        .await
-        .expect("the server answers or closes")
+    tokio::time::timeout(limit, future).await.expect("the server answers or closes")
 }

@@ -12,17 +12,12 @@ use crate::support::{Fleet, eventually};
 const BODY: &str = r#"{"sn":"A1"}"#;
 
 async fn private_redis() -> Redis {
-    tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap())
-        .await
-        .unwrap()
+    tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap()).await.unwrap()
 }
 
 async fn api_on(redis: &Redis, timeout: &str) -> Fleet {
-    let fleet = Fleet::api_only(&[
-        ("FLEET_REDIS_URL", &redis.url()),
-        ("FLEET_QUEUE__TIMEOUT", timeout),
-    ])
-    .await;
+    let fleet =
+        Fleet::api_only(&[("FLEET_REDIS_URL", &redis.url()), ("FLEET_QUEUE__TIMEOUT", timeout)]).await;
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
     fleet
 }
@@ -50,11 +45,7 @@ async fn pushes(redis: &Redis) -> u64 {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut command = redis::cmd("INFO");
-    let text: String = command
-        .arg("commandstats")
-        .query_async(&mut connection)
-        .await
-        .unwrap();
+    let text: String = command.arg("commandstats").query_async(&mut connection).await.unwrap();
     let (_before, after) = text.split_once("cmdstat_rpush:calls=").unwrap();
     after.split(',').next().unwrap().parse().unwrap()
 }
@@ -87,11 +78,7 @@ async fn at_maxmemory() {
     admin(&redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_refusing(&fleet).await;
     assert_refusing(&fleet).await;
-    assert_eq!(
-        accepted_messages(&fleet, &redis).await,
-        1,
-        "all or nothing of a push"
-    );
+    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "all or nothing of a push");
     admin(&redis, &["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
     assert_eq!(accepted_messages(&fleet, &redis).await, 2);
@@ -120,11 +107,7 @@ async fn gone_and_back() {
     })
     .await
     .unwrap();
-    assert_eq!(
-        accepted_messages(&fleet, &redis).await,
-        1,
-        "what was answered 200 is there"
-    );
+    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "what was answered 200 is there");
     assert_recovers(&fleet).await;
 }
 
@@ -236,8 +219,5 @@ async fn more_than_may_wait_for_a_push_are_refused_at_once() {
     let others = posts.join_all().await;
     let taken = others.iter().filter(|answer| answer.status == 200).count();
     assert!(taken > 0, "{others:?}");
-    assert_eq!(
-        accepted_messages(&fleet, &redis).await,
-        u64::try_from(taken).unwrap() + 1
-    );
+    assert_eq!(accepted_messages(&fleet, &redis).await, u64::try_from(taken).unwrap() + 1);
 }

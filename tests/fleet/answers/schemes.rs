@@ -20,10 +20,7 @@ async fn check(scheme: &str, secrets: &str, body: &str, genuine: &[Request<'_>],
         let answer = post(&fleet.api, path, headers, body).await;
         assert_refused(&answer, 401, "unauthorized");
     }
-    assert_eq!(
-        fleet.queue("niu").await.accepted.messages,
-        u64::try_from(genuine.len()).unwrap()
-    );
+    assert_eq!(fleet.queue("niu").await.accepted.messages, u64::try_from(genuine.len()).unwrap());
 }
 
 #[tokio::test]
@@ -81,15 +78,8 @@ async fn header() {
         "header:x-api-key",
         "old-secret,new-secret",
         BODY,
-        &[
-            (path, &[("x-api-key", "old-secret")]),
-            (path, &[("X-Api-Key", "new-secret")]),
-        ],
-        &[
-            (path, &[("x-api-key", "old-secre")]),
-            (path, &[("x-api-key", "")]),
-            (path, &[NIU_TOKEN]),
-        ],
+        &[(path, &[("x-api-key", "old-secret")]), (path, &[("X-Api-Key", "new-secret")])],
+        &[(path, &[("x-api-key", "old-secre")]), (path, &[("x-api-key", "")]), (path, &[NIU_TOKEN])],
     )
     .await;
 }
@@ -100,10 +90,7 @@ async fn query() {
         "query:key",
         "old secret,new-secret",
         BODY,
-        &[
-            ("/webhooks/niu?key=old%20secret", &[]),
-            ("/webhooks/niu/topic?a=b&key=new-secret", &[]),
-        ],
+        &[("/webhooks/niu?key=old%20secret", &[]), ("/webhooks/niu/topic?a=b&key=new-secret", &[])],
         &[
             ("/webhooks/niu", &[]),
             ("/webhooks/niu?key=", &[]),
@@ -126,32 +113,19 @@ async fn hmac_sha256() {
         "hmac-sha256:x-signature",
         "other,key",
         body,
-        &[
-            (path, &[("x-signature", mac)]),
-            (path, &[("x-signature", &prefixed)]),
-        ],
+        &[(path, &[("x-signature", mac)]), (path, &[("x-signature", &prefixed)])],
         &[(path, &[]), (path, &[("x-signature", &other)])],
     )
     .await;
-    check(
-        "hmac-sha256:x-signature",
-        "other",
-        body,
-        &[],
-        &[(path, &[("x-signature", mac)])],
-    )
-    .await;
+    check("hmac-sha256:x-signature", "other", body, &[], &[(path, &[("x-signature", mac)])]).await;
 }
 
 #[tokio::test]
 async fn segway_md5() {
     let fleet = Fleet::api_only(&[]).await;
-    for (secret, status) in [
-        ("test-secret-0001", 200),
-        ("test-secret-0002", 200),
-        ("test-secret-0003", 401),
-        ("", 401),
-    ] {
+    for (secret, status) in
+        [("test-secret-0001", 200), ("test-secret-0002", 200), ("test-secret-0003", 401), ("", 401)]
+    {
         let body = signed("iotCode=1&locked=true", secret);
         let answer = post(&fleet.api, "/webhooks/segway/vehicle/status", &[FORM], body).await;
         assert_eq!(answer.status, status, "{secret}");

@@ -18,9 +18,7 @@ async fn a_connection_is_kept() {
         connection.send(request(&[NIU_TOKEN])).await;
         assert_eq!(connection.answer().await.status, 200);
     }
-    connection
-        .send(request(&[NIU_TOKEN, ("connection", "close")]))
-        .await;
+    connection.send(request(&[NIU_TOKEN, ("connection", "close")])).await;
     assert_eq!(connection.answer().await.status, 200);
     assert_eq!(connection.rest().await, b"");
 }
@@ -72,19 +70,13 @@ async fn concurrent_requests_are_all_pushed() {
 
 #[tokio::test]
 async fn a_request_larger_than_a_push_is_pushed_alone() {
-    let fleet = Fleet::api_only(&[
-        ("FLEET_API__COMMIT_MAX_BYTES", "100"),
-        ("FLEET_API__COMMIT_MAX_MESSAGES", "2"),
-    ])
-    .await;
+    let fleet =
+        Fleet::api_only(&[("FLEET_API__COMMIT_MAX_BYTES", "100"), ("FLEET_API__COMMIT_MAX_MESSAGES", "2")])
+            .await;
     let large = format!(r#"{{"sn":"A1","x":"{}"}}"#, "x".repeat(1000));
     let (small, big) = (post_niu(&fleet.api, BODY), post_niu(&fleet.api, large.clone()));
-    let (a, b, c, d) = tokio::join!(
-        small,
-        big,
-        post_niu(&fleet.api, BODY),
-        post_niu(&fleet.api, large.clone())
-    );
+    let (a, b, c, d) =
+        tokio::join!(small, big, post_niu(&fleet.api, BODY), post_niu(&fleet.api, large.clone()));
     assert_eq!([a.status, b.status, c.status, d.status], [200; 4]);
     assert_eq!(fleet.queue("niu").await.waiting_messages, 4);
 }

@@ -13,9 +13,7 @@ use super::client::{assert_refused, post, post_niu};
 use crate::support::{TOKEN, fresh_prefix, redis_url};
 
 fn settings(variables: &[(&str, &str)]) -> Settings {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     load(None, variables).unwrap()
 }
 

@@ -34,10 +34,7 @@ fn the_image_does_not_run_as_root() {
     let users = arguments(final_stage(&file), "USER");
     let (user, group) = users.last().unwrap().split_once(':').unwrap();
     for id in [user, group] {
-        assert_ne!(
-            id.parse::<u32>().expect("a number, for Kubernetes' runAsNonRoot"),
-            0
-        );
+        assert_ne!(id.parse::<u32>().expect("a number, for Kubernetes' runAsNonRoot"), 0);
     }
 }
 
@@ -46,27 +43,15 @@ fn the_image_holds_the_binaries_of_the_workspace() {
     let file = dockerfile();
     let runs = arguments(&file, "RUN");
     let build = runs.iter().find(|run| run.contains("cargo build")).unwrap();
-    assert!(
-        build.contains("--release") && build.contains("--locked"),
-        "{build}"
-    );
+    assert!(build.contains("--release") && build.contains("--locked"), "{build}");
     let copied = arguments(final_stage(&file), "COPY").join(" ");
     for binary in BINARIES {
         assert!(build.contains(&format!("--bin {binary}")), "{binary}");
         assert!(copied.contains(&format!("/out/{binary} ")), "{binary}");
         assert!(text(&format!("crates/{binary}/Cargo.toml")).contains(&format!("name = \"{binary}\"")));
-        assert!(
-            repository()
-                .join("crates")
-                .join(binary)
-                .join("src/main.rs")
-                .is_file()
-        );
+        assert!(repository().join("crates").join(binary).join("src/main.rs").is_file());
     }
-    assert!(
-        copied.ends_with("/usr/local/bin/"),
-        "{copied}: the PATH of the image"
-    );
+    assert!(copied.ends_with("/usr/local/bin/"), "{copied}: the PATH of the image");
     for (name, command) in OURS {
         assert!(BINARIES.contains(&command[0]), "{name}");
     }
@@ -80,14 +65,7 @@ fn the_build_sees_the_whole_workspace_and_nothing_else() {
         .filter(|copy| !copy.starts_with("--from"))
         .flat_map(|copy| copy.rsplit_once(' ').unwrap().0.split(' '))
         .collect();
-    for needed in [
-        "Cargo.toml",
-        "Cargo.lock",
-        "crates",
-        "migrations",
-        "tests",
-        "xtask",
-    ] {
+    for needed in ["Cargo.toml", "Cargo.lock", "crates", "migrations", "tests", "xtask"] {
         assert!(sources.contains(needed), "{needed} is not copied");
     }
     let ignore = text(".dockerignore");
@@ -104,18 +82,9 @@ fn the_build_sees_the_whole_workspace_and_nothing_else() {
 fn the_image_is_built_with_the_repositorys_rust() {
     let file = dockerfile();
     let toolchain = text("rust-toolchain.toml");
-    let channel = toolchain
-        .split("channel = \"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
+    let channel = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
     let from = arguments(&file, "FROM");
     assert!(from[0].starts_with(&format!("rust:{channel}-")), "{from:?}");
     // The C library of the runtime image must not be older than the one built against.
-    assert!(
-        from[0].contains("bookworm") && from[1].contains("debian12"),
-        "{from:?}"
-    );
+    assert!(from[0].contains("bookworm") && from[1].contains("debian12"), "{from:?}");
 }

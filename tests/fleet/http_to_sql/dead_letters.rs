@@ -10,11 +10,7 @@ use crate::support::SEGWAY_SECRET;
 
 /// Bodies that NIU may post and nobody can store, their reasons, and the event they concern.
 fn poison() -> Vec<(Vec<u8>, &'static str, i32)> {
-    let deep = format!(
-        r#"{{"sn":"A1","x":{}{}}}"#,
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!(r#"{{"sn":"A1","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let many = format!("[{}]", vec![r#"{"sn":"A1"}"#; 10_001].join(","));
     vec![
         (b"{\"sn\":\"\xff\xfe\"}".to_vec(), "invalid_utf8", -1),
@@ -25,11 +21,7 @@ fn poison() -> Vec<(Vec<u8>, &'static str, i32)> {
         (b"not json".to_vec(), "unparsable", -1),
         (b"{\"sn\":\"A1\"".to_vec(), "unparsable", -1),
         (br#"{"type":"status"}"#.to_vec(), "missing_vehicle_id", 0),
-        (
-            br#"{"sn":"A1","infoTimestamp":1000000000}"#.to_vec(),
-            "too_old",
-            0,
-        ),
+        (br#"{"sn":"A1","infoTimestamp":1000000000}"#.to_vec(), "too_old", 0),
     ]
 }
 
@@ -80,9 +72,7 @@ async fn among_good_ones_in_one_batch() {
     for message in &good {
         assert_eq!(scene.stored(*message).await, (1, 0));
     }
-    let on: i64 = scene
-        .value("SELECT count(*) FROM vehicles WHERE powered_on")
-        .await;
+    let on: i64 = scene.value("SELECT count(*) FROM vehicles WHERE powered_on").await;
     assert_eq!(usize::try_from(on).unwrap(), good.len());
     let counted: (i64, i64) = {
         let query = "SELECT sum(inserted), sum(dead_lettered) FROM settled_batches";
@@ -123,8 +113,6 @@ async fn a_form_that_is_signed_and_still_cannot_be_stored() {
     let answer = scene.post("segway", "vehicle/status", FORM, body).await;
     assert_eq!(answer.status, 200, "the API does not parse");
     scene.fleet.settled().await;
-    let reason: String = scene
-        .value("SELECT reason || ' ' || provider FROM dead_letters")
-        .await;
+    let reason: String = scene.value("SELECT reason || ' ' || provider FROM dead_letters").await;
     assert_eq!(reason, "invalid_character segway");
 }

@@ -76,21 +76,14 @@ async fn every_row_leads_back_to_its_webhook() {
         scene.fleet.settled().await;
         let query = "SELECT t.provider, t.raw #>> $2::text::text[], v.provider_vehicle_id, t.received_at = v.last_seen_at
                        FROM telemetry t JOIN vehicles v USING (vehicle_id) WHERE t.message_id = $1";
-        let row = scene
-            .sql
-            .query_one(query, &[&answer.message_id(), &path])
-            .await
-            .unwrap();
+        let row = scene.sql.query_one(query, &[&answer.message_id(), &path]).await.unwrap();
         let found: (&str, &str, &str, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
         assert_eq!(found, (provider, id, id, true));
     }
-    let sn: String = scene
-        .value("SELECT raw->>'sn' FROM telemetry WHERE provider = 'niu'")
-        .await;
+    let sn: String = scene.value("SELECT raw->>'sn' FROM telemetry WHERE provider = 'niu'").await;
     assert_eq!(sn, "NBTESTN1S0000001");
-    let topic: String = scene
-        .value("SELECT topic || ' ' || kind FROM telemetry WHERE provider = 'segway'")
-        .await;
+    let topic: String =
+        scene.value("SELECT topic || ' ' || kind FROM telemetry WHERE provider = 'segway'").await;
     assert_eq!(topic, "vehicle/location location");
 }
 
@@ -114,8 +107,6 @@ async fn a_webhook_posted_twice_is_one_row() {
     ids.dedup();
     assert_eq!(ids.len(), 6, "each post is a message of its own");
     let rows: i64 = scene.value("SELECT count(*) FROM telemetry").await;
-    let settled: i64 = scene
-        .value("SELECT sum(inserted) * 10 + sum(duplicate) FROM settled_batches")
-        .await;
+    let settled: i64 = scene.value("SELECT sum(inserted) * 10 + sum(duplicate) FROM settled_batches").await;
     assert_eq!((rows, settled), (3, 33), "three inserted, three met again");
 }

@@ -21,10 +21,7 @@ fn report(ago: i64, lat: f64, locked: bool) -> String {
 }
 
 fn lat_and_locked(vehicle: &Value) -> (f64, bool) {
-    (
-        vehicle["lat"].as_f64().unwrap(),
-        vehicle["locked"].as_bool().unwrap(),
-    )
+    (vehicle["lat"].as_f64().unwrap(), vehicle["locked"].as_bool().unwrap())
 }
 
 #[tokio::test]
@@ -72,9 +69,7 @@ async fn a_future_dated_fix_does_not_freeze_the_vehicle() {
     scene.take(report(0, 52.5, false)).await;
     scene.fleet.settled().await;
     assert_eq!(lat_and_locked(&scene.vehicle("A1").await), (52.5, false));
-    let still: bool = scene
-        .value("SELECT clock_skewed_at < last_seen_at FROM vehicles")
-        .await;
+    let still: bool = scene.value("SELECT clock_skewed_at < last_seen_at FROM vehicles").await;
     assert!(still, "when it happened stays known");
 }
 
@@ -83,9 +78,8 @@ async fn a_clock_that_is_a_little_fast_is_believed() {
     let scene = Scene::start().await;
     scene.take(report(-4 * MINUTE, 52.5, true)).await;
     scene.fleet.settled().await;
-    let believed: bool = scene
-        .value("SELECT position_at > last_seen_at AND clock_skewed_at IS NULL FROM vehicles")
-        .await;
+    let believed: bool =
+        scene.value("SELECT position_at > last_seen_at AND clock_skewed_at IS NULL FROM vehicles").await;
     assert!(believed);
 }
 
@@ -106,9 +100,5 @@ async fn a_vehicle_is_in_the_view_soon_after_the_answer() {
     .await;
     assert!(fresh);
     // A second on a quiet machine; this one may be busy with other tests.
-    assert!(
-        answered.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        answered.elapsed()
-    );
+    assert!(answered.elapsed() < Duration::from_secs(5), "{:?}", answered.elapsed());
 }

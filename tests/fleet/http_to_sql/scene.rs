@@ -48,11 +48,7 @@ impl Scene {
         let fleet = Fleet::api_only(&variables).await;
         let sql = database.client().await;
         sql.batch_execute("SET TIME ZONE 'UTC'").await.unwrap();
-        Self {
-            fleet,
-            sql,
-            _database: database,
-        }
+        Self { fleet, sql, _database: database }
     }
 
     /// Posts a fixture as its provider does.
@@ -87,9 +83,7 @@ impl Scene {
 
     /// Posts `body` as NIU, which must succeed; returns the message's id.
     pub(super) async fn take(&self, body: impl Into<Vec<u8>>) -> Uuid {
-        let answer = self
-            .post("niu", "", ("content-type", "application/json"), body)
-            .await;
+        let answer = self.post("niu", "", ("content-type", "application/json"), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.message_id()
     }
@@ -130,9 +124,8 @@ impl Scene {
 pub(super) fn fixtures() -> Vec<(String, String)> {
     let names = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };

@@ -81,69 +81,43 @@ async fn niu_backlog_in_an_array() {
     let scene = Scene::long_ago().await;
     scene.take_fixtures("niu", &["backlog_array.json"]).await;
     let later = "2024-06-10T06:13:25.123+00:00";
-    let names = [
-        "speed",
-        "battery",
-        "range",
-        "odometer",
-        "powered_on",
-        "locked",
-        "charging",
-        "online",
-    ];
+    let names = ["speed", "battery", "range", "odometer", "powered_on", "locked", "charging", "online"];
     let times = names.map(|name| (format!("{name}_at"), Value::from(later)));
     let latest = with(&niu_status(), &Value::Object(times.into_iter().collect()));
-    assert_eq!(
-        scene.vehicle("NBTESTN1S0000001").await,
-        with(&latest, &json!({ "powered_on": true }))
-    );
+    assert_eq!(scene.vehicle("NBTESTN1S0000001").await, with(&latest, &json!({ "powered_on": true })));
     assert_eq!(
         scene.vehicle("NBTESTN1S0000004").await,
-        with(
-            &niu_status(),
-            &json!({ "provider_vehicle_id": "NBTESTN1S0000004" })
-        )
+        with(&niu_status(), &json!({ "provider_vehicle_id": "NBTESTN1S0000004" }))
     );
     let track: i64 = scene
         .value("SELECT count(*) FROM telemetry JOIN vehicles USING (vehicle_id) WHERE provider_vehicle_id = 'NBTESTN1S0000001'")
         .await;
     assert_eq!(track, 2, "both reports are in the track");
-    let dead: String = scene
-        .value("SELECT reason || ' ' || event_index || ' ' || attempts FROM dead_letters")
-        .await;
+    let dead: String =
+        scene.value("SELECT reason || ' ' || event_index || ' ' || attempts FROM dead_letters").await;
     assert_eq!(dead, "missing_vehicle_id 3 1");
 }
 
 #[tokio::test]
 async fn niu_unknown_type_is_stored_raw_only() {
     let scene = Scene::long_ago().await;
-    scene
-        .take_fixtures("niu", &["n1s_single_battery.json", "unknown_type.json"])
-        .await;
+    scene.take_fixtures("niu", &["n1s_single_battery.json", "unknown_type.json"]).await;
     assert_eq!(scene.vehicle("NBTESTN1S0000001").await, niu_status());
-    let raw: Value = scene
-        .value("SELECT raw FROM telemetry WHERE kind = 'helmet_removed' AND lat IS NULL")
-        .await;
+    let raw: Value =
+        scene.value("SELECT raw FROM telemetry WHERE kind = 'helmet_removed' AND lat IS NULL").await;
     assert_eq!(raw["helmet"], json!({ "present": false }));
 }
 
 #[tokio::test]
 async fn niu_what_is_unknown_keeps_its_last_value() {
-    let files = [
-        "n1s_single_battery.json",
-        "fortification_unknown.json",
-        "missing_batteries.json",
-    ];
+    let files = ["n1s_single_battery.json", "fortification_unknown.json", "missing_batteries.json"];
     assert_eq!(after("niu", &files, "NBTESTN1S0000001").await, niu_status());
 }
 
 #[tokio::test]
 async fn niu_no_fix_is_no_position() {
     let state = after("niu", &["zero_zero.json"], "NBTESTN1S0000001").await;
-    assert_eq!(
-        (&state["lat"], &state["position_at"]),
-        (&Value::Null, &Value::Null)
-    );
+    assert_eq!((&state["lat"], &state["position_at"]), (&Value::Null, &Value::Null));
     assert_eq!(state["battery_percent"], 68);
 }
 
@@ -156,17 +130,9 @@ async fn segway_status_then_location() {
     let position = json!({ "lat": 52.520008, "lon": 13.404954, "altitude_m": 34.1, "position_at": AT });
     let located = with(&segway_status(), &position);
     assert_eq!(scene.vehicle("860000000000017").await, located);
-    let silent = [
-        "location_zero_zero.form",
-        "alert_1_illegal_movement.form",
-        "fault.form",
-    ];
+    let silent = ["location_zero_zero.form", "alert_1_illegal_movement.form", "fault.form"];
     scene.take_fixtures("segway", &silent).await;
-    assert_eq!(
-        scene.vehicle("860000000000017").await,
-        located,
-        "these change no state"
-    );
+    assert_eq!(scene.vehicle("860000000000017").await, located, "these change no state");
     let rows: i64 = scene.value("SELECT count(*) FROM telemetry").await;
     assert_eq!(rows, 5, "but they are stored");
 }
@@ -184,10 +150,7 @@ async fn segway_older_platforms_send_both_in_one() {
 #[tokio::test]
 async fn segway_zero_zero_leaves_the_position_null() {
     let state = after("segway", &["location_zero_zero.form"], "860000000000017").await;
-    assert_eq!(
-        state,
-        json!({ "provider": "segway", "provider_vehicle_id": "860000000000017" })
-    );
+    assert_eq!(state, json!({ "provider": "segway", "provider_vehicle_id": "860000000000017" }));
 }
 
 #[tokio::test]
@@ -223,10 +186,6 @@ async fn invers_legacy() {
 #[tokio::test]
 async fn invers_each_property_at_its_own_time() {
     // The fix of the second event is weeks old, everything else is as old as that of the first.
-    let files = [
-        "current_envelope.json",
-        "stale_position_in_fresh_event.json",
-        "unknown_type.json",
-    ];
+    let files = ["current_envelope.json", "stale_position_in_fresh_event.json", "unknown_type.json"];
     assert_eq!(after("invers", &files, "AB1C2").await, invers_status());
 }

@@ -29,11 +29,7 @@ async fn everything_wrong_is_said_at_once() {
             let ended = run(binary(name, arguments).envs(wrong)).await;
             assert_eq!(ended.code, Some(64), "{name} {arguments:?}: {ended:?}");
             for (variable, _value) in wrong {
-                assert!(
-                    ended.errors.contains(variable),
-                    "{name} {arguments:?}: {}",
-                    ended.errors
-                );
+                assert!(ended.errors.contains(variable), "{name} {arguments:?}: {}", ended.errors);
             }
         }
     }
@@ -44,10 +40,7 @@ async fn an_api_without_a_provider_is_refused() {
     for arguments in [&[][..], &["check-config"]] {
         let ended = run(&mut binary("fleet-webhook-api", arguments)).await;
         assert_eq!(ended.code, Some(64), "{ended:?}");
-        assert!(
-            ended.errors.contains("FLEET_PROVIDERS__NIU__SECRETS"),
-            "{ended:?}"
-        );
+        assert!(ended.errors.contains("FLEET_PROVIDERS__NIU__SECRETS"), "{ended:?}");
     }
     let consumer = check("fleet-consumer", &[]).await;
     assert_eq!(consumer.code, Some(0), "the consumer needs none: {consumer:?}");
@@ -65,11 +58,8 @@ async fn every_wrong_provider_is_said_at_once() {
     )
     .await;
     assert_eq!(ended.code, Some(64), "{ended:?}");
-    for named in [
-        "FLEET_PROVIDERS__NUI__",
-        "FLEET_PROVIDERS__NIU__AUTH",
-        "FLEET_PROVIDERS__SEGWAY__SECRETS",
-    ] {
+    for named in ["FLEET_PROVIDERS__NUI__", "FLEET_PROVIDERS__NIU__AUTH", "FLEET_PROVIDERS__SEGWAY__SECRETS"]
+    {
         assert!(ended.errors.contains(named), "{named}: {}", ended.errors);
     }
 }
@@ -115,20 +105,14 @@ async fn the_configuration_in_effect_is_shown_without_secrets() {
     let variables = [
         ("FLEET_REDIS_URL", "redis://:hunter2@cache:6379/1"),
         ("FLEET_DATABASE_URL", "postgres://fleet:hunter2@db/fleet"),
-        (
-            "FLEET_TELEMETRY_DATABASE_URL",
-            "postgres://db/telemetry?user=fleet&password=hunter2",
-        ),
+        ("FLEET_TELEMETRY_DATABASE_URL", "postgres://db/telemetry?user=fleet&password=hunter2"),
         ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2,hunter2-old"),
         ("FLEET_CONSUMER__LEASE", "45s"),
     ];
     for name in BINARIES {
         let Ended { code, output, errors } = check(name, &variables).await;
         assert_eq!(code, Some(0), "{name}: {errors}");
-        assert!(
-            !format!("{output}{errors}").contains("hunter2"),
-            "{name}: {output}{errors}"
-        );
+        assert!(!format!("{output}{errors}").contains("hunter2"), "{name}: {output}{errors}");
         for line in [
             "FLEET_REDIS_URL=redis://[redacted]@cache:6379/1",
             "FLEET_DATABASE_URL=postgres://[redacted]@db/fleet",
@@ -136,10 +120,7 @@ async fn the_configuration_in_effect_is_shown_without_secrets() {
             "FLEET_CONSUMER__LEASE=45s",
             "FLEET_API__LISTEN=127.0.0.1:8080",
         ] {
-            assert!(
-                output.lines().any(|shown| shown == line),
-                "{name}, {line}: {output}"
-            );
+            assert!(output.lines().any(|shown| shown == line), "{name}, {line}: {output}");
         }
     }
 }
@@ -175,10 +156,7 @@ async fn the_environment_wins_over_the_file() {
     let path = file.path().to_str().unwrap();
     for name in BINARIES {
         // Before and behind the subcommand.
-        for arguments in [
-            ["--config", path, "check-config"],
-            ["check-config", "--config", path],
-        ] {
+        for arguments in [["--config", path, "check-config"], ["check-config", "--config", path]] {
             let ended = run(binary(name, &arguments).env("FLEET_QUEUE__PREFIX", "environment")).await;
             assert_eq!(ended.code, Some(0), "{name}: {ended:?}");
             for line in [
@@ -186,10 +164,7 @@ async fn the_environment_wins_over_the_file() {
                 "FLEET_QUEUE__PREFIX=environment",
                 "FLEET_PROVIDERS__NIU__SECRETS=[redacted]",
             ] {
-                assert!(
-                    ended.output.lines().any(|shown| shown == line),
-                    "{line}: {ended:?}"
-                );
+                assert!(ended.output.lines().any(|shown| shown == line), "{line}: {ended:?}");
             }
         }
     }
@@ -226,9 +201,6 @@ async fn a_taken_port_fails_the_start() {
     ] {
         let ended = run(command.env(variable, &address)).await;
         assert_eq!(ended.code, Some(1), "{variable}: {ended:?}");
-        assert!(
-            ended.errors.contains(&address) && ended.errors.contains(variable),
-            "{ended:?}"
-        );
+        assert!(ended.errors.contains(&address) && ended.errors.contains(variable), "{ended:?}");
     }
 }

@@ -7,9 +7,7 @@ use crate::support::{TOKEN, TestDatabase, eventually};
 
 #[tokio::test]
 async fn the_api_is_ready_once_redis_was_reached_and_stays_so() {
-    let mut redis = tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap())
-        .await
-        .unwrap();
+    let mut redis = tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap()).await.unwrap();
     let mut site = Site::new("postgres://nobody@127.0.0.1:1/none");
     site.redis = redis.url();
     redis.kill().unwrap();
@@ -99,12 +97,7 @@ async fn metrics_say_what_happened() {
     api.readiness(200).await;
     assert_eq!(post(&api, 1).await, 200);
     assert_eq!(post(&api, 2).await, 200);
-    let forged = client()
-        .post(api.webhooks())
-        .body(report(3))
-        .send()
-        .await
-        .unwrap();
+    let forged = client().post(api.webhooks()).body(report(3)).send().await.unwrap();
     assert_eq!(forged.status(), 401);
 
     for (outcome, count) in [("accepted", 2.0), ("unauthorized", 1.0)] {
@@ -112,10 +105,7 @@ async fn metrics_say_what_happened() {
         assert_eq!(api.metric(&series).await, count, "{series}");
     }
     for (series, count) in [
-        (
-            r#"fleet_api_webhook_duration_seconds_bucket{provider="niu",le="+Inf"}"#,
-            3.0,
-        ),
+        (r#"fleet_api_webhook_duration_seconds_bucket{provider="niu",le="+Inf"}"#, 3.0),
         (r#"fleet_api_commit_messages_sum{provider="niu"}"#, 2.0),
         (r#"fleet_api_shedding{provider="niu"}"#, 0.0),
     ] {
@@ -126,20 +116,11 @@ async fn metrics_say_what_happened() {
     consumer.readiness(200).await;
     site.settled().await;
     for (series, count) in [
-        (
-            r#"fleet_consumer_events_total{provider="niu",outcome="inserted"}"#,
-            2.0,
-        ),
-        (
-            r#"fleet_consumer_messages_total{provider="niu",outcome="applied"}"#,
-            2.0,
-        ),
+        (r#"fleet_consumer_events_total{provider="niu",outcome="inserted"}"#, 2.0),
+        (r#"fleet_consumer_messages_total{provider="niu",outcome="applied"}"#, 2.0),
         (r#"fleet_consumer_batch_messages_sum{provider="niu"}"#, 2.0),
         (r#"fleet_queue_backlog_messages{queue="niu"}"#, 0.0),
-        (
-            r#"fleet_queue_oldest_age_seconds{queue="niu",state="waiting"}"#,
-            0.0,
-        ),
+        (r#"fleet_queue_oldest_age_seconds{queue="niu",state="waiting"}"#, 0.0),
         (r#"fleet_queue_ledger_balanced{queue="niu"}"#, 1.0),
     ] {
         eventually(&format!("{series} {count}"), async || {
@@ -154,10 +135,8 @@ async fn every_metric_is_explained() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
     site.fill(1).await;
-    let (mut api, mut consumer) = (
-        Program::start(&mut site.api(&[])),
-        Program::start(&mut site.consumer(&[])),
-    );
+    let (mut api, mut consumer) =
+        (Program::start(&mut site.api(&[])), Program::start(&mut site.consumer(&[])));
     for program in [&mut api, &mut consumer] {
         program.readiness(200).await;
     }
@@ -165,17 +144,11 @@ async fn every_metric_is_explained() {
     consumer.metric("fleet_consumer_events_total").await;
     for program in [api, consumer] {
         let (_status, text) = program.get("/metrics").await.unwrap();
-        let types: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE "))
-            .collect();
+        let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(types.len() >= 4, "{text}");
         for line in types {
             let name = line.split(' ').next().unwrap();
-            assert!(
-                text.contains(&format!("# HELP {name} ")),
-                "{name} is not described"
-            );
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
         }
     }
 }
@@ -191,21 +164,11 @@ async fn the_age_of_the_oldest_message_grows_while_nothing_can_be_stored() {
     let mut consumer = Program::start(site.consumer(&[]).env("FLEET_CONSUMER__STATUS_INTERVAL", "50ms"));
     consumer.readiness(200).await;
     let series = r#"fleet_queue_oldest_age_seconds{queue="niu",state="leased"}"#;
-    eventually("the leased message to age", async || {
-        (consumer.metric(series).await > 0.2).then_some(())
-    })
-    .await;
-    assert_eq!(
-        consumer
-            .metric(r#"fleet_queue_backlog_messages{queue="niu"}"#)
-            .await,
-        1.0
-    );
+    eventually("the leased message to age", async || (consumer.metric(series).await > 0.2).then_some(()))
+        .await;
+    assert_eq!(consumer.metric(r#"fleet_queue_backlog_messages{queue="niu"}"#).await, 1.0);
     blocking.rollback().await.unwrap();
-    eventually("the age to fall", async || {
-        (consumer.metric(series).await == 0.0).then_some(())
-    })
-    .await;
+    eventually("the age to fall", async || (consumer.metric(series).await == 0.0).then_some(())).await;
 }
 
 fn client() -> reqwest::Client {
@@ -213,9 +176,6 @@ fn client() -> reqwest::Client {
 }
 
 async fn post(api: &Program, number: usize) -> u16 {
-    let request = client()
-        .post(api.webhooks())
-        .header("token", TOKEN)
-        .body(report(number));
+    let request = client().post(api.webhooks()).header("token", TOKEN).body(report(number));
     request.send().await.unwrap().status().as_u16()
 }

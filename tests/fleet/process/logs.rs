@@ -14,10 +14,7 @@ async fn log_of_a_webhook(variables: &[(&str, &str)]) -> String {
     let mut api = Program::start(site.api(&[]).envs(variables.iter().copied()));
     api.readiness(200).await;
     let url = format!("{}?key={TOKEN}", api.webhooks());
-    let posted = reqwest::Client::new()
-        .post(url)
-        .header("token", TOKEN)
-        .body(report(1));
+    let posted = reqwest::Client::new().post(url).header("token", TOKEN).body(report(1));
     assert_eq!(posted.send().await.unwrap().status(), 200);
     api.signal(Signal::TERM);
     let ended = api.ended().await;
@@ -39,10 +36,7 @@ async fn json_logs_are_one_object_a_line() {
     for line in log.lines() {
         let object: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(
-            object["level"].is_string() && object["message"].is_string(),
-            "{line}"
-        );
+        assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
     }
 }
 

@@ -21,11 +21,7 @@ async fn migrate_twice_has_nothing_to_do() {
     let first = run(&mut site.consumer(&["migrate"])).await;
     assert_eq!(first.code, Some(0), "{first:?}");
     assert!(!first.output.contains("nothing to do"), "{first:?}");
-    assert_eq!(
-        first.output.matches("applied").count(),
-        2,
-        "state and telemetry: {first:?}"
-    );
+    assert_eq!(first.output.matches("applied").count(), 2, "state and telemetry: {first:?}");
     let second = run(&mut site.consumer(&["migrate"])).await;
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!(second.output.matches("nothing to do").count(), 2, "{second:?}");
@@ -37,10 +33,7 @@ async fn an_unreachable_database_fails_a_command() {
     for command in ["migrate", "retention", "audit"] {
         let ended = run(&mut site.consumer(&[command])).await;
         assert_eq!(ended.code, Some(1), "{command}: {ended:?}");
-        assert!(
-            !ended.errors.is_empty() && !ended.errors.contains("hunter2"),
-            "{command}: {ended:?}"
-        );
+        assert!(!ended.errors.is_empty() && !ended.errors.contains("hunter2"), "{command}: {ended:?}");
     }
 }
 
@@ -51,12 +44,7 @@ async fn audit_shows_both_ledgers() {
     site.fill(3).await;
     let before = run(&mut site.consumer(&["audit"])).await;
     assert_eq!(before.code, Some(0), "{before:?}");
-    assert_eq!(
-        row(&before.output, "niu"),
-        ["3", "3", "0", "0", "yes"],
-        "{}",
-        before.output
-    );
+    assert_eq!(row(&before.output, "niu"), ["3", "3", "0", "0", "yes"], "{}", before.output);
     for other in ["segway", "invers"] {
         assert_eq!(row(&before.output, other), ["0", "0", "0", "0", "yes"]);
     }
@@ -92,17 +80,11 @@ async fn audit_fails_if_a_message_is_missing() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
     site.fill(3).await;
-    let mut redis = redis::Client::open(site.redis.as_str())
-        .unwrap()
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
+    let mut redis =
+        redis::Client::open(site.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
     let mut pop = redis::cmd("LPOP");
-    let _lost: Vec<u8> = pop
-        .arg(format!("{}:{{niu}}:queue", site.prefix))
-        .query_async(&mut redis)
-        .await
-        .unwrap();
+    let _lost: Vec<u8> =
+        pop.arg(format!("{}:{{niu}}:queue", site.prefix)).query_async(&mut redis).await.unwrap();
     let ended = run(&mut site.consumer(&["audit"])).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(row(&ended.output, "niu").last(), Some(&"NO"), "{}", ended.output);

@@ -40,11 +40,7 @@ pub(crate) struct Site {
 impl Site {
     /// The tests' Redis under a prefix of its own, and this database.
     pub(crate) fn new(database: &str) -> Self {
-        Self {
-            redis: redis_url(),
-            database: database.to_owned(),
-            prefix: fresh_prefix(),
-        }
+        Self { redis: redis_url(), database: database.to_owned(), prefix: fresh_prefix() }
     }
 
     /// `fleet-webhook-api` with NIU to serve.
@@ -139,24 +135,14 @@ impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
         let variable = |name: &str| {
             let mut given = command.get_envs();
-            let value = given
-                .find(|(given, _)| *given == name)
-                .and_then(|(_, value)| value);
+            let value = given.find(|(given, _)| *given == name).and_then(|(_, value)| value);
             value.map(|value| format!("http://{}", value.to_str().unwrap()))
         };
         let api = variable("FLEET_API__LISTEN").unwrap_or_default();
         let admin = variable("FLEET_ADMIN__LISTEN").unwrap_or_default();
         let (output, errors) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
-        command
-            .stdout(output.reopen().unwrap())
-            .stderr(errors.reopen().unwrap());
-        Self {
-            child: command.spawn().unwrap(),
-            output,
-            errors,
-            api,
-            admin,
-        }
+        command.stdout(output.reopen().unwrap()).stderr(errors.reopen().unwrap());
+        Self { child: command.spawn().unwrap(), output, errors, api, admin }
     }
 
     /// Where the API takes NIU's webhooks.
@@ -217,11 +203,7 @@ impl Program {
     pub(crate) async fn ended(mut self) -> Ended {
         let status: ExitStatus =
             eventually("the process to end", async || self.child.try_wait().unwrap()).await;
-        Ended {
-            code: status.code(),
-            output: read(&self.output),
-            errors: read(&self.errors),
-        }
+        Ended { code: status.code(), output: read(&self.output), errors: read(&self.errors) }
     }
 }
 

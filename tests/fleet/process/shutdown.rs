@@ -63,16 +63,9 @@ async fn the_api_finishes_the_request_at_work() {
 
     api.signal(Signal::TERM);
     stopping(&mut api).await;
-    assert_eq!(
-        api.status("/livez").await,
-        Some(200),
-        "it must not be restarted now"
-    );
+    assert_eq!(api.status("/livez").await, Some(200), "it must not be restarted now");
     let refused = reqwest::get(api.webhooks()).await;
-    assert!(
-        refused.unwrap_err().is_connect(),
-        "new connections go to other replicas"
-    );
+    assert!(refused.unwrap_err().is_connect(), "new connections go to other replicas");
 
     stream.write_all(rest.as_bytes()).await.unwrap();
     assert_eq!(answer(stream).await, 200);
@@ -99,11 +92,7 @@ async fn an_idle_connection_does_not_hold_the_api_up() {
     let mut api = Program::start(site.api(&[]).env("FLEET_API__SHUTDOWN_TIMEOUT", "5m"));
     api.readiness(200).await;
     let client = reqwest::Client::new();
-    let posted = client
-        .post(api.webhooks())
-        .header("token", TOKEN)
-        .body(report(1))
-        .send();
+    let posted = client.post(api.webhooks()).header("token", TOKEN).body(report(1)).send();
     assert_eq!(posted.await.unwrap().status(), 200);
     api.signal(Signal::TERM);
     assert_clean_end(api).await;
@@ -145,13 +134,9 @@ async fn every_webhook_answered_200_under_sigterm_is_in_the_queue() {
     let site = Site::new(NO_DATABASE);
     let mut api = Program::start(&mut site.api(&[]));
     api.readiness(200).await;
-    let mut posting: JoinSet<_> = (0..8)
-        .map(|connection| post_until_gone(api.webhooks(), connection))
-        .collect();
-    eventually("the load", async || {
-        (site.queue().await.accepted.messages > 200).then_some(())
-    })
-    .await;
+    let mut posting: JoinSet<_> =
+        (0..8).map(|connection| post_until_gone(api.webhooks(), connection)).collect();
+    eventually("the load", async || (site.queue().await.accepted.messages > 200).then_some(())).await;
     api.signal(Signal::TERM);
     let mut answered = Vec::new();
     while let Some(ids) = posting.join_next().await {
@@ -162,12 +147,7 @@ async fn every_webhook_answered_200_under_sigterm_is_in_the_queue() {
     let queued = queued_ids(&site).await;
     assert!(answered.len() > 200, "{}", answered.len());
     let lost: Vec<_> = answered.iter().filter(|id| !queued.contains(id)).collect();
-    assert!(
-        lost.is_empty(),
-        "{} of {} lost: {lost:?}",
-        lost.len(),
-        answered.len()
-    );
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), answered.len());
     let status = site.queue().await;
     assert!(status.balances(), "{status:?}");
 }
@@ -219,17 +199,8 @@ async fn queued_ids(site: &Site) -> HashSet<Uuid> {
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let key = format!("{}:{{niu}}:queue", site.prefix);
     let mut range = redis::cmd("LRANGE");
-    let items: Vec<Vec<u8>> = range
-        .arg(key)
-        .arg(0)
-        .arg(-1)
-        .query_async(&mut connection)
-        .await
-        .unwrap();
-    let ids: HashSet<_> = items
-        .iter()
-        .map(|item| Envelope::decode(item).unwrap().message_id)
-        .collect();
+    let items: Vec<Vec<u8>> = range.arg(key).arg(0).arg(-1).query_async(&mut connection).await.unwrap();
+    let ids: HashSet<_> = items.iter().map(|item| Envelope::decode(item).unwrap().message_id).collect();
     assert_eq!(ids.len(), items.len());
     ids
 }
@@ -241,10 +212,7 @@ async fn block_telemetry(blocking: &Transaction<'_>) {
 
 /// Waits until a consumer has batches at work.
 async fn leased(site: &Site) {
-    eventually("a batch at work", async || {
-        (site.queue().await.leased().messages > 0).then_some(())
-    })
-    .await;
+    eventually("a batch at work", async || (site.queue().await.leased().messages > 0).then_some(())).await;
 }
 
 /// Every one of the `messages` is in telemetry and was settled, exactly once.
@@ -303,10 +271,7 @@ async fn a_consumer_that_may_not_finish_hands_its_batches_over_at_once() {
     leased(&site).await;
     first.signal(Signal::TERM);
     assert_clean_end(first).await;
-    assert!(
-        site.queue().await.leased().messages > 0,
-        "still leased, but released"
-    );
+    assert!(site.queue().await.leased().messages > 0, "still leased, but released");
 
     blocking.rollback().await.unwrap();
     let second = Program::start(&mut consumer());

@@ -42,12 +42,7 @@ async fn a_claim_whose_reply_was_lost_returns_the_same_batch() {
     rig.push(&["a", "bb", "ccc"]).await;
     let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
     for _ in 0..2 {
-        let lease = rig
-            .consumer
-            .claim(id, token, limits(2, 1000))
-            .await
-            .unwrap()
-            .unwrap();
+        let lease = rig.consumer.claim(id, token, limits(2, 1000)).await.unwrap().unwrap();
         assert_eq!(texts(&lease), ["a", "bb"]);
         assert_eq!(rig.ledger().await, [(3, 6), (2, 3), (0, 0)]);
     }
@@ -73,12 +68,7 @@ async fn a_settled_id_never_names_another_batch() {
     let lost = rig.leased(&["a"]).await;
     rig.push(&["b"]).await;
     let owner = rig.outlive(&lost).await;
-    let again = async || {
-        rig.consumer
-            .claim_again(lost.id, lost.token, EVERYTHING)
-            .await
-            .unwrap()
-    };
+    let again = async || rig.consumer.claim_again(lost.id, lost.token, EVERYTHING).await.unwrap();
     assert!(again().await.is_none(), "it is another consumer's");
     assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 1);
     assert!(again().await.is_none(), "it is settled");
@@ -90,12 +80,7 @@ async fn a_claim_by_somebody_else_under_the_same_id_gets_nothing() {
     let rig = Rig::new();
     rig.push(&["a", "b"]).await;
     let id = Uuid::now_v7();
-    let claim = async || {
-        rig.consumer
-            .claim(id, Uuid::now_v7(), limits(1, 1000))
-            .await
-            .unwrap()
-    };
+    let claim = async || rig.consumer.claim(id, Uuid::now_v7(), limits(1, 1000)).await.unwrap();
     assert!(claim().await.is_some());
     assert!(claim().await.is_none());
     assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (0, 0)]);
@@ -121,10 +106,7 @@ async fn a_claim_takes_at_most_so_many_bytes() {
         batches.push(texts(&lease));
     }
     let expected = [vec!["0123456789"], vec!["ab", "cde", "f"], vec!["ghijk"]];
-    assert_eq!(
-        batches, expected,
-        "a message above the limit comes alone; a full batch may be exactly full"
-    );
+    assert_eq!(batches, expected, "a message above the limit comes alone; a full batch may be exactly full");
 }
 
 #[tokio::test]
@@ -162,11 +144,7 @@ async fn an_ack_removes_every_key() {
     let lease = rig.leased(&["a", "b"]).await;
     let mut keys = rig.keys_left().await;
     keys.sort();
-    let mut expected = [
-        rig.keys.lease(lease.id),
-        rig.keys.leases.clone(),
-        rig.keys.owners.clone(),
-    ];
+    let mut expected = [rig.keys.lease(lease.id), rig.keys.leases.clone(), rig.keys.owners.clone()];
     expected.sort();
     assert_eq!(keys, expected);
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 2);
@@ -190,10 +168,7 @@ async fn queues_do_not_see_each_other() {
     other.push(&[b"theirs".to_vec()]).await.unwrap();
     assert!(rig.claim(EVERYTHING).await.is_none());
     let consumer = Consumer::new(rig.link.clone(), &rig.prefix, "segway");
-    let lease = consumer
-        .claim(Uuid::now_v7(), Uuid::now_v7(), EVERYTHING)
-        .await
-        .unwrap();
+    let lease = consumer.claim(Uuid::now_v7(), Uuid::now_v7(), EVERYTHING).await.unwrap();
     assert_eq!(texts(&lease.unwrap()), ["theirs"]);
 }
 
@@ -215,14 +190,8 @@ async fn the_status_tells_the_age_of_what_waits_and_of_what_is_leased() {
     let ((first_at, first), (second_at, second)) = (item(1_718_000_000_001), item(1_718_000_000_002));
     rig.producer.push(&[first, second]).await.unwrap();
     let status = rig.status().await;
-    assert_eq!(
-        (status.oldest_waiting, status.oldest_leased),
-        (Some(first_at), None)
-    );
+    assert_eq!((status.oldest_waiting, status.oldest_leased), (Some(first_at), None));
     rig.claim(limits(1, 1000)).await.unwrap();
     let status = rig.status().await;
-    assert_eq!(
-        (status.oldest_waiting, status.oldest_leased),
-        (Some(second_at), Some(first_at))
-    );
+    assert_eq!((status.oldest_waiting, status.oldest_leased), (Some(second_at), Some(first_at)));
 }

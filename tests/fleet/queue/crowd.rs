@@ -26,11 +26,7 @@ async fn produce(rig: &Rig, producer: usize) {
 async fn settle(rig: &Rig, lease: &Lease, settled: &mut Vec<String>) {
     let count = rig.consumer.ack(lease).await.unwrap();
     if count > 0 {
-        assert_eq!(
-            usize::try_from(count).unwrap(),
-            lease.items.len(),
-            "a batch is settled whole"
-        );
+        assert_eq!(usize::try_from(count).unwrap(), lease.items.len(), "a batch is settled whole");
         settled.extend(texts(lease));
     }
 }
@@ -38,11 +34,7 @@ async fn settle(rig: &Rig, lease: &Lease, settled: &mut Vec<String>) {
 /// Takes batches until all is settled. It sits on every third one until it has others, so that some expire and have
 /// another owner when it comes back to them.
 async fn consume(rig: &Rig) -> (Vec<String>, usize) {
-    let limits = ClaimLimits {
-        max_messages: 37,
-        max_bytes: 1 << 20,
-        lease: SHORT,
-    };
+    let limits = ClaimLimits { max_messages: 37, max_bytes: 1 << 20, lease: SHORT };
     let (mut settled, mut taken, mut late) = (Vec::new(), 0_usize, Vec::new());
     let mut takeovers = 0;
     let start = Instant::now();
@@ -52,11 +44,7 @@ async fn consume(rig: &Rig) -> (Vec<String>, usize) {
         takeovers += usize::from(expired.is_some());
         let lease = match expired {
             Some(lease) => Some(lease),
-            None => rig
-                .consumer
-                .claim(Uuid::now_v7(), Uuid::now_v7(), limits)
-                .await
-                .unwrap(),
+            None => rig.consumer.claim(Uuid::now_v7(), Uuid::now_v7(), limits).await.unwrap(),
         };
         let Some(lease) = lease else { continue };
         taken += 1;
@@ -70,11 +58,7 @@ async fn consume(rig: &Rig) -> (Vec<String>, usize) {
         }
     }
     for lease in &late {
-        assert_eq!(
-            rig.consumer.ack(lease).await.unwrap(),
-            0,
-            "all was settled without it"
-        );
+        assert_eq!(rig.consumer.ack(lease).await.unwrap(), 0, "all was settled without it");
     }
     (settled, takeovers)
 }

@@ -14,14 +14,10 @@ async fn a_killed_connection_is_replaced() {
     let rig = Rig::new();
     let old: u64 = rig.redis(&["CLIENT", "ID"]).await;
     let killer = RedisLink::new(&redis_url(), TIMEOUT).unwrap();
-    let killed: u64 = redis(&killer, &["CLIENT", "KILL", "ID", &old.to_string()])
-        .await
-        .unwrap();
+    let killed: u64 = redis(&killer, &["CLIENT", "KILL", "ID", &old.to_string()]).await.unwrap();
     assert_eq!(killed, 1);
-    let new: u64 = eventually("a new connection", async || {
-        redis(&rig.link, &["CLIENT", "ID"]).await.ok()
-    })
-    .await;
+    let new: u64 =
+        eventually("a new connection", async || redis(&rig.link, &["CLIENT", "ID"]).await.ok()).await;
     assert_ne!(new, old);
     rig.leased(&["a"]).await;
 }
@@ -42,11 +38,7 @@ async fn a_killed_server_that_comes_back_has_kept_everything() {
     let _server = server.await.unwrap();
     eventually("the link to recover", async || rig.link.ping().await.ok()).await;
     assert_eq!(rig.ledger().await, [(2, 13), (1, 6), (0, 0)]);
-    assert_eq!(
-        rig.consumer.ack(&lease).await.unwrap(),
-        1,
-        "the scripts are gone from its cache"
-    );
+    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1, "the scripts are gone from its cache");
     assert_eq!(texts(&rig.claim(EVERYTHING).await.unwrap()), ["waiting"]);
 }
 
@@ -86,10 +78,7 @@ async fn scripts_survive_a_flush_of_their_cache() {
 #[tokio::test]
 async fn errors_do_not_tell_the_password() {
     let closed = fleet_testbed::free_port().unwrap();
-    let (_, server) = redis_url()
-        .rsplit_once('/')
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .unwrap();
+    let (_, server) = redis_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let urls = [
         format!("redis://user:{SECRET}@[half/0"),
         format!("redis://user:{SECRET}@host:port/0"),
@@ -136,12 +125,6 @@ async fn a_weaker_redis_is_told_from_a_durable_one() {
     let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
     let weaknesses = Durability::read(&link).await.unwrap().weaknesses();
     assert_eq!(weaknesses.len(), 2, "{weaknesses:?}");
-    assert!(
-        weaknesses[0].contains("appendfsync is everysec"),
-        "{weaknesses:?}"
-    );
-    assert!(
-        weaknesses[1].contains("maxmemory-policy is allkeys-lru"),
-        "{weaknesses:?}"
-    );
+    assert!(weaknesses[0].contains("appendfsync is everysec"), "{weaknesses:?}");
+    assert!(weaknesses[1].contains("maxmemory-policy is allkeys-lru"), "{weaknesses:?}");
 }

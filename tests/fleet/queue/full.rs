@@ -48,21 +48,13 @@ async fn every_consumer_operation_works_on_a_full_redis() {
     assert_eq!(lease.items.len(), 100);
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     let lease = rig.takeover().await.unwrap();
-    assert!(
-        rig.consumer
-            .mark(&lease, &Mark::Items((0..100).collect()))
-            .await
-            .unwrap()
-    );
+    assert!(rig.consumer.mark(&lease, &Mark::Items((0..100).collect())).await.unwrap());
     assert!(rig.consumer.extend(&lease, LONG).await.unwrap());
     rig.consumer.release(&lease).await.unwrap();
     let lease = rig.takeover().await.unwrap();
     assert_full(&rig.producer.push(&[b"still full".to_vec()]).await.unwrap_err());
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 100);
-    assert_eq!(
-        rig.ledger().await,
-        [(pushed, pushed * 1000), (100, 100_000), (100, 100_000)]
-    );
+    assert_eq!(rig.ledger().await, [(pushed, pushed * 1000), (100, 100_000), (100, 100_000)]);
 }
 
 #[tokio::test]
@@ -78,9 +70,6 @@ async fn a_full_redis_drains_and_takes_messages_again() {
     assert_eq!(rig.ledger().await, [(pushed, pushed * 1000); 3]);
     assert_eq!(rig.keys_left().await, Vec::<String>::new());
     // Redis frees in the background.
-    eventually("room for messages", async || {
-        rig.producer.push(&[b"welcome".to_vec()]).await.ok()
-    })
-    .await;
+    eventually("room for messages", async || rig.producer.push(&[b"welcome".to_vec()]).await.ok()).await;
     assert_eq!(rig.claim(EVERYTHING).await.unwrap().items, [&b"welcome"[..]]);
 }

@@ -7,15 +7,11 @@ use super::{EVERYTHING, LONG, Rig, SHORT, texts};
 
 /// `lease` as somebody else would present it.
 fn foreign(lease: &Lease) -> Lease {
-    Lease {
-        token: Uuid::now_v7(),
-        ..lease.clone()
-    }
+    Lease { token: Uuid::now_v7(), ..lease.clone() }
 }
 
 async fn expiry_ms(rig: &Rig, lease: &Lease) -> f64 {
-    rig.redis(&["ZSCORE", &rig.keys.leases, &lease.id.to_string()])
-        .await
+    rig.redis(&["ZSCORE", &rig.keys.leases, &lease.id.to_string()]).await
 }
 
 async fn now_ms(rig: &Rig) -> f64 {
@@ -27,13 +23,7 @@ async fn now_ms(rig: &Rig) -> f64 {
 async fn the_owner_extends_its_lease() {
     let rig = Rig::new();
     rig.push(&["a"]).await;
-    let lease = rig
-        .claim(fleet_queue::ClaimLimits {
-            lease: LONG / 2,
-            ..EVERYTHING
-        })
-        .await
-        .unwrap();
+    let lease = rig.claim(fleet_queue::ClaimLimits { lease: LONG / 2, ..EVERYTHING }).await.unwrap();
     let before = expiry_ms(&rig, &lease).await;
     assert!(rig.consumer.extend(&lease, LONG).await.unwrap());
     let added = expiry_ms(&rig, &lease).await - before;
@@ -53,10 +43,7 @@ async fn nobody_else_extends_marks_or_acks_a_lease() {
     rig.consumer.release(&foreign).await.unwrap();
     assert_eq!(rig.consumer.ack(&foreign).await.unwrap(), 0);
     let after = expiry_ms(&rig, &lease).await;
-    assert!(
-        (after - before).abs() < 0.5,
-        "the lease expires at {after} instead of {before}"
-    );
+    assert!((after - before).abs() < 0.5, "the lease expires at {after} instead of {before}");
     assert_eq!(rig.ledger().await, [(1, 1), (1, 1), (0, 0)]);
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
 }
@@ -95,11 +82,7 @@ async fn a_batch_stays_whole_through_takeovers() {
         lease = rig.outlive(&lease).await;
         assert_eq!(texts(&lease), items);
         assert_eq!((lease.takeovers, &lease.mark), (takeovers, &Mark::Parsing));
-        assert_eq!(
-            rig.ledger().await,
-            [(5, 9), (4, 4), (0, 0)],
-            "nothing is claimed again"
-        );
+        assert_eq!(rig.ledger().await, [(5, 9), (4, 4), (0, 0)], "nothing is claimed again");
         let waiting: Vec<String> = rig.redis(&["LRANGE", &rig.keys.queue, "0", "-1"]).await;
         assert_eq!(waiting, ["later"], "nothing goes back to the queue");
     }
@@ -148,11 +131,7 @@ async fn marked_items_survive_a_takeover() {
     assert_eq!(texts(&lease), ["a", "b", "c"]);
     let bytes = rig.consumer.ack(&lease).await.unwrap();
     assert_eq!(bytes, 3);
-    assert_eq!(
-        rig.ledger().await,
-        [(3, 3); 3],
-        "a mark must not lose the batch's size"
-    );
+    assert_eq!(rig.ledger().await, [(3, 3); 3], "a mark must not lose the batch's size");
 }
 
 #[tokio::test]
@@ -165,11 +144,7 @@ async fn a_zombie_can_do_nothing() {
     assert!(!rig.consumer.mark(&zombie, &Mark::Clear).await.unwrap());
     rig.consumer.release(&zombie).await.unwrap();
     assert_eq!(rig.consumer.ack(&zombie).await.unwrap(), 0);
-    let again = rig
-        .consumer
-        .claim(zombie.id, zombie.token, EVERYTHING)
-        .await
-        .unwrap();
+    let again = rig.consumer.claim(zombie.id, zombie.token, EVERYTHING).await.unwrap();
     assert!(again.is_none(), "nor claim its batch back");
     assert_eq!((rig.status().await, expiry_ms(&rig, &owner).await), before);
     assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 2);
@@ -181,12 +156,7 @@ async fn a_zombie_can_do_nothing() {
 async fn an_owner_whose_lease_has_expired_may_still_finish() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
-    assert!(
-        rig.consumer
-            .extend(&lease, std::time::Duration::ZERO)
-            .await
-            .unwrap()
-    );
+    assert!(rig.consumer.extend(&lease, std::time::Duration::ZERO).await.unwrap());
     assert!(rig.consumer.mark(&lease, &Mark::Clear).await.unwrap());
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
     assert!(rig.takeover().await.is_none());

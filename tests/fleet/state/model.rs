@@ -95,10 +95,7 @@ pub(super) fn renamed(events: &[Received], suffix: &str) -> Vec<Received> {
 }
 
 fn timed<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<Timed<T>>> {
-    option::of((value, 0..4_i64).prop_map(|(value, seconds)| Timed {
-        value,
-        at: at(seconds),
-    }))
+    option::of((value, 0..4_i64).prop_map(|(value, seconds)| Timed { value, at: at(seconds) }))
 }
 
 fn few(values: &'static [f64]) -> impl Strategy<Value = f64> {

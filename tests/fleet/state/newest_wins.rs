@@ -76,19 +76,12 @@ fn position(row: &Row) -> Option<Timed<Position>> {
 
 #[test]
 fn sql_agrees_with_the_model() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let database = runtime.block_on(TestDatabase::migrated());
     let store = StateStore::new(pool(database.url()));
     let client = runtime.block_on(database.client());
     let deliveries = (events().prop_flat_map(shuffled), 1..8_usize);
-    let mut runner = TestRunner::new(Config {
-        cases: 60,
-        failure_persistence: None,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let result = runner.run(&deliveries, |((events, shuffled), batch)| {
         let run = Uuid::now_v7().to_string();
         let (events, shuffled) = (renamed(&events, &run), renamed(&shuffled, &run));
@@ -117,59 +110,13 @@ proptest! {
 
 /// Two positions at one time, the greater one first.
 fn tied_positions() -> Vec<[Position; 2]> {
-    let least = Position {
-        lat: 1.0,
-        lon: 1.0,
-        altitude_m: None,
-        heading_deg: None,
-        accuracy_m: None,
-    };
+    let least = Position { lat: 1.0, lon: 1.0, altitude_m: None, heading_deg: None, accuracy_m: None };
     vec![
-        [
-            Position {
-                lat: 1.5,
-                lon: -9.0,
-                ..least
-            },
-            Position {
-                altitude_m: Some(9.0),
-                ..least
-            },
-        ],
-        [
-            Position { lon: 1.5, ..least },
-            Position {
-                altitude_m: Some(9.0),
-                ..least
-            },
-        ],
-        [
-            Position {
-                altitude_m: Some(-9.0),
-                ..least
-            },
-            Position {
-                heading_deg: Some(9.0),
-                ..least
-            },
-        ],
-        [
-            Position {
-                heading_deg: Some(0.0),
-                ..least
-            },
-            Position {
-                accuracy_m: Some(9.0),
-                ..least
-            },
-        ],
-        [
-            Position {
-                accuracy_m: Some(0.0),
-                ..least
-            },
-            least,
-        ],
+        [Position { lat: 1.5, lon: -9.0, ..least }, Position { altitude_m: Some(9.0), ..least }],
+        [Position { lon: 1.5, ..least }, Position { altitude_m: Some(9.0), ..least }],
+        [Position { altitude_m: Some(-9.0), ..least }, Position { heading_deg: Some(9.0), ..least }],
+        [Position { heading_deg: Some(0.0), ..least }, Position { accuracy_m: Some(9.0), ..least }],
+        [Position { accuracy_m: Some(0.0), ..least }, least],
     ]
 }
 
@@ -182,17 +129,7 @@ async fn tied_positions_compare_field_by_field_and_stay_whole() {
             let name = format!("tie-{index}-{order}");
             let events = values.map(|value| {
                 let position = Some(Timed { value, at: at(0) });
-                (
-                    event(
-                        &name,
-                        at(0),
-                        Attributes {
-                            position,
-                            ..Attributes::default()
-                        },
-                    ),
-                    at(1),
-                )
+                (event(&name, at(0), Attributes { position, ..Attributes::default() }), at(1))
             });
             deliver(&store, &events, 1).await;
             let winner = folded(&events);
@@ -207,19 +144,12 @@ async fn an_older_or_silent_event_takes_nothing_back() {
     let database = TestDatabase::migrated().await;
     let (store, client) = (StateStore::new(pool(database.url())), database.client().await);
     let locked = |value, seconds| Attributes {
-        locked: Some(Timed {
-            value,
-            at: at(seconds),
-        }),
+        locked: Some(Timed { value, at: at(seconds) }),
         ..Attributes::default()
     };
     let seen = |attributes, seconds| (event("one", at(seconds), attributes), at(seconds));
     let newest = seen(locked(false, 5), 9);
-    let events = [
-        newest.clone(),
-        seen(locked(true, 4), 10),
-        seen(Attributes::default(), 8),
-    ];
+    let events = [newest.clone(), seen(locked(true, 4), 10), seen(Attributes::default(), 8)];
     deliver(&store, &events, 1).await;
     let mut expected = folded(std::slice::from_ref::<(VehicleEvent<'_>, _)>(&newest));
     (expected[0].first_seen_at, expected[0].last_seen_at) = (at(8), at(10));

@@ -13,12 +13,7 @@ fn silent(vehicle: &str, seconds: i64) -> VehicleEvent<'static> {
 }
 
 fn row<'a>(event: &'a VehicleEvent<'a>) -> TelemetryRow<'a> {
-    TelemetryRow {
-        event,
-        message_id: Uuid::now_v7(),
-        topic: "",
-        received_at: at(1),
-    }
+    TelemetryRow { event, message_id: Uuid::now_v7(), topic: "", received_at: at(1) }
 }
 
 fn letter(message_id: Uuid, detail: &str) -> DeadLetter<'static> {
@@ -33,93 +28,46 @@ fn letter(message_id: Uuid, detail: &str) -> DeadLetter<'static> {
 }
 
 async fn count(database: &TestDatabase, query: &str) -> i64 {
-    database
-        .client()
-        .await
-        .query_one(query, &[])
-        .await
-        .unwrap()
-        .get(0)
+    database.client().await.query_one(query, &[]).await.unwrap().get(0)
 }
 
 #[tokio::test]
 async fn stored_parts_are_remembered() {
     let database = TestDatabase::migrated().await;
-    let (state, telemetry) = (
-        StateStore::new(pool(database.url())),
-        TelemetryStore::new(pool(database.url())),
-    );
+    let (state, telemetry) =
+        (StateStore::new(pool(database.url())), TelemetryStore::new(pool(database.url())));
     let events = [silent("one", 0), silent("one", 1)];
     let first = part(2);
-    let second = Part {
-        first_record: 2,
-        records: 1,
-        ..first
-    };
+    let second = Part { first_record: 2, records: 1, ..first };
     assert!(state.settled(first.lease_id).await.unwrap().is_empty());
     assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty());
     let vehicles = fleet_consumer::fold::fold(events.iter().map(|event| (event, at(1))));
     state.write(&first, &vehicles).await.unwrap();
     assert_eq!(state.settled(first.lease_id).await.unwrap(), [(0, 2)].into());
-    assert!(
-        telemetry.settled(first.lease_id).await.unwrap().is_empty(),
-        "the sides are apart"
-    );
-    telemetry
-        .write(&first, &[row(&events[0]), row(&events[1])], &[])
-        .await
-        .unwrap();
-    telemetry
-        .write(&second, &[row(&silent("two", 0))], &[])
-        .await
-        .unwrap();
-    assert_eq!(
-        telemetry.settled(first.lease_id).await.unwrap(),
-        [(0, 2), (2, 1)].into()
-    );
-    assert!(
-        telemetry.settled(Uuid::now_v7()).await.unwrap().is_empty(),
-        "another lease"
-    );
+    assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty(), "the sides are apart");
+    telemetry.write(&first, &[row(&events[0]), row(&events[1])], &[]).await.unwrap();
+    telemetry.write(&second, &[row(&silent("two", 0))], &[]).await.unwrap();
+    assert_eq!(telemetry.settled(first.lease_id).await.unwrap(), [(0, 2), (2, 1)].into());
+    assert!(telemetry.settled(Uuid::now_v7()).await.unwrap().is_empty(), "another lease");
 }
 
 #[tokio::test]
 async fn a_part_written_twice_is_stored_and_counted_once() {
     let database = TestDatabase::migrated().await;
-    let (state, telemetry) = (
-        StateStore::new(pool(database.url())),
-        TelemetryStore::new(pool(database.url())),
-    );
+    let (state, telemetry) =
+        (StateStore::new(pool(database.url())), TelemetryStore::new(pool(database.url())));
     let event = silent("one", 0);
     let vehicles = fleet_consumer::fold::fold([(&event, at(1))].into_iter());
     let part = part(1);
     for inserted in [1, 0] {
         state.write(&part, &vehicles).await.unwrap();
         let appended = telemetry.write(&part, &[row(&event)], &[]).await.unwrap();
-        assert_eq!(
-            appended,
-            Appended {
-                inserted,
-                duplicate: 1 - inserted
-            }
-        );
+        assert_eq!(appended, Appended { inserted, duplicate: 1 - inserted });
     }
-    for table in [
-        "telemetry",
-        "vehicles",
-        "settled_batches",
-        "settled_state_batches",
-    ] {
-        assert_eq!(
-            count(&database, &format!("SELECT count(*) FROM {table}")).await,
-            1,
-            "{table}"
-        );
+    for table in ["telemetry", "vehicles", "settled_batches", "settled_state_batches"] {
+        assert_eq!(count(&database, &format!("SELECT count(*) FROM {table}")).await, 1, "{table}");
     }
-    assert_eq!(
-        count(&database, "SELECT sum(inserted) FROM settled_batches").await,
-        1
-    );
+    assert_eq!(count(&database, "SELECT sum(inserted) FROM settled_batches").await, 1);
 }
 
 #[tokio::test]
@@ -127,20 +75,11 @@ async fn known_events_count_as_duplicates() {
     let database = TestDatabase::migrated().await;
     let telemetry = TelemetryStore::new(pool(database.url()));
     let (known, new) = ([silent("one", 0), silent("two", 0)], silent("one", 1));
-    telemetry
-        .write(&part(2), &[row(&known[0]), row(&known[1])], &[])
-        .await
-        .unwrap();
+    telemetry.write(&part(2), &[row(&known[0]), row(&known[1])], &[]).await.unwrap();
     let mixed = [row(&known[1]), row(&new), row(&known[0]), row(&new)];
     let dead = [letter(Uuid::now_v7(), "")];
     let appended = telemetry.write(&part(5), &mixed, &dead).await.unwrap();
-    assert_eq!(
-        appended,
-        Appended {
-            inserted: 1,
-            duplicate: 3
-        }
-    );
+    assert_eq!(appended, Appended { inserted: 1, duplicate: 3 });
     let query = "SELECT concat_ws(' ', sum(records), sum(inserted), sum(duplicate), sum(dead_lettered))
         FROM settled_batches WHERE provider = $1";
     let client = database.client().await;
@@ -168,17 +107,9 @@ async fn a_repeated_dead_letter_adds_to_its_attempts() {
 async fn telemetry_is_a_hypertable_of_one_day_chunks() {
     let database = TestDatabase::migrated().await;
     let day = 24 * 3600;
-    let events = [
-        silent("one", 0),
-        silent("one", 1),
-        silent("one", day),
-        silent("one", 3 * day),
-    ];
+    let events = [silent("one", 0), silent("one", 1), silent("one", day), silent("one", 3 * day)];
     let rows: Vec<_> = events.iter().map(row).collect();
-    TelemetryStore::new(pool(database.url()))
-        .write(&part(4), &rows, &[])
-        .await
-        .unwrap();
+    TelemetryStore::new(pool(database.url())).write(&part(4), &rows, &[]).await.unwrap();
     let chunks = "SELECT count(*) FROM timescaledb_information.chunks
         WHERE hypertable_name = 'telemetry' AND primary_dimension = 'observed_at'
           AND range_end - range_start = INTERVAL '1 day'";
@@ -194,9 +125,7 @@ async fn post_status(fleet: &Fleet, vehicle: &str) {
         "postion": { "lat": 52.5, "lng": 13.4 },
     });
     let request = reqwest::Client::new().post(format!("{}/webhooks/niu", fleet.api));
-    let request = request
-        .header("token", TOKEN)
-        .header("content-type", "application/json");
+    let request = request.header("token", TOKEN).header("content-type", "application/json");
     let response = request.body(body.to_string()).send().await.unwrap();
     assert_eq!(response.status(), 200);
 }
@@ -218,35 +147,20 @@ async fn state_and_telemetry_may_be_two_databases() {
             &state,
             "SELECT count(*) FROM vehicles WHERE lat = 52.5 AND provider_vehicle_id = 'NBTWODATABASES01'",
         ),
-        (
-            &state,
-            "SELECT count(*) FROM settled_state_batches WHERE vehicles = 1",
-        ),
+        (&state, "SELECT count(*) FROM settled_state_batches WHERE vehicles = 1"),
         (
             &state,
             "SELECT count(*) FROM pg_tables WHERE tablename IN ('vehicles', 'telemetry', 'settled_batches')",
         ),
         (&telemetry, "SELECT count(*) FROM telemetry WHERE lat = 52.5"),
-        (
-            &telemetry,
-            "SELECT count(*) FROM settled_batches WHERE inserted = 1",
-        ),
-        (
-            &telemetry,
-            "SELECT count(*) FROM pg_tables WHERE tablename IN ('vehicles', 'telemetry')",
-        ),
+        (&telemetry, "SELECT count(*) FROM settled_batches WHERE inserted = 1"),
+        (&telemetry, "SELECT count(*) FROM pg_tables WHERE tablename IN ('vehicles', 'telemetry')"),
     ] {
         assert_eq!(count(database, query).await, 1, "{query}");
     }
     let id = "SELECT count(*) FROM telemetry WHERE vehicle_id = $1";
     let vehicle_id = fleet_providers::vehicle_id(PROVIDER, "NBTWODATABASES01");
-    let found: i64 = telemetry
-        .client()
-        .await
-        .query_one(id, &[&vehicle_id])
-        .await
-        .unwrap()
-        .get(0);
+    let found: i64 = telemetry.client().await.query_one(id, &[&vehicle_id]).await.unwrap().get(0);
     assert_eq!(found, 1, "both databases call the vehicle the same");
     fleet.stop().await;
 }

@@ -13,18 +13,10 @@ use super::{at, event, part, pool};
 use crate::support::{TestDatabase, eventually};
 
 fn speeds(vehicles: usize, round: usize, seconds: i64) -> Vec<VehicleEvent<'static>> {
-    let speed_kmh = Some(Timed {
-        value: 20.0,
-        at: at(seconds),
-    });
-    let attributes = Attributes {
-        speed_kmh,
-        ..Attributes::default()
-    };
+    let speed_kmh = Some(Timed { value: 20.0, at: at(seconds) });
+    let attributes = Attributes { speed_kmh, ..Attributes::default() };
     let name = |vehicle| format!("{round}-{vehicle}");
-    (0..vehicles)
-        .map(|vehicle| event(&name(vehicle), at(seconds), attributes))
-        .collect()
+    (0..vehicles).map(|vehicle| event(&name(vehicle), at(seconds), attributes)).collect()
 }
 
 async fn write(store: &StateStore, events: &[VehicleEvent<'_>]) -> Result<(), StoreError> {
@@ -59,12 +51,7 @@ async fn first_sights_of_the_same_vehicles_at_once_all_succeed() {
         assert!(failures.is_empty(), "{}: {:?}", failures.len(), failures[0]);
     }
     let query = "SELECT count(*), count(*) FILTER (WHERE speed_at = $1 AND first_seen_at = $2) FROM vehicles";
-    let row = database
-        .client()
-        .await
-        .query_one(query, &[&at(3), &at(0)])
-        .await
-        .unwrap();
+    let row = database.client().await.query_one(query, &[&at(3), &at(0)]).await.unwrap();
     let all = i64::try_from(ROUNDS * VEHICLES).unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (all, all));
 }
@@ -77,9 +64,7 @@ async fn updates_are_heap_only() {
     const VEHICLES: usize = 2000;
     const ROUNDS: usize = 80;
     const STRIDE: usize = 8;
-    let server = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap())
-        .await
-        .unwrap();
+    let server = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     migrate(&server.url(), Schema::State).await.unwrap();
     let store = StateStore::new(pool(&server.url()));
     write(&store, &speeds(VEHICLES, 0, 0)).await.unwrap();
@@ -99,8 +84,5 @@ async fn updates_are_heap_only() {
         (row.get::<_, i64>(0) == updates).then(|| row.get::<_, i64>(1))
     })
     .await;
-    assert!(
-        hot * 10 > updates * 9,
-        "{hot} of {updates} updates were heap-only"
-    );
+    assert!(hot * 10 > updates * 9, "{hot} of {updates} updates were heap-only");
 }

@@ -18,15 +18,9 @@ impl TestDatabase {
         let name = format!("fleet_test_{}", Uuid::now_v7().simple());
         let server = server_database_url();
         let admin = connect(&server).await;
-        admin
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let (base, _) = server.rsplit_once('/').expect("the URL ends in /database");
-        Self {
-            url: format!("{base}/{name}"),
-            name,
-        }
+        Self { url: format!("{base}/{name}"), name }
     }
 
     /// A database with both schemas.
@@ -53,13 +47,8 @@ impl Drop for TestDatabase {
         let server = server_database_url();
         // A runtime of its own: the test's may be going down.
         let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime
-                .block_on(async { connect(&server).await.batch_execute(&drop).await })
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { connect(&server).await.batch_execute(&drop).await }).unwrap();
         });
         if dropping.join().is_err() && !std::thread::panicking() {
             panic!("the test's database could not be dropped");

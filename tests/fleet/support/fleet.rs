@@ -45,16 +45,11 @@ impl Fleet {
             ("FLEET_REDIS_URL", redis.as_str()),
             ("FLEET_QUEUE__PREFIX", &prefix),
             ("FLEET_PROVIDERS__NIU__SECRETS", TOKEN),
-            (
-                "FLEET_PROVIDERS__SEGWAY__SECRETS",
-                "test-secret-0001,test-secret-0002",
-            ),
+            ("FLEET_PROVIDERS__SEGWAY__SECRETS", "test-secret-0001,test-secret-0002"),
             ("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
         ];
-        let variables = own
-            .iter()
-            .chain(variables)
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables =
+            own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let settings = load(None, variables).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
@@ -69,21 +64,14 @@ impl Fleet {
                 assert!(clean.unwrap(), "the API did not end cleanly");
             }
         };
-        Self {
-            settings,
-            api,
-            shutdown,
-            tasks: vec![tokio::spawn(running)],
-        }
+        Self { settings, api, shutdown, tasks: vec![tokio::spawn(running)] }
     }
 
     /// Starts a consumer, or another one.
     pub(crate) fn start_consumer(&mut self) {
         let (settings, shutdown) = (self.settings.clone(), self.shutdown.clone());
         self.tasks.push(tokio::spawn(async move {
-            fleet_consumer::service::run(&settings, Arc::new(Readiness::default()), shutdown)
-                .await
-                .unwrap();
+            fleet_consumer::service::run(&settings, Arc::new(Readiness::default()), shutdown).await.unwrap();
         }));
     }
 
@@ -98,10 +86,7 @@ impl Fleet {
     /// The queue of `provider`.
     pub(crate) async fn queue(&self, provider: &str) -> QueueStatus {
         let link = Arc::new(RedisLink::new(&redis_url(), self.settings.queue.timeout).unwrap());
-        Observer::new(link, &self.settings.queue.prefix, provider)
-            .status()
-            .await
-            .unwrap()
+        Observer::new(link, &self.settings.queue.prefix, provider).status().await.unwrap()
     }
 
     /// Waits until every accepted message is settled.

@@ -76,20 +76,8 @@ pub(crate) struct Filter {
 
 impl From<Filter> for DeadLetterFilter {
     fn from(filter: Filter) -> Self {
-        let Filter {
-            provider,
-            reason,
-            since,
-            until,
-            message_id,
-        } = filter;
-        Self {
-            provider,
-            reason,
-            since,
-            until,
-            message_id,
-        }
+        let Filter { provider, reason, since, until, message_id } = filter;
+        Self { provider, reason, since, until, message_id }
     }
 }
 
@@ -110,33 +98,15 @@ async fn execute(
     match command {
         DeadLetterCommand::List { filter, limit } => list(telemetry, &filter.into(), limit).await?,
         DeadLetterCommand::Show { message_id } => return show(telemetry, message_id).await,
-        DeadLetterCommand::Replay {
-            filter,
-            dry_run: false,
-        } => {
+        DeadLetterCommand::Replay { filter, dry_run: false } => {
             replay(settings, telemetry, &filter.into()).await?;
         }
-        DeadLetterCommand::Purge {
-            filter,
-            dry_run: false,
-        } => {
-            println!(
-                "removed {} dead letters",
-                purge_dead_letters(telemetry, &filter.into()).await?
-            );
+        DeadLetterCommand::Purge { filter, dry_run: false } => {
+            println!("removed {} dead letters", purge_dead_letters(telemetry, &filter.into()).await?);
         }
-        DeadLetterCommand::Replay {
-            filter,
-            dry_run: true,
-        }
-        | DeadLetterCommand::Purge {
-            filter,
-            dry_run: true,
-        } => {
-            println!(
-                "{} dead letters",
-                count_dead_letters(telemetry, &filter.into()).await?
-            );
+        DeadLetterCommand::Replay { filter, dry_run: true }
+        | DeadLetterCommand::Purge { filter, dry_run: true } => {
+            println!("{} dead letters", count_dead_letters(telemetry, &filter.into()).await?);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -144,9 +114,7 @@ async fn execute(
 
 async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Result<(), ConsumerError> {
     let mut table = Table::new();
-    table.set_header([
-        "message", "event", "provider", "reason", "tries", "last", "detail",
-    ]);
+    table.set_header(["message", "event", "provider", "reason", "tries", "last", "detail"]);
     for letter in dead_letters(telemetry, filter, None, limit).await? {
         table.add_row([
             letter.message_id.to_string(),
@@ -163,10 +131,7 @@ async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Re
 }
 
 async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, ConsumerError> {
-    let filter = DeadLetterFilter {
-        message_id: Some(message_id),
-        ..DeadLetterFilter::default()
-    };
+    let filter = DeadLetterFilter { message_id: Some(message_id), ..DeadLetterFilter::default() };
     let letters = dead_letters(telemetry, &filter, None, PAGE).await?;
     for letter in &letters {
         println!(
@@ -176,14 +141,9 @@ async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, Consum
     }
     match letters.first() {
         // Escaped: a body may hold anything, also what drives a terminal.
-        Some(letter) => println!(
-            "{}",
-            letter.envelope.escape_ascii().to_string().replace("\\n", "\n")
-        ),
+        Some(letter) => println!("{}", letter.envelope.escape_ascii().to_string().replace("\\n", "\n")),
         None => {
-            return Ok(cli::fail(format!(
-                "there is no dead letter of message {message_id}; see `list`"
-            )));
+            return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -195,10 +155,7 @@ async fn replay(
     filter: &DeadLetterFilter,
 ) -> Result<(), ConsumerError> {
     let total = count_dead_letters(telemetry, filter).await?;
-    let link = Arc::new(RedisLink::new(
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?);
+    let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
     let (mut after, mut seen, mut messages) = (None, 0, 0);
     loop {
         let page = dead_letters(telemetry, filter, after, PAGE).await?;
@@ -230,9 +187,7 @@ async fn push(
         queues.entry(provider).or_default().push(envelope);
     }
     for (provider, envelopes) in queues {
-        Producer::new(Arc::clone(link), prefix, provider)
-            .push(&envelopes)
-            .await?;
+        Producer::new(Arc::clone(link), prefix, provider).push(&envelopes).await?;
     }
     Ok(count)
 }

@@ -23,10 +23,7 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     // JavaScript's order of strings, by UTF-16 code unit, is what the receivers and so the sender use.
     parameters.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     // Of a repeated name, the one that is signed need not be the one that is read.
-    if parameters
-        .windows(2)
-        .any(|pair| matches!(pair, [(a, _), (b, _)] if a == b))
-    {
+    if parameters.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
         return false;
     }
     let signature = parameters.iter().find(|(name, _)| name == SIGNATURE);
@@ -57,10 +54,7 @@ fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Para
     }
     let text = std::str::from_utf8(body).ok()?;
     let Fields(members) = json::object(json::trimmed(text)).ok()?;
-    members
-        .into_iter()
-        .map(|(name, value)| Some((name, signed(&value)?)))
-        .collect()
+    members.into_iter().map(|(name, value)| Some((name, signed(&value)?))).collect()
 }
 
 /// A string decoded, another scalar as written; what is nested is not signed by any known sender.

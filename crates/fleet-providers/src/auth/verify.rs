@@ -46,9 +46,7 @@ pub(super) fn plain(candidate: &[u8], secrets: &Secrets) -> bool {
 
 /// The secret in Base64.
 pub(super) fn base64(candidate: &[u8], secrets: &Secrets) -> bool {
-    any(secrets, |secret| {
-        STANDARD.encode(secret).as_bytes().ct_eq(candidate)
-    })
+    any(secrets, |secret| STANDARD.encode(secret).as_bytes().ct_eq(candidate))
 }
 
 /// The secret as the value of a parameter, which must not be repeated.

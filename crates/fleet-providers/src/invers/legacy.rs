@@ -27,17 +27,10 @@ pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) ->
     let around = [&item.fields, &event];
     let mut clock = Clock::new(message, limits, candidates(&around, &TIME).map(Some));
     let status = event.object("status").or_else(|| item.fields.object("status"));
-    let attributes = status
-        .map(|status| attributes(&status, &mut clock))
-        .unwrap_or_default();
+    let attributes = status.map(|status| attributes(&status, &mut clock)).unwrap_or_default();
     let text = |names| candidates(&around, names).find_map(crate::fields::Value::text);
     let (vehicle, kind, event_id) = (text(&DEVICE), text(&KIND), text(&["id"]));
-    Report {
-        vehicle,
-        kind,
-        event_id,
-        ..Report::new(item, clock, attributes)
-    }
+    Report { vehicle, kind, event_id, ..Report::new(item, clock, attributes) }
 }
 
 /// The members of these names, the message's own before the event's.
@@ -45,19 +38,14 @@ fn candidates<'v, 'a>(
     around: &[&'v Fields<'a>; 2],
     names: &'static [&'static str],
 ) -> impl Iterator<Item = &'v crate::fields::Value<'a>> {
-    around
-        .map(|fields| names.iter().filter_map(move |name| fields.find(name)))
-        .into_iter()
-        .flatten()
+    around.map(|fields| names.iter().filter_map(move |name| fields.find(name))).into_iter().flatten()
 }
 
 /// The state in a status.
 fn attributes(status: &Fields<'_>, clock: &mut Clock<'_>) -> Attributes {
     let electric = status.object("electric_vehicle_state").unwrap_or_default();
     let powered_on = status.find("ignition").and_then(|value| word(value, "on", "off"));
-    let locked = status
-        .find("central_lock")
-        .and_then(|value| word(value, "locked", "unlocked"));
+    let locked = status.find("central_lock").and_then(|value| word(value, "locked", "unlocked"));
     let charging = electric.find("charge").and_then(|value| word(value, "on", "off"));
     Attributes {
         position: position(status, clock),

@@ -8,22 +8,14 @@ use proptest::sample::Index;
 
 use crate::support::{SECRET, fixtures, received_at, secrets};
 
-const CONTENT_TYPES: [Option<&str>; 3] = [
-    None,
-    Some("application/json"),
-    Some("application/x-www-form-urlencoded"),
-];
+const CONTENT_TYPES: [Option<&str>; 3] =
+    [None, Some("application/json"), Some("application/x-www-form-urlencoded")];
 
 /// What every answer keeps to, whoever sent the bytes.
 fn check(topic: &str, body: &[u8]) {
     for provider in PROVIDERS {
         for content_type in CONTENT_TYPES {
-            let message = Message {
-                topic,
-                content_type,
-                received_at: received_at(),
-                body,
-            };
+            let message = Message { topic, content_type, received_at: received_at(), body };
             let limits = Limits::default();
             let parsed = provider.parse(&message, &limits);
             assert_eq!(parsed, provider.parse(&message, &limits));
@@ -57,33 +49,19 @@ fn check_schemes(value: &[u8], query: &str, body: &[u8]) {
         headers.insert("authorization", value.clone());
         headers.insert("token", value);
     }
-    for text in [
-        "bearer",
-        "basic",
-        "header:token",
-        "query:key",
-        "hmac-sha256:token",
-        "segway-md5",
-    ] {
+    for text in ["bearer", "basic", "header:token", "query:key", "hmac-sha256:token", "segway-md5"] {
         let scheme: fleet_providers::AuthScheme = text.parse().unwrap();
-        assert_ne!(
-            scheme.verify_head(&headers, Some(query), &secrets),
-            Verdict::Genuine
-        );
+        assert_ne!(scheme.verify_head(&headers, Some(query), &secrets), Verdict::Genuine);
         for content_type in CONTENT_TYPES {
-            assert_ne!(
-                scheme.verify_body(&headers, content_type, body, &secrets),
-                Verdict::Genuine
-            );
+            assert_ne!(scheme.verify_body(&headers, content_type, body, &secrets), Verdict::Genuine);
         }
     }
 }
 
 /// Bytes that parsers stumble over.
 fn spice() -> impl Strategy<Value = Vec<u8>> {
-    let tokens = [
-        "\"", "\\", "\\u0000", "\\ud800", "{", "}", "[", "]", "1e999", "-", "null", "%", "&", "=", ",",
-    ];
+    let tokens =
+        ["\"", "\\", "\\u0000", "\\ud800", "{", "}", "[", "]", "1e999", "-", "null", "%", "&", "=", ","];
     prop_oneof![
         prop::sample::select(tokens.to_vec()).prop_map(|token| token.as_bytes().to_vec()),
         vec(any::<u8>(), 0..4),

@@ -14,10 +14,7 @@ fn scheme(text: &str) -> AuthScheme {
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let pair = |(name, value): &(&'static str, &str)| {
-        (
-            HeaderName::from_static(name),
-            HeaderValue::from_str(value).unwrap(),
-        )
+        (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     };
     pairs.iter().map(pair).collect()
 }
@@ -38,15 +35,9 @@ fn signed(content_type: Option<&str>, body: &[u8], secrets: &Secrets) -> bool {
 
 #[test]
 fn schemes_are_written_as_they_are_read() {
-    for text in [
-        "none",
-        "bearer",
-        "basic",
-        "header:token",
-        "query:api Key",
-        "hmac-sha256:x-signature",
-        "segway-md5",
-    ] {
+    for text in
+        ["none", "bearer", "basic", "header:token", "query:api Key", "hmac-sha256:x-signature", "segway-md5"]
+    {
         assert_eq!(scheme(text).to_string(), text);
     }
     assert_eq!(scheme("header:X-Token").to_string(), "header:x-token");
@@ -68,15 +59,8 @@ fn schemes_are_written_as_they_are_read() {
 
 #[test]
 fn providers_have_their_defaults() {
-    let defaults: Vec<_> = PROVIDERS
-        .iter()
-        .map(|p| (p.slug, (p.default_auth)().to_string()))
-        .collect();
-    let expected = [
-        ("niu", "header:token"),
-        ("segway", "segway-md5"),
-        ("invers", "bearer"),
-    ];
+    let defaults: Vec<_> = PROVIDERS.iter().map(|p| (p.slug, (p.default_auth)().to_string())).collect();
+    let expected = [("niu", "header:token"), ("segway", "segway-md5"), ("invers", "bearer")];
     assert_eq!(defaults, expected.map(|(slug, scheme)| (slug, scheme.to_owned())));
 }
 
@@ -85,41 +69,18 @@ fn bearer() {
     for value in ["Bearer old", "bearer s3cret:word", "BEARER  old "] {
         assert!(head("bearer", &[("authorization", value)], None), "{value}");
     }
-    for value in [
-        "Bearer ol",
-        "Bearer oldd",
-        "Bearer",
-        "Bearer ",
-        "Bearerold",
-        "Basic old",
-        "old",
-        "",
-    ] {
+    for value in ["Bearer ol", "Bearer oldd", "Bearer", "Bearer ", "Bearerold", "Basic old", "old", ""] {
         assert!(!head("bearer", &[("authorization", value)], None), "{value}");
     }
     assert!(!head("bearer", &[], None));
-    assert!(!head(
-        "bearer",
-        &[("authorization", "Bearer no"), ("authorization", "Bearer old")],
-        None
-    ));
+    assert!(!head("bearer", &[("authorization", "Bearer no"), ("authorization", "Bearer old")], None));
 }
 
 #[test]
 fn basic() {
-    assert!(head(
-        "basic",
-        &[("authorization", "Basic czNjcmV0OndvcmQ=")],
-        None
-    ));
+    assert!(head("basic", &[("authorization", "Basic czNjcmV0OndvcmQ=")], None));
     assert!(head("basic", &[("authorization", "basic b2xk")], None));
-    for value in [
-        "Basic czNjcmV0OndvcmQ",
-        "Basic s3cret:word",
-        "Basic AAAA",
-        "Basic",
-        "Bearer b2xk",
-    ] {
+    for value in ["Basic czNjcmV0OndvcmQ", "Basic s3cret:word", "Basic AAAA", "Basic", "Bearer b2xk"] {
         assert!(!head("basic", &[("authorization", value)], None), "{value}");
     }
 }
@@ -137,28 +98,15 @@ fn header() {
 fn query() {
     assert!(head("query:key", &[], Some("a=1&key=s3cret%3Aword")));
     assert!(head("query:key", &[], Some("k%65y=old")));
-    for query in [
-        Some("key=s3cret"),
-        Some("Key=old"),
-        Some("key"),
-        Some("key=old&key=x"),
-        Some(""),
-        None,
-    ] {
+    for query in [Some("key=s3cret"), Some("Key=old"), Some("key"), Some("key=old&key=x"), Some(""), None] {
         assert!(!head("query:key", &[], query), "{query:?}");
     }
 }
 
 #[test]
 fn none_takes_everybody_and_empty_secrets_nobody() {
-    assert_eq!(
-        AuthScheme::None.verify_head(&HeaderMap::new(), None, &secrets(&[])),
-        Verdict::Genuine
-    );
-    assert_eq!(
-        AuthScheme::None.verify_body(&HeaderMap::new(), None, b"", &secrets(&[])),
-        Verdict::Genuine
-    );
+    assert_eq!(AuthScheme::None.verify_head(&HeaderMap::new(), None, &secrets(&[])), Verdict::Genuine);
+    assert_eq!(AuthScheme::None.verify_body(&HeaderMap::new(), None, b"", &secrets(&[])), Verdict::Genuine);
     // MD5 and HMAC-SHA256 under the empty secret: right, and still nobody's proof.
     let md5 = b"a=1&signature=e0435000a9dc77eed91124220ffbba1b";
     let mac = "fb011e6154a19b9a4c767373c305275a5a69e8b68b0b4c9200c383dced19a416";
@@ -169,10 +117,7 @@ fn none_takes_everybody_and_empty_secrets_nobody() {
             assert_eq!(verdict, Verdict::Refused, "{text}");
         }
         let body = b"The quick brown fox jumps over the lazy dog";
-        assert_eq!(
-            scheme("hmac-sha256:mac").verify_body(&empty, JSON, body, &secrets),
-            Verdict::Refused
-        );
+        assert_eq!(scheme("hmac-sha256:mac").verify_body(&empty, JSON, body, &secrets), Verdict::Refused);
         assert!(!signed(FORM, md5, &secrets));
     }
 }
@@ -206,10 +151,7 @@ fn hmac_sha256() {
 fn head_schemes_are_not_decided_by_the_body() {
     let headers = headers(&[("authorization", "Bearer old"), ("token", "old")]);
     for text in ["bearer", "basic", "header:token", "query:key"] {
-        assert_eq!(
-            scheme(text).verify_body(&headers, None, b"", &secrets(&["old"])),
-            Verdict::Refused
-        );
+        assert_eq!(scheme(text).verify_body(&headers, None, b"", &secrets(&["old"])), Verdict::Refused);
     }
 }
 
@@ -219,10 +161,7 @@ fn segway_vectors() {
     for (file, signature) in [
         ("status_v2.form", "f8236db49b7dc3e34c7314e4096c7f81"),
         ("location.form", "138f948a8b169e715e1cfbcc9854d433"),
-        (
-            "alert_1_illegal_movement.form",
-            "78d7efaaa46b54496b618751360b74e7",
-        ),
+        ("alert_1_illegal_movement.form", "78d7efaaa46b54496b618751360b74e7"),
     ] {
         let body = Fixture::named("segway", file).body;
         let text = String::from_utf8(body.clone()).unwrap();
@@ -236,10 +175,7 @@ fn segway_vectors() {
 
 #[test]
 fn segway_fixtures_are_signed_as_named() {
-    for fixture in fixtures()
-        .iter()
-        .filter(|fixture| fixture.provider.slug == "segway")
-    {
+    for fixture in fixtures().iter().filter(|fixture| fixture.provider.slug == "segway") {
         let content_type = Some(fixture.content_type);
         let first = signed(content_type, &fixture.body, &secrets(&[SECRET]));
         let second = signed(content_type, &fixture.body, &secrets(&[SECOND_SECRET]));
@@ -251,10 +187,7 @@ fn segway_fixtures_are_signed_as_named() {
         };
         assert_eq!((first, second, both), expected, "{}", fixture.situation);
         // Without a media type, the body says which it is.
-        assert_eq!(
-            signed(None, &fixture.body, &secrets(&[SECOND_SECRET, SECRET])),
-            expected.2
-        );
+        assert_eq!(signed(None, &fixture.body, &secrets(&[SECOND_SECRET, SECRET])), expected.2);
     }
 }
 
@@ -264,16 +197,9 @@ fn segway_signs_decoded_values() {
     let signature = "063c95234cfd65afcae57afdd266cfcc";
     let secrets = secrets(&[SECRET]);
     for body in ["b=%C3%A4&a=x+y", "b=ä&a=x%20y", "%62=ä&&a=x+y"] {
-        assert!(
-            signed(FORM, format!("{body}&signature={signature}").as_bytes(), &secrets),
-            "{body}"
-        );
+        assert!(signed(FORM, format!("{body}&signature={signature}").as_bytes(), &secrets), "{body}");
         let media_type = Some("application/X-WWW-form-urlencoded; charset=utf-8");
-        assert!(signed(
-            media_type,
-            format!("{body}&signature={signature}").as_bytes(),
-            &secrets
-        ));
+        assert!(signed(media_type, format!("{body}&signature={signature}").as_bytes(), &secrets));
     }
     let json = format!(r#" {{"b":"\u00e4","signature":"{signature}","a":"x y"}} "#);
     assert!(signed(JSON, json.as_bytes(), &secrets));
@@ -308,10 +234,7 @@ fn segway_refuses_what_it_cannot_be_sure_of() {
         ("12.5", "12.50"),
     ] {
         assert!(good.contains(from));
-        assert!(
-            !signed(JSON, good.replacen(from, to, 1).as_bytes(), &secrets),
-            "{to}"
-        );
+        assert!(!signed(JSON, good.replacen(from, to, 1).as_bytes(), &secrets), "{to}");
     }
     assert!(!signed(JSON, format!("[{good}]").as_bytes(), &secrets));
 }

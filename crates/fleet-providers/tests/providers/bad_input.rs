@@ -9,13 +9,7 @@ const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 #[test]
 fn whole_messages_are_refused_with_their_reason() {
-    let deep = |depth: usize| {
-        format!(
-            "{{\"sn\":\"A\",\"x\":{}{}}}",
-            "[".repeat(depth),
-            "]".repeat(depth)
-        )
-    };
+    let deep = |depth: usize| format!("{{\"sn\":\"A\",\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     let cases = [
         ("", "unparsable"),
         (" \n", "unparsable"),
@@ -49,10 +43,7 @@ fn whole_messages_are_refused_with_their_reason() {
             let parsed = bytes(provider, JSON_TYPE, body.as_bytes());
             assert_eq!(refusal(parsed), reason, "{provider}: {shown}");
         }
-        assert_eq!(
-            refusal(bytes(provider, JSON_TYPE, b"{\"sn\":\"\xff\"}")),
-            "invalid_utf8"
-        );
+        assert_eq!(refusal(bytes(provider, JSON_TYPE, b"{\"sn\":\"\xff\"}")), "invalid_utf8");
     }
 }
 
@@ -89,26 +80,12 @@ fn forms_are_refused_with_their_reason() {
     ] {
         assert_eq!(refusal(form(body)), reason, "{body}");
     }
-    assert_eq!(
-        refusal(bytes("segway", FORM_TYPE, b"iotCode=1&x=\xff")),
-        "invalid_utf8"
-    );
-    assert_eq!(
-        refusal(bytes("segway", FORM_TYPE, b"iotCode=1&x=\0")),
-        "invalid_character"
-    );
-    for harmless in [
-        "iotCode=1&x=%2500",
-        "iotCode=1&x=%0",
-        "iotCode=1&x=%zz",
-        "iotCode=1&x=%",
-    ] {
+    assert_eq!(refusal(bytes("segway", FORM_TYPE, b"iotCode=1&x=\xff")), "invalid_utf8");
+    assert_eq!(refusal(bytes("segway", FORM_TYPE, b"iotCode=1&x=\0")), "invalid_character");
+    for harmless in ["iotCode=1&x=%2500", "iotCode=1&x=%0", "iotCode=1&x=%zz", "iotCode=1&x=%"] {
         assert_eq!(only(form(harmless)).provider_vehicle_id, "1");
     }
-    assert_eq!(
-        only(form("iotCode=1&iotCode=2&locked=true")).provider_vehicle_id,
-        "2"
-    );
+    assert_eq!(only(form("iotCode=1&iotCode=2&locked=true")).provider_vehicle_id, "2");
 }
 
 #[test]
@@ -122,17 +99,7 @@ fn one_bad_event_does_not_sink_its_neighbours() {
     };
     let reasons: Vec<_> = events.iter().map(outcome).collect();
     let missing = "missing_vehicle_id";
-    let expected = [
-        "A",
-        missing,
-        missing,
-        missing,
-        missing,
-        "unparsable",
-        "unparsable",
-        "unparsable",
-        "B",
-    ];
+    let expected = ["A", missing, missing, missing, missing, "unparsable", "unparsable", "unparsable", "B"];
     assert_eq!(reasons, expected);
 }
 
@@ -141,10 +108,7 @@ fn every_provider_needs_a_vehicle() {
     for (provider, body) in [
         ("niu", "{}"),
         ("segway", "{\"vehicleCode\":\"SGWTEST0001\"}"),
-        (
-            "invers",
-            "{\"metadata\":{\"type\":\"VehicleStateRecorded\"},\"data\":{}}",
-        ),
+        ("invers", "{\"metadata\":{\"type\":\"VehicleStateRecorded\"},\"data\":{}}"),
         ("invers", "{\"event\":{\"status\":{}}}"),
         ("invers", "{}"),
     ] {
@@ -169,10 +133,7 @@ fn vehicle_ids_are_trimmed_and_bounded() {
 fn no_more_than_ten_thousand_events() {
     let array = |count: usize| format!("[{}]", vec!["{\"sn\":\"A\"}"; count].join(","));
     assert_eq!(json("niu", &array(10_000)).unwrap().len(), 10_000);
-    assert_eq!(
-        json("niu", &array(10_001)),
-        Err(ParseError::TooManyEvents(10_001))
-    );
+    assert_eq!(json("niu", &array(10_001)), Err(ParseError::TooManyEvents(10_001)));
     let wrapped = format!("{{\"data\":{}}}", array(10_001));
     assert_eq!(json("niu", &wrapped), Err(ParseError::TooManyEvents(10_001)));
     assert_eq!(json("invers", &wrapped), Err(ParseError::TooManyEvents(10_001)));
@@ -182,19 +143,8 @@ fn no_more_than_ten_thousand_events() {
 
 #[test]
 fn values_of_the_wrong_kind_are_absent_and_the_rest_applies() {
-    let wrong = [
-        "1e999",
-        "-1e999",
-        "null",
-        "{}",
-        "[]",
-        "[1]",
-        "\"\"",
-        "\"x\"",
-        "\"1e999\"",
-        "\"NaN\"",
-        "\"inf\"",
-    ];
+    let wrong =
+        ["1e999", "-1e999", "null", "{}", "[]", "[1]", "\"\"", "\"x\"", "\"1e999\"", "\"NaN\"", "\"inf\""];
     let names = [
         "nowSpeed",
         "estimatedMileage",
@@ -214,25 +164,14 @@ fn values_of_the_wrong_kind_are_absent_and_the_rest_applies() {
             let body = format!("{{\"sn\":\"A\",\"isAccOn\":1,\"{name}\":{value}}}");
             let event = only(json("niu", &body));
             let powered_on = event.attributes.powered_on;
-            assert_eq!(
-                powered_on.map(|on| (on.value, on.at)),
-                Some((true, received_at())),
-                "{body}"
-            );
-            let rest = Attributes {
-                powered_on: None,
-                ..event.attributes
-            };
+            assert_eq!(powered_on.map(|on| (on.value, on.at)), Some((true, received_at())), "{body}");
+            let rest = Attributes { powered_on: None, ..event.attributes };
             assert_eq!(rest, Attributes::default(), "{body}");
         }
     }
     for flag in ["2", "-1", "0.5", "\"yes\""] {
         let body = format!("{{\"sn\":\"A\",\"isAccOn\":{flag}}}");
-        assert_eq!(
-            only(json("niu", &body)).attributes,
-            Attributes::default(),
-            "{body}"
-        );
+        assert_eq!(only(json("niu", &body)).attributes, Attributes::default(), "{body}");
     }
     let nested = r#"{"sn":"A","postion":{"lat":1e999,"lng":1},"batteries":{"compartmentA":7}}"#;
     assert_eq!(only(json("niu", nested)).attributes, Attributes::default());
@@ -240,30 +179,17 @@ fn values_of_the_wrong_kind_are_absent_and_the_rest_applies() {
 
 #[test]
 fn wrong_kinds_in_an_invers_property() {
-    for property in [
-        "1e999",
-        "{}",
-        "{\"value\":null}",
-        "{\"value\":{}}",
-        "{\"timestamp\":\"x\"}",
-        "[]",
-        "\"\"",
-    ] {
+    for property in
+        ["1e999", "{}", "{\"value\":null}", "{\"value\":{}}", "{\"timestamp\":\"x\"}", "[]", "\"\""]
+    {
         let body = format!(
             "{{\"metadata\":{{\"type\":\"VehicleStateRecorded\",\"id\":7}},\"data\":{{\"vehicle_id\":\"A\",\
              \"vehicle_state\":{{\"mileage_in_kilometers\":{property},\"position\":{property},\
              \"ignition\":{property},\"central_lock\":{{\"value\":\"LOCKED\"}}}}}}}}"
         );
         let event = only(json("invers", &body));
-        assert_eq!(
-            event.attributes.locked.map(|locked| locked.value),
-            Some(true),
-            "{body}"
-        );
-        let rest = Attributes {
-            locked: None,
-            ..event.attributes
-        };
+        assert_eq!(event.attributes.locked.map(|locked| locked.value), Some(true), "{body}");
+        let rest = Attributes { locked: None, ..event.attributes };
         assert_eq!(rest, Attributes::default(), "{body}");
         assert_eq!(event.provider_event_id.as_deref(), Some("7"));
     }

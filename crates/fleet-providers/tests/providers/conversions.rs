@@ -6,11 +6,7 @@ use crate::support::{self, Fixture, at, form, json, only};
 
 fn event<R>(slug: &str, file: &str, check: impl FnOnce(&VehicleEvent<'_>) -> R) -> R {
     let fixture = Fixture::named(slug, file);
-    check(&only(
-        fixture
-            .provider
-            .parse(&fixture.message(), &fleet_providers::Limits::default()),
-    ))
+    check(&only(fixture.provider.parse(&fixture.message(), &fleet_providers::Limits::default())))
 }
 
 fn timed<T>(value: T, time: &str) -> Option<Timed<T>> {
@@ -18,13 +14,7 @@ fn timed<T>(value: T, time: &str) -> Option<Timed<T>> {
 }
 
 fn place(lat: f64, lon: f64, altitude_m: Option<f64>) -> Position {
-    Position {
-        lat,
-        lon,
-        altitude_m,
-        heading_deg: None,
-        accuracy_m: None,
-    }
+    Position { lat, lon, altitude_m, heading_deg: None, accuracy_m: None }
 }
 
 #[test]
@@ -44,10 +34,7 @@ fn niu_units_flags_and_times() {
         };
         assert_eq!(event.attributes, expected);
         assert_eq!(event.observed_at, support::at(at));
-        assert_eq!(
-            (&*event.kind, &*event.provider_vehicle_id),
-            ("status", "NBTESTN1S0000001")
-        );
+        assert_eq!((&*event.kind, &*event.provider_vehicle_id), ("status", "NBTESTN1S0000001"));
         assert_eq!(event.vehicle_id, vehicle_id("niu", "NBTESTN1S0000001"));
         assert!(!event.clock_skewed);
     });
@@ -66,47 +53,26 @@ fn niu_strings_are_numbers_and_flags_too() {
         assert_eq!(attributes.speed_kmh, timed(21.5, at));
         assert_eq!(attributes.range_m, timed(39_000, at));
         assert_eq!(attributes.odometer_m, timed(1_089_398, at));
-        assert_eq!(
-            attributes.position,
-            timed(place(52.512615, 13.419838333333333, None), "06:12:30")
-        );
+        assert_eq!(attributes.position, timed(place(52.512615, 13.419838333333333, None), "06:12:30"));
     });
     let offline = json("niu", r#"{"sn":"A","isConnected":false}"#);
-    assert_eq!(
-        only(offline).attributes.online.map(|online| online.value),
-        Some(false)
-    );
+    assert_eq!(only(offline).attributes.online.map(|online| online.value), Some(false));
 }
 
 #[test]
 fn niu_battery_is_the_mean_of_the_connected_ones() {
-    let percent = |file| {
-        event("niu", file, |event| {
-            event.attributes.battery_percent.map(|b| b.value)
-        })
-    };
+    let percent = |file| event("niu", file, |event| event.attributes.battery_percent.map(|b| b.value));
     assert_eq!(percent("dual_battery.json"), Some(75.5));
     assert_eq!(percent("dual_battery_one_connected.json"), Some(80.0));
     assert_eq!(percent("missing_batteries.json"), None);
     let three = r#"{"sn":"A","batteries":{"compartmentA":{"batteryCharging":"30"},
         "compartmentB":{"batteryCharging":101},"compartmentC":{"batteryCharging":60,"isConnected":"1"}}}"#;
-    assert_eq!(
-        only(json("niu", three))
-            .attributes
-            .battery_percent
-            .map(|b| b.value),
-        Some(45.0)
-    );
+    assert_eq!(only(json("niu", three)).attributes.battery_percent.map(|b| b.value), Some(45.0));
 }
 
 #[test]
 fn niu_unknowns_are_absent() {
-    assert_eq!(
-        event("niu", "fortification_unknown.json", |event| event
-            .attributes
-            .locked),
-        None
-    );
+    assert_eq!(event("niu", "fortification_unknown.json", |event| event.attributes.locked), None);
     event("niu", "zero_zero.json", |event| {
         assert_eq!(event.attributes.position, None);
         assert_eq!(event.attributes.online, timed(false, "06:13:20.123"));
@@ -121,19 +87,10 @@ fn niu_unknowns_are_absent() {
 fn niu_names_that_vary() {
     event("niu", "sn_id.json", |event| {
         assert_eq!(event.provider_vehicle_id, "NBTESTMQI0000003");
-        assert_eq!(
-            event.attributes.position.map(|p| p.value),
-            Some(place(52.5, 13.4, None))
-        );
+        assert_eq!(event.attributes.position.map(|p| p.value), Some(place(52.5, 13.4, None)));
     });
-    assert_eq!(
-        only(json("niu", r#"{"sn":" ","sn_id":"B"}"#)).provider_vehicle_id,
-        "B"
-    );
-    let whole_km = only(json(
-        "niu",
-        r#"{"sn":7001,"totalMileage":-0.0,"time":1718000000}"#,
-    ));
+    assert_eq!(only(json("niu", r#"{"sn":" ","sn_id":"B"}"#)).provider_vehicle_id, "B");
+    let whole_km = only(json("niu", r#"{"sn":7001,"totalMileage":-0.0,"time":1718000000}"#));
     assert_eq!(whole_km.provider_vehicle_id, "7001");
     assert_eq!(whole_km.attributes.odometer_m, timed(0, "06:13:20"));
 }
@@ -141,14 +98,9 @@ fn niu_names_that_vary() {
 #[test]
 fn niu_envelopes() {
     let fixture = Fixture::named("niu", "data_array.json");
-    let events = fixture
-        .provider
-        .parse(&fixture.message(), &fleet_providers::Limits::default())
-        .unwrap();
-    let vehicles: Vec<_> = events
-        .iter()
-        .map(|event| event.as_ref().unwrap().provider_vehicle_id.as_ref())
-        .collect();
+    let events = fixture.provider.parse(&fixture.message(), &fleet_providers::Limits::default()).unwrap();
+    let vehicles: Vec<_> =
+        events.iter().map(|event| event.as_ref().unwrap().provider_vehicle_id.as_ref()).collect();
     assert_eq!(vehicles, ["NBTESTN1S0000001", "NBTESTNGT0000002"]);
     event("niu", "data_object.json", |event| {
         assert!(event.raw.starts_with("{\n    \"sn\""));
@@ -170,17 +122,11 @@ fn segway_units_flags_and_times() {
             online: timed(true, "06:13:20"),
         };
         assert_eq!(event.attributes, expected);
-        assert_eq!(
-            (&*event.kind, &*event.provider_vehicle_id),
-            ("status", "860000000000017")
-        );
+        assert_eq!((&*event.kind, &*event.provider_vehicle_id), ("status", "860000000000017"));
     });
     event("segway", "status_pull_spelling.form", |event| {
         assert_eq!(event.attributes.range_m, timed(27_500, "06:13:20"));
-        assert_eq!(
-            event.attributes.position.map(|position| position.at),
-            Some(at("06:13:10"))
-        );
+        assert_eq!(event.attributes.position.map(|position| position.at), Some(at("06:13:10")));
     });
 }
 
@@ -211,13 +157,8 @@ fn segway_kinds_follow_the_topic() {
         ("vehicle/helmet/<b>", "helmet__b_"),
         ("", "status"),
     ] {
-        let fixture = Fixture {
-            topic,
-            ..Fixture::named("segway", "status_v2.form")
-        };
-        let events = fixture
-            .provider
-            .parse(&fixture.message(), &fleet_providers::Limits::default());
+        let fixture = Fixture { topic, ..Fixture::named("segway", "status_v2.form") };
+        let events = fixture.provider.parse(&fixture.message(), &fleet_providers::Limits::default());
         let event = only(events);
         assert_eq!(event.kind, kind, "{topic}");
         let stateless = ["alert", "fault", "firmware_upgrade_complete"].contains(&kind);
@@ -229,9 +170,7 @@ fn segway_kinds_follow_the_topic() {
 
 #[test]
 fn segway_forms_are_stored_as_json_in_their_order() {
-    let event = only(form(
-        "iotCode=1&note=a+%22b%22%0A&empty=&bare&locked=TRUE&%6Fnline=0",
-    ));
+    let event = only(form("iotCode=1&note=a+%22b%22%0A&empty=&bare&locked=TRUE&%6Fnline=0"));
     assert_eq!(
         event.raw,
         r#"{"iotCode":"1","note":"a \"b\"\n","empty":"","bare":"","locked":"TRUE","online":"0"}"#
@@ -255,22 +194,13 @@ fn invers_units_flags_and_times() {
             online: None,
         };
         assert_eq!(event.attributes, expected);
-        assert_eq!(
-            (&*event.kind, &*event.provider_vehicle_id),
-            ("VehicleStateRecorded", "AB1C2")
-        );
-        assert_eq!(
-            event.provider_event_id.as_deref(),
-            Some("01J0TESTULID0000000000000A")
-        );
+        assert_eq!((&*event.kind, &*event.provider_vehicle_id), ("VehicleStateRecorded", "AB1C2"));
+        assert_eq!(event.provider_event_id.as_deref(), Some("01J0TESTULID0000000000000A"));
         assert_eq!(event.observed_at, at("06:13:20"));
     });
     event("invers", "messaging_envelope.json", |event| {
         assert_eq!(event.kind, "VehicleStateReceived");
-        assert_eq!(
-            event.provider_event_id.as_deref(),
-            Some("01J0TESTULID0000000000000B")
-        );
+        assert_eq!(event.provider_event_id.as_deref(), Some("01J0TESTULID0000000000000B"));
         assert_eq!(event.attributes.battery_percent, timed(41.5, "06:13:20"));
         assert_eq!(event.attributes.locked, timed(true, "06:13:20"));
         assert_eq!(event.attributes.powered_on, timed(true, "06:13:20"));
@@ -294,13 +224,7 @@ fn invers_vehicle_changes_say_who_is_online() {
     event("invers", "vehicle_changed_with_reasons.json", |event| {
         assert_eq!(event.provider_vehicle_id, "AB1C2");
         let online = timed(true, "06:12:00");
-        assert_eq!(
-            event.attributes,
-            Attributes {
-                online,
-                ..Attributes::default()
-            }
-        );
+        assert_eq!(event.attributes, Attributes { online, ..Attributes::default() });
     });
     event("invers", "vehicle_changed_offline.json", |event| {
         assert_eq!(event.attributes.online, timed(false, "06:13:19"));
@@ -309,12 +233,7 @@ fn invers_vehicle_changes_say_who_is_online() {
 
 #[test]
 fn invers_types_without_state_change_none() {
-    for file in [
-        "unknown_type.json",
-        "trip_started.json",
-        "trip_ended.json",
-        "heartbeat.json",
-    ] {
+    for file in ["unknown_type.json", "trip_started.json", "trip_ended.json", "heartbeat.json"] {
         event("invers", file, |event| {
             assert_eq!(event.attributes, Attributes::default(), "{file}");
         });

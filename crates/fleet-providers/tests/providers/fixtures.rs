@@ -26,10 +26,7 @@ fn fixtures_parse_as_accepted() {
 fn every_provider_has_fixtures() {
     let fixtures = support::fixtures();
     for provider in fleet_providers::PROVIDERS {
-        let count = fixtures
-            .iter()
-            .filter(|fixture| fixture.provider.slug == provider.slug)
-            .count();
+        let count = fixtures.iter().filter(|fixture| fixture.provider.slug == provider.slug).count();
         assert!(count >= 10, "{} has {count} fixtures", provider.slug);
     }
 }
@@ -65,18 +62,8 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
     writeln!(text, "\n{} of {}", event.kind, event.provider_vehicle_id).unwrap();
     writeln!(text, "  vehicle_id      {}", event.vehicle_id).unwrap();
     writeln!(text, "  event_id        {}", event.event_id).unwrap();
-    writeln!(
-        text,
-        "  provider's id   {}",
-        event.provider_event_id.as_deref().unwrap_or("-")
-    )
-    .unwrap();
-    writeln!(
-        text,
-        "  observed_at     {} (skewed: {})",
-        event.observed_at, event.clock_skewed
-    )
-    .unwrap();
+    writeln!(text, "  provider's id   {}", event.provider_event_id.as_deref().unwrap_or("-")).unwrap();
+    writeln!(text, "  observed_at     {} (skewed: {})", event.observed_at, event.clock_skewed).unwrap();
     if let Some(Timed { value, at }) = position {
         let (lat, lon) = (value.lat, value.lon);
         let rest = (value.altitude_m, value.heading_deg, value.accuracy_m);
@@ -90,12 +77,8 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
     line(text, "locked", locked);
     line(text, "charging", charging);
     line(text, "online", online);
-    writeln!(
-        text,
-        "  raw             {}",
-        event.raw.split_whitespace().collect::<Vec<_>>().join(" ")
-    )
-    .unwrap();
+    writeln!(text, "  raw             {}", event.raw.split_whitespace().collect::<Vec<_>>().join(" "))
+        .unwrap();
 }
 
 fn line<T: std::fmt::Display>(text: &mut String, name: &str, attribute: Option<Timed<T>>) {

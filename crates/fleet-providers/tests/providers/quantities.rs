@@ -5,13 +5,7 @@ use fleet_providers::Position;
 use crate::support::{form, only};
 
 fn place(lat: f64, lon: f64) -> Position {
-    Position {
-        lat,
-        lon,
-        altitude_m: None,
-        heading_deg: None,
-        accuracy_m: None,
-    }
+    Position { lat, lon, altitude_m: None, heading_deg: None, accuracy_m: None }
 }
 
 #[test]
@@ -19,14 +13,8 @@ fn ranges_are_inclusive_and_what_lies_outside_is_absent() {
     let read = |name: &str, value: &str| {
         let body = format!("iotCode=1&{name}={value}");
         let attributes = only(form(&body)).attributes;
-        let number = attributes
-            .speed_kmh
-            .or(attributes.battery_percent)
-            .map(|timed| timed.value);
-        number.or(attributes
-            .odometer_m
-            .or(attributes.range_m)
-            .map(|timed| f64::from(timed.value)))
+        let number = attributes.speed_kmh.or(attributes.battery_percent).map(|timed| timed.value);
+        number.or(attributes.odometer_m.or(attributes.range_m).map(|timed| f64::from(timed.value)))
     };
     for (name, value, expected) in [
         ("speed", "0", Some(0.0)),
@@ -56,10 +44,7 @@ fn ranges_are_inclusive_and_what_lies_outside_is_absent() {
 fn positions_must_be_possible() {
     let position = |rest: &str| {
         let body = format!("iotCode=1&{rest}");
-        only(form(&body))
-            .attributes
-            .position
-            .map(|position| position.value)
+        only(form(&body)).attributes.position.map(|position| position.value)
     };
     assert_eq!(position("latitude=-90&longitude=180"), Some(place(-90.0, 180.0)));
     assert_eq!(position("latitude=0&longitude=13"), Some(place(0.0, 13.0)));
@@ -74,10 +59,7 @@ fn positions_must_be_possible() {
         assert_eq!(position(impossible), None, "{impossible}");
     }
     let full = position("latitude=1&longitude=-0.0&altitude=-5&heading=360&accuracy=0").unwrap();
-    assert_eq!(
-        (full.altitude_m, full.heading_deg, full.accuracy_m),
-        (Some(-5.0), Some(360.0), Some(0.0))
-    );
+    assert_eq!((full.altitude_m, full.heading_deg, full.accuracy_m), (Some(-5.0), Some(360.0), Some(0.0)));
     assert!(full.lon.is_sign_positive());
     let poor = position("latitude=1&longitude=2&altitude=nan&heading=361&accuracy=-1").unwrap();
     assert_eq!(poor, place(1.0, 2.0));

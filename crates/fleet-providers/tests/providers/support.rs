@@ -33,11 +33,7 @@ impl Fixture {
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap().to_str().unwrap().to_owned();
         let slug = text(path.parent().unwrap().file_name());
         let situation = text(path.file_stem());
-        let topic = SEGWAY_TOPICS
-            .iter()
-            .find(|(prefix, _)| situation.starts_with(prefix))
-            .unwrap()
-            .1;
+        let topic = SEGWAY_TOPICS.iter().find(|(prefix, _)| situation.starts_with(prefix)).unwrap().1;
         let content_type = match text(path.extension()).as_str() {
             "form" => "application/x-www-form-urlencoded",
             "json" => "application/json",
@@ -69,18 +65,13 @@ impl Fixture {
 /// Every fixture, in the order of their paths.
 pub(crate) fn fixtures() -> Vec<Fixture> {
     let entries = |folder: &Path| -> Vec<PathBuf> {
-        let mut paths: Vec<_> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths
     };
     let folders = entries(&folder()).into_iter().filter(|path| path.is_dir());
-    folders
-        .flat_map(|folder| entries(&folder))
-        .map(|path| Fixture::load(&path))
-        .collect()
+    folders.flat_map(|folder| entries(&folder)).map(|path| Fixture::load(&path)).collect()
 }
 
 fn folder() -> PathBuf {
@@ -110,15 +101,8 @@ pub(crate) fn form(body: &str) -> Parsed<'_> {
 }
 
 pub(crate) fn bytes<'a>(slug: &str, content_type: &'a str, body: &'a [u8]) -> Parsed<'a> {
-    let message = Message {
-        topic: "",
-        content_type: Some(content_type),
-        received_at: received_at(),
-        body,
-    };
-    fleet_providers::provider(slug)
-        .unwrap()
-        .parse(&message, &Limits::default())
+    let message = Message { topic: "", content_type: Some(content_type), received_at: received_at(), body };
+    fleet_providers::provider(slug).unwrap().parse(&message, &Limits::default())
 }
 
 /// The only event of a message, which must be a good one.

@@ -33,17 +33,8 @@ fn seconds_milliseconds_and_iso() {
 
 #[test]
 fn a_time_that_cannot_be_read_is_missing() {
-    for written in [
-        "\"\"",
-        "\"x\"",
-        "null",
-        "true",
-        "{}",
-        "1e999",
-        "\"inf\"",
-        "\"2024-06-10\"",
-        "\"1718-\"",
-    ] {
+    for written in ["\"\"", "\"x\"", "null", "true", "{}", "1e999", "\"inf\"", "\"2024-06-10\"", "\"1718-\""]
+    {
         assert_eq!(observed(written), (received_at(), false), "{written}");
     }
     assert_eq!(only(json("niu", "{\"sn\":\"A\"}")).observed_at, received_at());
@@ -51,20 +42,12 @@ fn a_time_that_cannot_be_read_is_missing() {
 
 #[test]
 fn the_second_choice_of_time() {
-    let niu = only(json(
-        "niu",
-        r#"{"sn":"A","infoTimestamp":"?","time":1718000001000,"isAccOn":1}"#,
-    ));
+    let niu = only(json("niu", r#"{"sn":"A","infoTimestamp":"?","time":1718000001000,"isAccOn":1}"#));
     assert_eq!(niu.observed_at, at("06:13:21"));
     assert_eq!(niu.attributes.powered_on.map(|on| on.at), Some(at("06:13:21")));
-    let segway = only(form(
-        "iotCode=1&gpsUTCTime=1718000002000&latitude=1&longitude=1&locked=0",
-    ));
+    let segway = only(form("iotCode=1&gpsUTCTime=1718000002000&latitude=1&longitude=1&locked=0"));
     assert_eq!(segway.observed_at, at("06:13:22"));
-    assert_eq!(
-        segway.attributes.locked.map(|locked| locked.at),
-        Some(at("06:13:22"))
-    );
+    assert_eq!(segway.attributes.locked.map(|locked| locked.at), Some(at("06:13:22")));
 }
 
 #[test]
@@ -72,13 +55,7 @@ fn the_future_begins_five_minutes_from_now() {
     assert_eq!(observed("\"2024-06-10T06:18:30Z\""), (at("06:18:30"), false));
     assert_eq!(observed("\"2024-06-10T06:18:30.000001Z\""), (received_at(), true));
     // Below 10^11 a number is seconds: the largest lies in the year 5138.
-    for far in [
-        "99999999999",
-        "1718000000000000",
-        "9223372036854775807",
-        "1e30",
-        "100000000000000000000",
-    ] {
+    for far in ["99999999999", "1718000000000000", "9223372036854775807", "1e30", "100000000000000000000"] {
         assert_eq!(observed(far), (received_at(), true), "{far}");
     }
 }
@@ -104,15 +81,7 @@ fn too_old_is_the_events_time_alone() {
     let (kept, refused) = (written(0), written(-1));
     assert_eq!(only(json("niu", &kept)).observed_at, oldest);
     assert_eq!(json("niu", &refused).unwrap(), [Err(ParseError::TooOld)]);
-    for ancient in [
-        "946684800",
-        "946684800000",
-        "0",
-        "-1",
-        "-9223372036854775808",
-        "-1e30",
-        "99999999",
-    ] {
+    for ancient in ["946684800", "946684800000", "0", "-1", "-9223372036854775808", "-1e30", "99999999"] {
         let body = format!("[{{\"sn\":\"A\",\"infoTimestamp\":{ancient}}},{{\"sn\":\"B\"}}]");
         let events = json("niu", &body).unwrap();
         assert_eq!(events[0], Err(ParseError::TooOld), "{ancient}");
@@ -129,34 +98,16 @@ fn limits_and_reception_decide_not_now() {
     let body = br#"{"sn":"A","infoTimestamp":1718000000}"#;
     let parse = |received_at: &str, limits: &Limits| {
         let received_at = received_at.parse().unwrap();
-        let message = Message {
-            topic: "",
-            content_type: None,
-            received_at,
-            body,
-        };
-        fleet_providers::provider("niu")
-            .unwrap()
-            .parse(&message, limits)
-            .unwrap()
-            .remove(0)
+        let message = Message { topic: "", content_type: None, received_at, body };
+        fleet_providers::provider("niu").unwrap().parse(&message, limits).unwrap().remove(0)
     };
-    let limits = Limits {
-        max_clock_skew: SignedDuration::ZERO,
-        ..Limits::default()
-    };
+    let limits = Limits { max_clock_skew: SignedDuration::ZERO, ..Limits::default() };
     let event = parse("2024-06-10T06:13:19.123456789Z", &limits).unwrap();
     assert!(event.clock_skewed);
     assert_eq!(event.observed_at, at("06:13:19.123456"));
-    let limits = Limits {
-        max_age: SignedDuration::from_secs(1),
-        ..Limits::default()
-    };
+    let limits = Limits { max_age: SignedDuration::from_secs(1), ..Limits::default() };
     assert!(parse("2024-06-10T06:13:21Z", &limits).is_ok());
-    assert_eq!(
-        parse("2024-06-10T06:13:21.000001Z", &limits),
-        Err(ParseError::TooOld)
-    );
+    assert_eq!(parse("2024-06-10T06:13:21.000001Z", &limits), Err(ParseError::TooOld));
     for extreme in [Timestamp::MIN, Timestamp::MAX] {
         // The arithmetic at the ends of the calendar.
         let _ = parse(&extreme.to_string(), &Limits::default());
@@ -168,21 +119,12 @@ fn redelivery_meets_the_same_ids() {
     for fixture in crate::support::fixtures() {
         let ids = |message: &Message<'_>| -> Vec<_> {
             let events = fixture.provider.parse(message, &Limits::default()).unwrap();
-            events
-                .into_iter()
-                .flatten()
-                .map(|event| (event.event_id, event.observed_at))
-                .collect()
+            events.into_iter().flatten().map(|event| (event.event_id, event.observed_at)).collect()
         };
         let first = ids(&fixture.message());
         assert_eq!(first, ids(&fixture.message()));
-        let later = Message {
-            received_at: at("07:00:00"),
-            ..fixture.message()
-        };
-        let timeless = ["alert", "fault", "firmware"]
-            .iter()
-            .any(|kind| fixture.situation.starts_with(kind));
+        let later = Message { received_at: at("07:00:00"), ..fixture.message() };
+        let timeless = ["alert", "fault", "firmware"].iter().any(|kind| fixture.situation.starts_with(kind));
         // A resend without a usable time is a row of its own.
         assert_eq!(first == ids(&later), !timeless, "{}", fixture.situation);
     }
@@ -194,10 +136,7 @@ fn ids_tell_events_apart() {
     let base = id(r#"{"sn":"A","type":"x","infoTimestamp":1718000000}"#);
     assert_ne!(base, id(r#"{"sn":"B","type":"x","infoTimestamp":1718000000}"#));
     assert_ne!(base, id(r#"{"sn":"A","type":"y","infoTimestamp":1718000000}"#));
-    assert_ne!(
-        base,
-        id(r#"{"sn":"A","type":"x","infoTimestamp":1718000000,"nowSpeed":1}"#)
-    );
+    assert_ne!(base, id(r#"{"sn":"A","type":"x","infoTimestamp":1718000000,"nowSpeed":1}"#));
     let invers = |kind: &str, time: &str, id: &str, extra: &str| {
         let body = format!(
             "{{\"metadata\":{{\"id\":\"{id}\",\"type\":\"{kind}\",\"occurred_at\":\"2024-06-10T06:13:{time}Z\"}},\
@@ -225,17 +164,11 @@ fn ids_never_change() {
     let expected = |vehicle: &str, event: &str| (vehicle.to_owned(), event.to_owned());
     assert_eq!(
         id("invers", "current_envelope.json"),
-        expected(
-            "eaa3c612-94d1-53ab-9c50-4d23ad5cd60f",
-            "819e20da-a144-5327-8d25-5b36aef9135e"
-        )
+        expected("eaa3c612-94d1-53ab-9c50-4d23ad5cd60f", "819e20da-a144-5327-8d25-5b36aef9135e")
     );
     assert_eq!(
         id("segway", "alert_1_illegal_movement.form"),
-        expected(
-            "b1103164-7165-568e-8baa-0d1f9dcab40e",
-            "ddddb980-e845-53b1-a11e-512d3212b5d8"
-        )
+        expected("b1103164-7165-568e-8baa-0d1f9dcab40e", "ddddb980-e845-53b1-a11e-512d3212b5d8")
     );
 }
 

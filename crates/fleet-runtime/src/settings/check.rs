@@ -30,14 +30,9 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
-    let zero_counts = counts
-        .iter()
-        .filter(|(_key, value)| *value == 0)
-        .map(|(key, _)| key);
-    let zero_durations = durations
-        .iter()
-        .filter(|(_key, value)| *value == Duration::ZERO)
-        .map(|(key, _)| key);
+    let zero_counts = counts.iter().filter(|(_key, value)| *value == 0).map(|(key, _)| key);
+    let zero_durations =
+        durations.iter().filter(|(_key, value)| *value == Duration::ZERO).map(|(key, _)| key);
     for key in zero_counts.chain(zero_durations) {
         problems.push(format!("{} ({key}): must be more than 0", environment_name(key)));
     }
@@ -56,25 +51,12 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         );
     }
     let pairs = [
-        (
-            "consumer.poll_min",
-            consumer.poll_min,
-            "consumer.poll_max",
-            consumer.poll_max,
-        ),
-        (
-            "consumer.retry_min",
-            consumer.retry_min,
-            "consumer.retry_max",
-            consumer.retry_max,
-        ),
+        ("consumer.poll_min", consumer.poll_min, "consumer.poll_max", consumer.poll_max),
+        ("consumer.retry_min", consumer.retry_min, "consumer.retry_max", consumer.retry_max),
     ];
     for (least, shortest, most, longest) in pairs {
         if shortest > longest {
-            problems.push(format!(
-                "{} ({least}): must not be more than {most}",
-                environment_name(least)
-            ));
+            problems.push(format!("{} ({least}): must not be more than {most}", environment_name(least)));
         }
     }
     problems

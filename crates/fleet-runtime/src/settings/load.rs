@@ -29,32 +29,23 @@ pub fn load(
         .filter(|(name, _value)| name.starts_with("FLEET_"))
         .filter(|(name, _value)| !IGNORED.iter().any(|ignored| name.starts_with(ignored)))
         .collect();
-    let environment = Environment::with_prefix("FLEET")
-        .prefix_separator("_")
-        .separator("__")
-        .source(Some(variables));
+    let environment =
+        Environment::with_prefix("FLEET").prefix_separator("_").separator("__").source(Some(variables));
     let mut builder = Config::builder();
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
     }
-    let given = builder
-        .add_source(environment)
-        .build()
-        .map_err(|error| SettingsError(vec![error.to_string()]))?;
+    let given =
+        builder.add_source(environment).build().map_err(|error| SettingsError(vec![error.to_string()]))?;
 
     let errors = wrong_keys(&given);
     if !errors.is_empty() {
         return Err(SettingsError(errors));
     }
-    let settings: Settings = given
-        .try_deserialize()
-        .map_err(|error| SettingsError(vec![error.to_string()]))?;
+    let settings: Settings =
+        given.try_deserialize().map_err(|error| SettingsError(vec![error.to_string()]))?;
     let problems = problems(&settings);
-    if problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(SettingsError(problems))
-    }
+    if problems.is_empty() { Ok(settings) } else { Err(SettingsError(problems)) }
 }
 
 /// Deserialising stops at the first error; so each key is tried alone, on top of the defaults.
@@ -78,11 +69,7 @@ fn wrong_keys(given: &Config) -> Vec<String> {
 fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
     if let ValueKind::Table(table) = &value.kind {
         for (key, value) in table {
-            let path = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             collect_leaves(&path, value, leaves);
         }
     } else {
@@ -102,11 +89,7 @@ impl Settings {
             match value {
                 serde_json::Value::Object(fields) => {
                     for (key, value) in fields {
-                        let path = if path.is_empty() {
-                            key.clone()
-                        } else {
-                            format!("{path}.{key}")
-                        };
+                        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                         flatten(&path, value, lines);
                     }
                 }
@@ -134,29 +117,18 @@ mod tests {
     use super::*;
 
     fn from_variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        load(
-            None,
-            variables
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        )
+        load(None, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
     #[test]
     fn every_setting_can_be_set_by_its_variable_to_its_default() {
         let defaults = Settings::default().effective();
         let given = defaults.iter().filter(|(_name, value)| !value.is_empty());
-        let given: Vec<_> = given
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let given: Vec<_> = given.map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert!(given.len() > 30);
         let read = from_variables(&given).unwrap().effective();
         let urls = |lines: &[(String, String)]| {
-            lines
-                .iter()
-                .filter(|(name, _)| !name.ends_with("_URL"))
-                .cloned()
-                .collect::<Vec<_>>()
+            lines.iter().filter(|(name, _)| !name.ends_with("_URL")).cloned().collect::<Vec<_>>()
         };
         assert_eq!(urls(&read), urls(&defaults));
     }
@@ -182,12 +154,8 @@ mod tests {
         assert_eq!(settings.consumer.lease, Duration::from_secs(90));
         assert_eq!(settings.consumer.max_events_per_second, Some(2000));
         assert_eq!(settings.log_format, crate::settings::LogFormat::Json);
-        let secrets: Vec<_> = settings.providers["niu"]
-            .secrets
-            .0
-            .iter()
-            .map(ExposeSecret::expose_secret)
-            .collect();
+        let secrets: Vec<_> =
+            settings.providers["niu"].secrets.0.iter().map(ExposeSecret::expose_secret).collect();
         assert_eq!(secrets, ["007", "1e5"]);
     }
 
@@ -200,12 +168,8 @@ mod tests {
             ("FLEET_COLOUR", "red"),
         ])
         .unwrap_err();
-        let names = [
-            "FLEET_API__LISTNE",
-            "FLEET_API__MAX_BODY_BYTES",
-            "FLEET_CONSUMER__LEASE",
-            "FLEET_COLOUR",
-        ];
+        let names =
+            ["FLEET_API__LISTNE", "FLEET_API__MAX_BODY_BYTES", "FLEET_CONSUMER__LEASE", "FLEET_COLOUR"];
         assert_eq!(error.0.len(), names.len(), "{error}");
         for name in names {
             assert!(error.to_string().contains(name), "{error}");

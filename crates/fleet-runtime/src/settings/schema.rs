@@ -148,10 +148,7 @@ pub struct QueueSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self {
-            prefix: "fleet".to_owned(),
-            timeout: Duration::from_secs(3),
-        }
+        Self { prefix: "fleet".to_owned(), timeout: Duration::from_secs(3) }
     }
 }
 
@@ -253,11 +250,7 @@ pub struct RetentionSettings {
 
 impl Default for RetentionSettings {
     fn default() -> Self {
-        Self {
-            telemetry_days: 90,
-            dead_letter_days: 90,
-            settled_batch_days: 7,
-        }
+        Self { telemetry_days: 90, dead_letter_days: 90, settled_batch_days: 7 }
     }
 }
 
@@ -268,10 +261,7 @@ pub struct ProviderSettings {
     /// Authentication scheme; the provider's default if absent.
     pub auth: Option<String>,
     /// Valid secrets, separated by commas (several during a rotation).
-    #[serde(
-        deserialize_with = "secret::deserialize_list",
-        serialize_with = "secret::serialize_list"
-    )]
+    #[serde(deserialize_with = "secret::deserialize_list", serialize_with = "secret::serialize_list")]
     pub secrets: Secrets,
     /// Most bytes that wait or are being worked on; beyond, requests are answered 503.
     pub max_backlog_bytes: u64,
@@ -279,10 +269,6 @@ pub struct ProviderSettings {
 
 impl Default for ProviderSettings {
     fn default() -> Self {
-        Self {
-            auth: None,
-            secrets: Secrets::default(),
-            max_backlog_bytes: 1536 * MIB,
-        }
+        Self { auth: None, secrets: Secrets::default(), max_backlog_bytes: 1536 * MIB }
     }
 }

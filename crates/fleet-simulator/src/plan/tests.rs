@@ -7,11 +7,8 @@ use crate::model::Seen;
 
 fn plan(scenario: Scenario, vehicles: u32) -> Plan {
     let secret = "test-secret-0001".to_owned();
-    let credentials = Credentials {
-        niu_token: secret.clone(),
-        segway_secret: secret.clone(),
-        invers_token: secret,
-    };
+    let credentials =
+        Credentials { niu_token: secret.clone(), segway_secret: secret.clone(), invers_token: secret };
     Plan::new(scenario, vehicles, 7, credentials, 1_718_000_000_000)
 }
 
@@ -24,12 +21,7 @@ fn all(mut plan: Plan, count: usize) -> Vec<Arc<Webhook>> {
 
 #[test]
 fn every_distinct_request_has_distinct_bytes() {
-    for scenario in [
-        Scenario::Mixed,
-        Scenario::Shuffled,
-        Scenario::Duplicates,
-        Scenario::SkewedClocks,
-    ] {
+    for scenario in [Scenario::Mixed, Scenario::Shuffled, Scenario::Duplicates, Scenario::SkewedClocks] {
         let sent = all(plan(scenario, 9), 5_000);
         let distinct: HashSet<_> = sent.iter().map(Arc::as_ptr).collect();
         let bodies: HashSet<_> = sent.iter().map(|webhook| (webhook.path, &webhook.body)).collect();
@@ -56,11 +48,7 @@ fn mixed_has_everything() {
 #[test]
 fn ghosts_are_only_in_forgeries() {
     let plan = plan(Scenario::BadSignatures, 30);
-    let is_ghost: Vec<bool> = plan
-        .fleet()
-        .iter()
-        .map(|vehicle| vehicle.role == Role::Ghost)
-        .collect();
+    let is_ghost: Vec<bool> = plan.fleet().iter().map(|vehicle| vehicle.role == Role::Ghost).collect();
     for webhook in all(plan, 2_000) {
         let of_ghost = webhook.events.iter().any(|event| is_ghost[event.vehicle]);
         assert!(!of_ghost || webhook.expect == Expect::Refused);
@@ -71,34 +59,18 @@ fn ghosts_are_only_in_forgeries() {
 fn a_bomb_sends_arrays_of_100_from_the_past() {
     let sent = all(plan(Scenario::Bomb, 300), 300);
     assert!(sent.iter().any(|webhook| webhook.events.len() == 100));
-    let times = sent
-        .iter()
-        .flat_map(|webhook| &webhook.events)
-        .flat_map(|event| &event.seen);
-    assert!(
-        times
-            .map(|seen| seen.at_ms)
-            .all(|at_ms| at_ms < 1_718_000_000_000)
-    );
+    let times = sent.iter().flat_map(|webhook| &webhook.events).flat_map(|event| &event.seen);
+    assert!(times.map(|seen| seen.at_ms).all(|at_ms| at_ms < 1_718_000_000_000));
 }
 
 #[test]
 fn every_time_of_a_skewed_vehicle_is_well_ahead() {
     let plan = plan(Scenario::SkewedClocks, 30);
-    let is_skewed: Vec<bool> = plan
-        .fleet()
-        .iter()
-        .map(|vehicle| vehicle.role == Role::Skewed)
-        .collect();
+    let is_skewed: Vec<bool> = plan.fleet().iter().map(|vehicle| vehicle.role == Role::Skewed).collect();
     for webhook in all(plan, 2_000) {
         for event in &webhook.events {
             let is_ahead = |seen: &Seen| seen.at_ms > 1_718_000_000_000 + 3_000_000;
-            assert!(
-                event
-                    .seen
-                    .iter()
-                    .all(|seen| is_ahead(seen) == is_skewed[event.vehicle])
-            );
+            assert!(event.seen.iter().all(|seen| is_ahead(seen) == is_skewed[event.vehicle]));
             assert_eq!(event.keeps_time, !is_skewed[event.vehicle]);
         }
     }

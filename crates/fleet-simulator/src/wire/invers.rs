@@ -20,24 +20,14 @@ pub fn state(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook 
         metadata("VehicleStateRecorded", id, &occurred_at)
     };
     let data = json!({ "vehicle_id": vehicle.id, "vehicle_state": state });
-    request(
-        vehicle,
-        seen,
-        &json!({ "metadata": metadata, "data": data }),
-        credentials,
-    )
+    request(vehicle, seen, &json!({ "metadata": metadata, "data": data }), credentials)
 }
 
 /// A type nobody knows: stored, without effect on the vehicle's state.
 pub fn unknown(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook {
     let metadata = metadata("RoofBoxOpened", id, &iso(vehicle.state_ms, true));
     let data = json!({ "vehicle_id": vehicle.id, "opened_by": "wind" });
-    request(
-        vehicle,
-        Vec::new(),
-        &json!({ "metadata": metadata, "data": data }),
-        credentials,
-    )
+    request(vehicle, Vec::new(), &json!({ "metadata": metadata, "data": data }), credentials)
 }
 
 const FLOW: &str = "804f2161-a15c-420f-8f21-000000000000";
@@ -51,18 +41,9 @@ fn is_previous_generation(vehicle: &Vehicle) -> bool {
 }
 
 fn request(vehicle: &Vehicle, seen: Vec<Seen>, body: &Value, credentials: &Credentials) -> Webhook {
-    let event = Event {
-        vehicle: vehicle.index,
-        seen,
-        keeps_time: vehicle.role != Role::Skewed,
-    };
-    Webhook::new(
-        "/webhooks/invers",
-        "application/json",
-        body.to_string(),
-        vec![event],
-    )
-    .with_credential("authorization", format!("Bearer {}", credentials.invers_token))
+    let event = Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed };
+    Webhook::new("/webhooks/invers", "application/json", body.to_string(), vec![event])
+        .with_credential("authorization", format!("Bearer {}", credentials.invers_token))
 }
 
 /// The state's properties as sent, and what they mean.
@@ -80,39 +61,18 @@ fn properties(vehicle: &Vehicle) -> (Map<String, Value>, Vec<Seen>) {
     };
     if vehicle.has_fix {
         let (lat, lon) = (vehicle.lat(), vehicle.lon());
-        let fix = Fix {
-            lat,
-            lon,
-            altitude_m: None,
-            heading_deg: None,
-            accuracy_m: None,
-        };
-        add(
-            "position",
-            vehicle.fix_ms,
-            json!({ "lat": lat, "lon": lon }),
-            Some(Observation::Position(fix)),
-        );
+        let fix = Fix { lat, lon, altitude_m: None, heading_deg: None, accuracy_m: None };
+        add("position", vehicle.fix_ms, json!({ "lat": lat, "lon": lon }), Some(Observation::Position(fix)));
     }
     let mileage_km = json!(f64::from(vehicle.odometer_m) / 1_000.0);
-    add(
-        "mileage_in_kilometers",
-        slow_ms,
-        mileage_km,
-        Some(Observation::OdometerM(vehicle.odometer_m)),
-    );
+    add("mileage_in_kilometers", slow_ms, mileage_km, Some(Observation::OdometerM(vehicle.odometer_m)));
     let charge = vehicle.batteries[0];
     let level = if is_previous_generation(vehicle) {
         "fuel_level_in_percent"
     } else {
         "state_of_charge_or_fuel_level_in_percent"
     };
-    add(
-        level,
-        slow_ms,
-        json!(charge),
-        Some(Observation::BatteryPercent(f64::from(charge))),
-    );
+    add(level, slow_ms, json!(charge), Some(Observation::BatteryPercent(f64::from(charge))));
     let range_km = vehicle.range_km();
     add(
         "remaining_range_in_kilometers",
@@ -122,18 +82,8 @@ fn properties(vehicle: &Vehicle) -> (Map<String, Value>, Vec<Seen>) {
     );
     add("cellular_signal_quality", now_ms, json!(4), None);
     let lock = if vehicle.locked { "LOCKED" } else { "UNLOCKED" };
-    add(
-        "central_lock",
-        second_ms,
-        json!(lock),
-        Some(Observation::Locked(vehicle.locked)),
-    );
+    add("central_lock", second_ms, json!(lock), Some(Observation::Locked(vehicle.locked)));
     let ignition = if vehicle.powered_on { "ON" } else { "OFF" };
-    add(
-        "ignition",
-        now_ms,
-        json!(ignition),
-        Some(Observation::PoweredOn(vehicle.powered_on)),
-    );
+    add("ignition", now_ms, json!(ignition), Some(Observation::PoweredOn(vehicle.powered_on)));
     (sent, seen)
 }

@@ -90,15 +90,7 @@ impl Webhook {
     pub fn new(path: &'static str, content_type: &'static str, body: String, events: Vec<Event>) -> Self {
         let body = Bytes::from(body);
         let acknowledged = AtomicBool::new(false);
-        Self {
-            path,
-            content_type,
-            credential: None,
-            body,
-            events,
-            expect: Expect::Accepted,
-            acknowledged,
-        }
+        Self { path, content_type, credential: None, body, events, expect: Expect::Accepted, acknowledged }
     }
 
     /// Adds the header that carries the credential.
@@ -127,9 +119,5 @@ impl Webhook {
 /// `2024-06-10T06:13:18.123Z`, or without the fraction.
 pub(crate) fn iso(at_ms: i64, with_fraction: bool) -> String {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default();
-    if with_fraction {
-        format!("{at:.3}")
-    } else {
-        at.to_string()
-    }
+    if with_fraction { format!("{at:.3}") } else { at.to_string() }
 }

@@ -27,17 +27,9 @@ pub fn report(vehicle: &Vehicle) -> (Value, Event) {
         "centreCtrlBattery": "100", "leftTime": "17.0",
         "batteries": batteries(vehicle),
     });
-    let name = if vehicle.variant.is_multiple_of(5) {
-        "sn_id"
-    } else {
-        "sn"
-    };
+    let name = if vehicle.variant.is_multiple_of(5) { "sn_id" } else { "sn" };
     report[name] = json!(vehicle.id);
-    let (lat, lon) = if vehicle.has_fix {
-        (vehicle.lat(), vehicle.lon())
-    } else {
-        (0.0, 0.0)
-    };
+    let (lat, lon) = if vehicle.has_fix { (vehicle.lat(), vehicle.lon()) } else { (0.0, 0.0) };
     if vehicle.variant.is_multiple_of(7) {
         report["position"] = json!({ "lat": lat, "lon": lon });
     } else {
@@ -57,11 +49,7 @@ pub fn unknown(vehicle: &Vehicle) -> (Value, Event) {
 pub fn single((report, event): (Value, Event), credentials: &Credentials) -> Webhook {
     // Now and then in the wrapper of NIU's own answers.
     let wrapped = event.seen.first().is_some_and(|seen| seen.at_ms % 16 == 0);
-    let body = if wrapped {
-        json!({ "data": report })
-    } else {
-        report
-    };
+    let body = if wrapped { json!({ "data": report }) } else { report };
     request(&body, vec![event], credentials)
 }
 
@@ -77,11 +65,7 @@ fn request(body: &Value, events: Vec<Event>, credentials: &Credentials) -> Webho
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {
-    Event {
-        vehicle: vehicle.index,
-        seen,
-        keeps_time: vehicle.role != Role::Skewed,
-    }
+    Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed }
 }
 
 fn kind(vehicle: &Vehicle) -> &'static str {
@@ -129,16 +113,9 @@ fn batteries(vehicle: &Vehicle) -> Value {
 }
 
 fn meaning(vehicle: &Vehicle) -> Vec<Seen> {
-    let at = |what| Seen {
-        at_ms: vehicle.state_ms,
-        what,
-    };
+    let at = |what| Seen { at_ms: vehicle.state_ms, what };
     let [first, second] = vehicle.batteries.map(f64::from);
-    let battery_percent = if second_connected(vehicle) {
-        f64::midpoint(first, second)
-    } else {
-        first
-    };
+    let battery_percent = if second_connected(vehicle) { f64::midpoint(first, second) } else { first };
     let mut seen = vec![
         at(Observation::SpeedKmh(f64::from(vehicle.speed_kmh))),
         at(Observation::BatteryPercent(battery_percent)),
@@ -153,17 +130,8 @@ fn meaning(vehicle: &Vehicle) -> Vec<Seen> {
     }
     if vehicle.has_fix {
         let (lat, lon) = (vehicle.lat(), vehicle.lon());
-        let fix = Fix {
-            lat,
-            lon,
-            altitude_m: None,
-            heading_deg: None,
-            accuracy_m: None,
-        };
-        seen.push(Seen {
-            at_ms: vehicle.fix_ms,
-            what: Observation::Position(fix),
-        });
+        let fix = Fix { lat, lon, altitude_m: None, heading_deg: None, accuracy_m: None };
+        seen.push(Seen { at_ms: vehicle.fix_ms, what: Observation::Position(fix) });
     }
     seen
 }

@@ -23,12 +23,7 @@ pub fn status_with_location(vehicle: &Vehicle, credentials: &Credentials) -> Web
 /// Status alone (v2).
 pub fn status(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let event = event(vehicle, status_meaning(vehicle));
-    request(
-        "/webhooks/segway/vehicle/status",
-        status_fields(vehicle),
-        event,
-        credentials,
-    )
+    request("/webhooks/segway/vehicle/status", status_fields(vehicle), event, credentials)
 }
 
 /// Location alone (v2), with a clock of its own.
@@ -36,12 +31,7 @@ pub fn location(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     // Not the time of the last fix: two reports of one fix would be one event, sent twice.
     let at_ms = vehicle.state_ms;
     let event = event(vehicle, location_meaning(vehicle, at_ms).into_iter().collect());
-    request(
-        "/webhooks/segway/vehicle/location",
-        location_fields(vehicle, at_ms),
-        event,
-        credentials,
-    )
+    request("/webhooks/segway/vehicle/location", location_fields(vehicle, at_ms), event, credentials)
 }
 
 /// An alert: no time the API knows, no effect on the vehicle's state.
@@ -50,12 +40,7 @@ pub fn alert(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let code = usize::try_from(vehicle.reports).map_or("1", |reports| codes[reports % codes.len()]);
     let mut fields = identity(vehicle);
     fields.insert("code", code.to_owned());
-    request(
-        "/webhooks/segway/vehicle/alert",
-        untimed(vehicle, fields),
-        no_effect(vehicle),
-        credentials,
-    )
+    request("/webhooks/segway/vehicle/alert", untimed(vehicle, fields), no_effect(vehicle), credentials)
 }
 
 /// A type nobody knows.
@@ -68,25 +53,15 @@ pub fn unknown(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
 
 /// Upper-case text for some vehicles: receivers are known to lower-case it.
 fn signature_case(vehicle_code: &str, signature: String) -> String {
-    if vehicle_code.ends_with('7') {
-        signature.to_ascii_uppercase()
-    } else {
-        signature
-    }
+    if vehicle_code.ends_with('7') { signature.to_ascii_uppercase() } else { signature }
 }
 
 /// MD5 over `key=value` joined with `&` in key order and the secret as last pair; 32 hex digits.
 pub fn sign(fields: &BTreeMap<&'static str, String>, secret: &str) -> String {
-    let mut text: String = fields
-        .iter()
-        .map(|(key, value)| format!("{key}={value}&"))
-        .collect();
+    let mut text: String = fields.iter().map(|(key, value)| format!("{key}={value}&")).collect();
     text.push_str("client_secret=");
     text.push_str(secret);
-    Md5::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn request(path: &'static str, mut fields: Fields, event: Event, credentials: &Credentials) -> Webhook {
@@ -99,19 +74,11 @@ fn request(path: &'static str, mut fields: Fields, event: Event, credentials: &C
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {
-    Event {
-        vehicle: vehicle.index,
-        seen,
-        keeps_time: vehicle.role != Role::Skewed,
-    }
+    Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed }
 }
 
 fn no_effect(vehicle: &Vehicle) -> Event {
-    Event {
-        vehicle: vehicle.index,
-        seen: Vec::new(),
-        keeps_time: false,
-    }
+    Event { vehicle: vehicle.index, seen: Vec::new(), keeps_time: false }
 }
 
 /// Makes two alerts of one millisecond differ by a parameter the API does not know.
@@ -157,22 +124,13 @@ fn status_meaning(vehicle: &Vehicle) -> Vec<Seen> {
         Observation::Charging(vehicle.charging),
         Observation::Online(vehicle.online),
     ];
-    whats
-        .map(|what| Seen {
-            at_ms: vehicle.state_ms,
-            what,
-        })
-        .into()
+    whats.map(|what| Seen { at_ms: vehicle.state_ms, what }).into()
 }
 
 fn location_fields(vehicle: &Vehicle, at_ms: i64) -> Fields {
     let mut fields = identity(vehicle);
     let degrees = |degrees: f64| {
-        if vehicle.has_fix {
-            format!("{degrees:.6}")
-        } else {
-            "0.0".to_owned()
-        }
+        if vehicle.has_fix { format!("{degrees:.6}") } else { "0.0".to_owned() }
     };
     fields.extend([
         ("altitude", format!("{:.1}", altitude_m(vehicle))),
@@ -187,17 +145,8 @@ fn location_fields(vehicle: &Vehicle, at_ms: i64) -> Fields {
 
 fn location_meaning(vehicle: &Vehicle, at_ms: i64) -> Option<Seen> {
     let (lat, lon, altitude_m) = (vehicle.lat(), vehicle.lon(), Some(altitude_m(vehicle)));
-    let fix = Fix {
-        lat,
-        lon,
-        altitude_m,
-        heading_deg: None,
-        accuracy_m: None,
-    };
-    vehicle.has_fix.then_some(Seen {
-        at_ms,
-        what: Observation::Position(fix),
-    })
+    let fix = Fix { lat, lon, altitude_m, heading_deg: None, accuracy_m: None };
+    vehicle.has_fix.then_some(Seen { at_ms, what: Observation::Position(fix) })
 }
 
 fn altitude_m(vehicle: &Vehicle) -> f64 {

@@ -13,22 +13,11 @@ const AT_MS: i64 = 1_718_000_000_123;
 
 fn credentials() -> Credentials {
     let secret = "test-secret-0001".to_owned();
-    Credentials {
-        niu_token: secret.clone(),
-        segway_secret: secret.clone(),
-        invers_token: secret,
-    }
+    Credentials { niu_token: secret.clone(), segway_secret: secret.clone(), invers_token: secret }
 }
 
 fn vehicle(provider: Provider, id: &str) -> Vehicle {
-    let mut vehicle = Vehicle::new(
-        0,
-        provider,
-        id.to_owned(),
-        Role::Ordinary,
-        AT_MS,
-        &mut Rng::with_seed(1),
-    );
+    let mut vehicle = Vehicle::new(0, provider, id.to_owned(), Role::Ordinary, AT_MS, &mut Rng::with_seed(1));
     vehicle.variant = 1;
     vehicle.reports = 1;
     vehicle.batteries = [68, 41];
@@ -38,11 +27,7 @@ fn vehicle(provider: Provider, id: &str) -> Vehicle {
 
 fn fold(webhook: &Webhook) -> Expected {
     let mut expected = Expected::default();
-    webhook
-        .events
-        .iter()
-        .flat_map(|event| &event.seen)
-        .for_each(|seen| expected.take(seen));
+    webhook.events.iter().flat_map(|event| &event.seen).for_each(|seen| expected.take(seen));
     expected
 }
 
@@ -89,10 +74,7 @@ fn a_segway_status_has_the_fields_of_the_sample_and_distances_in_10_m() {
     let expected = "charging iotCode lockVoltage locked networkSignal odometer online platformCode powerPercent \
                     remainingRange signature speed speedMode statusUtcTime totalRidingSecs vehicleCode";
     assert_eq!(keys.join(" "), expected);
-    assert_eq!(
-        (form["odometer"].as_str(), form["remainingRange"].as_str()),
-        ("1230", "3400")
-    );
+    assert_eq!((form["odometer"].as_str(), form["remainingRange"].as_str()), ("1230", "3400"));
     let expected = fold(&webhook);
     assert_eq!(expected.odometer_m, Some((AT_MS, 12_300)));
     assert_eq!(expected.range_m, Some((AT_MS, 34_000)));
@@ -160,19 +142,13 @@ fn an_invers_state_has_a_time_for_every_property() {
     assert_eq!(body["metadata"]["type"], "VehicleStateRecorded");
     assert_eq!(body["data"]["vehicle_id"], "AB1C2");
     let state = &body["data"]["vehicle_state"];
-    assert_eq!(
-        state["mileage_in_kilometers"]["timestamp"],
-        "2024-06-10T06:13:20Z"
-    );
+    assert_eq!(state["mileage_in_kilometers"]["timestamp"], "2024-06-10T06:13:20Z");
     assert_eq!(state["ignition"]["timestamp"], "2024-06-10T06:13:20.123Z");
     assert_eq!(state["central_lock"]["value"], "LOCKED");
     let expected = fold(&webhook);
     assert_eq!(expected.odometer_m, Some((1_718_000_000_000, 1_089_398)));
     assert_eq!(expected.powered_on, Some((AT_MS, false)));
-    assert_eq!(
-        (expected.speed_kmh, expected.charging, expected.online),
-        (None, None, None)
-    );
+    assert_eq!((expected.speed_kmh, expected.charging, expected.online), (None, None, None));
 }
 
 #[test]
@@ -196,11 +172,7 @@ fn only_the_first_acknowledgement_counts() {
     );
     assert!(!webhook.is_acknowledged());
     assert_eq!(
-        (
-            webhook.acknowledge(),
-            webhook.acknowledge(),
-            webhook.is_acknowledged()
-        ),
+        (webhook.acknowledge(), webhook.acknowledge(), webhook.is_acknowledged()),
         (true, false, true)
     );
 }

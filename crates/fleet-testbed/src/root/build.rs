@@ -23,15 +23,10 @@ const TAIL_LINES: usize = 15;
 /// Refuses what can never work here, before anything is downloaded.
 pub(super) fn require_supported_system() -> Result<(), Error> {
     if !cfg!(target_os = "linux") {
-        return Err(no_root(format!(
-            "it needs Linux, this is {}.",
-            std::env::consts::OS
-        )));
+        return Err(no_root(format!("it needs Linux, this is {}.", std::env::consts::OS)));
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(no_root(
-            "it needs root (for chroot), and this user is not root.".to_owned(),
-        ));
+        return Err(no_root("it needs root (for chroot), and this user is not root.".to_owned()));
     }
     Ok(())
 }
@@ -45,11 +40,7 @@ pub(super) fn ensure(cache: &Path, progress: &Progress) -> Result<PathBuf, Error
     fs::create_dir_all(cache).map_err(Error::io(format!("create {}", cache.display())))?;
     let lock_path = cache.join("build.lock");
     let doing = || format!("lock {}", lock_path.display());
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path);
+    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
     let lock = lock.map_err(Error::io(doing()))?;
     if lock.try_lock().is_err() {
         progress.say("waiting for another process that is making the private Debian root");
@@ -77,15 +68,11 @@ fn build(cache: &Path, root: &Path, progress: &Progress) -> Result<(), Error> {
     }
     progress.say("making a private Debian root with Redis and TimescaleDB (once; about 20 s and 540 MB)");
     let mut command = Command::new("mmdebstrap");
-    command
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), "trixie"])
-        .arg(&unfinished);
+    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), "trixie"]).arg(&unfinished);
     if let Err(failure) = run(command, progress) {
         // Half a root is of no use to anybody, and large.
         drop(fs::remove_dir_all(&unfinished));
-        return Err(no_root(format!(
-            "mmdebstrap failed (is deb.debian.org reachable?)\n{failure}"
-        )));
+        return Err(no_root(format!("mmdebstrap failed (is deb.debian.org reachable?)\n{failure}")));
     }
     let marker = unfinished.join(MARKER);
     fs::write(&marker, PACKAGES).map_err(Error::io(format!("write {}", marker.display())))?;
@@ -105,20 +92,12 @@ fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
         ));
     }
     progress.say("installing mmdebstrap");
-    let install = [
-        "install",
-        "-y",
-        "--no-install-recommends",
-        "mmdebstrap",
-        "debian-archive-keyring",
-    ];
+    let install = ["install", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"];
     for arguments in [&["update"][..], &install[..]] {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         run(command, progress).map_err(|failure| {
-            no_root(format!(
-                "apt-get could not install mmdebstrap (is the network reachable?)\n{failure}"
-            ))
+            no_root(format!("apt-get could not install mmdebstrap (is the network reachable?)\n{failure}"))
         })?;
     }
     Ok(())
@@ -127,20 +106,10 @@ fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
 /// Runs a command, shows each line of its stderr as progress, and returns the last ones if it fails.
 fn run(mut command: Command, progress: &Progress) -> Result<(), String> {
     let name = command.get_program().display().to_string();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("cannot run {name}: {error}"))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("cannot run {name}: {error}"))?;
     let mut tail = VecDeque::with_capacity(TAIL_LINES);
-    for line in child
-        .stderr
-        .take()
-        .into_iter()
-        .flat_map(|stderr| BufReader::new(stderr).split(b'\n'))
-    {
+    for line in child.stderr.take().into_iter().flat_map(|stderr| BufReader::new(stderr).split(b'\n')) {
         let Ok(line) = line else { break };
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         progress.say(&format!("{name}: {line}"));

@@ -15,10 +15,7 @@ pub(super) fn folder(lookup: impl Fn(&str) -> Option<String>) -> Result<PathBuf,
             missing: "no folder to keep a Debian root in; set FLEET_TEST_CACHE or HOME.".to_owned(),
         })?;
     // chroot and mmdebstrap are given this path after a change of folder.
-    std::path::absolute(&folder).map_err(Error::io(format!(
-        "find the absolute path of {}",
-        folder.display()
-    )))
+    std::path::absolute(&folder).map_err(Error::io(format!("find the absolute path of {}", folder.display())))
 }
 
 #[cfg(test)]
@@ -27,25 +24,15 @@ mod tests {
 
     #[test]
     fn the_most_specific_variable_wins() {
-        let all = [
-            ("FLEET_TEST_CACHE", "/a"),
-            ("XDG_CACHE_HOME", "/b"),
-            ("HOME", "/c"),
-        ];
+        let all = [("FLEET_TEST_CACHE", "/a"), ("XDG_CACHE_HOME", "/b"), ("HOME", "/c")];
         let found = |variables: &[(&str, &str)]| {
             folder(|name| {
-                variables
-                    .iter()
-                    .find(|(key, _)| *key == name)
-                    .map(|(_, value)| (*value).to_owned())
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
             })
         };
         assert_eq!(found(&all).unwrap().to_str(), Some("/a"));
         assert_eq!(found(&all[1..]).unwrap().to_str(), Some("/b/fleet-testbed"));
-        assert_eq!(
-            found(&all[2..]).unwrap().to_str(),
-            Some("/c/.cache/fleet-testbed")
-        );
+        assert_eq!(found(&all[2..]).unwrap().to_str(), Some("/c/.cache/fleet-testbed"));
         assert_eq!(
             found(&[("FLEET_TEST_CACHE", ""), all[2]]).unwrap().to_str(),
             Some("/c/.cache/fleet-testbed")

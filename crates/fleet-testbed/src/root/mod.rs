@@ -38,9 +38,7 @@ impl Root {
     pub fn ensure(progress: &Progress) -> Result<Self, Error> {
         build::require_supported_system()?;
         let cache = cache::folder(|name| std::env::var(name).ok())?;
-        Ok(Self {
-            path: build::ensure(&cache, progress)?,
-        })
+        Ok(Self { path: build::ensure(&cache, progress)? })
     }
 
     /// The root's folder.
@@ -59,11 +57,7 @@ impl Root {
         let file = self.host_path("/etc/passwd");
         let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
         find_account(&text, user).ok_or_else(|| Error::NoRoot {
-            missing: format!(
-                "{} has no user {user}; delete {}",
-                file.display(),
-                self.path.display()
-            ),
+            missing: format!("{} has no user {user}; delete {}", file.display(), self.path.display()),
         })
     }
 
@@ -82,12 +76,7 @@ impl Root {
         if let Some(signal) = parent_death_signal {
             command.args(["--pdeathsig", signal]);
         }
-        command.args([
-            "--reuid",
-            &account.uid.to_string(),
-            "--regid",
-            &account.gid.to_string(),
-        ]);
+        command.args(["--reuid", &account.uid.to_string(), "--regid", &account.gid.to_string()]);
         command.args(["--clear-groups", "--"]).args(argv);
         command
     }
