@@ -29,11 +29,9 @@ async fn every_statement_prepares() {
     let database = TestDatabase::migrated().await;
     let client = database.client().await;
     for statement in [
-        statements::upsert_vehicles(),
-        statements::APPEND_TELEMETRY,
+        statements::store_state(),
+        statements::STORE_TELEMETRY,
         statements::BURY_DEAD_LETTERS,
-        statements::SETTLE_STATE,
-        statements::SETTLE_TELEMETRY,
         statements::SETTLED_STATE_PARTS,
         statements::SETTLED_TELEMETRY_PARTS,
     ] {

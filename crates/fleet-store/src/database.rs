@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts, Transaction,
-};
-use tokio_postgres::{Config, NoTls};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, NoTls, Row};
 
 use crate::{ErrorClass, StoreError};
 
@@ -24,7 +23,7 @@ pub struct DatabaseSettings {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    transaction_timeout: Duration,
+    statement_timeout: Duration,
 }
 
 impl std::fmt::Debug for Database {
@@ -51,8 +50,8 @@ impl Database {
             .build()
             .map_err(|error| StoreError::Pool(error.to_string()))?;
         // The server cancels a statement by itself; this is for a network that swallows its answer.
-        let transaction_timeout = settings.statement_timeout * 2 + settings.connect_timeout;
-        Ok(Self { pool, transaction_timeout })
+        let statement_timeout = settings.statement_timeout + settings.connect_timeout;
+        Ok(Self { pool, statement_timeout })
     }
 
     /// Connections in use and open.
@@ -70,34 +69,30 @@ impl Database {
         Ok(self.pool.get().await?)
     }
 
-    /// Runs `work` in a transaction and commits it.
+    /// Prepares (once a connection) and runs one statement, which is a transaction of its own.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then nothing of it is stored, unless the commit's answer was lost.
-    pub async fn transaction<T>(
+    /// Any [`StoreError`]; then nothing of it is stored, unless the answer was lost.
+    pub async fn query(
         &self,
-        work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut connection = self.connection().await?;
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection().await?;
         let run = async {
-            let transaction = connection.transaction().await?;
-            let value = work(&transaction).await?;
-            transaction.commit().await?;
-            Ok::<T, StoreError>(value)
+            let statement = connection.prepare_cached(statement).await?;
+            Ok::<_, StoreError>(connection.query(&statement, parameters).await?)
         };
-        let result = tokio::time::timeout(self.transaction_timeout, run).await;
-        match result {
-            Ok(Err(error)) if error.class() == ErrorClass::Unavailable => {
-                discard(connection);
-                Err(error)
-            }
-            Ok(result) => result,
-            Err(_elapsed) => {
-                discard(connection);
-                Err(StoreError::Timeout(self.transaction_timeout))
-            }
+        let result = tokio::time::timeout(self.statement_timeout, run)
+            .await
+            .unwrap_or(Err(StoreError::Timeout(self.statement_timeout)));
+        if let Err(error) = &result
+            && error.class() == ErrorClass::Unavailable
+        {
+            discard(connection);
         }
+        result
     }
 }
 

@@ -27,7 +27,7 @@ pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
 
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
 pub mod statements {
-    pub use crate::settled::{SETTLE_STATE, SETTLE_TELEMETRY, SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
-    pub use crate::state::upsert_vehicles;
-    pub use crate::telemetry::{APPEND_TELEMETRY, BURY_DEAD_LETTERS};
+    pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
+    pub use crate::state::store_state;
+    pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use deadpool_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use crate::{Database, StoreError};
@@ -13,14 +12,6 @@ pub const SETTLED_STATE_PARTS: &str =
 /// Parts of a lease that are in telemetry.
 pub const SETTLED_TELEMETRY_PARTS: &str =
     "SELECT first_record, records FROM settled_batches WHERE lease_id = $1";
-/// Remembers a part of the state.
-pub const SETTLE_STATE: &str = "INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles) \
-     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-/// Remembers a part of telemetry.
-pub const SETTLE_TELEMETRY: &str = "INSERT INTO settled_batches \
-     (lease_id, first_record, records, provider, inserted, duplicate, dead_lettered) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
-
 /// Consecutive records of one claimed batch: what one transaction stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
@@ -32,33 +23,6 @@ pub struct Part<'a> {
     pub first_record: i32,
     /// Number of records.
     pub records: i32,
-}
-
-impl Part<'_> {
-    pub(crate) async fn settle_state(
-        &self,
-        transaction: &Transaction<'_>,
-        vehicles: i32,
-    ) -> Result<(), StoreError> {
-        let statement = transaction.prepare_cached(SETTLE_STATE).await?;
-        let Self { lease_id, provider, first_record, records } = self;
-        transaction.execute(&statement, &[lease_id, first_record, records, provider, &vehicles]).await?;
-        Ok(())
-    }
-
-    pub(crate) async fn settle_telemetry(
-        &self,
-        transaction: &Transaction<'_>,
-        counts: [i32; 3],
-    ) -> Result<(), StoreError> {
-        let statement = transaction.prepare_cached(SETTLE_TELEMETRY).await?;
-        let Self { lease_id, provider, first_record, records } = self;
-        let [inserted, duplicate, dead] = &counts;
-        transaction
-            .execute(&statement, &[lease_id, first_record, records, provider, inserted, duplicate, dead])
-            .await?;
-        Ok(())
-    }
 }
 
 /// The parts of a lease that are stored, as (first record, records).

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use deadpool_postgres::GenericClient;
 use fleet_providers::{Attributes, Position, Timed};
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -41,15 +40,15 @@ const ATTRIBUTES: [(&str, &str, &str); 8] = [
     ("online", "bool", "online_at"),
 ];
 
-/// The upsert of a batch's vehicles: every attribute becomes the greater of what is there and what comes, by
+/// Stores a part's vehicles and the memory of it, in one statement and so in one transaction and one round trip. Every attribute becomes the greater of what is there and what comes, by
 /// (time, value). A maximum is commutative, associative and idempotent: any order and any repetition of batches gives
 /// the same row.
-pub fn upsert_vehicles() -> &'static str {
-    static STATEMENT: LazyLock<String> = LazyLock::new(build_upsert);
+pub fn store_state() -> &'static str {
+    static STATEMENT: LazyLock<String> = LazyLock::new(build_statement);
     &STATEMENT
 }
 
-fn build_upsert() -> String {
+fn build_statement() -> String {
     let position = ["lat", "lon", "altitude_m", "heading_deg", "accuracy_m"];
     let mut columns = vec![("vehicle_id", "uuid"), ("provider_vehicle_id", "text")];
     columns.extend(position.map(|column| (column, "float8")));
@@ -84,12 +83,16 @@ fn build_upsert() -> String {
     updates.push("clock_skewed_at = greatest(v.clock_skewed_at, excluded.clock_skewed_at)".to_owned());
 
     let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + 2));
+    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + 6));
     let arrays = arrays.collect::<Vec<_>>().join(", ");
     let updates = updates.join(",\n    ");
     format!(
-        "INSERT INTO vehicles AS v (provider, {names})\nSELECT $1, {names}\n  FROM unnest({arrays})\n       \
-         AS event ({names})\nON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}"
+        "WITH written AS (\n\
+         INSERT INTO vehicles AS v (provider, {names})\n\
+         SELECT $1::text, {names}\n  FROM unnest({arrays})\n       AS event ({names})\n\
+         ON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}\n)\n\
+         INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles)\n\
+         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING"
     )
 }
 
@@ -124,15 +127,11 @@ impl StateStore {
         debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
         let columns = Columns::from_vehicles(vehicles);
         let count = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
-        self.database
-            .transaction(async |transaction| {
-                if !vehicles.is_empty() {
-                    let statement = transaction.prepare_cached(upsert_vehicles()).await?;
-                    transaction.execute(&statement, &columns.parameters(&part.provider)).await?;
-                }
-                part.settle_state(transaction, count).await
-            })
-            .await
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&part.provider, &part.lease_id, &part.first_record, &part.records, &count];
+        columns.append_to(&mut parameters);
+        self.database.query(store_state(), &parameters).await?;
+        Ok(())
     }
 }
 
@@ -204,9 +203,9 @@ impl<'a> Columns<'a> {
         self.position_at.push(at);
     }
 
-    fn parameters<'b>(&'b self, provider: &'b &str) -> Vec<&'b (dyn ToSql + Sync)> {
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![provider, &self.vehicle_id, &self.provider_vehicle_id];
+    fn append_to<'b>(&'b self, parameters: &mut Vec<&'b (dyn ToSql + Sync)>) {
+        let ids: [&'b (dyn ToSql + Sync); 2] = [&self.vehicle_id, &self.provider_vehicle_id];
+        parameters.extend(ids);
         for column in &self.position {
             parameters.push(column);
         }
@@ -222,6 +221,5 @@ impl<'a> Columns<'a> {
         }
         let seen: [&(dyn ToSql + Sync); 3] = [&self.first_seen_at, &self.last_seen_at, &self.clock_skewed_at];
         parameters.extend(seen);
-        parameters
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use deadpool_postgres::{GenericClient, Transaction};
 use fleet_providers::VehicleEvent;
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -11,8 +10,8 @@ use uuid::Uuid;
 use crate::settled::{SETTLED_TELEMETRY_PARTS, settled_parts};
 use crate::{Database, Part, StoreError};
 
-/// Appends events; an event that is there already is left alone.
-pub const APPEND_TELEMETRY: &str = include_str!("../sql/append_telemetry.sql");
+/// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it.
+pub const STORE_TELEMETRY: &str = include_str!("../sql/store_telemetry.sql");
 /// Adds dead letters, or to their attempts.
 pub const BURY_DEAD_LETTERS: &str = include_str!("../sql/bury_dead_letters.sql");
 
@@ -87,17 +86,18 @@ impl TelemetryStore {
         rows: &[TelemetryRow<'_>],
         dead: &[DeadLetter<'_>],
     ) -> Result<Appended, StoreError> {
-        self.database
-            .transaction(async |transaction| {
-                let inserted = append(transaction, part.provider, rows).await?;
-                bury(transaction, part.provider, dead).await?;
-                let appended = Appended { inserted, duplicate: rows.len() - inserted };
-                let counts = [appended.inserted, appended.duplicate, dead.len()];
-                let counts = counts.map(|count| i32::try_from(count).unwrap_or(i32::MAX));
-                part.settle_telemetry(transaction, counts).await?;
-                Ok(appended)
-            })
-            .await
+        let events = EventColumns::from_rows(rows);
+        let letters = LetterColumns::from_letters(dead);
+        let dead_lettered = i32::try_from(dead.len()).unwrap_or(i32::MAX);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&part.provider, &part.lease_id, &part.first_record, &part.records];
+        parameters.extend(events.parameters());
+        parameters.extend(letters.parameters());
+        parameters.push(&dead_lettered);
+        let answer = self.database.query(STORE_TELEMETRY, &parameters).await?;
+        let inserted = answer.first().map_or(0, |row| row.get::<_, i32>(0));
+        let inserted = usize::try_from(inserted).unwrap_or_default();
+        Ok(Appended { inserted, duplicate: rows.len().saturating_sub(inserted) })
     }
 
     /// Stores dead letters outside any part.
@@ -106,77 +106,103 @@ impl TelemetryStore {
     ///
     /// Any [`StoreError`].
     pub async fn bury(&self, provider: &str, dead: &[DeadLetter<'_>]) -> Result<(), StoreError> {
-        self.database.transaction(async |transaction| bury(transaction, provider, dead).await).await
+        let letters = LetterColumns::from_letters(dead);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&provider];
+        parameters.extend(letters.parameters());
+        self.database.query(BURY_DEAD_LETTERS, &parameters).await?;
+        Ok(())
     }
 }
 
-async fn append(
-    transaction: &Transaction<'_>,
-    provider: &str,
-    rows: &[TelemetryRow<'_>],
-) -> Result<usize, StoreError> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let statement = transaction.prepare_cached(APPEND_TELEMETRY).await?;
-    // In the order of the key: two consumers that insert the same events would deadlock otherwise.
-    let mut rows: Vec<_> = rows.iter().collect();
-    rows.sort_unstable_by_key(|row| (row.event.vehicle_id, row.event.observed_at, row.event.event_id));
-
-    fn column<'a, T>(rows: &[&'a TelemetryRow<'_>], value: impl Fn(&'a TelemetryRow<'_>) -> T) -> Vec<T> {
-        rows.iter().map(|row| value(row)).collect()
-    }
-    let vehicle_id = column(&rows, |row| row.event.vehicle_id);
-    let observed_at = column(&rows, |row| row.event.observed_at);
-    let event_id = column(&rows, |row| row.event.event_id);
-    let received_at = column(&rows, |row| row.received_at);
-    let message_id = column(&rows, |row| row.message_id);
-    let topic = column(&rows, |row| row.topic);
-    let kind = column(&rows, |row| &*row.event.kind);
-    let lat = column(&rows, |row| row.event.attributes.position.map(|position| position.value.lat));
-    let lon = column(&rows, |row| row.event.attributes.position.map(|position| position.value.lon));
-    let speed_kmh = column(&rows, |row| row.event.attributes.speed_kmh.map(|speed| speed.value));
-    let battery_percent =
-        column(&rows, |row| row.event.attributes.battery_percent.map(|battery| battery.value));
-    let raw = column(&rows, |row| &*row.event.raw);
-    let parameters: [&(dyn ToSql + Sync); 13] = [
-        &vehicle_id,
-        &observed_at,
-        &event_id,
-        &received_at,
-        &message_id,
-        &topic,
-        &kind,
-        &lat,
-        &lon,
-        &speed_kmh,
-        &battery_percent,
-        &raw,
-        &provider,
-    ];
-    let inserted = transaction.execute(&statement, &parameters).await?;
-    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
+/// Events turned into arrays, a column each.
+struct EventColumns<'a> {
+    vehicle_id: Vec<Uuid>,
+    observed_at: Vec<Timestamp>,
+    event_id: Vec<Uuid>,
+    received_at: Vec<Timestamp>,
+    message_id: Vec<Uuid>,
+    topic: Vec<&'a str>,
+    kind: Vec<&'a str>,
+    lat: Vec<Option<f64>>,
+    lon: Vec<Option<f64>>,
+    speed_kmh: Vec<Option<f64>>,
+    battery_percent: Vec<Option<f64>>,
+    raw: Vec<&'a str>,
 }
 
-async fn bury(
-    transaction: &Transaction<'_>,
-    provider: &str,
-    dead: &[DeadLetter<'_>],
-) -> Result<(), StoreError> {
-    if dead.is_empty() {
-        return Ok(());
+impl<'a> EventColumns<'a> {
+    fn from_rows(rows: &'a [TelemetryRow<'a>]) -> Self {
+        // In the order of the key: two consumers that insert the same events would deadlock otherwise.
+        let mut rows: Vec<_> = rows.iter().collect();
+        rows.sort_unstable_by_key(|row| (row.event.vehicle_id, row.event.observed_at, row.event.event_id));
+        let position = |row: &TelemetryRow<'_>| row.event.attributes.position.map(|position| position.value);
+        Self {
+            vehicle_id: rows.iter().map(|row| row.event.vehicle_id).collect(),
+            observed_at: rows.iter().map(|row| row.event.observed_at).collect(),
+            event_id: rows.iter().map(|row| row.event.event_id).collect(),
+            received_at: rows.iter().map(|row| row.received_at).collect(),
+            message_id: rows.iter().map(|row| row.message_id).collect(),
+            topic: rows.iter().map(|row| row.topic).collect(),
+            kind: rows.iter().map(|row| &*row.event.kind).collect(),
+            lat: rows.iter().map(|row| position(row).map(|position| position.lat)).collect(),
+            lon: rows.iter().map(|row| position(row).map(|position| position.lon)).collect(),
+            speed_kmh: rows
+                .iter()
+                .map(|row| row.event.attributes.speed_kmh.map(|speed| speed.value))
+                .collect(),
+            battery_percent: rows
+                .iter()
+                .map(|row| row.event.attributes.battery_percent.map(|battery| battery.value))
+                .collect(),
+            raw: rows.iter().map(|row| &*row.event.raw).collect(),
+        }
     }
-    let statement = transaction.prepare_cached(BURY_DEAD_LETTERS).await?;
-    // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as above.
-    let letters: BTreeMap<_, _> =
-        dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
-    let (message_id, event_index): (Vec<Uuid>, Vec<i32>) = letters.keys().copied().unzip();
-    let reason: Vec<&str> = letters.values().map(|letter| letter.reason).collect();
-    let detail: Vec<&str> = letters.values().map(|letter| letter.detail.as_str()).collect();
-    let received_at: Vec<Option<Timestamp>> = letters.values().map(|letter| letter.received_at).collect();
-    let envelope: Vec<&[u8]> = letters.values().map(|letter| letter.envelope).collect();
-    let parameters: [&(dyn ToSql + Sync); 7] =
-        [&message_id, &event_index, &reason, &detail, &received_at, &envelope, &provider];
-    transaction.execute(&statement, &parameters).await?;
-    Ok(())
+
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 12] {
+        [
+            &self.vehicle_id,
+            &self.observed_at,
+            &self.event_id,
+            &self.received_at,
+            &self.message_id,
+            &self.topic,
+            &self.kind,
+            &self.lat,
+            &self.lon,
+            &self.speed_kmh,
+            &self.battery_percent,
+            &self.raw,
+        ]
+    }
+}
+
+/// Dead letters turned into arrays, a column each.
+struct LetterColumns<'a> {
+    message_id: Vec<Uuid>,
+    event_index: Vec<i32>,
+    reason: Vec<&'a str>,
+    detail: Vec<&'a str>,
+    received_at: Vec<Option<Timestamp>>,
+    envelope: Vec<&'a [u8]>,
+}
+
+impl<'a> LetterColumns<'a> {
+    fn from_letters(dead: &'a [DeadLetter<'a>]) -> Self {
+        // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as above.
+        let letters: BTreeMap<_, _> =
+            dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
+        let (message_id, event_index) = letters.keys().copied().unzip();
+        Self {
+            message_id,
+            event_index,
+            reason: letters.values().map(|letter| letter.reason).collect(),
+            detail: letters.values().map(|letter| letter.detail.as_str()).collect(),
+            received_at: letters.values().map(|letter| letter.received_at).collect(),
+            envelope: letters.values().map(|letter| letter.envelope).collect(),
+        }
+    }
+
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 6] {
+        [&self.message_id, &self.event_index, &self.reason, &self.detail, &self.received_at, &self.envelope]
+    }
 }
