@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask demo | test | ci | services`.
+//! The project's own commands: `cargo xtask demo | chaos | test | ci | services`.
 
 mod cargo;
+mod chaos;
 mod demo;
 mod failure;
 mod http;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Run the whole system against simulated providers and check that it applied every report.
     Demo(demo::Args),
+    /// Kill, freeze and restart everything under load and check that nothing is lost; always on private servers.
+    Chaos(chaos::Args),
     /// Build the binaries and run every test, against a real Redis and TimescaleDB.
     Test(test::Args),
     /// Formatting, clippy, then every test: what the CI runs.
@@ -53,6 +56,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let cargo = Cargo::locate()?;
     match &cli.command {
         Command::Demo(args) => demo::run(args, &cargo, &interrupt),
+        Command::Chaos(args) => chaos::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
         Command::Ci => test::ci(&cargo, &interrupt),
         Command::Services => services::run(&interrupt),

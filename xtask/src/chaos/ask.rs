@@ -1,0 +1,83 @@
+//! As much of Redis' protocol as it takes to ask a few questions.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Bounds connecting, and each read and write.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Sends one command, its words without blanks or quotes, and returns the reply's values in a row.
+pub(super) fn redis(port: u16, command: &str) -> io::Result<Vec<String>> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    let mut values = Vec::new();
+    read_reply(&mut BufReader::new(stream), &mut values)?;
+    Ok(values)
+}
+
+/// A reply that is one number.
+pub(super) fn redis_number(port: u16, command: &str) -> io::Result<u64> {
+    let values = redis(port, command)?;
+    let number = values.first().and_then(|value| value.parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("Redis answered {values:?} to {command}")))
+}
+
+fn read_reply(reader: &mut impl BufRead, values: &mut Vec<String>) -> io::Result<()> {
+    // Values still to come; an array's are counted when its head is read.
+    let mut left: usize = 1;
+    while left > 0 {
+        left -= 1;
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim_end();
+        let length = || line.get(1..).and_then(|digits| digits.parse().ok());
+        match line.as_bytes().first() {
+            Some(b'+' | b':') => values.extend(line.get(1..).map(str::to_owned)),
+            Some(b'*') => left += length().unwrap_or(0),
+            Some(b'$') => {
+                let mut bytes = vec![0; length().map_or(0, |length: usize| length + 2)];
+                reader.read_exact(&mut bytes)?;
+                values.push(String::from_utf8_lossy(&bytes).trim_end().to_owned());
+            }
+            _ => return Err(io::Error::other(format!("Redis answered {line:?}"))),
+        }
+    }
+    Ok(())
+}
+
+/// The unsigned number a flat JSON object has under `name`.
+pub(super) fn json_number(object: &str, name: &str) -> Option<u64> {
+    let key = format!("\"{name}\":");
+    let (_, rest) = object.split_once(&key)?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest.get(..end)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{json_number, read_reply};
+
+    #[test]
+    fn replies_of_every_used_form_are_read() {
+        let read = |reply: &str| {
+            let mut values = Vec::new();
+            read_reply(&mut reply.as_bytes(), &mut values).map(|()| values)
+        };
+        assert_eq!(read(":12\r\n").unwrap(), ["12"]);
+        assert_eq!(read("*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n").unwrap(), ["appendonly", "yes"]);
+        assert!(read("-LOADING wait\r\n").is_err());
+        assert!(read("").is_err());
+    }
+
+    #[test]
+    fn a_number_is_found_by_its_whole_name() {
+        let object = r#"{"ok":true,"telemetry_rows_max":7,"telemetry_rows":6}"#;
+        assert_eq!(json_number(object, "telemetry_rows"), Some(6));
+        assert_eq!(json_number(object, "telemetry_rows_max"), Some(7));
+        assert_eq!(json_number(object, "rows"), None);
+        assert_eq!(json_number(object, "ok"), None);
+    }
+}

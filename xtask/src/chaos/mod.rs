@@ -1,0 +1,131 @@
+//! `cargo xtask chaos`: everything is killed, frozen and restarted under load, and nothing may be lost.
+
+mod ask;
+mod injector;
+mod schedule;
+mod stage;
+mod verdict;
+mod victim;
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+
+use self::injector::Injector;
+use self::schedule::CONSUMERS;
+use self::stage::{API, Stage, consumer_name};
+use self::verdict::Verdict;
+use crate::cargo::Cargo;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::job::Job;
+use crate::test::build_bins;
+
+/// The simulator's: how long one report is retried.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// The simulator's: how long it waits after the last visible progress.
+const SETTLE_FOR: Duration = Duration::from_secs(90);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long the simulator sends and faults strike, such as 60s or 2m.
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    run_for: Duration,
+    /// Repeats the faults and the reports of the run with this seed [default: random].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Vehicles, split evenly over the three providers.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    vehicles: u32,
+    /// Webhooks per second [default: one per vehicle].
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
+}
+
+/// Runs the system under faults and requires that every acknowledged event is stored exactly once.
+pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    build_bins(cargo, interrupt)?;
+    // Short enough to type again.
+    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
+    eprintln!("seed {seed}");
+    let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
+    let outcome = survive(args, seed, cargo.bin_dir(), logs.path(), interrupt);
+    if let Err(failure) = &outcome
+        && !matches!(failure, Failure::Interrupted)
+    {
+        print_tails(logs.path());
+        let seconds = args.run_for.as_secs();
+        eprintln!("whole logs: {}", logs.keep().display());
+        eprintln!(
+            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {}{}",
+            args.vehicles,
+            args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
+        );
+    }
+    outcome
+}
+
+fn survive(
+    args: &Args,
+    seed: u64,
+    bin_dir: &Path,
+    logs: &Path,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let mut stage = Stage::set(bin_dir, logs, interrupt)?;
+    let result = logs.join("simulator.json");
+    let mut command = stage.simulator();
+    command
+        .args(["--scenario", "mixed", "--json"])
+        .args(["--seed", &seed.to_string()])
+        .args(["--vehicles", &args.vehicles.to_string()])
+        .args(["--for", &format!("{}ms", args.run_for.as_millis())])
+        .args(["--retry-for", &format!("{}s", RETRY_FOR.as_secs())])
+        .args(["--settle-for", &format!("{}s", SETTLE_FOR.as_secs())])
+        .stdout(File::create(&result).map_err(Failure::io(format!("create {}", result.display())))?);
+    if let Some(rate) = args.rate {
+        command.args(["--rate", &rate.to_string()]);
+    }
+    let simulator = Job::start("fleet-simulator", &mut command)?;
+    let mut injector = Injector::new(schedule::faults(seed, args.run_for), args.run_for);
+    let end = Instant::now() + args.run_for + RETRY_FOR + SETTLE_FOR * 2;
+    let simulated = simulator.finish(interrupt, || {
+        if Instant::now() >= end {
+            return Err(refuse("the simulator does not come to an end"));
+        }
+        injector.tick(&mut stage)
+    });
+    let mut verdict = Verdict::default();
+    match simulated {
+        Ok(()) => {}
+        // Its tables have said what is wrong; what the ledgers say belongs to it.
+        Err(Failure::Exit { what, status }) => verdict.blame(format!("{what} ended with {status}")),
+        Err(failure) => return Err(failure),
+    }
+    injector.mend_all(&mut stage)?;
+    let counts = fs::read_to_string(&result).unwrap_or_default();
+    verdict.examine(&mut stage, interrupt)?;
+    verdict.print(&stage, &injector, &counts, args.run_for, seed)
+}
+
+/// A failure of the run itself.
+fn refuse(what: impl Into<String>) -> Failure {
+    Failure::io("confirm that the system survives its faults")(io::Error::other(what.into()))
+}
+
+fn print_tails(logs: &Path) {
+    let consumers = (0..CONSUMERS).map(consumer_name);
+    for name in consumers.chain([API.to_owned()]) {
+        eprintln!("--- the end of {name}'s log ---\n{}", victim::log_tail(logs, &name));
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
+}

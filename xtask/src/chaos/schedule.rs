@@ -1,0 +1,159 @@
+//! Which fault strikes when: a pure function of the seed.
+
+use std::time::Duration;
+
+/// How many consumers run side by side.
+pub(super) const CONSUMERS: usize = 2;
+
+/// The pause between two faults, ms.
+const GAP_MS: (u64, u64) = (1_000, 3_000);
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    KillApi,
+    KillConsumer,
+    KillRedis,
+    StopPostgres,
+    FreezeConsumer,
+    FreezeRedis,
+    RollConsumer,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 7] = [
+        Self::KillApi,
+        Self::KillConsumer,
+        Self::KillRedis,
+        Self::StopPostgres,
+        Self::FreezeConsumer,
+        Self::FreezeRedis,
+        Self::RollConsumer,
+    ];
+
+    /// For humans.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::KillApi => "kill -9 of the API",
+            Self::KillConsumer => "kill -9 of a consumer",
+            Self::KillRedis => "kill -9 of Redis",
+            Self::StopPostgres => "immediate stop of PostgreSQL",
+            Self::FreezeConsumer => "consumer frozen past its lease",
+            Self::FreezeRedis => "Redis frozen",
+            Self::RollConsumer => "rolling restart of a consumer",
+        }
+    }
+
+    /// Shortest and longest time it lasts, ms. What is killed is replaced at once.
+    fn lasts_ms(self) -> (u64, u64) {
+        match self {
+            Self::KillApi | Self::KillConsumer | Self::KillRedis | Self::RollConsumer => (0, 0),
+            Self::StopPostgres => (500, 2_000),
+            // The lease is 2 s.
+            Self::FreezeConsumer => (2_500, 4_000),
+            Self::FreezeRedis => (300, 1_500),
+        }
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Since the first fault could strike.
+    pub(super) at: Duration,
+    /// What happens.
+    pub(super) kind: Kind,
+    /// Until it is mended.
+    pub(super) lasts: Duration,
+    /// Which consumer it strikes, if it strikes one.
+    pub(super) consumer: usize,
+}
+
+/// The faults of a run: all kinds in random order, then all kinds again, one every 1 to 3 s.
+pub(super) fn faults(seed: u64, run_for: Duration) -> Vec<Fault> {
+    let mut random = Random(seed);
+    let (mut faults, mut at) = (Vec::new(), Duration::ZERO);
+    loop {
+        let mut kinds = Kind::ALL;
+        for last in (1..kinds.len()).rev() {
+            kinds.swap(last, random.index(last + 1));
+        }
+        for kind in kinds {
+            at += random.millis(GAP_MS);
+            let fault =
+                Fault { at, kind, lasts: random.millis(kind.lasts_ms()), consumer: random.index(CONSUMERS) };
+            if at >= run_for {
+                return faults;
+            }
+            faults.push(fault);
+        }
+    }
+}
+
+/// `SplitMix64`: small, and the same for ever, so that a seed from an old log still repeats its run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn index(&mut self, below: usize) -> usize {
+        let below = u64::try_from(below).unwrap_or(1).max(1);
+        usize::try_from(self.next() % below).unwrap_or(0)
+    }
+
+    fn millis(&mut self, (least, most): (u64, u64)) -> Duration {
+        Duration::from_millis(least + self.next() % (most - least + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{CONSUMERS, Kind, faults};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_schedule_is_a_pure_function_of_the_seed() {
+        assert_eq!(faults(7, MINUTE), faults(7, MINUTE));
+        assert_ne!(faults(7, MINUTE), faults(8, MINUTE));
+        let (short, long) = (faults(7, MINUTE / 2), faults(7, MINUTE));
+        assert_eq!(short, long[..short.len()]);
+    }
+
+    #[test]
+    fn a_minute_contains_every_kind_twice_and_half_a_minute_once() {
+        for seed in 0..2_000 {
+            for (run_for, least) in [(MINUTE, 2), (MINUTE / 2, 1)] {
+                let faults = faults(seed, run_for);
+                for kind in Kind::ALL {
+                    let count = faults.iter().filter(|fault| fault.kind == kind).count();
+                    assert!(count >= least, "seed {seed}: {count} times {kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn faults_are_one_to_three_seconds_apart_and_last_as_long_as_their_kind_says() {
+        for seed in 0..200 {
+            let mut last = Duration::ZERO;
+            for fault in faults(seed, MINUTE) {
+                let gap = fault.at - last;
+                assert!((1_000..=3_000).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
+                let (least, most) = fault.kind.lasts_ms();
+                assert!((least..=most).contains(&u64::try_from(fault.lasts.as_millis()).unwrap()));
+                assert!(fault.consumer < CONSUMERS && fault.at < MINUTE);
+                last = fault.at;
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The servers, the processes under test and how they are configured.
+
+use std::path::Path;
+use std::process::Command;
+
+use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+
+use super::schedule::CONSUMERS;
+use super::victim::Victim;
+use super::{ask, refuse};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::job::Job;
+
+const NIU_TOKEN: &str = "chaos-niu-token";
+const SEGWAY_SECRET: &str = "chaos-segway-secret";
+const INVERS_TOKEN: &str = "chaos-invers-token";
+
+/// The queues whose keys are looked at.
+const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
+
+/// The consumers' limits, short enough for a recovery to fit the run.
+const CONSUMER: [(&str, &str); 6] = [
+    ("FLEET_CONSUMER__LEASE", "2s"),
+    ("FLEET_CONSUMER__HEARTBEAT", "500ms"),
+    ("FLEET_CONSUMER__RETRY_MAX", "500ms"),
+    ("FLEET_QUEUE__TIMEOUT", "1s"),
+    ("FLEET_DATABASE__CONNECT_TIMEOUT", "2s"),
+    ("FLEET_DATABASE__STATEMENT_TIMEOUT", "5s"),
+];
+
+/// What the API's log is called.
+pub(super) const API: &str = "fleet-webhook-api";
+
+/// What a consumer's log is called.
+pub(super) fn consumer_name(index: usize) -> String {
+    format!("fleet-consumer-{index}")
+}
+
+/// Everything a fault may strike, and what it takes to replace it. The processes end before the servers.
+pub(super) struct Stage<'a> {
+    /// The API.
+    pub(super) api: Option<Victim>,
+    /// The consumers.
+    pub(super) consumers: Vec<Victim>,
+    /// Consumers that have got SIGTERM.
+    pub(super) leaving: Vec<Victim>,
+    /// The queues' Redis.
+    pub(super) redis: Redis,
+    /// Both databases.
+    pub(super) postgres: Postgres,
+    /// Where the processes log.
+    pub(super) logs: &'a Path,
+    bin_dir: &'a Path,
+    api_port: u16,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts the servers and checks that they are as durable as production's; migrates; starts the processes.
+    pub(super) fn set(bin_dir: &'a Path, logs: &'a Path, interrupt: &Interrupt) -> Result<Self, Failure> {
+        let progress = Progress::stderr();
+        let root = Root::ensure(&progress)?;
+        progress.say("starting Redis and TimescaleDB");
+        let mut stage = Self {
+            api: None,
+            consumers: Vec::new(),
+            leaving: Vec::new(),
+            redis: Redis::start(&root, &[])?,
+            postgres: Postgres::start(&root, &[])?,
+            logs,
+            bin_dir,
+            api_port: free_port()?,
+        };
+        drop(progress);
+        stage.require_durability()?;
+        stage.consumer_command("migrate", interrupt)?;
+        let mut api = stage.start_api()?;
+        api.wait_ready(interrupt)?;
+        stage.api = Some(api);
+        for index in 0..CONSUMERS {
+            let mut consumer = stage.start_consumer(index)?;
+            consumer.wait_ready(interrupt)?;
+            stage.consumers.push(consumer);
+        }
+        Ok(stage)
+    }
+
+    /// An API on the port every API of this run has.
+    pub(super) fn start_api(&self) -> Result<Victim, Failure> {
+        Victim::start(API, self.command(API), self.logs)
+    }
+
+    /// A consumer for this place.
+    pub(super) fn start_consumer(&self, index: usize) -> Result<Victim, Failure> {
+        Victim::start(&consumer_name(index), self.command("fleet-consumer"), self.logs)
+    }
+
+    /// `fleet-consumer <subcommand>`, which must succeed; its output goes to stderr.
+    pub(super) fn consumer_command(&self, subcommand: &str, interrupt: &Interrupt) -> Result<(), Failure> {
+        let mut command = self.command("fleet-consumer");
+        command.arg(subcommand).stdout(std::io::stderr());
+        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
+        Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
+    }
+
+    /// The simulator, apart from what it is to play.
+    pub(super) fn simulator(&self) -> Command {
+        let mut command = self.command("fleet-simulator");
+        command
+            .arg("run")
+            .args(["--api", &format!("http://127.0.0.1:{}", self.api_port)])
+            .args(["--database-url", &self.postgres.url()])
+            .args(["--redis-url", &self.redis.url()])
+            .args(["--niu-token", NIU_TOKEN])
+            .args(["--segway-secret", SEGWAY_SECRET])
+            .args(["--invers-token", INVERS_TOKEN]);
+        command
+    }
+
+    /// Whether any webhook has been accepted yet.
+    pub(super) fn has_accepted(&self) -> bool {
+        let keys: Vec<String> = QUEUES.iter().map(|queue| key(queue, "ledger")).collect();
+        ask::redis_number(self.redis.port(), &format!("EXISTS {}", keys.join(" ")))
+            .is_ok_and(|found| found > 0)
+    }
+
+    /// Batches that are some consumer's, of all queues.
+    pub(super) fn leases(&self) -> Result<u64, Failure> {
+        let count = |queue: &&str| {
+            ask::redis_number(self.redis.port(), &format!("ZCARD {}", key(queue, "leases")))
+                .map_err(Failure::io("count the leases"))
+        };
+        QUEUES.iter().map(count).sum()
+    }
+
+    /// Events that came again and met their row.
+    pub(super) fn duplicates(&self) -> Result<u64, Failure> {
+        let sum = self.postgres.psql("SELECT coalesce(sum(duplicate), 0) FROM settled_batches")?;
+        sum.parse().map_err(|_| refuse(format!("psql counted {sum:?} duplicates")))
+    }
+
+    /// Prints the settings that durability hangs on, and fails if one is weaker than it must be.
+    fn require_durability(&self) -> Result<(), Failure> {
+        for (name, required) in
+            [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")]
+        {
+            let reply = ask::redis(self.redis.port(), &format!("CONFIG GET {name}"));
+            let reply = reply.map_err(Failure::io(format!("read Redis' {name}")))?;
+            require("Redis", name, reply.get(1).map_or("", String::as_str), required)?;
+        }
+        for name in ["fsync", "synchronous_commit"] {
+            let found = self.postgres.psql(&format!("SHOW {name}"))?;
+            require("PostgreSQL", name, &found, "on")?;
+        }
+        Ok(())
+    }
+
+    /// A binary with this run's configuration, and none of the user's own. Only the log filter may be chosen.
+    fn command(&self, binary: &str) -> Command {
+        let mut command = Command::new(self.bin_dir.join(binary));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("FLEET_") && name != "FLEET_LOG" {
+                command.env_remove(&*name);
+            }
+        }
+        if std::env::var_os("FLEET_LOG").is_none() {
+            command.env("FLEET_LOG", "info");
+        }
+        command
+            .envs(CONSUMER)
+            .env("FLEET_REDIS_URL", self.redis.url())
+            .env("FLEET_DATABASE_URL", self.postgres.url())
+            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
+            .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
+            .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
+        command
+    }
+}
+
+fn key(queue: &str, what: &str) -> String {
+    format!("fleet:{{{queue}}}:{what}")
+}
+
+fn require(server: &str, name: &str, found: &str, required: &str) -> Result<(), Failure> {
+    if found == required {
+        eprintln!("{server}: {name} {found}");
+        return Ok(());
+    }
+    Err(refuse(format!("{server}'s {name} is {found:?} and must be {required:?}")))
+}

@@ -1,0 +1,152 @@
+//! A process of the project that faults strike.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fleet_testbed::free_port;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::refuse;
+use crate::failure::Failure;
+use crate::http;
+use crate::interrupt::{Interrupt, POLL};
+
+/// How long a first start may take.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long a graceful stop may take; longer than the processes' own limit for one.
+const STOP_WITHIN: Duration = Duration::from_mins(1);
+
+/// How much of a log a failure shows.
+const TAIL_LINES: usize = 25;
+
+/// An API or a consumer. Dropping it kills it.
+pub(super) struct Victim {
+    name: String,
+    child: Child,
+    admin_port: u16,
+    /// When it got SIGTERM.
+    asked_to_stop: Option<Instant>,
+}
+
+impl Victim {
+    /// Starts `command` with health and metrics on a port of its own; its output is appended to `<name>.log`.
+    pub(super) fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
+        let path = log_path(logs, name);
+        let doing = || format!("open {}", path.display());
+        let out = File::options().create(true).append(true).open(&path);
+        let out = out.map_err(Failure::io(doing()))?;
+        let err = out.try_clone().map_err(Failure::io(doing()))?;
+        let admin_port = free_port()?;
+        command
+            .env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"))
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err);
+        // A group of its own: Ctrl-C reaches it only through this program.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let child = command.spawn().map_err(Failure::io(format!("run {name}")))?;
+        Ok(Self { name: name.to_owned(), child, admin_port, asked_to_stop: None })
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub(super) fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+        let end = Instant::now() + READY_WITHIN;
+        while !http::is_ok(self.admin_port, "/readyz") {
+            interrupt.check()?;
+            self.check()?;
+            if Instant::now() >= end {
+                let seconds = READY_WITHIN.as_secs();
+                return Err(refuse(format!("{} was not ready after {seconds} s", self.name)));
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Fails if it has ended by itself.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        match self.status()? {
+            None => Ok(()),
+            Some(status) => Err(refuse(format!("{} ended by itself ({status})", self.name))),
+        }
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub(super) fn kill(mut self) -> Result<(), Failure> {
+        self.check()?;
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait().map(drop))
+            .map_err(Failure::io(format!("kill {}", self.name)))
+    }
+
+    /// SIGSTOP: its connections stay open, it does nothing.
+    pub(super) fn freeze(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub(super) fn thaw(&mut self) -> Result<(), Failure> {
+        self.signal(Signal::CONT)
+    }
+
+    /// SIGTERM; [`Victim::has_stopped`] tells what became of it.
+    pub(super) fn ask_to_stop(&mut self) -> Result<(), Failure> {
+        self.asked_to_stop = Some(Instant::now());
+        self.signal(Signal::TERM)
+    }
+
+    /// Whether it has ended after SIGTERM; fails unless with exit code 0 and in time.
+    pub(super) fn has_stopped(&mut self) -> Result<bool, Failure> {
+        match self.status()? {
+            Some(status) if status.success() => Ok(true),
+            Some(status) => Err(refuse(format!("{} ended with {status} after SIGTERM", self.name))),
+            None if self.asked_to_stop.is_some_and(|at| at.elapsed() > STOP_WITHIN) => {
+                let seconds = STOP_WITHIN.as_secs();
+                Err(refuse(format!("{} still ran {seconds} s after SIGTERM", self.name)))
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn status(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        let waited = self.child.try_wait();
+        waited.map_err(Failure::io(format!("wait for {}", self.name)))
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<(), Failure> {
+        // Once it is reaped, its pid may be another process'.
+        self.check()?;
+        kill_process(Pid::from_child(&self.child), signal)
+            .map_err(|errno| Failure::io(format!("signal {}", self.name))(errno.into()))
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // Harmless if it has ended; SIGKILL reaches a frozen process, too.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What all processes of this name have logged.
+pub(super) fn log(logs: &Path, name: &str) -> String {
+    String::from_utf8_lossy(&fs::read(log_path(logs, name)).unwrap_or_default()).into_owned()
+}
+
+/// The end of [`log`].
+pub(super) fn log_tail(logs: &Path, name: &str) -> String {
+    let text = log(logs, name);
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.len().saturating_sub(TAIL_LINES);
+    lines.split_at(start).1.join("\n")
+}
+
+fn log_path(logs: &Path, name: &str) -> PathBuf {
+    logs.join(format!("{name}.log"))
+}
