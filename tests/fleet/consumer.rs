@@ -313,3 +313,36 @@ async fn a_claim_asked_again_never_makes_a_second_batch() {
     assert!(doomed.consumer.claim_again(id, token, limits).await.unwrap().is_none());
     assert_eq!(fleet.queue("niu").await.waiting_messages, 1);
 }
+
+#[tokio::test]
+async fn a_batch_that_was_stored_in_part_is_completed_and_balances() {
+    let database = TestDatabase::migrated().await;
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A", "B", "C"]).await;
+    let doomed = Doomed::claim(&fleet).await;
+    // As if the owner had halved the part, and died after the first half of one side.
+    let part = "INSERT INTO settled_state_batches VALUES ($1, 0, 1, 'niu', 1)";
+    database.client().await.execute(part, &[&doomed.lease.id]).await.unwrap();
+    fleet.start_consumer();
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["A", "B", "C"]);
+    let audit = audit(&fleet).await;
+    assert!(audit.balances(), "{audit}");
+}
+
+#[tokio::test]
+async fn whoever_takes_a_batch_over_has_it_marked() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    post(&fleet, &["A"]).await;
+    let mut doomed = Doomed::claim(&fleet).await;
+    doomed.mark(Mark::Clear).await;
+    doomed.replace().await;
+    assert_eq!(doomed.lease.takeovers, 0, "its first owner had parsed it");
+    doomed.replace().await;
+    assert_eq!(doomed.lease.takeovers, 1, "its second owner died over it");
+    // The reply to a takeover was lost: asked again, the batch comes back, and no death is counted.
+    let (id, token) = (doomed.lease.id, doomed.lease.token);
+    let again = doomed.consumer.take_over(id, token, INSTANT).await.unwrap().unwrap();
+    assert_eq!((again.items, again.takeovers), (doomed.lease.items, 1));
+}

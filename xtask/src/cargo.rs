@@ -7,14 +7,8 @@ use crate::failure::Failure;
 
 /// What `cargo run` sets for xtask itself. Left in place it would tell build scripts and tests that they are
 /// xtask, and rebuild what depends on it.
-const SET_FOR_XTASK: [&str; 6] = [
-    "CARGO_MANIFEST_",
-    "CARGO_PKG_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_NAME",
-    "CARGO_PRIMARY_PACKAGE",
-    "OUT_DIR",
-];
+const SET_FOR_XTASK: [&str; 6] =
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
 
 /// Cargo in this workspace.
 #[derive(Debug)]
@@ -67,13 +61,7 @@ mod tests {
     fn the_users_own_cargo_settings_stay() {
         assert!(is_set_for_xtask("CARGO_MANIFEST_DIR"));
         assert!(is_set_for_xtask("CARGO_PKG_NAME"));
-        for kept in [
-            "CARGO",
-            "CARGO_HOME",
-            "CARGO_TARGET_DIR",
-            "CARGO_NET_OFFLINE",
-            "CARGO_TERM_COLOR",
-        ] {
+        for kept in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR"] {
             assert!(!is_set_for_xtask(kept), "{kept}");
         }
     }

@@ -13,25 +13,13 @@ pub(crate) enum Failure {
     Exit { what: String, status: ExitStatus },
 
     #[error("{name} ended although it should serve ({status})\n--- the end of its log ---\n{log_tail}")]
-    Died {
-        name: &'static str,
-        status: ExitStatus,
-        log_tail: String,
-    },
+    Died { name: &'static str, status: ExitStatus, log_tail: String },
 
     #[error("{name} was not ready after {seconds} s\n--- the end of its log ---\n{log_tail}")]
-    NotReady {
-        name: &'static str,
-        seconds: u64,
-        log_tail: String,
-    },
+    NotReady { name: &'static str, seconds: u64, log_tail: String },
 
     #[error("{name} still ran {seconds} s after SIGTERM\n--- the end of its log ---\n{log_tail}")]
-    NotStopped {
-        name: &'static str,
-        seconds: u64,
-        log_tail: String,
-    },
+    NotStopped { name: &'static str, seconds: u64, log_tail: String },
 
     #[error("cannot {doing}: {source}")]
     Io { doing: String, source: io::Error },

@@ -16,10 +16,7 @@ fn status_line(port: u16, path: &str) -> io::Result<[u8; 12]> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     let mut line = [0; 12];
     stream.read_exact(&mut line)?;
     Ok(line)
@@ -40,11 +37,7 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let server = thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
-                let request = BufReader::new(stream.try_clone().unwrap())
-                    .lines()
-                    .next()
-                    .unwrap()
-                    .unwrap();
+                let request = BufReader::new(stream.try_clone().unwrap()).lines().next().unwrap().unwrap();
                 // In one piece: the client hangs up as soon as it has seen the status.
                 let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
                 stream.write_all(answer.as_bytes()).unwrap();

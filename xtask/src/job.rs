@@ -50,11 +50,7 @@ impl Job {
                 // A child that the same Ctrl-C ended has not failed.
                 interrupt.check()?;
                 let what = std::mem::take(&mut self.what);
-                return if status.success() {
-                    Ok(())
-                } else {
-                    Err(Failure::Exit { what, status })
-                };
+                return if status.success() { Ok(()) } else { Err(Failure::Exit { what, status }) };
             }
             interrupt.check()?;
             meanwhile()?;
@@ -64,9 +60,7 @@ impl Job {
 
     /// Its exit status, once it has ended.
     pub(crate) fn status(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        self.child
-            .try_wait()
-            .map_err(Failure::io(format!("wait for {}", self.what)))
+        self.child.try_wait().map_err(Failure::io(format!("wait for {}", self.what)))
     }
 
     /// SIGTERM, then waits; `None` if it still runs at the deadline.

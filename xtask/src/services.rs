@@ -16,11 +16,7 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
     println!("export FLEET_REDIS_URL={redis}");
     println!("export FLEET_DATABASE_URL={database}");
     println!("# SQL: {}", services.psql_command().join(" "));
-    let after = if services.are_private() {
-        "ends them and removes their data"
-    } else {
-        "leaves them alone"
-    };
+    let after = if services.are_private() { "ends them and removes their data" } else { "leaves them alone" };
     eprintln!("Redis and TimescaleDB are up; Ctrl-C {after}.");
     interrupt.wait();
     Ok(())

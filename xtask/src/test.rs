@@ -35,37 +35,21 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
 
 /// Formatting, clippy, tests.
 pub(crate) fn ci(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    Job::run(
-        "cargo fmt --check",
-        &mut cargo.command(&["fmt", "--all", "--check"]),
-        interrupt,
-    )?;
+    Job::run("cargo fmt --check", &mut cargo.command(&["fmt", "--all", "--check"]), interrupt)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     Job::run("cargo clippy", &mut cargo.command(&clippy), interrupt)?;
-    run(
-        &Args {
-            cargo_test: Vec::new(),
-        },
-        cargo,
-        interrupt,
-    )
+    run(&Args { cargo_test: Vec::new() }, cargo, interrupt)
 }
 
 /// Builds every binary of the workspace, with cargo's own progress on stderr.
 pub(crate) fn build_bins(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    Job::run(
-        "cargo build",
-        &mut cargo.command(&["build", "--workspace", "--bins"]),
-        interrupt,
-    )
+    Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
 }
 
 /// Whether cargo's own arguments choose packages.
 fn names_package(arguments: &[String]) -> bool {
     let cargos = arguments.iter().take_while(|argument| *argument != "--");
-    cargos
-        .into_iter()
-        .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
+    cargos.into_iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
 }
 
 #[cfg(test)]
@@ -75,12 +59,7 @@ mod tests {
     #[test]
     fn only_cargos_own_arguments_choose_packages() {
         let names = |arguments: &[&str]| {
-            names_package(
-                &arguments
-                    .iter()
-                    .map(|&argument| argument.to_owned())
-                    .collect::<Vec<_>>(),
-            )
+            names_package(&arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>())
         };
         assert!(names(&["-p", "fleet-queue"]));
         assert!(names(&["--package=fleet-queue"]));

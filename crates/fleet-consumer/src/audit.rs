@@ -66,9 +66,9 @@ async fn statuses(settings: &Settings) -> Result<Vec<(&'static str, QueueStatus)
     Ok(statuses)
 }
 
+/// That each record ended in exactly one outcome, `settled_batches` itself makes sure of.
 fn both_sides_agree(totals: &SettledTotals) -> bool {
-    let ended = totals.inserted + totals.duplicate + totals.dead_lettered;
-    totals.telemetry_records == ended && totals.state_records == ended
+    totals.telemetry_records == totals.state_records
 }
 
 impl fmt::Display for Audit {

@@ -20,8 +20,15 @@ pub(crate) struct Poller {
     next_poll: Instant,
     idle_pause: Duration,
     next_takeover: Instant,
-    /// Id and token of a claim whose reply has not come: there may be a batch under them.
-    unanswered: Option<(Uuid, Uuid)>,
+    /// What was asked for and not answered: there may be a batch under it.
+    unanswered: Option<Asked>,
+}
+
+/// A call that makes a batch this consumer's.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Claim { id: Uuid, token: Uuid },
+    Takeover { id: Uuid, token: Uuid },
 }
 
 /// A lease to work on.
@@ -64,38 +71,43 @@ impl Poller {
     }
 
     async fn take(&mut self) -> Result<Option<Taken>, QueueError> {
+        if let Some(taken) = self.answer().await? {
+            return Ok(Some(taken));
+        }
         if Instant::now() >= self.next_takeover {
-            let lease = self.consumer.takeover(Uuid::now_v7(), self.limits.lease).await?;
-            if let Some(lease) = lease {
-                return Ok(Some(Taken::TakenOver(lease)));
+            if let Some(id) = self.consumer.expired().await? {
+                self.unanswered = Some(Asked::Takeover { id, token: Uuid::now_v7() });
+                return self.answer().await;
             }
             self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
         }
-        if let Some(lease) = self.answer().await? {
-            return Ok(Some(Taken::Claimed(lease)));
-        }
         let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
-        self.unanswered = Some((id, token));
+        self.unanswered = Some(Asked::Claim { id, token });
         let lease = self.consumer.claim(id, token, self.limits).await?;
         self.unanswered = None;
         self.pace(lease.as_ref());
         Ok(lease.map(Taken::Claimed))
     }
 
-    /// The batch of a claim whose reply did not come, if there is one.
-    async fn answer(&mut self) -> Result<Option<Lease>, QueueError> {
-        let Some((id, token)) = self.unanswered else {
-            return Ok(None);
+    /// The batch of a call whose reply has not come, if there is one.
+    async fn answer(&mut self) -> Result<Option<Taken>, QueueError> {
+        let taken = match self.unanswered {
+            None => None,
+            Some(Asked::Claim { id, token }) => {
+                self.consumer.claim_again(id, token, self.limits).await?.map(Taken::Claimed)
+            }
+            Some(Asked::Takeover { id, token }) => {
+                self.consumer.take_over(id, token, self.limits.lease).await?.map(Taken::TakenOver)
+            }
         };
-        let lease = self.consumer.claim_again(id, token, self.limits).await?;
         self.unanswered = None;
-        Ok(lease)
+        Ok(taken)
     }
 
-    /// Gives back what a claim that was cut short may have taken.
+    /// Gives back what a call that was cut short may have taken.
     pub(crate) async fn stop(&mut self) -> Result<(), QueueError> {
         match self.answer().await? {
-            Some(lease) => self.consumer.release(&lease).await,
+            Some(Taken::Claimed(lease) | Taken::TakenOver(lease)) => self.consumer.release(&lease).await,
             None => Ok(()),
         }
     }

@@ -80,7 +80,10 @@ impl Writer {
     }
 
     async fn write_state(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let settled = self.settled(taken_over, async || self.state.settled(target.lease.id).await).await?;
+        let read = || self.state.settled(target.lease.id);
+        if self.is_stored(target, taken_over, read).await? {
+            return Ok(Written::default());
+        }
         let store = |task: Task| async move {
             if let Some(fault) = &task.fault {
                 let letters: Vec<_> =
@@ -94,12 +97,14 @@ impl Writer {
             // Telemetry counts.
             Ok(Written::default())
         };
-        self.drive(target, &settled, store).await
+        self.drive(target, store).await
     }
 
     async fn write_telemetry(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let settled =
-            self.settled(taken_over, async || self.telemetry.settled(target.lease.id).await).await?;
+        let read = || self.telemetry.settled(target.lease.id);
+        if self.is_stored(target, taken_over, read).await? {
+            return Ok(Written::default());
+        }
         let store = |task: Task| async move {
             let (mut rows, mut dead) = (Vec::new(), Vec::new());
             for record in target.records_of(&task) {
@@ -120,22 +125,27 @@ impl Writer {
             }
             Ok(Written { inserted, duplicate, dead_lettered: dead.len() })
         };
-        self.drive(target, &settled, store).await
+        self.drive(target, store).await
     }
 
-    /// Parts that are stored already. A freshly claimed batch has none: its id is new.
-    async fn settled<Reading: Future<Output = Result<HashSet<(i32, i32)>, StoreError>>>(
+    /// Whether a batch is stored already. A freshly claimed one is not: its id is new.
+    ///
+    /// Only if its parts make up the whole batch: of a batch that was stored in part, the records may be numbered
+    /// differently by now (another version of a parser, a message that has become a dead letter), so that it is written
+    /// once more, which changes nothing that is there.
+    async fn is_stored<Reading: Future<Output = Result<HashSet<(i32, i32)>, StoreError>>>(
         &self,
+        target: Target<'_>,
         taken_over: bool,
         read: impl Fn() -> Reading,
-    ) -> Result<HashSet<(i32, i32)>, StoreError> {
+    ) -> Result<bool, StoreError> {
         if !taken_over {
-            return Ok(HashSet::new());
+            return Ok(false);
         }
         let mut pause = self.retry_min;
         loop {
             match read().await {
-                Ok(parts) => return Ok(parts),
+                Ok(parts) => return Ok(make_up(&parts, index(target.records.len()))),
                 Err(error) if error.class() == ErrorClass::Fatal => return Err(error),
                 Err(error) => self.wait(&error, &mut pause).await,
             }
@@ -147,7 +157,6 @@ impl Writer {
     async fn drive<Storing: Future<Output = Result<Written, StoreError>>>(
         &self,
         target: Target<'_>,
-        settled: &HashSet<(i32, i32)>,
         store: impl Fn(Task) -> Storing,
     ) -> Result<Written, StoreError> {
         let mut sum = Written::default();
@@ -155,10 +164,6 @@ impl Writer {
         let mut pause = self.retry_min;
         let mut slow = 0;
         while let Some(task) = tasks.pop() {
-            let part = target.part(&task);
-            if settled.contains(&(part.first_record, part.records)) {
-                continue;
-            }
             let error = match store(task.clone()).await {
                 Ok(written) => {
                     sum.add(written);
@@ -204,6 +209,22 @@ impl Writer {
     }
 }
 
+/// A batch has far fewer records than there are indexes: 4 MiB of messages.
+fn index(value: usize) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// Whether the parts, as (first record, records), are exactly the records from 0 to `records`.
+fn make_up(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
+    let mut parts: Vec<_> = parts.iter().copied().collect();
+    parts.sort_unstable();
+    let reached = parts.iter().try_fold(0, |reached, &(first, count)| {
+        // A part that was halved later overlaps its halves.
+        (first <= reached).then_some(reached.max(first.saturating_add(count)))
+    });
+    reached == Some(records)
+}
+
 /// The first half is tried first.
 fn halve(provider: &'static str, tasks: &mut Vec<Task>, task: &Task) {
     metrics::split(provider);
@@ -214,8 +235,6 @@ fn halve(provider: &'static str, tasks: &mut Vec<Task>, task: &Task) {
 
 impl<'a> Target<'a> {
     fn part(&self, task: &Task) -> Part<'static> {
-        // A batch has at most 1,000 messages of at most 10,000 events.
-        let index = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
         Part {
             lease_id: self.lease.id,
             provider: self.provider,
@@ -232,4 +251,22 @@ impl<'a> Target<'a> {
 fn event<'a>(record: &'a Record<'a>) -> Option<(&'a VehicleEvent<'a>, Timestamp)> {
     let event = record.outcome.as_ref().ok()?;
     Some((event, record.message.received_at?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_batch_is_the_batch() {
+        let make_up = |parts: &[(i32, i32)], records| make_up(&parts.iter().copied().collect(), records);
+        assert!(make_up(&[(0, 5)], 5));
+        assert!(make_up(&[(3, 2), (0, 3)], 5));
+        assert!(make_up(&[(0, 5), (0, 2), (2, 3)], 5));
+        assert!(!make_up(&[], 5));
+        assert!(!make_up(&[(0, 4)], 5), "the end is missing");
+        assert!(!make_up(&[(0, 2), (3, 2)], 5), "one is missing in between");
+        assert!(!make_up(&[(1, 4)], 5), "the first is missing");
+        assert!(!make_up(&[(0, 6)], 5), "the records were numbered differently");
+    }
 }

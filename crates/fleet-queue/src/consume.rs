@@ -77,11 +77,27 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`].
+    /// Any [`QueueError`]. If no reply came, the lease may be the caller's: use [`Consumer::expired`] and
+    /// [`Consumer::take_over`] where that matters.
     pub async fn takeover(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
-        let Some(id) = self.expired().await? else {
-            return Ok(None);
-        };
+        match self.expired().await? {
+            Some(id) => self.take_over(id, token, lease).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Makes the lease `id` the caller's, marked for parsing; `None` if it has not expired, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]. Repeat the call with the same `token`: if the first one went through and only its reply was
+    /// lost, the batch comes back.
+    pub async fn take_over(
+        &self,
+        id: Uuid,
+        token: Uuid,
+        lease: Duration,
+    ) -> Result<Option<Lease>, QueueError> {
         let mut call = TAKEOVER.prepare_invoke();
         call.key(self.keys.lease(id)).key(&self.keys.leases).key(&self.keys.owners);
         call.arg(id.to_string()).arg(token.to_string()).arg(millis(lease));
@@ -145,7 +161,12 @@ impl Consumer {
         self.count(&call).await
     }
 
-    async fn expired(&self) -> Result<Option<Uuid>, QueueError> {
+    /// The lease that ran out first, if one has.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn expired(&self) -> Result<Option<Uuid>, QueueError> {
         // The script judges the expiry by Redis' clock; this only proposes the lease that is due first.
         let mut first = redis::cmd("ZRANGE");
         first.arg(&self.keys.leases).arg(0).arg(0).arg("WITHSCORES");

@@ -17,7 +17,7 @@ pub struct Lease {
     pub token: Uuid,
     /// How many owners died while they had the batch marked.
     pub takeovers: u32,
-    /// What the last owner had marked when it died.
+    /// What was marked when the lease changed hands; a clear one is marked for parsing then.
     pub mark: Mark,
     /// The envelopes, in the order in which they were pushed.
     pub items: Vec<Bytes>,

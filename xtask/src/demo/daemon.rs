@@ -39,16 +39,8 @@ impl Daemon {
         let err = out.try_clone().map_err(Failure::io(doing()))?;
         let admin_port = free_port()?;
         let mut command = stage.command(name);
-        command
-            .env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"))
-            .stdout(out)
-            .stderr(err);
-        Ok(Self {
-            name,
-            job: Job::start(name, &mut command)?,
-            log,
-            admin_port,
-        })
+        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}")).stdout(out).stderr(err);
+        Ok(Self { name, job: Job::start(name, &mut command)?, log, admin_port })
     }
 
     /// Its port for health and metrics.
@@ -70,11 +62,7 @@ impl Daemon {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         match self.job.status()? {
             None => Ok(()),
-            Some(status) => Err(Failure::Died {
-                name: self.name,
-                status,
-                log_tail: self.log_tail(),
-            }),
+            Some(status) => Err(Failure::Died { name: self.name, status, log_tail: self.log_tail() }),
         }
     }
 
@@ -86,11 +74,7 @@ impl Daemon {
             self.check()?;
             if Instant::now() >= end {
                 let seconds = READY_WITHIN.as_secs();
-                return Err(Failure::NotReady {
-                    name: self.name,
-                    seconds,
-                    log_tail: self.log_tail(),
-                });
+                return Err(Failure::NotReady { name: self.name, seconds, log_tail: self.log_tail() });
             }
             thread::sleep(POLL);
         }
@@ -108,11 +92,7 @@ impl Daemon {
             }
             None => {
                 let seconds = STOP_WITHIN.as_secs();
-                Err(Failure::NotStopped {
-                    name: self.name,
-                    seconds,
-                    log_tail: self.log_tail(),
-                })
+                Err(Failure::NotStopped { name: self.name, seconds, log_tail: self.log_tail() })
             }
         }
     }
@@ -126,9 +106,6 @@ impl Daemon {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        lines
-            .split_at(lines.len().saturating_sub(TAIL_LINES))
-            .1
-            .join("\n")
+        lines.split_at(lines.len().saturating_sub(TAIL_LINES)).1.join("\n")
     }
 }

@@ -19,10 +19,7 @@ pub(super) fn text(stage: &Stage<'_>, daemons: [&Daemon; 2]) -> String {
     for daemon in daemons {
         let (name, port, log) = (daemon.name(), daemon.admin_port(), daemon.log().display());
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "  metrics   http://127.0.0.1:{port}/metrics  ({name}, logs to {log})"
-        );
+        let _ = writeln!(text, "  metrics   http://127.0.0.1:{port}/metrics  ({name}, logs to {log})");
     }
     let _ = write!(
         text,
@@ -92,9 +89,6 @@ mod tests {
     #[test]
     fn the_signature_is_the_one_segways_integrators_compute() {
         let form = "code=1&iotCode=860000000000017&platformCode=E00001&vehicleCode=SGWTEST0001";
-        assert_eq!(
-            segway_signature(form, "test-secret-0001"),
-            "78d7efaaa46b54496b618751360b74e7"
-        );
+        assert_eq!(segway_signature(form, "test-secret-0001"), "78d7efaaa46b54496b618751360b74e7");
     }
 }

@@ -51,10 +51,7 @@ impl Stage<'_> {
     fn command(&self, binary: &str) -> Command {
         let mut command = Command::new(self.bin_dir.join(binary));
         for (name, _) in std::env::vars_os() {
-            if name
-                .to_str()
-                .is_some_and(|name| name.starts_with("FLEET_") && name != "FLEET_LOG")
-            {
+            if name.to_str().is_some_and(|name| name.starts_with("FLEET_") && name != "FLEET_LOG") {
                 command.env_remove(name);
             }
         }
@@ -78,19 +75,12 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
     let progress = Progress::stderr();
     let services = Services::start_with(&progress)?;
-    let stage = Stage {
-        bin_dir: cargo.bin_dir(),
-        services: &services,
-        api_port: free_port()?,
-    };
+    let stage = Stage { bin_dir: cargo.bin_dir(), services: &services, api_port: free_port()? };
 
     progress.say("preparing the database");
     let admin = format!("127.0.0.1:{}", free_port()?);
     let mut migrate = stage.command("fleet-consumer");
-    migrate
-        .arg("migrate")
-        .env("FLEET_ADMIN__LISTEN", admin)
-        .stdout(std::io::stderr());
+    migrate.arg("migrate").env("FLEET_ADMIN__LISTEN", admin).stdout(std::io::stderr());
     Job::run("fleet-consumer migrate", &mut migrate, interrupt)?;
 
     progress.say("starting fleet-webhook-api and fleet-consumer");

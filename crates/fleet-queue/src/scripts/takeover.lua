@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Makes an expired lease the caller's, batch and all. Nothing goes back to the queue.
+-- Makes an expired lease the caller's, batch and all. Nothing goes back to the queue. The same token again returns the
+-- same batch: the reply to the first call may have been lost.
 --
 -- KEYS  lease, leases, owners
 -- ARGV  lease id, token, lease duration in ms
@@ -10,17 +11,17 @@ local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local owner = redis.call('HGET', owners, id)
 if not owner then return false end
 local held_by, takeovers, bytes, mark = string.match(owner, '^(%S+) (%d+) (%d+) (.*)$')
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if held_by ~= token then
-  local time = redis.call('TIME')
-  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   local expiry_ms = tonumber(redis.call('ZSCORE', leases, id))
   if expiry_ms > now_ms then return false end
   -- Only a death under a mark speaks against the batch; an outage or a deploy does not.
-  if mark ~= '' then takeovers = takeovers + 1 end
+  if mark == '' then mark = 'parsing' else takeovers = takeovers + 1 end
   owner = token .. ' ' .. takeovers .. ' ' .. bytes .. ' ' .. mark
   redis.call('HSET', owners, id, owner)
-  redis.call('ZADD', leases, now_ms + duration_ms, id)
 end
+redis.call('ZADD', leases, now_ms + duration_ms, id)
 local batch = redis.call('LRANGE', lease, 0, -1)
 table.insert(batch, 1, owner)
 return batch

@@ -250,7 +250,7 @@ pub struct RetentionSettings {
 
 impl Default for RetentionSettings {
     fn default() -> Self {
-        Self { telemetry_days: 90, dead_letter_days: 90, settled_batch_days: 7 }
+        Self { telemetry_days: 90, dead_letter_days: 90, settled_batch_days: 1 }
     }
 }
 
