@@ -24,6 +24,9 @@ pub(crate) enum Failure {
     #[error("cannot {doing}: {source}")]
     Io { doing: String, source: io::Error },
 
+    #[error("the system did not survive its faults: {0}")]
+    Chaos(String),
+
     #[error("interrupted")]
     Interrupted,
 }
@@ -47,7 +50,8 @@ impl Failure {
             | Self::Died { .. }
             | Self::NotReady { .. }
             | Self::NotStopped { .. }
-            | Self::Io { .. } => ExitCode::FAILURE,
+            | Self::Io { .. }
+            | Self::Chaos(_) => ExitCode::FAILURE,
         }
     }
 }

@@ -34,3 +34,19 @@ impl Throttle {
         tokio::time::sleep_until(start).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_beyond_the_rate_wait() {
+        let throttle = Throttle::new(Some(100));
+        let start = Instant::now();
+        for _ in 0..3 {
+            throttle.pay(5).await;
+        }
+        // The first two are paid for by waiting before the third; how much longer it takes is the machine's affair.
+        assert!(start.elapsed() >= Duration::from_millis(99), "{:?}", start.elapsed());
+    }
+}

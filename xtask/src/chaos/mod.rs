@@ -9,7 +9,6 @@ mod victim;
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -115,7 +114,7 @@ fn survive(
 
 /// A failure of the run itself.
 fn refuse(what: impl Into<String>) -> Failure {
-    Failure::io("confirm that the system survives its faults")(io::Error::other(what.into()))
+    Failure::Chaos(what.into())
 }
 
 fn print_tails(logs: &Path) {
