@@ -41,25 +41,27 @@ pub fn redis_weaknesses(count: u32) {
 /// Handles for one provider's requests, looked up once.
 #[derive(Clone, Debug)]
 pub struct WebhookMetrics {
-    outcomes: Vec<Counter>,
-    duration: Histogram,
+    /// In the order of [`Outcome::ALL`].
+    outcomes: Vec<(Counter, Histogram)>,
 }
 
 impl WebhookMetrics {
     /// The handles of `provider`, a slug or `unknown`.
     pub fn new(provider: &'static str) -> Self {
-        let outcomes = Outcome::ALL.iter();
-        let outcomes =
-            outcomes.map(|outcome| counter!(WEBHOOKS, "provider" => provider, "outcome" => outcome.name()));
-        Self { outcomes: outcomes.collect(), duration: histogram!(WEBHOOK_DURATION, "provider" => provider) }
+        let handles = |outcome: Outcome| {
+            let outcome = outcome.name();
+            let count = counter!(WEBHOOKS, "provider" => provider, "outcome" => outcome);
+            (count, histogram!(WEBHOOK_DURATION, "provider" => provider, "outcome" => outcome))
+        };
+        Self { outcomes: Outcome::ALL.map(handles).into() }
     }
 
     /// Notes one answer.
     pub fn answered(&self, outcome: Outcome, duration: Duration) {
-        if let Some(counter) = self.outcomes.get(outcome as usize) {
-            counter.increment(1);
+        if let Some((count, durations)) = self.outcomes.get(outcome as usize) {
+            count.increment(1);
+            durations.record(duration);
         }
-        self.duration.record(duration);
     }
 }
 

@@ -105,7 +105,7 @@ async fn metrics_say_what_happened() {
         assert_eq!(api.metric(&series).await, count, "{series}");
     }
     for (series, count) in [
-        (r#"fleet_api_webhook_duration_seconds_bucket{provider="niu",le="+Inf"}"#, 3.0),
+        (r#"fleet_api_webhook_duration_seconds_bucket{provider="niu",outcome="accepted",le="+Inf"}"#, 2.0),
         (r#"fleet_api_commit_messages_sum{provider="niu"}"#, 2.0),
         (r#"fleet_api_shedding{provider="niu"}"#, 0.0),
     ] {
