@@ -81,7 +81,7 @@ CREATE TABLE settled_state_batches (
 );
 
 COMMENT ON TABLE settled_state_batches IS
-    'Parts of queue batches whose state is in vehicles; committed with it. A part found here is not written again.';
+    'Parts of queue batches whose state is in vehicles; committed with it. A batch whose parts are all here is not written again.';
 COMMENT ON COLUMN settled_state_batches.lease_id IS 'The batch''s id in the queue.';
 COMMENT ON COLUMN settled_state_batches.first_record IS 'Index of the part''s first record in the batch.';
 COMMENT ON COLUMN settled_state_batches.records IS 'Events, and messages without any, in the part.';

@@ -79,7 +79,7 @@ CREATE TABLE settled_batches (
 );
 
 COMMENT ON TABLE settled_batches IS
-    'Parts of queue batches whose events are in telemetry or dead_letters; committed with them. A part found here is not written again.';
+    'Parts of queue batches whose events are in telemetry or dead_letters; committed with them. A batch whose parts are all here is not written again.';
 COMMENT ON COLUMN settled_batches.lease_id IS 'The batch''s id in the queue.';
 COMMENT ON COLUMN settled_batches.first_record IS 'Index of the part''s first record in the batch.';
 COMMENT ON COLUMN settled_batches.records IS 'Events, and messages without any, in the part.';

@@ -346,3 +346,18 @@ async fn whoever_takes_a_batch_over_has_it_marked() {
     let again = doomed.consumer.take_over(id, token, INSTANT).await.unwrap().unwrap();
     assert_eq!((again.items, again.takeovers), (doomed.lease.items, 1));
 }
+
+#[tokio::test]
+async fn many_bad_events_of_a_message_are_one_dead_letter() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::start(&database).await;
+    let mut reports = vec![serde_json::json!({ "renamed": "X" }); 100];
+    reports.insert(50, serde_json::json!({ "sn": "GOOD", "time": now_ms() }));
+    post_body(&fleet, &serde_json::Value::from(reports)).await;
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["GOOD"]);
+    let query = "SELECT event_index, reason, detail FROM dead_letters";
+    let row = database.client().await.query_one(query, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1)), (-1, "missing_vehicle_id"));
+    assert!(row.get::<_, &str>(2).starts_with("100 of 101 events, the first being event 0"));
+}

@@ -14,6 +14,9 @@ const UNREADABLE: Uuid = Uuid::from_u128(0x2b5e_9c51_3d0f_4a35_8f43_0d3b_6b58_9a
 /// Index of a record that stands for a whole message.
 const WHOLE_MESSAGE: i32 = -1;
 
+/// Most dead letters of single events of one message.
+const MAX_LETTERS: usize = 8;
+
 /// Why a record cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -123,14 +126,39 @@ pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], reco
     let parsed = catch_unwind(AssertUnwindSafe(|| provider.parse(&received, limits)));
     let whole = |fault| Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) };
     match parsed {
-        Ok(Ok(events)) => records.extend(events.into_iter().zip(0..).map(|(event, event_index)| Record {
-            message,
-            event_index,
-            outcome: event.map_err(|error| Fault::parse(&error)),
-        })),
+        Ok(Ok(events)) => push_events(events, message, records),
         Ok(Err(error)) => records.push(whole(Fault::parse(&error))),
         Err(_panic) => records.push(whole(Fault::panic())),
     }
+}
+
+/// Every event is a record. Only if many cannot be stored are those a single one, for each of their dead letters would
+/// keep the whole message: ten thousand times a megabyte.
+fn push_events<'a>(
+    events: Vec<Result<VehicleEvent<'a>, ParseError>>,
+    message: QueuedMessage<'a>,
+    records: &mut Vec<Record<'a>>,
+) {
+    let all = events.len();
+    let refused = events.iter().filter(|event| event.is_err()).count();
+    let mut summary = None;
+    for (event, event_index) in events.into_iter().zip(0..) {
+        match event {
+            Err(error) if refused > MAX_LETTERS => {
+                summary.get_or_insert_with(|| {
+                    let detail =
+                        format!("{refused} of {all} events, the first being event {event_index}: {error}");
+                    Fault { reason: error.reason(), detail }
+                });
+            }
+            event => {
+                let outcome = event.map_err(|error| Fault::parse(&error));
+                records.push(Record { message, event_index, outcome });
+            }
+        }
+    }
+    let whole = |fault| Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) };
+    records.extend(summary.map(whole));
 }
 
 /// The record of an item that must not be parsed.

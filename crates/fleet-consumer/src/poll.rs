@@ -91,17 +91,25 @@ impl Poller {
 
     /// The batch of a call whose reply has not come, if there is one.
     async fn answer(&mut self) -> Result<Option<Taken>, QueueError> {
-        let taken = match self.unanswered {
-            None => None,
+        let answer = match self.unanswered {
+            None => Ok(None),
             Some(Asked::Claim { id, token }) => {
-                self.consumer.claim_again(id, token, self.limits).await?.map(Taken::Claimed)
+                let lease = self.consumer.claim_again(id, token, self.limits).await;
+                lease.map(|lease| lease.map(Taken::Claimed))
             }
             Some(Asked::Takeover { id, token }) => {
-                self.consumer.take_over(id, token, self.limits.lease).await?.map(Taken::TakenOver)
+                let lease = self.consumer.take_over(id, token, self.limits.lease).await;
+                lease.map(|lease| lease.map(Taken::TakenOver))
             }
         };
-        self.unanswered = None;
-        Ok(taken)
+        if let Ok(_) | Err(QueueError::Reply(_)) = &answer {
+            self.unanswered = None;
+        }
+        if let Err(QueueError::Reply(_)) = &answer {
+            // A lease that only another version can read must not keep this one from the queue.
+            self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+        }
+        answer
     }
 
     /// Gives back what a call that was cut short may have taken.

@@ -154,11 +154,10 @@ impl Worker {
                 None => return Ok(Ended::Lost),
             }
         };
-        self.throttle.pay(records.len()).await;
         // What follows cannot be the messages' fault. Noting that need not hold up the databases.
         let (noted, written) = tokio::join!(
             self.persist(|| self.consumer.mark(lease, &mark)),
-            self.writer.write(lease, taken_over, self.provider.slug, &records),
+            self.write(lease, taken_over, &records),
         );
         let written = written?;
         let counts = with_written(counts, written);
@@ -168,6 +167,16 @@ impl Worker {
         // After a lost reply the second ack finds nothing to settle: that is no loss either.
         let acked = self.persist(|| self.consumer.ack(lease)).await;
         Ok(if noted && acked > 0 { Ended::Settled } else { Ended::Lost })
+    }
+
+    async fn write(
+        &self,
+        lease: &Lease,
+        taken_over: bool,
+        records: &[Record<'_>],
+    ) -> Result<Written, StoreError> {
+        self.throttle.pay(records.len()).await;
+        self.writer.write(lease, taken_over, self.provider.slug, records).await
     }
 
     fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {

@@ -89,12 +89,13 @@ impl Writer {
                 let letters: Vec<_> =
                     target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
                 self.telemetry.bury(target.provider, &letters).await?;
+                metrics::dead_letter(target.provider, fault.reason);
                 self.state.write(&target.part(&task), &[]).await?;
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
                 self.state.write(&target.part(&task), &vehicles).await?;
             }
-            // Telemetry counts.
+            // The records are telemetry's to count.
             Ok(Written::default())
         };
         self.drive(target, store).await

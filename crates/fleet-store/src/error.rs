@@ -62,6 +62,7 @@ impl StoreError {
             Self::Url(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.code() {
                 Some(state) => classify(state.code()),
+                None if is_too_large(error) => ErrorClass::Poison,
                 None if is_network(error) => ErrorClass::Unavailable,
                 None => ErrorClass::Fatal,
             },
@@ -97,6 +98,12 @@ fn classify(state: &str) -> ErrorClass {
     } else {
         ErrorClass::Fatal
     }
+}
+
+/// The driver itself refuses to send what the protocol has no length for.
+fn is_too_large(error: &tokio_postgres::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidInput)
 }
 
 fn is_network(error: &tokio_postgres::Error) -> bool {

@@ -31,9 +31,7 @@ pub(crate) async fn settled_parts(
     query: &str,
     lease_id: Uuid,
 ) -> Result<HashSet<(i32, i32)>, StoreError> {
-    let connection = database.connection().await?;
-    let statement = connection.prepare_cached(query).await?;
-    let rows = connection.query(&statement, &[&lease_id]).await?;
+    let rows = database.query(query, &[&lease_id]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

@@ -114,10 +114,8 @@ pub fn answer(
     id: Uuid,
     retry_after: Duration,
 ) -> Response<Body> {
-    let mut response = match (outcome, provider) {
-        (Outcome::Accepted, Some(provider)) => accepted(provider),
-        _refused => refused(outcome),
-    };
+    let success = provider.filter(|_provider| outcome == Outcome::Accepted);
+    let mut response = success.map_or_else(|| refused(outcome), accepted);
     *response.status_mut() = outcome.status();
     let headers = response.headers_mut();
     let mut buffer = Uuid::encode_buffer();

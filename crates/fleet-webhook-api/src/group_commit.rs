@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics};
+use crate::webhook::Permits;
 
 /// How often the backlog is read while it is above its cap.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
@@ -40,6 +41,8 @@ pub struct GroupCommit {
 struct Pending {
     item: Vec<u8>,
     reply: oneshot::Sender<Outcome>,
+    /// Until the push, even if the provider hangs up: the message is in memory until then.
+    permits: Permits,
 }
 
 impl GroupCommit {
@@ -62,9 +65,9 @@ impl GroupCommit {
     }
 
     /// Pushes one envelope; [`Outcome::Accepted`] only after Redis has replied.
-    pub async fn push(&self, item: Vec<u8>) -> Outcome {
+    pub async fn push(&self, item: Vec<u8>, permits: Permits) -> Outcome {
         let (reply, answer) = oneshot::channel();
-        if self.sender.try_send(Pending { item, reply }).is_err() {
+        if self.sender.try_send(Pending { item, reply, permits }).is_err() {
             return Outcome::Busy;
         }
         // The task is gone only if it panicked, and then nobody knows what became of the message.
@@ -85,10 +88,15 @@ struct Committer {
 impl Committer {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            let (items, replies): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|pending| (pending.item, pending.reply)).unzip();
+            let mut items = Vec::with_capacity(batch.len());
+            let mut waiting = Vec::with_capacity(batch.len());
+            for Pending { item, reply, permits } in batch {
+                items.push(item);
+                waiting.push((reply, permits));
+            }
             let outcome = self.push(&items).await;
-            for reply in replies {
+            for (reply, permits) in waiting {
+                drop(permits);
                 // A provider that has hung up does not hear it.
                 let _hung_up = reply.send(outcome);
             }

@@ -155,7 +155,10 @@ async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Respons
     };
     let received_at = Timestamp::now();
     let outcome = match VerifiedWebhook::read(request, source, topic).await {
-        Ok(webhook) => source.commit.push(envelope(id, received_at, &webhook)).await,
+        Ok(webhook) => {
+            let item = envelope(id, received_at, &webhook);
+            source.commit.push(item, webhook.into_permits()).await
+        }
         Err(refused) => refused,
     };
     source.metrics.answered(outcome, started.elapsed());

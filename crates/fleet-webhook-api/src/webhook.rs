@@ -30,6 +30,10 @@ pub struct Admission {
     pub body_timeout: Duration,
 }
 
+/// A request's share of what bounds the requests at work; given back when dropped.
+#[derive(Debug)]
+pub struct Permits(#[expect(dead_code, reason = "held, not used")] [OwnedSemaphorePermit; 2]);
+
 /// A request whose sender is known and whose body is here. There is no other way to make one.
 #[derive(Debug)]
 pub struct VerifiedWebhook {
@@ -37,8 +41,7 @@ pub struct VerifiedWebhook {
     content_type: Option<String>,
     traceparent: Option<String>,
     body: Vec<u8>,
-    // Held until the answer.
-    _permits: [OwnedSemaphorePermit; 2],
+    permits: Permits,
 }
 
 impl VerifiedWebhook {
@@ -60,6 +63,11 @@ impl VerifiedWebhook {
     /// The body.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// What it holds of the bounds; for as long as the message is in memory.
+    pub fn into_permits(self) -> Permits {
+        self.permits
     }
 
     /// Admits, reads and verifies a request for `source`.
@@ -101,7 +109,7 @@ impl VerifiedWebhook {
             }
         }
         let traceparent = traceparent(&head.headers);
-        Ok(Self { topic, content_type, traceparent, body, _permits: [request_permit, byte_permits] })
+        Ok(Self { topic, content_type, traceparent, body, permits: Permits([request_permit, byte_permits]) })
     }
 }
 

@@ -171,7 +171,7 @@ async fn replay(
     Ok(())
 }
 
-/// Pushes each message once, however many of its events died.
+/// Pushes each message of a page once, however many of its events died.
 async fn push(
     link: &Arc<RedisLink>,
     prefix: &str,

@@ -30,6 +30,13 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
+    if settings.retention.telemetry_days == 0 {
+        problems.push(
+            "FLEET_RETENTION__TELEMETRY_DAYS (retention.telemetry_days): 0 would drop everything; use a large number to \
+             keep it"
+                .to_owned(),
+        );
+    }
     let zero_counts = counts.iter().filter(|(_key, value)| *value == 0).map(|(key, _)| key);
     let zero_durations =
         durations.iter().filter(|(_key, value)| *value == Duration::ZERO).map(|(key, _)| key);

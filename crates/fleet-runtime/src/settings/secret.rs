@@ -37,10 +37,12 @@ impl fmt::Display for ConnectionUrl {
         let Some((scheme, rest)) = self.expose().split_once("://") else {
             return formatter.write_str(REDACTED);
         };
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        match rest.rsplit_once('@') {
+        let (address, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        match address.rsplit_once('@') {
+            // A password may hold what usually ends an address.
+            _ if query.contains('@') => write!(formatter, "{scheme}://{REDACTED}"),
             Some((_credentials, address)) => write!(formatter, "{scheme}://{REDACTED}@{address}"),
-            None => write!(formatter, "{scheme}://{rest}"),
+            None => write!(formatter, "{scheme}://{address}"),
         }
     }
 }
@@ -86,6 +88,9 @@ mod tests {
             "host=db user=fleet password=hunter2",
             "redis://:hunter2@redis:6379/0",
             "redis://:hun@ter2@redis:6379/0",
+            "postgres://fleet:hun#ter2@db/fleet",
+            "postgres://fleet:ter2?x@db/fleet",
+            "postgres://fleet:ter2@x?y@db/fleet",
         ] {
             assert!(!shown(url).contains("ter2"), "{}", shown(url));
         }
