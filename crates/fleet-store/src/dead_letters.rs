@@ -5,6 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::retention::delete_in_pieces;
 use crate::{Database, StoreError};
 
 /// Which dead letters are meant; an absent condition means any.
@@ -114,8 +115,8 @@ pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter)
 ///
 /// Any [`StoreError`].
 pub async fn purge_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-    let statement = format!("DELETE FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry.connection().await?.execute(&statement, &filter.parameters()).await?)
+    let connection = telemetry.connection().await?;
+    delete_in_pieces(&connection, "dead_letters", CONDITIONS, &filter.parameters()).await
 }
 
 /// Removes exactly these, unless they have become dead letters again since they were read: a consumer may have tried

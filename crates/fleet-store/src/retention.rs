@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::{Database, StoreError};
@@ -42,16 +44,16 @@ pub async fn expire(
     let telemetry = telemetry.connection().await?;
     let chunks = "SELECT count(*) FROM drop_chunks('telemetry', now() - make_interval(secs => $1))";
     let chunks: i64 = telemetry.query_one(chunks, &[&periods.telemetry.as_secs_f64()]).await?.get(0);
-    let dead_letters = "DELETE FROM dead_letters WHERE last_dead_at < now() - make_interval(secs => $1)";
-    let dead_letters = telemetry.execute(dead_letters, &[&periods.dead_letters.as_secs_f64()]).await?;
+    let old = "last_dead_at < now() - make_interval(secs => $1)";
+    let dead_letters =
+        delete_in_pieces(&telemetry, "dead_letters", old, &[&periods.dead_letters.as_secs_f64()]).await?;
     // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
     let oldest_lease = oldest_lease(periods.settled_batches);
-    let telemetry_batches = "DELETE FROM settled_batches WHERE lease_id < $1";
-    let telemetry_batches = telemetry.execute(telemetry_batches, &[&oldest_lease]).await?;
+    let old = "lease_id < $1";
+    let telemetry_batches = delete_in_pieces(&telemetry, "settled_batches", old, &[&oldest_lease]).await?;
     drop(telemetry);
     let state = state.connection().await?;
-    let state_batches = "DELETE FROM settled_state_batches WHERE lease_id < $1";
-    let state_batches = state.execute(state_batches, &[&oldest_lease]).await?;
+    let state_batches = delete_in_pieces(&state, "settled_state_batches", old, &[&oldest_lease]).await?;
     Ok(Expired {
         chunks: u64::try_from(chunks).unwrap_or_default(),
         dead_letters,
@@ -64,4 +66,26 @@ fn oldest_lease(age: Duration) -> Uuid {
     let moment = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
     let millis = u64::try_from(moment.as_millisecond()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}
+
+/// Deletes what `condition` names, in transactions that stay far below the statement timeout: what was deleted until a
+/// failure stays deleted.
+pub(crate) async fn delete_in_pieces(
+    client: &Client,
+    table: &str,
+    condition: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64, StoreError> {
+    const PIECE: u64 = 5000;
+    let statement = format!(
+        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {PIECE}))"
+    );
+    let mut deleted = 0;
+    loop {
+        let piece = client.execute(&statement, parameters).await?;
+        deleted += piece;
+        if piece < PIECE {
+            return Ok(deleted);
+        }
+    }
 }
