@@ -49,7 +49,7 @@ pub struct RunArgs {
     /// How long to send, such as 20s or 2m.
     #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub run_for: Duration,
-    /// Webhooks per second [default: one per vehicle]; `bomb` sends as fast as the answers allow.
+    /// Webhooks per second [default: one per vehicle]; `bomb` and `flood` send as fast as the answers allow.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,
     /// Seed of the vehicles' ids and of every choice [default: random]; one seed serves one run per database.
@@ -95,6 +95,8 @@ pub enum Scenario {
     BadSignatures,
     /// Mostly steady, with a small share of everything.
     Mixed,
+    /// As mixed, with more arrays, as fast as the answers allow.
+    Flood,
 }
 
 impl Scenario {
@@ -108,6 +110,7 @@ impl Scenario {
             Self::SkewedClocks => "skewed-clocks",
             Self::BadSignatures => "bad-signatures",
             Self::Mixed => "mixed",
+            Self::Flood => "flood",
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Plan {
     right: Credentials,
     wrong: Credentials,
     turn: usize,
+    /// The number of the last report.
+    sequence: u64,
     /// To be sent next.
     ready: VecDeque<Arc<Webhook>>,
     /// To be sent at some later time.
@@ -37,7 +39,17 @@ impl Plan {
         let start_ms = now_ms - mix.backlog_ms.unwrap_or(0);
         let fleet = fleet::build(vehicles, mix.skewed_every, start_ms, &mut rng);
         let wrong = credentials.forged();
-        Self { fleet, mix, rng, right: credentials, wrong, turn: 0, ready: VecDeque::new(), held: Vec::new() }
+        Self {
+            fleet,
+            mix,
+            rng,
+            right: credentials,
+            wrong,
+            turn: 0,
+            sequence: 0,
+            ready: VecDeque::new(),
+            held: Vec::new(),
+        }
     }
 
     /// The vehicles, ghosts included.
@@ -96,6 +108,7 @@ impl Plan {
         let is_ordinary = self.fleet[index].role == Role::Ordinary;
         if contradicts && is_ordinary {
             self.fleet[index].contradict(&mut self.rng);
+            self.number(index);
         } else {
             self.step(index, now_ms);
         }
@@ -121,6 +134,13 @@ impl Plan {
         let now_ms =
             if self.mix.backlog_ms.is_some() { vehicle.state_ms + self.rng.i64(1..=20) } else { now_ms };
         vehicle.step(now_ms, &mut self.rng);
+        self.number(index);
+    }
+
+    /// Gives the vehicle's report a number that no other report of the run has.
+    fn number(&mut self, index: usize) {
+        self.sequence += 1;
+        self.fleet[index].sequence = self.sequence;
     }
 
     /// A report of a ghost or of a real vehicle under a wrong credential, or under none.

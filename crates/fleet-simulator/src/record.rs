@@ -1,6 +1,8 @@
 //! What the API has acknowledged, and so must appear in the databases.
 
+use crate::exactly_once::Fates;
 use crate::model::{Expected, Observation};
+use crate::stall::Stall;
 use crate::vehicle::{Role, Vehicle};
 use crate::wire::{Event, Webhook};
 
@@ -25,6 +27,10 @@ pub struct Record {
     /// Telemetry rows there may be at most: more than distinct events only where an event without a time of its
     /// own was sent again after an answer that was lost or said 503.
     pub max_rows: u64,
+    /// What must become of each report.
+    pub fates: Fates,
+    /// The longest time without a 200.
+    pub answers: Stall,
     skewed: Vec<bool>,
 }
 
@@ -35,13 +41,19 @@ impl Record {
             vehicles: vec![Acknowledged::default(); fleet.len()],
             distinct_events: 0,
             max_rows: 0,
+            fates: Fates::default(),
+            answers: Stall::default(),
             skewed: fleet.iter().map(|vehicle| vehicle.role == Role::Skewed).collect(),
         }
     }
 
     /// Counts a delivery answered 200 after `doubtful` attempts that the API may have accepted as well.
     pub fn acknowledge(&mut self, webhook: &Webhook, doubtful: u64) {
+        self.answers.progressed();
         let is_first = webhook.acknowledge();
+        if is_first {
+            self.fates.answered(webhook);
+        }
         for event in &webhook.events {
             if !event.keeps_time {
                 self.max_rows += doubtful + u64::from(!is_first);
@@ -53,6 +65,11 @@ impl Record {
                 self.take(event);
             }
         }
+    }
+
+    /// Notes a forgery answered 401.
+    pub fn refuse(&mut self, webhook: &Webhook) {
+        self.fates.answered(webhook);
     }
 
     fn take(&mut self, event: &Event) {

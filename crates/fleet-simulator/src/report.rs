@@ -43,6 +43,12 @@ pub struct Report {
     pub telemetry_rows_max: u64,
     /// Telemetry rows of the run's vehicles.
     pub telemetry_rows: u64,
+    /// Reports answered 200 that are not in telemetry.
+    pub lost: u64,
+    /// Reports that are in telemetry more than once although their time makes them one event.
+    pub repeated: u64,
+    /// Reports answered 401 that are in telemetry.
+    pub intruded: u64,
     /// Dead letters received since the run began.
     pub dead_letters: u64,
     /// Accepted and not settled messages in Redis; null without `--redis-url`.
@@ -53,6 +59,10 @@ pub struct Report {
     pub vehicles_current: u64,
     /// Attributes that differ.
     pub mismatches: u64,
+    /// Longest time between two answers 200, ms.
+    pub answer_stall_ms: u64,
+    /// Longest time in which a backlog stood still, ms; null without `--redis-url`.
+    pub apply_stall_ms: Option<u64>,
     /// Seconds from the first to the last answer.
     pub send_s: f64,
     /// Seconds from the last answer until everything agreed (or the wait was given up).
@@ -80,6 +90,9 @@ impl Report {
         let (rows, least, most) = (self.telemetry_rows, self.distinct_events, self.telemetry_rows_max);
         check(rows < least, format!("{} telemetry rows are missing", least.saturating_sub(rows)));
         check(rows > most, format!("{} telemetry rows too many", rows.saturating_sub(most)));
+        check(self.lost > 0, format!("{} acknowledged events are lost", self.lost));
+        check(self.repeated > 0, format!("{} events are stored more than once", self.repeated));
+        check(self.intruded > 0, format!("{} refused events are stored", self.intruded));
         check(self.mismatches > 0, format!("{} attributes differ", self.mismatches));
         check(self.dead_letters > 0, format!("{} dead letters", self.dead_letters));
         let backlog = self.backlog.unwrap_or(0);
@@ -102,7 +115,9 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let backlog = self.backlog.map_or_else(|| "not asked".to_owned(), |backlog| backlog.to_string());
+        let asked = |value: Option<String>| value.unwrap_or_else(|| "not asked".to_owned());
+        let backlog = asked(self.backlog.map(|backlog| backlog.to_string()));
+        let apply_stall = asked(self.apply_stall_ms.map(|ms| ms.to_string()));
         vec![
             ("posted", self.posted.to_string()),
             ("answered 200", self.answered_200.to_string()),
@@ -114,8 +129,10 @@ impl Report {
             ("distinct events", self.distinct_events.to_string()),
             ("applied (vehicles current)", self.vehicles_current.to_string()),
             ("telemetry rows", self.telemetry_rows.to_string()),
+            ("lost / repeated / intruded", format!("{} / {} / {}", self.lost, self.repeated, self.intruded)),
             ("dead letters", self.dead_letters.to_string()),
             ("backlog", backlog),
+            ("longest stall of 200s / of applying, ms", format!("{} / {apply_stall}", self.answer_stall_ms)),
             ("vehicles compared", self.vehicles_compared.to_string()),
             ("mismatches", self.mismatches.to_string()),
             ("sent for / settled in, s", format!("{:.1} / {:.1}", self.send_s, self.settle_s)),
@@ -191,6 +208,9 @@ mod tests {
             (Report { answered_other: 2, ..agreeing() }, "2 requests got another answer than they must"),
             (Report { telemetry_rows: 9, ..agreeing() }, "1 telemetry rows are missing"),
             (Report { telemetry_rows: 13, ..agreeing() }, "2 telemetry rows too many"),
+            (Report { lost: 1, ..agreeing() }, "1 acknowledged events are lost"),
+            (Report { repeated: 2, ..agreeing() }, "2 events are stored more than once"),
+            (Report { intruded: 3, ..agreeing() }, "3 refused events are stored"),
             (Report { mismatches: 4, ..agreeing() }, "4 attributes differ"),
             (Report { dead_letters: 1, ..agreeing() }, "1 dead letters"),
             (Report { backlog: Some(5), ..agreeing() }, "backlog of 5 messages"),

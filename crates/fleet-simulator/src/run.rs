@@ -20,6 +20,7 @@ use crate::record::Record;
 use crate::report::{Report, print};
 use crate::send::Sender;
 use crate::settle::{Settled, Stores};
+use crate::stall::Stall;
 use crate::tables::{Queues, current_vehicles, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
 use crate::wire::{Credentials, Webhook};
@@ -28,6 +29,8 @@ use crate::wire::{Credentials, Webhook};
 const MAX_LAG: Duration = Duration::from_secs(1);
 /// Between two looks at the counts.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the ledgers: how exactly a stall is known.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// The API's clock, which stamps dead letters, may be this much behind ours, ms.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
@@ -48,14 +51,19 @@ pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     let mut progress = Progress::new(args.run_for);
     let send_started = Instant::now();
     let send = send(args, plan, &counts, &record)?;
+    let mut applying = Stall::default();
+    let queues = stores.queues.clone();
     tokio::select! {
         () = send => {}
         () = watch(&counts, &mut stores, &fleet, &mut progress) => {}
+        () = probe(queues.as_ref(), &mut applying) => {}
     }
     let send_s = send_started.elapsed().as_secs_f64();
 
     let record =
         std::mem::replace(&mut *record.lock().unwrap_or_else(PoisonError::into_inner), Record::new(&[]));
+    let answer_stall_ms = whole_ms(record.answers.longest());
+    let apply_stall_ms = queues.is_some().then(|| whole_ms(applying.longest()));
     let settle_started = Instant::now();
     let since_ms = started_ms - CLOCK_TOLERANCE_MS;
     let settled = stores.settle(&fleet, &record, args.settle_for, since_ms, &mut progress).await?;
@@ -63,7 +71,15 @@ pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     progress.finish();
 
     let shown = current_vehicles(&mut stores.state, &fleet).await?;
-    let base = Report { scenario: args.scenario.name(), seed, send_s, settle_s, ..Report::default() };
+    let base = Report {
+        scenario: args.scenario.name(),
+        seed,
+        send_s,
+        settle_s,
+        answer_stall_ms,
+        apply_stall_ms,
+        ..Report::default()
+    };
     let report = filled(base, &counts, &record, &settled).judged();
     print(&report, &shown, &settled.mismatches, args.json)?;
     Ok(report.ok)
@@ -106,7 +122,7 @@ fn send(
         connections.spawn(sender.clone().drain(Arc::clone(&waiting)));
     }
     let pace = match (args.rate, args.scenario) {
-        (None, Scenario::Bomb) => None,
+        (None, Scenario::Bomb | Scenario::Flood) => None,
         (rate, _) => Some(Duration::from_secs(1) / rate.unwrap_or(args.vehicles)),
     };
     let run_for = args.run_for;
@@ -154,6 +170,26 @@ async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress
     }
 }
 
+/// Notes for ever whether a backlog shrinks.
+async fn probe(queues: Option<&Queues>, applying: &mut Stall) {
+    let Some(queues) = queues else { return std::future::pending().await };
+    let mut settled = 0;
+    loop {
+        // A Redis that does not answer applies nothing either.
+        if let Ok(Ok(ledger)) = tokio::time::timeout(LOOK_EVERY, queues.ledger()).await
+            && (ledger.settled > settled || ledger.backlog() <= 0)
+        {
+            settled = ledger.settled;
+            applying.progressed();
+        }
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn filled(base: Report, counts: &Counts, record: &Record, settled: &Settled) -> Report {
     let different: HashSet<&str> = settled.mismatches.iter().map(Mismatch::vehicle).collect();
     let reported = record.vehicles.iter().filter(|vehicle| vehicle.events > 0).count();
@@ -169,6 +205,9 @@ fn filled(base: Report, counts: &Counts, record: &Record, settled: &Settled) -> 
         distinct_events: record.distinct_events,
         telemetry_rows_max: record.max_rows,
         telemetry_rows: settled.telemetry_rows,
+        lost: settled.violations.lost,
+        repeated: settled.violations.repeated,
+        intruded: settled.violations.intruded,
         dead_letters: settled.dead_letters,
         backlog: settled.backlog,
         vehicles_compared: size(record.vehicles.len()),

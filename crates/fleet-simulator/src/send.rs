@@ -1,6 +1,6 @@
 //! Posts requests, and again with the same bytes when the API asks for it or does not answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -73,10 +73,13 @@ impl Sender {
         loop {
             match (self.attempt(webhook).await, webhook.expect) {
                 (Answer::Accepted, Expect::Accepted) => {
-                    self.record.lock().unwrap_or_else(PoisonError::into_inner).acknowledge(webhook, doubtful);
+                    self.record().acknowledge(webhook, doubtful);
                     return bump(&self.counts.answered_200);
                 }
-                (Answer::Unauthorized, Expect::Refused) => return bump(&self.counts.refused_401),
+                (Answer::Unauthorized, Expect::Refused) => {
+                    self.record().refuse(webhook);
+                    return bump(&self.counts.refused_401);
+                }
                 (Answer::Again(_), _) if Instant::now() >= deadline => {
                     return bump(&self.counts.unacknowledged);
                 }
@@ -91,6 +94,10 @@ impl Sender {
                 | (Answer::Other, _) => return bump(&self.counts.answered_other),
             }
         }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn attempt(&self, webhook: &Webhook) -> Answer {

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use crate::compare::{Mismatch, compare};
 use crate::database::Database;
 use crate::error::Error;
+use crate::exactly_once::Violations;
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::tables::{Queues, dead_letters, telemetry_rows};
+use crate::tables::{Queues, dead_letters, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
 
-/// State and telemetry are written side by side: with all telemetry there, state may still be on its way.
+/// With an empty backlog nothing more will come; with all telemetry there, state may still be on its way.
 const STATE_LAG: Duration = Duration::from_secs(10);
 /// Between two looks, unless a look itself takes long.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -37,6 +38,8 @@ pub struct Settled {
     pub backlog: Option<i64>,
     /// Dead letters since the run's start.
     pub dead_letters: u64,
+    /// Reports that are lost, repeated or stored although they were refused.
+    pub violations: Violations,
     /// Differences.
     pub mismatches: Vec<Mismatch>,
 }
@@ -45,7 +48,7 @@ impl Stores {
     async fn look(&mut self, fleet: &[Vehicle]) -> Result<(u64, Option<i64>), Error> {
         let rows = telemetry_rows(&mut self.state, &mut self.telemetry, fleet).await?;
         let backlog = match &self.queues {
-            Some(queues) => Some(queues.backlog().await?),
+            Some(queues) => Some(queues.ledger().await?.backlog()),
             None => None,
         };
         Ok((u64::try_from(rows).unwrap_or(0), backlog))
@@ -77,7 +80,9 @@ impl Stores {
             progress.settling(seen.0, record.distinct_events, seen.1);
             let all_there =
                 looked.is_ok() && seen.0 >= record.distinct_events && seen.1.is_none_or(|left| left <= 0);
-            let is_over = moved.elapsed() >= if all_there { patience.min(STATE_LAG) } else { patience };
+            let nothing_comes = looked.is_ok() && seen.1.is_some_and(|left| left <= 0);
+            let is_short = all_there || nothing_comes;
+            let is_over = moved.elapsed() >= if is_short { patience.min(STATE_LAG) } else { patience };
             if is_over {
                 looked?;
                 return self.conclude(fleet, record, since_ms).await;
@@ -101,8 +106,10 @@ impl Stores {
         tokio::time::sleep(AFTERMATH).await;
         let mismatches = compare(&mut self.state, fleet, record).await?;
         let (telemetry_rows, backlog) = self.look(fleet).await?;
+        let ids = vehicle_ids(&mut self.state, fleet).await?;
+        let violations = record.fates.verify(&mut self.telemetry, &ids).await?;
         let dead_letters = dead_letters(&mut self.telemetry, since_ms).await?;
         let dead_letters = u64::try_from(dead_letters).unwrap_or(0);
-        Ok(Settled { telemetry_rows, backlog, dead_letters, mismatches })
+        Ok(Settled { telemetry_rows, backlog, dead_letters, violations, mismatches })
     }
 }

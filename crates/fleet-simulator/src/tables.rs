@@ -27,18 +27,18 @@ impl Queues {
         Ok(Self { client: redis::Client::open(url)?, prefix: prefix.to_owned() })
     }
 
-    /// Accepted messages that are not settled, of all providers and shards.
+    /// The ledgers of all providers and shards, added up.
     ///
     /// # Errors
     /// If Redis cannot be reached or does not answer in 10 s.
-    pub async fn backlog(&self) -> Result<i64, Error> {
+    pub async fn ledger(&self) -> Result<Ledger, Error> {
         timeout(REDIS_PATIENCE, self.sum_ledgers()).await.map_err(|_| Error::RedisTimeout)?
     }
 
-    async fn sum_ledgers(&self) -> Result<i64, Error> {
+    async fn sum_ledgers(&self) -> Result<Ledger, Error> {
         let mut connection = self.client.get_multiplexed_async_connection().await?;
         let pattern = format!("{}:*:ledger", self.prefix);
-        let (mut cursor, mut backlog) = (0_u64, 0_i64);
+        let (mut cursor, mut sum) = (0_u64, Ledger::default());
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
@@ -48,13 +48,30 @@ impl Queues {
                 read.arg(ledger).arg("accepted_messages").arg("settled_messages");
                 let (accepted, settled): (Option<i64>, Option<i64>) =
                     read.query_async(&mut connection).await?;
-                backlog += accepted.unwrap_or(0) - settled.unwrap_or(0);
+                sum.accepted += accepted.unwrap_or(0);
+                sum.settled += settled.unwrap_or(0);
             }
             cursor = next;
             if cursor == 0 {
-                return Ok(backlog);
+                return Ok(sum);
             }
         }
+    }
+}
+
+/// Messages the queues have ever counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Pushed.
+    pub accepted: i64,
+    /// Stored and forgotten.
+    pub settled: i64,
+}
+
+impl Ledger {
+    /// Accepted and not settled.
+    pub fn backlog(self) -> i64 {
+        self.accepted - self.settled
     }
 }
 

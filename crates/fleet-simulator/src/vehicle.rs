@@ -66,6 +66,8 @@ pub struct Vehicle {
     pub variant: u8,
     /// Reports so far.
     pub reports: u32,
+    /// The number of the last report among all of the run; it goes into the report's bytes.
+    pub sequence: u64,
     /// Latitude, millionths of a degree.
     pub lat_e6: i32,
     /// Longitude, millionths of a degree.
@@ -111,6 +113,7 @@ impl Vehicle {
             role,
             variant: rng.u8(..),
             reports: 0,
+            sequence: 0,
             lat_e6: 52_520_008 + rng.i32(-60_000..60_000),
             lon_e6: 13_404_954 + rng.i32(-90_000..90_000),
             altitude_dm: rng.i32(300..1_200),

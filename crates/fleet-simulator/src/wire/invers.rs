@@ -20,14 +20,14 @@ pub fn state(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook 
         metadata("VehicleStateRecorded", id, &occurred_at)
     };
     let data = json!({ "vehicle_id": vehicle.id, "vehicle_state": state });
-    request(vehicle, seen, &json!({ "metadata": metadata, "data": data }), credentials)
+    request(vehicle, seen, json!({ "metadata": metadata, "data": data }), credentials)
 }
 
 /// A type nobody knows: stored, without effect on the vehicle's state.
 pub fn unknown(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook {
     let metadata = metadata("RoofBoxOpened", id, &iso(vehicle.state_ms, true));
     let data = json!({ "vehicle_id": vehicle.id, "opened_by": "wind" });
-    request(vehicle, Vec::new(), &json!({ "metadata": metadata, "data": data }), credentials)
+    request(vehicle, Vec::new(), json!({ "metadata": metadata, "data": data }), credentials)
 }
 
 const FLOW: &str = "804f2161-a15c-420f-8f21-000000000000";
@@ -40,8 +40,10 @@ fn is_previous_generation(vehicle: &Vehicle) -> bool {
     vehicle.variant.is_multiple_of(6)
 }
 
-fn request(vehicle: &Vehicle, seen: Vec<Seen>, body: &Value, credentials: &Credentials) -> Webhook {
-    let event = Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed };
+fn request(vehicle: &Vehicle, seen: Vec<Seen>, mut body: Value, credentials: &Credentials) -> Webhook {
+    body["sequence"] = json!(vehicle.sequence);
+    let sequence = vehicle.sequence;
+    let event = Event { vehicle: vehicle.index, sequence, seen, keeps_time: vehicle.role != Role::Skewed };
     Webhook::new("/webhooks/invers", "application/json", body.to_string(), vec![event])
         .with_credential("authorization", format!("Bearer {}", credentials.invers_token))
 }

@@ -51,6 +51,8 @@ impl Credentials {
 pub struct Event {
     /// Index of the vehicle in the fleet.
     pub vehicle: usize,
+    /// Its number in the run, which its bytes carry: the check finds each event by it.
+    pub sequence: u64,
     /// What it says; nothing for alerts and unknown types.
     pub seen: Vec<Seen>,
     /// It carries a time of its own that the API keeps, so that a resend of it is the same telemetry row.

@@ -12,7 +12,7 @@ const PATH: &str = "/webhooks/niu";
 pub fn report(vehicle: &Vehicle) -> (Value, Event) {
     let mut report = json!({
         "type": kind(vehicle),
-        "time": vehicle.state_ms,
+        "time": vehicle.state_ms, "sequence": vehicle.sequence,
         "infoTimestamp": vehicle.state_ms,
         "gpsTimestamp": vehicle.fix_ms,
         "hdop": 1, "gps": 5, "gsm": 20, "lockStatus": 1, "ss_protocol_ver": 3,
@@ -41,7 +41,8 @@ pub fn report(vehicle: &Vehicle) -> (Value, Event) {
 /// A type nobody knows: stored, without effect on the vehicle's state.
 pub fn unknown(vehicle: &Vehicle) -> (Value, Event) {
     let time = vehicle.state_ms;
-    let report = json!({ "sn": vehicle.id, "type": "ota_progress", "time": time, "infoTimestamp": time, "progress": 40 });
+    let report = json!({ "sn": vehicle.id, "type": "ota_progress", "time": time, "infoTimestamp": time, "progress": 40,
+        "sequence": vehicle.sequence });
     (report, event(vehicle, Vec::new()))
 }
 
@@ -65,7 +66,8 @@ fn request(body: &Value, events: Vec<Event>, credentials: &Credentials) -> Webho
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {
-    Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed }
+    let sequence = vehicle.sequence;
+    Event { vehicle: vehicle.index, sequence, seen, keeps_time: vehicle.role != Role::Skewed }
 }
 
 fn kind(vehicle: &Vehicle) -> &'static str {

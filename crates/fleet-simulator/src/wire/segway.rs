@@ -40,7 +40,7 @@ pub fn alert(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let code = usize::try_from(vehicle.reports).map_or("1", |reports| codes[reports % codes.len()]);
     let mut fields = identity(vehicle);
     fields.insert("code", code.to_owned());
-    request("/webhooks/segway/vehicle/alert", untimed(vehicle, fields), no_effect(vehicle), credentials)
+    request("/webhooks/segway/vehicle/alert", fields, no_effect(vehicle), credentials)
 }
 
 /// A type nobody knows.
@@ -48,7 +48,7 @@ pub fn unknown(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let mut fields = identity(vehicle);
     fields.insert("firmwareVersion", "1.2.3".to_owned());
     let path = "/webhooks/segway/firmware/upgrade/complete";
-    request(path, untimed(vehicle, fields), no_effect(vehicle), credentials)
+    request(path, fields, no_effect(vehicle), credentials)
 }
 
 /// Upper-case text for some vehicles: receivers are known to lower-case it.
@@ -74,23 +74,20 @@ fn request(path: &'static str, mut fields: Fields, event: Event, credentials: &C
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {
-    Event { vehicle: vehicle.index, seen, keeps_time: vehicle.role != Role::Skewed }
+    let sequence = vehicle.sequence;
+    Event { vehicle: vehicle.index, sequence, seen, keeps_time: vehicle.role != Role::Skewed }
 }
 
 fn no_effect(vehicle: &Vehicle) -> Event {
-    Event { vehicle: vehicle.index, seen: Vec::new(), keeps_time: false }
-}
-
-/// Makes two alerts of one millisecond differ by a parameter the API does not know.
-fn untimed(vehicle: &Vehicle, mut fields: Fields) -> Fields {
-    fields.insert("sequence", vehicle.reports.to_string());
-    fields
+    Event { vehicle: vehicle.index, sequence: vehicle.sequence, seen: Vec::new(), keeps_time: false }
 }
 
 fn identity(vehicle: &Vehicle) -> Fields {
     Fields::from([
         ("iotCode", vehicle.id.clone()),
         ("platformCode", "E00001".to_owned()),
+        // A parameter the API does not know; it also tells two alerts of one millisecond apart.
+        ("sequence", vehicle.sequence.to_string()),
         ("vehicleCode", format!("SGWTEST{:04}", vehicle.index)),
     ])
 }

@@ -72,7 +72,7 @@ fn a_segway_status_has_the_fields_of_the_sample_and_distances_in_10_m() {
     let form = form(&webhook);
     let keys: Vec<&str> = form.keys().map(String::as_str).collect();
     let expected = "charging iotCode lockVoltage locked networkSignal odometer online platformCode powerPercent \
-                    remainingRange signature speed speedMode statusUtcTime totalRidingSecs vehicleCode";
+                    remainingRange sequence signature speed speedMode statusUtcTime totalRidingSecs vehicleCode";
     assert_eq!(keys.join(" "), expected);
     assert_eq!((form["odometer"].as_str(), form["remainingRange"].as_str()), ("1230", "3400"));
     let expected = fold(&webhook);
