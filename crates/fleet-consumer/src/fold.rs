@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
 
+use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
 use fleet_store::VehicleState;
 use jiff::Timestamp;
@@ -25,7 +26,12 @@ pub fn fold<'a>(events: impl Iterator<Item = (&'a VehicleEvent<'a>, Timestamp)>)
         }
     }
     let mut vehicles: Vec<_> = vehicles.into_values().collect();
-    vehicles.sort_unstable_by_key(|vehicle| vehicle.vehicle_id);
+    if is_planted(Plant::UnsortedUpsert) {
+        // In the order of arrival.
+        vehicles.sort_unstable_by_key(|vehicle| vehicle.last_seen_at);
+    } else {
+        vehicles.sort_unstable_by_key(|vehicle| vehicle.vehicle_id);
+    }
     vehicles
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Limits, Provider};
 use fleet_queue::{Consumer, Envelope, Lease, Mark, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
@@ -125,6 +126,10 @@ impl Worker {
             self.settings.lease,
             self.settings.heartbeat,
         )));
+        if taken_over && is_planted(Plant::DropLease) {
+            self.persist(|| self.consumer.ack(&lease)).await;
+            return Ok(());
+        }
         let ended = tokio::select! {
             ended = self.settle(&lease, taken_over) => ended,
             _lost = &mut heartbeat => Ok(Ended::Lost),
@@ -154,6 +159,9 @@ impl Worker {
                 None => return Ok(Ended::Lost),
             }
         };
+        if is_planted(Plant::AckBeforeCommit) {
+            self.persist(|| self.consumer.ack(lease)).await;
+        }
         // What follows cannot be the messages' fault. Noting that need not hold up the databases.
         let (noted, written) = tokio::join!(
             self.persist(|| self.consumer.mark(lease, &mark)),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Attributes, Position, Timed};
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -72,7 +73,11 @@ fn build_statement() -> String {
         updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
     for (value, _kind, at) in ATTRIBUTES {
-        let newer = format!("v.{at} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})");
+        let newer = if is_planted(Plant::ArrivalOrder) {
+            format!("excluded.{at} IS NOT NULL")
+        } else {
+            format!("v.{at} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})")
+        };
         for column in [value, at] {
             updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
         }
@@ -124,7 +129,10 @@ impl StateStore {
     ///
     /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
     pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
-        debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
+        debug_assert!(
+            is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
+            "vehicles must be sorted"
+        );
         let columns = Columns::from_vehicles(vehicles);
         let count = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
         let mut parameters: Vec<&(dyn ToSql + Sync)> =

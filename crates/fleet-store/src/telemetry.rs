@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use fleet_planted::{Plant, is_planted};
 use fleet_providers::VehicleEvent;
 use jiff::Timestamp;
 use tokio_postgres::types::ToSql;
@@ -114,6 +115,10 @@ impl TelemetryStore {
     }
 }
 
+fn event_id(row: &TelemetryRow<'_>) -> Uuid {
+    if is_planted(Plant::NoDedupe) { Uuid::now_v7() } else { row.event.event_id }
+}
+
 /// Events turned into arrays, a column each.
 struct EventColumns<'a> {
     vehicle_id: Vec<Uuid>,
@@ -139,7 +144,7 @@ impl<'a> EventColumns<'a> {
         Self {
             vehicle_id: rows.iter().map(|row| row.event.vehicle_id).collect(),
             observed_at: rows.iter().map(|row| row.event.observed_at).collect(),
-            event_id: rows.iter().map(|row| row.event.event_id).collect(),
+            event_id: rows.iter().map(|row| event_id(row)).collect(),
             received_at: rows.iter().map(|row| row.received_at).collect(),
             message_id: rows.iter().map(|row| row.message_id).collect(),
             topic: rows.iter().map(|row| row.topic).collect(),
