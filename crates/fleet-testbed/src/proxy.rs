@@ -1,0 +1,238 @@
+//! A way between a client and a server that can be cut or swallow everything.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::Error;
+
+/// A TCP proxy on a loopback port of its own, in front of another loopback port. Dropping it cuts its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nothing passes.
+    is_black_hole: bool,
+    is_dropped: bool,
+    next_id: u64,
+    connections: HashMap<u64, [TcpStream; 2]>,
+}
+
+impl Proxy {
+    /// Listens on a free port and connects whoever comes with `target_port`, which need not be open yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no free port.
+    pub fn start(target_port: u16) -> Result<Self, Error> {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("bind a proxy's port"))?;
+        let port = listener.local_addr().map_err(Error::io("read a proxy's port"))?.port();
+        let shared = Arc::new(Shared {
+            target: SocketAddr::from((Ipv4Addr::LOCALHOST, target_port)),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &accepting));
+        Ok(Self { port, shared })
+    }
+
+    /// The port to connect to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes every connection; new ones are taken.
+    pub fn cut(&self) {
+        self.shared.state().cut();
+    }
+
+    /// From now on nothing passes, in either direction: connections stay open, and new ones are taken and not
+    /// answered.
+    pub fn black_hole(&self) {
+        self.shared.state().is_black_hole = true;
+    }
+
+    /// Ends [`Proxy::black_hole`]. What was sent meanwhile arrives now, as it does with TCP.
+    pub fn heal(&self) {
+        self.shared.state().is_black_hole = false;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.is_dropped = true;
+        state.cut();
+        drop(state);
+        self.shared.changed.notify_all();
+        // Wakes the thread that accepts, which then sees that it is over.
+        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+    }
+}
+
+impl State {
+    fn cut(&mut self) {
+        for stream in self.connections.drain().flat_map(|(_, ends)| ends) {
+            // One that has ended by itself is cut already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something may pass; false once the proxy is gone.
+    fn wait_open(&self) -> bool {
+        let mut state = self.state();
+        while state.is_black_hole && !state.is_dropped {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.is_dropped
+    }
+
+    fn register(&self, ends: [TcpStream; 2]) -> u64 {
+        let mut state = self.state();
+        let id = state.next_id;
+        state.next_id += 1;
+        state.connections.insert(id, ends);
+        id
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        if shared.state().is_dropped {
+            return;
+        }
+        let shared = Arc::clone(shared);
+        if let Ok(client) = client {
+            // A client whose server is not there is hung up on, by dropping it.
+            thread::spawn(move || drop(serve(client, &shared)));
+        }
+    }
+}
+
+fn serve(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    if !shared.wait_open() {
+        return Ok(());
+    }
+    let server = TcpStream::connect(shared.target)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let id = shared.register([client.try_clone()?, server.try_clone()?]);
+    let back = {
+        let (from, to, shared) = (server.try_clone()?, client.try_clone()?, Arc::clone(shared));
+        thread::spawn(move || pass(from, to, &shared))
+    };
+    pass(client, server, shared);
+    drop(back.join());
+    shared.state().connections.remove(&id);
+    Ok(())
+}
+
+/// Passes bytes on in one direction until either end closes; then closes both.
+fn pass(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let passed = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(length) => shared.wait_open() && to.write_all(&buffer[..length]).is_ok(),
+        };
+        if !passed {
+            break;
+        }
+    }
+    // Closed already is as good.
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A server that answers every byte with itself, for the life of the test.
+    fn echo() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                thread::spawn(move || io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+            }
+        });
+        port
+    }
+
+    fn client(proxy: &Proxy) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream
+    }
+
+    fn answers(stream: &mut TcpStream) -> io::Result<bool> {
+        stream.write_all(b"x")?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        Ok(byte == *b"x")
+    }
+
+    #[test]
+    fn a_cut_closes_connections_and_lets_new_ones_through() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut stream = client(&proxy);
+        assert!(answers(&mut stream).unwrap());
+        proxy.cut();
+        assert!(answers(&mut stream).is_err());
+        assert!(answers(&mut client(&proxy)).unwrap());
+    }
+
+    #[test]
+    fn a_black_hole_swallows_until_it_is_healed() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut old = client(&proxy);
+        assert!(answers(&mut old).unwrap());
+        proxy.black_hole();
+        let mut new = client(&proxy);
+        for stream in [&mut old, &mut new] {
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            let error = answers(stream).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        }
+        proxy.heal();
+        for stream in [&mut old, &mut new] {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            assert_eq!(byte, *b"x");
+        }
+    }
+
+    #[test]
+    fn a_missing_server_hangs_up() {
+        let port = crate::free_port().unwrap();
+        let proxy = Proxy::start(port).unwrap();
+        assert!(answers(&mut client(&proxy)).is_err());
+    }
+}
