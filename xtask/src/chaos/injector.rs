@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use fleet_testbed::Proxy;
+
 use super::refuse;
 use super::schedule::{CONSUMERS, Fault, Kind};
 use super::stage::Stage;
@@ -23,7 +25,7 @@ pub(super) struct Injector {
 struct Mend {
     at: Instant,
     kind: Kind,
-    consumer: usize,
+    target: usize,
 }
 
 impl Injector {
@@ -58,15 +60,21 @@ impl Injector {
         if Instant::now() >= self.until {
             self.faults.clear();
         }
-        let Some(&fault) = self.faults.front() else {
-            return Ok(());
-        };
-        // When the machine is so slow that the same fault still lasts, the next one waits.
-        if began.elapsed() >= fault.at && !self.mends.iter().any(|mend| mend.kind == fault.kind) {
-            self.faults.pop_front();
+        // One whose server is in another's hands waits, and lets those behind it pass.
+        let is_due = |fault: &Fault| fault.at <= began.elapsed() && !self.collides(fault.kind);
+        if let Some(due) = self.faults.iter().position(is_due)
+            && let Some(fault) = self.faults.remove(due)
+        {
             self.inflict(fault, began, stage)?;
         }
         Ok(())
+    }
+
+    fn collides(&self, kind: Kind) -> bool {
+        let same = |mend: &Mend| {
+            mend.kind == kind || (kind.server().is_some() && mend.kind.server() == kind.server())
+        };
+        self.mends.iter().any(same)
     }
 
     /// Mends what is still broken, now.
@@ -77,13 +85,7 @@ impl Injector {
 
     fn inflict(&mut self, fault: Fault, began: Instant, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let Fault { kind, lasts, .. } = fault;
-        let is_frozen = |consumer: usize| {
-            let mut frozen = self.mends.iter().filter(|mend| mend.kind == Kind::FreezeConsumer);
-            frozen.any(|mend| mend.consumer == consumer)
-        };
-        // A frozen consumer is to wake up after its lease: the fault strikes the other one.
-        let consumer =
-            if is_frozen(fault.consumer) { (fault.consumer + 1) % CONSUMERS } else { fault.consumer };
+        let target = self.target(fault);
         let (at, ms) = (began.elapsed().as_secs_f64(), lasts.as_millis());
         let label = kind.label();
         if ms == 0 {
@@ -99,29 +101,56 @@ impl Injector {
                 stage.api = Some(stage.start_api()?);
             }
             Kind::KillConsumer => {
-                stage.consumers.remove(consumer).kill()?;
-                stage.consumers.insert(consumer, stage.start_consumer(consumer)?);
+                stage.consumers.remove(target).kill()?;
+                stage.consumers.insert(target, stage.start_consumer(target)?);
             }
             Kind::KillRedis => {
                 stage.redis.kill()?;
                 stage.redis.restart()?;
             }
             Kind::StopPostgres => stage.postgres.stop_immediate()?,
-            Kind::FreezeConsumer => stage.consumers[consumer].freeze()?,
+            Kind::FreezeConsumer => stage.consumers[target].freeze()?,
             Kind::FreezeRedis => stage.redis.pause()?,
             Kind::RollConsumer => {
-                let successor = stage.start_consumer(consumer)?;
-                let mut old = std::mem::replace(&mut stage.consumers[consumer], successor);
+                let successor = stage.start_consumer(target)?;
+                let mut old = std::mem::replace(&mut stage.consumers[target], successor);
                 old.ask_to_stop()?;
                 stage.leaving.push(old);
             }
+            Kind::CutConnections => stage.proxies.iter().for_each(Proxy::cut),
+            Kind::BlackHole => stage.proxies[target].black_hole(),
+            Kind::FillRedis => stage.fill_redis(true)?,
+            Kind::ReadOnlyPostgres => stage.make_postgres_read_only(true)?,
+            Kind::WrongPassword => stage.change_password(true)?,
         }
         self.inflicted.push(kind);
         if !lasts.is_zero() {
             let at = Instant::now() + lasts;
-            self.mends.push(Mend { at, kind, consumer });
+            self.mends.push(Mend { at, kind, target });
         }
         Ok(())
+    }
+
+    /// Whom it strikes. A frozen consumer is to wake up after its lease: then it is the other one.
+    fn target(&self, fault: Fault) -> usize {
+        let is_frozen = |mend: &Mend| mend.kind == Kind::FreezeConsumer && mend.target == fault.target;
+        match fault.kind {
+            Kind::KillConsumer | Kind::RollConsumer if self.mends.iter().any(is_frozen) => {
+                (fault.target + 1) % CONSUMERS
+            }
+            Kind::KillApi
+            | Kind::KillConsumer
+            | Kind::KillRedis
+            | Kind::StopPostgres
+            | Kind::FreezeConsumer
+            | Kind::FreezeRedis
+            | Kind::RollConsumer
+            | Kind::CutConnections
+            | Kind::BlackHole
+            | Kind::FillRedis
+            | Kind::ReadOnlyPostgres
+            | Kind::WrongPassword => fault.target,
+        }
     }
 }
 
@@ -129,8 +158,12 @@ fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
     match due.kind {
         Kind::StopPostgres => stage.postgres.restart()?,
         Kind::FreezeRedis => stage.redis.resume()?,
-        Kind::FreezeConsumer => stage.consumers[due.consumer].thaw()?,
-        Kind::KillApi | Kind::KillConsumer | Kind::KillRedis | Kind::RollConsumer => {
+        Kind::FreezeConsumer => stage.consumers[due.target].thaw()?,
+        Kind::BlackHole => stage.proxies[due.target].heal(),
+        Kind::FillRedis => stage.fill_redis(false)?,
+        Kind::ReadOnlyPostgres => stage.make_postgres_read_only(false)?,
+        Kind::WrongPassword => stage.change_password(false)?,
+        Kind::KillApi | Kind::KillConsumer | Kind::KillRedis | Kind::RollConsumer | Kind::CutConnections => {
             return Err(refuse(format!("{} cannot be mended", due.kind.label())));
         }
     }

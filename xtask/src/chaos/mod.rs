@@ -1,6 +1,7 @@
 //! `cargo xtask chaos`: everything is killed, frozen and restarted under load, and nothing may be lost.
 
 mod ask;
+mod build;
 mod injector;
 mod schedule;
 mod stage;
@@ -9,9 +10,10 @@ mod victim;
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fleet_planted::Plant;
 use jiff::SignedDuration;
 
 use self::injector::Injector;
@@ -22,7 +24,9 @@ use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
-use crate::test::build_bins;
+
+/// The simulator's: requests at a time. Most of them wait while a provider is shed or a server is away.
+const CONNECTIONS: u16 = 128;
 
 /// The simulator's: how long one report is retried.
 const RETRY_FOR: Duration = Duration::from_secs(60);
@@ -41,19 +45,29 @@ pub(crate) struct Args {
     /// Vehicles, split evenly over the three providers.
     #[arg(long, value_name = "N", default_value_t = 600)]
     vehicles: u32,
-    /// Webhooks per second [default: one per vehicle].
+    /// Webhooks per second [default: as many as the API takes].
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
+    /// Builds the services with this one fault in them: the run must fail.
+    #[arg(long, value_name = "FAULT", value_parser = plant)]
+    plant: Option<Plant>,
+    /// Uses the binaries of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    bin_dir: Option<PathBuf>,
 }
 
 /// Runs the system under faults and requires that every acknowledged event is stored exactly once.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    build_bins(cargo, interrupt)?;
+    let bin_dir = match (&args.bin_dir, args.plant) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(_)) => build::planted(cargo, interrupt)?,
+        (None, None) => build::released(cargo, interrupt)?,
+    };
     // Short enough to type again.
     let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
     eprintln!("seed {seed}");
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
-    let outcome = survive(args, seed, cargo.bin_dir(), logs.path(), interrupt);
+    let outcome = survive(args, seed, &bin_dir, logs.path(), interrupt);
     if let Err(failure) = &outcome
         && !matches!(failure, Failure::Interrupted)
     {
@@ -61,9 +75,10 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         let seconds = args.run_for.as_secs();
         eprintln!("whole logs: {}", logs.keep().display());
         eprintln!(
-            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {}{}",
+            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {}{}{}",
             args.vehicles,
             args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
+            args.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name())),
         );
     }
     outcome
@@ -76,11 +91,12 @@ fn survive(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, logs, interrupt)?;
+    let mut stage = Stage::set(bin_dir, args.plant, logs, interrupt)?;
     let result = logs.join("simulator.json");
     let mut command = stage.simulator();
     command
-        .args(["--scenario", "mixed", "--json"])
+        .args(["--scenario", "flood", "--json"])
+        .args(["--connections", &CONNECTIONS.to_string()])
         .args(["--seed", &seed.to_string()])
         .args(["--vehicles", &args.vehicles.to_string()])
         .args(["--for", &format!("{}ms", args.run_for.as_millis())])
@@ -122,6 +138,11 @@ fn print_tails(logs: &Path) {
     for name in consumers.chain([API.to_owned()]) {
         eprintln!("--- the end of {name}'s log ---\n{}", victim::log_tail(logs, &name));
     }
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
+    found.ok_or_else(|| format!("choose one of {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How many consumers run side by side.
 pub(super) const CONSUMERS: usize = 2;
 
-/// The pause between two faults, ms.
-const GAP_MS: (u64, u64) = (1_000, 3_000);
+/// The pause between two faults, ms: in a minute every kind strikes at least five times.
+const GAP_MS: (u64, u64) = (400, 1_200);
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,11 +18,23 @@ pub(super) enum Kind {
     FreezeConsumer,
     FreezeRedis,
     RollConsumer,
+    CutConnections,
+    BlackHole,
+    FillRedis,
+    ReadOnlyPostgres,
+    WrongPassword,
+}
+
+/// What only one fault at a time may have in its hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Server {
+    Redis,
+    Postgres,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::KillApi,
         Self::KillConsumer,
         Self::KillRedis,
@@ -30,6 +42,11 @@ impl Kind {
         Self::FreezeConsumer,
         Self::FreezeRedis,
         Self::RollConsumer,
+        Self::CutConnections,
+        Self::BlackHole,
+        Self::FillRedis,
+        Self::ReadOnlyPostgres,
+        Self::WrongPassword,
     ];
 
     /// For humans.
@@ -42,17 +59,42 @@ impl Kind {
             Self::FreezeConsumer => "consumer frozen past its lease",
             Self::FreezeRedis => "Redis frozen",
             Self::RollConsumer => "rolling restart of a consumer",
+            Self::CutConnections => "all connections cut",
+            Self::BlackHole => "connections to a server swallow everything",
+            Self::FillRedis => "Redis at maxmemory",
+            Self::ReadOnlyPostgres => "PostgreSQL read-only",
+            Self::WrongPassword => "PostgreSQL password changed, put right later",
         }
     }
 
     /// Shortest and longest time it lasts, ms. What is killed is replaced at once.
     fn lasts_ms(self) -> (u64, u64) {
         match self {
-            Self::KillApi | Self::KillConsumer | Self::KillRedis | Self::RollConsumer => (0, 0),
-            Self::StopPostgres => (500, 2_000),
+            Self::KillApi
+            | Self::KillConsumer
+            | Self::KillRedis
+            | Self::RollConsumer
+            | Self::CutConnections => (0, 0),
+            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
             // The lease is 2 s.
             Self::FreezeConsumer => (2_500, 4_000),
-            Self::FreezeRedis => (300, 1_500),
+            Self::FreezeRedis | Self::FillRedis => (300, 1_000),
+            // A call to Redis has 1 s, a statement 3 s.
+            Self::BlackHole => (500, 4_000),
+        }
+    }
+
+    /// The server it has in its hands until it is mended.
+    pub(super) fn server(self) -> Option<Server> {
+        match self {
+            Self::KillRedis | Self::FreezeRedis | Self::FillRedis => Some(Server::Redis),
+            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => Some(Server::Postgres),
+            Self::KillApi
+            | Self::KillConsumer
+            | Self::FreezeConsumer
+            | Self::RollConsumer
+            | Self::CutConnections
+            | Self::BlackHole => None,
         }
     }
 }
@@ -66,11 +108,11 @@ pub(super) struct Fault {
     pub(super) kind: Kind,
     /// Until it is mended.
     pub(super) lasts: Duration,
-    /// Which consumer it strikes, if it strikes one.
-    pub(super) consumer: usize,
+    /// Which one it strikes where there are two: consumers, or for a black hole Redis (0) and PostgreSQL (1).
+    pub(super) target: usize,
 }
 
-/// The faults of a run: all kinds in random order, then all kinds again, one every 1 to 3 s.
+/// The faults of a run: all kinds in random order, then all kinds again.
 pub(super) fn faults(seed: u64, run_for: Duration) -> Vec<Fault> {
     let mut random = Random(seed);
     let (mut faults, mut at) = (Vec::new(), Duration::ZERO);
@@ -82,7 +124,7 @@ pub(super) fn faults(seed: u64, run_for: Duration) -> Vec<Fault> {
         for kind in kinds {
             at += random.millis(GAP_MS);
             let fault =
-                Fault { at, kind, lasts: random.millis(kind.lasts_ms()), consumer: random.index(CONSUMERS) };
+                Fault { at, kind, lasts: random.millis(kind.lasts_ms()), target: random.index(CONSUMERS) };
             if at >= run_for {
                 return faults;
             }
@@ -130,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_contains_every_kind_twice_and_half_a_minute_once() {
+    fn a_minute_contains_every_kind_five_times_and_a_quarter_once() {
         for seed in 0..2_000 {
-            for (run_for, least) in [(MINUTE, 2), (MINUTE / 2, 1)] {
+            for (run_for, least) in [(MINUTE, 5), (MINUTE / 4, 1)] {
                 let faults = faults(seed, run_for);
                 for kind in Kind::ALL {
                     let count = faults.iter().filter(|fault| fault.kind == kind).count();
@@ -143,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_one_to_three_seconds_apart_and_last_as_long_as_their_kind_says() {
+    fn faults_are_apart_and_last_as_their_kind_says() {
         for seed in 0..200 {
             let mut last = Duration::ZERO;
             for fault in faults(seed, MINUTE) {
                 let gap = fault.at - last;
-                assert!((1_000..=3_000).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
+                assert!((400..=1_200).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
                 let (least, most) = fault.kind.lasts_ms();
                 assert!((least..=most).contains(&u64::try_from(fault.lasts.as_millis()).unwrap()));
-                assert!(fault.consumer < CONSUMERS && fault.at < MINUTE);
+                assert!(fault.target < CONSUMERS && fault.at < MINUTE);
                 last = fault.at;
             }
         }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+use fleet_planted::Plant;
+use fleet_testbed::{Postgres, Progress, Proxy, Redis, Root, free_port};
 
 use super::schedule::CONSUMERS;
 use super::victim::Victim;
@@ -19,14 +20,21 @@ const INVERS_TOKEN: &str = "chaos-invers-token";
 /// The queues whose keys are looked at.
 const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
 
-/// The consumers' limits, short enough for a recovery to fit the run.
-const CONSUMER: [(&str, &str); 6] = [
+/// The database user of the processes under test, whose password a fault changes.
+const APP: &str = "chaos_app";
+
+/// Limits short enough for a recovery to fit the run, and a backlog that one provider exceeds again and again.
+const LIMITS: [(&str, &str); 10] = [
+    ("FLEET_API__RETRY_AFTER", "1s"),
+    ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
+    ("FLEET_PROVIDERS__SEGWAY__MAX_BACKLOG_BYTES", "67108864"),
+    ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "1048576"),
     ("FLEET_CONSUMER__LEASE", "2s"),
     ("FLEET_CONSUMER__HEARTBEAT", "500ms"),
     ("FLEET_CONSUMER__RETRY_MAX", "500ms"),
     ("FLEET_QUEUE__TIMEOUT", "1s"),
     ("FLEET_DATABASE__CONNECT_TIMEOUT", "2s"),
-    ("FLEET_DATABASE__STATEMENT_TIMEOUT", "5s"),
+    ("FLEET_DATABASE__STATEMENT_TIMEOUT", "3s"),
 ];
 
 /// What the API's log is called.
@@ -49,30 +57,43 @@ pub(super) struct Stage<'a> {
     pub(super) redis: Redis,
     /// Both databases.
     pub(super) postgres: Postgres,
+    /// The processes' ways to Redis and to PostgreSQL.
+    pub(super) proxies: [Proxy; 2],
     /// Where the processes log.
     pub(super) logs: &'a Path,
     bin_dir: &'a Path,
+    plant: Option<Plant>,
     api_port: u16,
 }
 
 impl<'a> Stage<'a> {
     /// Starts the servers and checks that they are as durable as production's; migrates; starts the processes.
-    pub(super) fn set(bin_dir: &'a Path, logs: &'a Path, interrupt: &Interrupt) -> Result<Self, Failure> {
+    pub(super) fn set(
+        bin_dir: &'a Path,
+        plant: Option<Plant>,
+        logs: &'a Path,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
+        let (redis, postgres) = (Redis::start(&root, &[])?, Postgres::start(&root, &[])?);
+        let proxies = [Proxy::start(redis.port())?, Proxy::start(postgres.port())?];
         let mut stage = Self {
             api: None,
             consumers: Vec::new(),
             leaving: Vec::new(),
-            redis: Redis::start(&root, &[])?,
-            postgres: Postgres::start(&root, &[])?,
+            redis,
+            postgres,
+            proxies,
             logs,
             bin_dir,
+            plant,
             api_port: free_port()?,
         };
         drop(progress);
         stage.require_durability()?;
+        stage.postgres.psql(&format!("CREATE ROLE {APP} LOGIN SUPERUSER PASSWORD '{APP}'"))?;
         stage.consumer_command("migrate", interrupt)?;
         let mut api = stage.start_api()?;
         api.wait_ready(interrupt)?;
@@ -124,6 +145,33 @@ impl<'a> Stage<'a> {
             .is_ok_and(|found| found > 0)
     }
 
+    /// Leaves Redis no room for another byte, or gives it back.
+    pub(super) fn fill_redis(&self, is_full: bool) -> Result<(), Failure> {
+        let maxmemory = if is_full { "1mb" } else { "0" };
+        ask::redis(self.redis.port(), &format!("CONFIG SET maxmemory {maxmemory}"))
+            .map(drop)
+            .map_err(Failure::io("set Redis' maxmemory"))
+    }
+
+    /// Refuses every write, as a server does that runs out of disk, or takes them again.
+    pub(super) fn make_postgres_read_only(&self, is_read_only: bool) -> Result<(), Failure> {
+        let value = if is_read_only { "on" } else { "off" };
+        // Two statements in one string would be one transaction, in which ALTER SYSTEM is refused.
+        self.postgres.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"))?;
+        self.postgres.psql("SELECT pg_reload_conf()")?;
+        Ok(())
+    }
+
+    /// Changes the password of the processes' user and ends its connections, or makes it the right one again.
+    pub(super) fn change_password(&self, is_wrong: bool) -> Result<(), Failure> {
+        let password = if is_wrong { "changed" } else { APP };
+        self.postgres.psql(&format!(
+            "ALTER ROLE {APP} PASSWORD '{password}';
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{APP}'"
+        ))?;
+        Ok(())
+    }
+
     /// Batches that are some consumer's, of all queues.
     pub(super) fn leases(&self) -> Result<u64, Failure> {
         let count = |queue: &&str| {
@@ -167,10 +215,14 @@ impl<'a> Stage<'a> {
         if std::env::var_os("FLEET_LOG").is_none() {
             command.env("FLEET_LOG", "info");
         }
+        if let Some(plant) = self.plant {
+            command.env(fleet_planted::VARIABLE, plant.name());
+        }
+        let [redis, postgres] = self.proxies.each_ref().map(Proxy::port);
         command
-            .envs(CONSUMER)
-            .env("FLEET_REDIS_URL", self.redis.url())
-            .env("FLEET_DATABASE_URL", self.postgres.url())
+            .envs(LIMITS)
+            .env("FLEET_REDIS_URL", format!("redis://127.0.0.1:{redis}"))
+            .env("FLEET_DATABASE_URL", format!("postgres://{APP}:{APP}@127.0.0.1:{postgres}/fleet"))
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)

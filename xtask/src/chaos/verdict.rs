@@ -13,6 +13,15 @@ use crate::interrupt::{Interrupt, POLL};
 /// With an empty backlog there is no batch left; a consumer may still be looking at one that it has lost.
 const LEASES_WITHIN: Duration = Duration::from_secs(10);
 
+/// A run of this length must have struck often and taken much; a shorter one is for trying.
+const FULL_RUN: Duration = Duration::from_mins(1);
+
+/// How often each kind of fault strikes in a full run, at least.
+const FAULTS_OF_A_KIND: usize = 5;
+
+/// Acknowledged events a second in a full run, at least.
+const EVENTS_A_SECOND: u64 = 2_000;
+
 /// The problems found.
 #[derive(Default)]
 pub(super) struct Verdict {
@@ -56,10 +65,14 @@ impl Verdict {
                 self.blame(format!("{name} has panicked"));
             }
         }
+        let deadlocks = in_logs(stage, "40P01");
+        if deadlocks > 0 {
+            self.blame(format!("{deadlocks} deadlocks in the database"));
+        }
         Ok(())
     }
 
-    /// Prints the table; fails if there is a problem.
+    /// Prints the tables; fails if there is a problem.
     pub(super) fn print(
         mut self,
         stage: &Stage<'_>,
@@ -68,48 +81,65 @@ impl Verdict {
         run_for: Duration,
         seed: u64,
     ) -> Result<(), Failure> {
-        let minutes = usize::try_from(run_for.as_secs() / 60).unwrap_or(0);
-        let least = (2 * minutes).max(usize::from(run_for.as_secs() >= 30));
-        println!("{:<38} {:>9}", "fault", "times");
-        for kind in Kind::ALL {
-            let count = injector.count(kind);
-            println!("{:<38} {count:>9}", kind.label());
-            if count < least {
-                self.blame(format!("{} struck only {count} times", kind.label()));
-            }
-        }
-        let count = |name: &str| ask::json_number(simulated, name);
-        let (distinct, rows) = (count("distinct_events"), count("telemetry_rows"));
-        let lost = distinct.zip(rows).map(|(distinct, rows)| distinct.saturating_sub(rows));
-        let in_logs = |text: &str| {
-            let logs = (0..CONSUMERS).map(|index| victim::log(stage.logs, &consumer_name(index)));
-            let count: usize = logs.map(|log| log.matches(text).count()).sum();
-            u64::try_from(count).ok()
-        };
-        println!("\n{:<38} {:>9}", "count", "value");
-        for (name, value) in [
-            ("posted", count("posted")),
-            ("answered 200", count("answered_200")),
-            ("retried", count("retried")),
-            ("distinct events acknowledged", distinct),
-            ("telemetry rows", rows),
-            ("duplicates absorbed", stage.duplicates().map(Some)?),
-            ("batches taken over", in_logs("took a batch over")),
-            ("leases lost to another consumer", in_logs("the lease is gone")),
-            // Which needs several deaths while parsing; each could bury an innocent message.
-            ("batches parsed one by one", in_logs("parsing its messages one by one")),
-            ("attributes that differ", count("mismatches")),
-            ("lost", lost),
-        ] {
-            let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
-            println!("{name:<38} {value:>9}");
-        }
+        self.faults(stage, injector, run_for);
+        self.counts(stage, simulated, run_for)?;
         if self.problems.is_empty() {
             println!("\nOK: seed {seed} lost nothing");
             return Ok(());
         }
         println!("\nFAILED: seed {seed}: {}", self.problems.join("; "));
         Err(refuse(self.problems.join("; ")))
+    }
+
+    fn faults(&mut self, stage: &Stage<'_>, injector: &Injector, run_for: Duration) {
+        let least = if run_for >= FULL_RUN {
+            FAULTS_OF_A_KIND
+        } else {
+            usize::try_from(run_for.as_secs() * 4 / FULL_RUN.as_secs()).unwrap_or(0)
+        };
+        println!("{:<42} {:>9}", "fault", "times");
+        let shed = ("a provider's backlog above its cap", in_logs(stage, "backlog above its cap"));
+        let struck = Kind::ALL.map(|kind| (kind.label(), injector.count(kind)));
+        for (label, count) in struck.into_iter().chain([shed]) {
+            println!("{label:<42} {count:>9}");
+            if count < least {
+                self.blame(format!("only {count} times: {label}"));
+            }
+        }
+    }
+
+    fn counts(&mut self, stage: &Stage<'_>, simulated: &str, run_for: Duration) -> Result<(), Failure> {
+        let count = |name: &str| ask::json_number(simulated, name);
+        let acknowledged = count("distinct_events");
+        let rate = acknowledged.map(|events| events / run_for.as_secs().max(1));
+        let logged = |text: &str| u64::try_from(in_logs(stage, text)).ok();
+        println!("\n{:<42} {:>9}", "count", "value");
+        for (name, value) in [
+            ("webhooks posted", count("posted")),
+            ("webhooks answered 200", count("answered_200")),
+            ("attempts repeated", count("retried")),
+            ("events acknowledged", acknowledged),
+            ("events acknowledged a second", rate),
+            ("telemetry rows", count("telemetry_rows")),
+            ("duplicates absorbed", stage.duplicates().map(Some)?),
+            ("batches taken over", logged("took a batch over")),
+            ("leases lost to another consumer", logged("the lease is gone")),
+            // Which needs several deaths while parsing; each could bury an innocent message.
+            ("batches parsed one by one", logged("parsing its messages one by one")),
+            ("longest stall of 200s, ms", count("answer_stall_ms")),
+            ("longest stall of applied events, ms", count("apply_stall_ms")),
+            ("attributes that differ", count("mismatches")),
+            ("dead letters", count("dead_letters")),
+            ("stored more than once", count("repeated")),
+            ("lost", count("lost")),
+        ] {
+            let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+            println!("{name:<42} {value:>9}");
+        }
+        if run_for >= FULL_RUN && rate.is_none_or(|rate| rate < EVENTS_A_SECOND) {
+            self.blame(format!("fewer than {EVENTS_A_SECOND} events acknowledged a second"));
+        }
+        Ok(())
     }
 
     /// A failed step is a problem among others; an interrupt is not.
@@ -123,6 +153,11 @@ impl Verdict {
             }
         }
     }
+}
+
+/// How often the processes have logged this.
+fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
+    names().map(|name| victim::log(stage.logs, &name).matches(text).count()).sum()
 }
 
 fn names() -> impl Iterator<Item = String> {
