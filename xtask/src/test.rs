@@ -3,6 +3,7 @@
 use fleet_testbed::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services};
 
 use crate::cargo::Cargo;
+use crate::chaos;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
@@ -17,9 +18,17 @@ pub(crate) struct Args {
     cargo_test: Vec<String>,
 }
 
+/// Where they find those a fault can be planted in.
+const PLANTED_BIN_DIR_VARIABLE: &str = "FLEET_TEST_PLANTED_BIN_DIR";
+
 /// Builds the binaries, starts the servers, runs the tests.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    build_bins(cargo, interrupt)?;
+    let planted = if tests_chaos(&args.cargo_test) {
+        Some(chaos::planted(cargo, interrupt)?)
+    } else {
+        build_bins(cargo, interrupt)?;
+        None
+    };
     let services = Services::start()?;
     let mut command = cargo.command(&["test"]);
     if !names_package(&args.cargo_test) {
@@ -29,7 +38,8 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         .args(&args.cargo_test)
         .env(REDIS_URL_VARIABLE, services.redis_url())
         .env(DATABASE_URL_VARIABLE, services.database_url())
-        .env(BIN_DIR_VARIABLE, cargo.bin_dir());
+        .env(BIN_DIR_VARIABLE, cargo.bin_dir())
+        .envs(planted.map(|folder| (PLANTED_BIN_DIR_VARIABLE, folder)));
     Job::run("cargo test", &mut command, interrupt)
 }
 
@@ -44,6 +54,11 @@ pub(crate) fn ci(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
 /// Builds every binary of the workspace, with cargo's own progress on stderr.
 pub(crate) fn build_bins(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
+}
+
+/// Whether the chaos suite, a test of xtask, is among what is tested.
+fn tests_chaos(arguments: &[String]) -> bool {
+    !names_package(arguments) || arguments.iter().any(|argument| argument.ends_with("xtask"))
 }
 
 /// Whether cargo's own arguments choose packages.

@@ -8,6 +8,8 @@ mod stage;
 mod verdict;
 mod victim;
 
+pub(crate) use self::build::planted;
+
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
