@@ -8,6 +8,7 @@ use fleet_testbed::Proxy;
 use super::refuse;
 use super::schedule::{CONSUMERS, Fault, Kind};
 use super::stage::Stage;
+use super::victim::Victim;
 use crate::failure::Failure;
 
 /// The schedule at work.
@@ -60,7 +61,7 @@ impl Injector {
         if Instant::now() >= self.until {
             self.faults.clear();
         }
-        // One whose server is in another's hands waits, and lets those behind it pass.
+        // One that needs what another has in its hands waits, and lets those behind it pass.
         let is_due = |fault: &Fault| fault.at <= began.elapsed() && !self.collides(fault.kind);
         if let Some(due) = self.faults.iter().position(is_due)
             && let Some(fault) = self.faults.remove(due)
@@ -71,9 +72,8 @@ impl Injector {
     }
 
     fn collides(&self, kind: Kind) -> bool {
-        let same = |mend: &Mend| {
-            mend.kind == kind || (kind.server().is_some() && mend.kind.server() == kind.server())
-        };
+        let same =
+            |mend: &Mend| mend.kind == kind || (kind.holds().is_some() && mend.kind.holds() == kind.holds());
         self.mends.iter().any(same)
     }
 
@@ -110,6 +110,7 @@ impl Injector {
             }
             Kind::StopPostgres => stage.postgres.stop_immediate()?,
             Kind::FreezeConsumer => stage.consumers[target].freeze()?,
+            Kind::FreezeConsumers => stage.consumers.iter_mut().try_for_each(Victim::freeze)?,
             Kind::FreezeRedis => stage.redis.pause()?,
             Kind::RollConsumer => {
                 let successor = stage.start_consumer(target)?;
@@ -135,14 +136,13 @@ impl Injector {
     fn target(&self, fault: Fault) -> usize {
         let is_frozen = |mend: &Mend| mend.kind == Kind::FreezeConsumer && mend.target == fault.target;
         match fault.kind {
-            Kind::KillConsumer | Kind::RollConsumer if self.mends.iter().any(is_frozen) => {
-                (fault.target + 1) % CONSUMERS
-            }
+            Kind::KillConsumer if self.mends.iter().any(is_frozen) => (fault.target + 1) % CONSUMERS,
             Kind::KillApi
             | Kind::KillConsumer
             | Kind::KillRedis
             | Kind::StopPostgres
             | Kind::FreezeConsumer
+            | Kind::FreezeConsumers
             | Kind::FreezeRedis
             | Kind::RollConsumer
             | Kind::CutConnections
@@ -159,6 +159,7 @@ fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
         Kind::StopPostgres => stage.postgres.restart()?,
         Kind::FreezeRedis => stage.redis.resume()?,
         Kind::FreezeConsumer => stage.consumers[due.target].thaw()?,
+        Kind::FreezeConsumers => stage.consumers.iter_mut().try_for_each(Victim::thaw)?,
         Kind::BlackHole => stage.proxies[due.target].heal(),
         Kind::FillRedis => stage.fill_redis(false)?,
         Kind::ReadOnlyPostgres => stage.make_postgres_read_only(false)?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) const CONSUMERS: usize = 2;
 
 /// The pause between two faults, ms: in a minute every kind strikes at least five times.
-const GAP_MS: (u64, u64) = (400, 1_200);
+const GAP_MS: (u64, u64) = (400, 1_100);
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub(super) enum Kind {
     KillRedis,
     StopPostgres,
     FreezeConsumer,
+    FreezeConsumers,
     FreezeRedis,
     RollConsumer,
     CutConnections,
@@ -27,19 +28,21 @@ pub(super) enum Kind {
 
 /// What only one fault at a time may have in its hands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Server {
+pub(super) enum Held {
     Redis,
     Postgres,
+    Consumers,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::KillApi,
         Self::KillConsumer,
         Self::KillRedis,
         Self::StopPostgres,
         Self::FreezeConsumer,
+        Self::FreezeConsumers,
         Self::FreezeRedis,
         Self::RollConsumer,
         Self::CutConnections,
@@ -57,6 +60,7 @@ impl Kind {
             Self::KillRedis => "kill -9 of Redis",
             Self::StopPostgres => "immediate stop of PostgreSQL",
             Self::FreezeConsumer => "consumer frozen past its lease",
+            Self::FreezeConsumers => "all consumers frozen: a backlog",
             Self::FreezeRedis => "Redis frozen",
             Self::RollConsumer => "rolling restart of a consumer",
             Self::CutConnections => "all connections cut",
@@ -78,23 +82,20 @@ impl Kind {
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
             // The lease is 2 s.
             Self::FreezeConsumer => (2_500, 4_000),
+            Self::FreezeConsumers => (1_000, 1_800),
             Self::FreezeRedis | Self::FillRedis => (300, 1_000),
             // A call to Redis has 1 s, a statement 3 s.
             Self::BlackHole => (500, 4_000),
         }
     }
 
-    /// The server it has in its hands until it is mended.
-    pub(super) fn server(self) -> Option<Server> {
+    /// What it has in its hands until it is mended.
+    pub(super) fn holds(self) -> Option<Held> {
         match self {
-            Self::KillRedis | Self::FreezeRedis | Self::FillRedis => Some(Server::Redis),
-            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => Some(Server::Postgres),
-            Self::KillApi
-            | Self::KillConsumer
-            | Self::FreezeConsumer
-            | Self::RollConsumer
-            | Self::CutConnections
-            | Self::BlackHole => None,
+            Self::KillRedis | Self::FreezeRedis | Self::FillRedis => Some(Held::Redis),
+            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => Some(Held::Postgres),
+            Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer => Some(Held::Consumers),
+            Self::KillApi | Self::KillConsumer | Self::CutConnections | Self::BlackHole => None,
         }
     }
 }
@@ -190,7 +191,7 @@ mod tests {
             let mut last = Duration::ZERO;
             for fault in faults(seed, MINUTE) {
                 let gap = fault.at - last;
-                assert!((400..=1_200).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
+                assert!((400..=1_100).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
                 let (least, most) = fault.kind.lasts_ms();
                 assert!((least..=most).contains(&u64::try_from(fault.lasts.as_millis()).unwrap()));
                 assert!(fault.target < CONSUMERS && fault.at < MINUTE);

@@ -24,11 +24,15 @@ const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
 const APP: &str = "chaos_app";
 
 /// Limits short enough for a recovery to fit the run, and a backlog that one provider exceeds again and again.
-const LIMITS: [(&str, &str); 10] = [
+const LIMITS: [(&str, &str); 13] = [
     ("FLEET_API__RETRY_AFTER", "1s"),
     ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__SEGWAY__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "262144"),
+    // Many small transactions side by side: the more of them, the more can go wrong between them.
+    ("FLEET_CONSUMER__BATCHES_IN_FLIGHT", "4"),
+    ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "200"),
+    ("FLEET_DATABASE__POOL_SIZE", "16"),
     ("FLEET_CONSUMER__LEASE", "2s"),
     ("FLEET_CONSUMER__HEARTBEAT", "500ms"),
     ("FLEET_CONSUMER__RETRY_MAX", "500ms"),
