@@ -1,7 +1,8 @@
 //! One folder per server inside the root, gone with its owner.
 
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
@@ -59,6 +60,17 @@ impl DataFolder {
     /// The data folder as this process sees it.
     pub(crate) fn data_host(&self) -> PathBuf {
         self.host.join("data")
+    }
+
+    /// Writes a file for `account` alone into the data folder; servers refuse a key that others may read.
+    pub(crate) fn write(&self, account: Account, name: &str, text: &str) -> Result<(), Error> {
+        let path = self.data_host().join(name);
+        let mut file = File::options();
+        file.create(true).truncate(true).write(true).mode(0o600);
+        file.open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| chown(&path, Some(account.uid), Some(account.gid)))
+            .map_err(Error::io(format!("write {}", path.display())))
     }
 
     /// The server's log.

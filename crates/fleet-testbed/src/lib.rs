@@ -15,6 +15,7 @@
 //!
 //! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
 
+mod certificate;
 mod data;
 mod error;
 mod port;
@@ -28,11 +29,12 @@ mod root;
 mod services;
 mod spawn;
 
+pub use certificate::ServerCertificate;
 pub use error::Error;
 pub use port::free_port;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresOptions};
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use redis::Redis;
+pub use redis::{Redis, RedisOptions};
 pub use root::Root;
 pub use services::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

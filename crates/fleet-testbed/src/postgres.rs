@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::data::DataFolder;
 use crate::process::{Launch, Process, holds_within, on_free_port, send};
 use crate::root::{Account, POSTGRES_BIN, Root};
-use crate::{Error, Progress, proc};
+use crate::{Error, Progress, ServerCertificate, proc};
 
 const SERVER: &str = "PostgreSQL";
 
@@ -40,6 +40,15 @@ const SETTINGS: &[&str] = &[
     "log_line_prefix=%m [%p] ",
 ];
 
+/// What a private PostgreSQL has beside its defaults.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresOptions {
+    /// Settings, as in `max_connections=20`.
+    pub extra: Vec<String>,
+    /// `ssl=on`; connections without TLS are taken as well.
+    pub tls: Option<ServerCertificate>,
+}
+
 /// A PostgreSQL with TimescaleDB of one's own on a loopback port, with `fsync` and `synchronous_commit` on.
 /// Superuser, password and database are all `fleet`; the extension is preloaded, not created. Dropping it
 /// ends it and removes its data.
@@ -50,7 +59,7 @@ pub struct Postgres {
     account: Account,
     folder: DataFolder,
     port: u16,
-    extra: Vec<String>,
+    options: PostgresOptions,
 }
 
 impl Postgres {
@@ -63,20 +72,35 @@ impl Postgres {
         Self::start(&Root::ensure(&Progress::stderr())?, extra)
     }
 
+    /// As [`Postgres::private`], with these options.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    pub fn private_with(options: PostgresOptions) -> Result<Self, Error> {
+        Self::start_with(&Root::ensure(&Progress::stderr())?, options)
+    }
+
     /// As [`Postgres::private`], from a root that is there.
     ///
     /// # Errors
     /// [`Error::Start`] if it does not come up.
     pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
+        let extra = extra.iter().map(|&setting| setting.to_owned()).collect();
+        Self::start_with(root, PostgresOptions { extra, ..PostgresOptions::default() })
+    }
+
+    fn start_with(root: &Root, options: PostgresOptions) -> Result<Self, Error> {
         let account = root.account("postgres")?;
         let folder = DataFolder::create(root, account)?;
         init(root, account, &folder)?;
-        let extra: Vec<String> = extra.iter().map(|&setting| setting.to_owned()).collect();
+        if let Some(certificate) = &options.tls {
+            show(&folder, account, certificate)?;
+        }
         let (process, port) = on_free_port(
-            |port| launch(root, account, &folder, port, &extra),
+            |port| launch(root, account, &folder, port, &options),
             |process, _| wait_ready(process, &folder),
         )?;
-        let postgres = Self { process, root: root.clone(), account, folder, port, extra };
+        let postgres = Self { process, root: root.clone(), account, folder, port, options };
         postgres.psql_in("postgres", &format!("CREATE DATABASE {FLEET}"))?;
         Ok(postgres)
     }
@@ -85,6 +109,14 @@ impl Postgres {
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of(FLEET)
+    }
+
+    /// Exchanges the certificate, for the next [`Postgres::restart`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
+        show(&self.folder, self.account, certificate)
     }
 
     /// The TCP port; [`Postgres::restart`] keeps it.
@@ -157,7 +189,7 @@ impl Postgres {
     /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill()?;
-        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.extra)?;
+        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
         wait_ready(&mut self.process, &self.folder)
     }
 
@@ -218,6 +250,12 @@ impl Drop for Postgres {
     }
 }
 
+/// Writes the certificate where PostgreSQL looks for it.
+fn show(folder: &DataFolder, account: Account, certificate: &ServerCertificate) -> Result<(), Error> {
+    folder.write(account, "cluster/server.crt", &certificate.certificate)?;
+    folder.write(account, "cluster/server.key", &certificate.key)
+}
+
 /// Makes the database cluster.
 fn init(root: &Root, account: Account, folder: &DataFolder) -> Result<(), Error> {
     let password = folder.data_host().join("password");
@@ -257,7 +295,7 @@ fn launch(
     account: Account,
     folder: &DataFolder,
     port: u16,
-    extra: &[String],
+    options: &PostgresOptions,
 ) -> Result<Process, Error> {
     let mut argv = vec![
         format!("{POSTGRES_BIN}/postgres"),
@@ -266,7 +304,10 @@ fn launch(
         "-p".to_owned(),
         port.to_string(),
     ];
-    for setting in SETTINGS.iter().copied().chain(extra.iter().map(String::as_str)) {
+    // PostgreSQL looks for the certificate in its data folder.
+    let tls = options.tls.as_ref().map(|_shown| "ssl=on");
+    let extra = options.extra.iter().map(String::as_str);
+    for setting in SETTINGS.iter().copied().chain(tls).chain(extra) {
         argv.extend(["-c".to_owned(), setting.to_owned()]);
     }
     let log = folder.log();

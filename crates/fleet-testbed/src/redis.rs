@@ -9,12 +9,28 @@ use rustix::process::Signal;
 use crate::data::DataFolder;
 use crate::process::{Launch, Process, on_free_port};
 use crate::root::{Account, Root};
-use crate::{Error, Progress};
+use crate::{Error, Progress, ServerCertificate};
 
 const SERVER: &str = "Redis";
 
 /// Long enough to load a large append-only file.
 const READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// Files in the data folder, which is Redis' working folder.
+const CERTIFICATE: &str = "server.crt";
+const KEY: &str = "server.key";
+const ACL: &str = "users.acl";
+
+/// What a private Redis has beside its defaults.
+#[derive(Debug, Clone, Default)]
+pub struct RedisOptions {
+    /// Appended to the server's command line.
+    pub extra: Vec<String>,
+    /// TLS on its port, and nothing else there.
+    pub tls: Option<ServerCertificate>,
+    /// Its ACL file's text.
+    pub acl: Option<String>,
+}
 
 /// A Redis of one's own on a loopback port, as durable as production: append-only file with `appendfsync
 /// always`, `noeviction`. Dropping it ends it and removes its data.
@@ -25,7 +41,7 @@ pub struct Redis {
     account: Account,
     folder: DataFolder,
     port: u16,
-    extra: Vec<String>,
+    options: RedisOptions,
 }
 
 impl Redis {
@@ -38,22 +54,53 @@ impl Redis {
         Self::start(&Root::ensure(&Progress::stderr())?, extra)
     }
 
+    /// As [`Redis::private`], with these options.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if Redis does not come up.
+    pub fn private_with(options: RedisOptions) -> Result<Self, Error> {
+        Self::start_with(&Root::ensure(&Progress::stderr())?, options)
+    }
+
     /// As [`Redis::private`], from a root that is there.
     ///
     /// # Errors
     /// [`Error::Start`] if Redis does not come up.
     pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
-        let account = root.account("redis")?;
-        let folder = DataFolder::create(root, account)?;
-        let extra: Vec<String> = extra.iter().map(|&argument| argument.to_owned()).collect();
-        let (process, port) = on_free_port(|port| launch(root, account, &folder, port, &extra), wait_ready)?;
-        Ok(Self { process, root: root.clone(), account, folder, port, extra })
+        let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
+        Self::start_with(root, RedisOptions { extra, ..RedisOptions::default() })
     }
 
-    /// `redis://127.0.0.1:<port>`.
+    fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
+        let account = root.account("redis")?;
+        let folder = DataFolder::create(root, account)?;
+        if let Some(acl) = &options.acl {
+            folder.write(account, ACL, acl)?;
+        }
+        if let Some(certificate) = &options.tls {
+            show(&folder, account, certificate)?;
+        }
+        let tls = options.tls.is_some();
+        let (process, port) = on_free_port(
+            |port| launch(root, account, &folder, port, &options),
+            |process, port| wait_ready(process, port, tls),
+        )?;
+        Ok(Self { process, root: root.clone(), account, folder, port, options })
+    }
+
+    /// `redis://127.0.0.1:<port>`, or `rediss://…` with TLS.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Exchanges the certificate, for the next [`Redis::restart`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
+        show(&self.folder, self.account, certificate)
     }
 
     /// The TCP port; [`Redis::restart`] keeps it.
@@ -77,8 +124,8 @@ impl Redis {
     /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
-        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.extra)?;
-        wait_ready(&mut self.process, self.port)
+        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
+        wait_ready(&mut self.process, self.port, self.options.tls.is_some())
     }
 
     /// SIGSTOP: connections stay open, nothing is answered.
@@ -110,7 +157,7 @@ fn launch(
     account: Account,
     folder: &DataFolder,
     port: u16,
-    extra: &[String],
+    options: &RedisOptions,
 ) -> Result<Process, Error> {
     let (port, data) = (port.to_string(), folder.data_inside());
     let own = [
@@ -132,16 +179,32 @@ fn launch(
         "--daemonize",
         "no",
     ];
-    let argv: Vec<String> =
-        own.iter().map(|&argument| argument.to_owned()).chain(extra.iter().cloned()).collect();
+    let mut argv: Vec<String> = own.iter().map(|&argument| argument.to_owned()).collect();
+    if options.tls.is_some() {
+        let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
+        argv.extend(tls.map(str::to_owned));
+        argv.extend(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY].map(str::to_owned));
+        // It does not start without one; with no client certificates it checks nothing by it.
+        argv.extend(["--tls-ca-cert-file", CERTIFICATE].map(str::to_owned));
+    }
+    if options.acl.is_some() {
+        argv.extend(["--aclfile", ACL].map(str::to_owned));
+    }
+    argv.extend(options.extra.iter().cloned());
     let log = folder.log();
     Process::launch(Launch { server: SERVER, root, account, parent_death_signal: "KILL", argv: &argv, log })
 }
 
-fn wait_ready(process: &mut Process, port: u16) -> Result<(), Error> {
+/// Writes the certificate where Redis looks for it.
+fn show(folder: &DataFolder, account: Account, certificate: &ServerCertificate) -> Result<(), Error> {
+    folder.write(account, CERTIFICATE, &certificate.certificate)?;
+    folder.write(account, KEY, &certificate.key)
+}
+
+fn wait_ready(process: &mut Process, port: u16, tls: bool) -> Result<(), Error> {
     // The log is this very process' word; a PING alone might be answered by whoever took the port.
     process.wait_until(READY_WITHIN, |process| {
-        process.log().contains("Ready to accept connections") && answers(port)
+        process.log().contains("Ready to accept connections") && (tls || answers(port))
     })
 }
 
