@@ -22,3 +22,5 @@ mod readme;
 mod state;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tls;

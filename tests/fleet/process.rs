@@ -4,5 +4,5 @@ mod configuration;
 mod health;
 mod logs;
 mod operations;
-mod program;
+pub(crate) mod program;
 mod shutdown;

@@ -57,7 +57,11 @@ impl Audit {
 }
 
 async fn statuses(settings: &Settings) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
-    let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
+    let link = Arc::new(RedisLink::trusting(
+        settings.tls.ca_file.as_deref(),
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    )?);
     let mut statuses = Vec::new();
     for provider in PROVIDERS {
         let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);

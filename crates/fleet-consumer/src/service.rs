@@ -52,10 +52,10 @@ impl Databases {
     ///
     /// [`StoreError::Url`].
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let pool = pool(settings);
-        let state = Database::new(settings.database_url.expose(), pool)?;
+        let (pool, ca_file) = (pool(settings), settings.tls.ca_file.as_deref());
+        let state = Database::trusting(ca_file, settings.database_url.expose(), pool)?;
         let telemetry = match &settings.telemetry_database_url {
-            Some(url) if *url != settings.database_url => Database::new(url.expose(), pool)?,
+            Some(url) if *url != settings.database_url => Database::trusting(ca_file, url.expose(), pool)?,
             Some(_) | None => state.clone(),
         };
         Ok(Self { state, telemetry })
@@ -69,13 +69,18 @@ impl Databases {
 /// Each one that cannot, at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     let mut errors = Vec::new();
-    if let Err(error) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) {
+    if let Err(error) = RedisLink::trusting(
+        settings.tls.ca_file.as_deref(),
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    ) {
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {
-        if let Err(error) = Database::new(url.expose(), pool(settings)) {
+        if let Err(error) = Database::trusting(settings.tls.ca_file.as_deref(), url.expose(), pool(settings))
+        {
             errors.push(format!("{variable}: {error}"));
         }
     }
@@ -171,7 +176,11 @@ fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, Qu
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
     let worker = |provider: &'static Provider| {
         // A link each, so that one queue's batches never wait behind another's.
-        let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
+        let link = Arc::new(RedisLink::trusting(
+            settings.tls.ca_file.as_deref(),
+            settings.redis_url.expose(),
+            settings.queue.timeout,
+        )?);
         let consumer = Consumer::new(link, &settings.queue.prefix, provider.slug);
         let writer = Writer {
             state: StateStore::new(databases.state.clone()),
@@ -205,7 +214,11 @@ async fn wait_for_schema(
 
 /// Shows every queue's state as metrics.
 async fn observe(settings: Settings) {
-    let Ok(link) = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout) else {
+    let Ok(link) = RedisLink::trusting(
+        settings.tls.ca_file.as_deref(),
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    ) else {
         return;
     };
     let link = Arc::new(link);

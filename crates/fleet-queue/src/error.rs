@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
+use fleet_tls::TlsError;
+
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
 /// Redis carried it out; every operation may be repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// The URL does not name a Redis server.
-    #[error("the Redis URL is not valid ({0}); use redis://[user:password@]host:port[/db]")]
+    #[error(
+        "the Redis URL is not valid ({0}); use redis://[user:password@]host:port[/db], or rediss:// for TLS"
+    )]
     Url(String),
+    /// There is nothing to check the server's certificate with.
+    #[error(transparent)]
+    Trust(#[from] TlsError),
+    /// Server and client could not agree on TLS, or the server's certificate is not good.
+    #[error("the TLS connection to Redis failed: {0}")]
+    Tls(String),
     /// No reply in time.
     #[error("Redis did not reply within {0:?}; check that it is reachable and not overloaded")]
     Timeout(Duration),
@@ -34,7 +44,8 @@ impl QueueError {
     /// A short name from a closed list, for metric labels.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Url(_) => "url",
+            Self::Url(_) | Self::Trust(_) => "url",
+            Self::Tls(_) => "tls",
             Self::Timeout(_) => "timeout",
             Self::Connection(_) => "connection",
             Self::Refused { code, .. } => match code.as_str() {
@@ -52,11 +63,11 @@ impl QueueError {
     /// The connection may be out of step with Redis and must not be used again.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Connection(_) => true,
+            Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) => true,
             // A server error leaves the connection in step, except that a failed AUTH or a replica's role
             // sticks to it.
             Self::Refused { .. } => matches!(self.kind(), "auth" | "readonly"),
-            Self::Url(_) | Self::Reply(_) => false,
+            Self::Url(_) | Self::Trust(_) | Self::Reply(_) => false,
         }
     }
 }
@@ -68,6 +79,9 @@ impl From<redis::RedisError> for QueueError {
                 code: transaction_cause(&error).unwrap_or_else(|| code.to_owned()),
                 message: error.to_string(),
             };
+        }
+        if let Some(advice) = fleet_tls::advice(&error) {
+            return Self::Tls(format!("{error}; {advice}"));
         }
         let shape = [redis::ErrorKind::UnexpectedReturnType, redis::ErrorKind::Parse];
         if shape.contains(&error.kind()) {

@@ -1,12 +1,20 @@
 //! One connection to Redis that replaces itself.
 
+use std::path::Path;
 use std::time::Duration;
 
+use fleet_tls::TrustAnchors;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisResult};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates,
+};
 use tokio::sync::Mutex;
 
 use crate::QueueError;
+
+/// Why `rediss://…#insecure` is refused.
+const INSECURE: &str = "#insecure would take any certificate, and so any server; leave it out and set FLEET_TLS__CA_FILE \
+                        to the file of the CA that signed the server's certificate";
 
 /// A multiplexed connection, made on first use and replaced after the first timeout or I/O error.
 ///
@@ -33,18 +41,40 @@ impl std::fmt::Debug for RedisLink {
 }
 
 impl RedisLink {
-    /// Prepares a link to the server at `url`; connects on first use. `timeout` bounds connecting and, apart from
-    /// that, every reply.
+    /// As [`RedisLink::trusting`] the system's CAs.
     ///
     /// # Errors
     ///
     /// [`QueueError::Url`] if the URL is not one of a Redis server.
     pub fn new(url: &str, timeout: Duration) -> Result<Self, QueueError> {
+        Self::trusting(None, url, timeout)
+    }
+
+    /// Prepares a link to the server at `url`; connects on first use. `timeout` bounds connecting and, apart from
+    /// that, every reply. With `rediss://` the connection is encrypted, and the server's certificate must be for the
+    /// URL's host and signed by a CA in the PEM file `ca_file`, or by one of the system's if there is no file.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Url`] if the URL is not one of a Redis server, or asks not to check the certificate;
+    /// [`QueueError::Trust`] if the file cannot be used.
+    pub fn trusting(ca_file: Option<&Path>, url: &str, timeout: Duration) -> Result<Self, QueueError> {
         let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = url.into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
-        let client =
-            Client::open(info.set_tcp_settings(tcp)).map_err(|error| QueueError::Url(error.to_string()))?;
+        let info = info.set_tcp_settings(tcp);
+        let insecure =
+            if let ConnectionAddr::TcpTls { insecure, .. } = info.addr() { Some(*insecure) } else { None };
+        let client = match insecure {
+            Some(true) => return Err(QueueError::Url(INSECURE.to_owned())),
+            Some(false) => {
+                fleet_tls::use_ring();
+                let root_cert = TrustAnchors::read(ca_file)?.pem().map(<[u8]>::to_vec);
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
+            }
+            None => Client::open(info),
+        };
+        let client = client.map_err(|error| QueueError::Url(error.to_string()))?;
         Ok(Self { client, timeout, current: Mutex::default() })
     }
 

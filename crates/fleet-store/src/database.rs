@@ -1,11 +1,14 @@
 //! A bounded pool of connections to one database.
 
+use std::path::Path;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, NoTls, Row};
+use tokio_postgres::{Config, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::tls::TlsParameters;
 use crate::{ErrorClass, StoreError};
 
 /// Bounds of a [`Database`].
@@ -34,16 +37,30 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Prepares a pool for `url`; connects on first use.
+    /// As [`Database::trusting`] the system's CAs.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Url`] if the URL cannot be parsed.
+    /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
     pub fn new(url: &str, settings: DatabaseSettings) -> Result<Self, StoreError> {
-        let config = session_config(url, settings)?;
+        Self::trusting(None, url, settings)
+    }
+
+    /// Prepares a pool for `url`; connects on first use. `sslmode` and `sslrootcert` in the URL say how the connections
+    /// are encrypted; the CAs in the PEM file `ca_file` are trusted where the URL names none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
+    pub fn trusting(
+        ca_file: Option<&Path>,
+        url: &str,
+        settings: DatabaseSettings,
+    ) -> Result<Self, StoreError> {
+        let (config, tls) = session_config(ca_file, url, settings)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let timeout = Some(settings.connect_timeout);
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
+        let pool = Pool::builder(Manager::from_config(config, tls, recycling))
             .max_size(settings.pool_size)
             .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
@@ -102,8 +119,13 @@ fn discard(connection: Object) {
 }
 
 /// The session's settings travel in the start-up message, so that no connection is ever without them.
-pub(crate) fn session_config(url: &str, settings: DatabaseSettings) -> Result<Config, StoreError> {
-    let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+pub(crate) fn session_config(
+    ca_file: Option<&Path>,
+    url: &str,
+    settings: DatabaseSettings,
+) -> Result<(Config, MakeRustlsConnect), StoreError> {
+    let parameters = TlsParameters::take(url, ca_file.is_some())?;
+    let mut config: Config = parameters.url.parse().map_err(|error: tokio_postgres::Error| {
         // Its cause may quote the URL, and with it the password.
         StoreError::Url(error.to_string())
     })?;
@@ -120,5 +142,6 @@ pub(crate) fn session_config(url: &str, settings: DatabaseSettings) -> Result<Co
     config.connect_timeout(settings.connect_timeout);
     config.keepalives_idle(Duration::from_secs(30));
     config.tcp_user_timeout(settings.statement_timeout);
-    Ok(config)
+    config.ssl_mode(parameters.mode);
+    Ok((config, parameters.connector(ca_file)?))
 }

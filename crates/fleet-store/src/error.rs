@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use deadpool_postgres::PoolError;
+use fleet_tls::TlsError;
 use tokio_postgres::error::SqlState;
 
 /// What to do about a [`StoreError`].
@@ -34,6 +35,9 @@ pub enum StoreError {
     /// The URL or a setting of it cannot be used.
     #[error("the database URL is not valid: {0}; use postgres://user:password@host:port/database")]
     Url(String),
+    /// There is nothing to check the server's certificate with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A migration failed.
     #[error("the migration failed: {0}; nothing of it was kept, run it again once the cause is gone")]
     Migration(String),
@@ -59,9 +63,10 @@ impl StoreError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Pool(_) | Self::Timeout(_) => ErrorClass::Unavailable,
-            Self::Url(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
+            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.code() {
                 Some(state) => classify(state.code()),
+                None if is_handshake(error) => ErrorClass::Unavailable,
                 None if is_too_large(error) => ErrorClass::Poison,
                 None if is_network(error) => ErrorClass::Unavailable,
                 None => ErrorClass::Fatal,
@@ -74,11 +79,12 @@ impl StoreError {
         match self {
             Self::Postgres(error) => match error.code() {
                 Some(state) => state.code().chars().take(2).collect(),
+                None if is_handshake(error) => "tls".to_owned(),
                 None => "io".to_owned(),
             },
             Self::Pool(_) => "pool".to_owned(),
             Self::Timeout(_) => "timeout".to_owned(),
-            Self::Url(_) | Self::Migration(_) | Self::Timescale(_) => "setup".to_owned(),
+            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => "setup".to_owned(),
         }
     }
 }
@@ -98,6 +104,11 @@ fn classify(state: &str) -> ErrorClass {
     } else {
         ErrorClass::Fatal
     }
+}
+
+/// A certificate may be renewed, and a server's TLS be switched on, while we wait.
+fn is_handshake(error: &tokio_postgres::Error) -> bool {
+    error.to_string() == "error performing TLS handshake"
 }
 
 /// The driver itself refuses to send what the protocol has no length for.
@@ -122,6 +133,11 @@ fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(database), _) => {
             format!("PostgreSQL: {} (SQLSTATE {})", database.message(), database.code().code())
+        }
+        (None, Some(cause)) if is_handshake(error) => {
+            let advice = fleet_tls::advice(cause)
+                .unwrap_or("switch TLS on in the server, or use sslmode=disable in a network you trust");
+            format!("PostgreSQL: {error}: {cause}; {advice}")
         }
         (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
         (None, None) => format!("PostgreSQL: {error}"),

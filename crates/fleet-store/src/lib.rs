@@ -12,6 +12,7 @@ mod retention;
 mod settled;
 mod state;
 mod telemetry;
+mod tls;
 
 pub use database::{Database, DatabaseSettings};
 pub use dead_letters::{
@@ -19,7 +20,7 @@ pub use dead_letters::{
     purge_dead_letters,
 };
 pub use error::{ErrorClass, StoreError};
-pub use migrations::{Schema, migrate, missing_migrations};
+pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};
 pub use retention::{Expired, RetentionPeriods, expire};
 pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};

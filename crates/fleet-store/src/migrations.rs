@@ -1,9 +1,10 @@
 //! Bringing a database to the schema this version needs.
 
+use std::path::Path;
 use std::time::Duration;
 
 use refinery::Runner;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::database::session_config;
 use crate::{Database, DatabaseSettings, StoreError};
@@ -51,17 +52,31 @@ impl Schema {
     }
 }
 
-/// Brings the database at `url` to the newest version of `schema` and returns the migrations that were missing. Safe to
-/// run at any time, by any number of processes at once.
+/// As [`migrate_trusting`] the system's CAs.
 ///
 /// # Errors
 ///
 /// [`StoreError`]; each migration is a transaction of its own.
 pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreError> {
+    migrate_trusting(None, url, schema).await
+}
+
+/// Brings the database at `url` to the newest version of `schema` and returns the migrations that were missing. Safe to
+/// run at any time, by any number of processes at once. `ca_file` is as for [`Database::trusting`].
+///
+/// # Errors
+///
+/// [`StoreError`]; each migration is a transaction of its own.
+pub async fn migrate_trusting(
+    ca_file: Option<&Path>,
+    url: &str,
+    schema: Schema,
+) -> Result<Vec<String>, StoreError> {
     let hour = Duration::from_secs(3600);
     let settings =
         DatabaseSettings { pool_size: 1, connect_timeout: Duration::from_secs(10), statement_timeout: hour };
-    let (mut client, connection) = session_config(url, settings)?.connect(NoTls).await?;
+    let (config, tls) = session_config(ca_file, url, settings)?;
+    let (mut client, connection) = config.connect(tls).await?;
     let connection = tokio::spawn(connection);
     let applied = migrate_locked(&mut client, schema).await;
     // Closing the session also ends the lock, whatever happened.

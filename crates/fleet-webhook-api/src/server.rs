@@ -62,7 +62,11 @@ pub async fn run(
     let mut served = HashMap::new();
     for source in sources {
         // A link each, so that one provider's pushes never wait behind another's.
-        let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
+        let link = Arc::new(RedisLink::trusting(
+            settings.tls.ca_file.as_deref(),
+            settings.redis_url.expose(),
+            settings.queue.timeout,
+        )?);
         let slug = source.provider.slug;
         let (commit, committer) = GroupCommit::new(
             Producer::new(link, &settings.queue.prefix, slug),
@@ -84,7 +88,11 @@ pub async fn run(
         );
     }
     let router = router(settings, served);
-    let link = RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?;
+    let link = RedisLink::trusting(
+        settings.tls.ca_file.as_deref(),
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    )?;
     let reached = reach_redis(link, Arc::clone(&readiness), caps_bytes);
     let limits = ServeLimits {
         max_connections: settings.api.max_connections,

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +35,14 @@ pub(crate) struct Site {
     pub(crate) redis: String,
     pub(crate) database: String,
     pub(crate) prefix: String,
+    /// The CA that is trusted; the system's if absent.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Site {
     /// The tests' Redis under a prefix of its own, and this database.
     pub(crate) fn new(database: &str) -> Self {
-        Self { redis: redis_url(), database: database.to_owned(), prefix: fresh_prefix() }
+        Self { redis: redis_url(), database: database.to_owned(), prefix: fresh_prefix(), ca_file: None }
     }
 
     /// `fleet-webhook-api` with NIU to serve.
@@ -65,11 +67,14 @@ impl Site {
             .env("FLEET_QUEUE__PREFIX", &self.prefix)
             .env("FLEET_API__LISTEN", SocketAddr::new(ip, 8080).to_string())
             .env("FLEET_ADMIN__LISTEN", SocketAddr::new(ip, 9090).to_string());
+        if let Some(ca_file) = &self.ca_file {
+            command.env("FLEET_TLS__CA_FILE", ca_file);
+        }
         command
     }
 
     fn link(&self) -> Arc<RedisLink> {
-        Arc::new(RedisLink::new(&self.redis, Duration::from_secs(3)).unwrap())
+        Arc::new(RedisLink::trusting(self.ca_file.as_deref(), &self.redis, Duration::from_secs(3)).unwrap())
     }
 
     /// NIU's queue.

@@ -155,7 +155,11 @@ async fn replay(
     filter: &DeadLetterFilter,
 ) -> Result<(), ConsumerError> {
     let total = count_dead_letters(telemetry, filter).await?;
-    let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
+    let link = Arc::new(RedisLink::trusting(
+        settings.tls.ca_file.as_deref(),
+        settings.redis_url.expose(),
+        settings.queue.timeout,
+    )?);
     let (mut after, mut seen, mut messages) = (None, 0, 0);
     loop {
         let page = dead_letters(telemetry, filter, after, PAGE).await?;

@@ -30,6 +30,9 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
+    if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {
+        problems.push(format!("FLEET_TLS__CA_FILE (tls.ca_file): {error}"));
+    }
     if settings.retention.telemetry_days == 0 {
         problems.push(
             "FLEET_RETENTION__TELEMETRY_DAYS (retention.telemetry_days): 0 would drop everything; use a large number to \

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_providers::Secrets;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub database_url: ConnectionUrl,
     /// PostgreSQL with TimescaleDB for `telemetry`; the same database if absent.
     pub telemetry_database_url: Option<ConnectionUrl>,
+    /// Connections to Redis and PostgreSQL.
+    pub tls: TlsSettings,
     /// Log filter, such as `info,fleet_consumer=debug`.
     pub log: String,
     /// Log format.
@@ -49,6 +52,7 @@ impl Default for Settings {
             redis_url: ConnectionUrl::from("redis://127.0.0.1:6379"),
             database_url: ConnectionUrl::from("postgres://fleet:fleet@127.0.0.1:5432/fleet"),
             telemetry_database_url: None,
+            tls: TlsSettings::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
             worker_threads: None,
@@ -61,6 +65,14 @@ impl Default for Settings {
             providers: BTreeMap::new(),
         }
     }
+}
+
+/// TLS towards Redis and PostgreSQL.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file of the CAs that are trusted; the system's if absent.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How log lines look.

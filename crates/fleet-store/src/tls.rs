@@ -1,0 +1,184 @@
+//! How a database URL asks for TLS, in libpq's words.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use fleet_tls::{Check, TrustAnchors, client_config};
+use percent_encoding::percent_decode_str;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::StoreError;
+
+/// The parameters of a URL that tokio-postgres does not know, or knows otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TlsParameters {
+    /// The URL without them.
+    pub(crate) url: String,
+    /// Whether there is TLS.
+    pub(crate) mode: SslMode,
+    check: Check,
+    roots: Roots,
+}
+
+/// `sslrootcert`.
+#[derive(Debug, PartialEq, Eq)]
+enum Roots {
+    /// Not there.
+    Default,
+    /// `system`.
+    System,
+    File(PathBuf),
+}
+
+impl TlsParameters {
+    /// Takes them from `url`. `ca_given`: there is a CA file for whatever URL names none.
+    ///
+    /// Without `sslmode`, a CA that is named anywhere means `verify-full`, and else `prefer` is what PostgreSQL's own
+    /// clients do. `require` is `verify-full`: encryption towards an unknown server protects nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`], which names the parameter and never a value that could be a password.
+    pub(crate) fn take(url: &str, ca_given: bool) -> Result<Self, StoreError> {
+        let (base, query) = split_query(url);
+        let (mut mode, mut roots, mut rest) = (None, Roots::Default, Vec::new());
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            match name {
+                "sslmode" => mode = Some(decode(value)?),
+                "sslrootcert" => {
+                    roots = match &*decode(value)? {
+                        "system" => Roots::System,
+                        "" => Roots::Default,
+                        path => Roots::File(PathBuf::from(path)),
+                    }
+                }
+                "sslnegotiation" => rest.push(parameter),
+                _ if name.starts_with("ssl") => return Err(unsupported(name)),
+                _ => rest.push(parameter),
+            }
+        }
+        let named = roots != Roots::Default;
+        let (mode, check) = match mode.as_deref() {
+            None if named || ca_given => (SslMode::Require, Check::ChainAndName),
+            None | Some("prefer") => (SslMode::Prefer, Check::Nothing),
+            Some("disable") => (SslMode::Disable, Check::Nothing),
+            Some("verify-ca") => (SslMode::Require, Check::Chain),
+            Some("require" | "verify-full") => (SslMode::Require, Check::ChainAndName),
+            Some(_) => return Err(StoreError::Url(MODES.to_owned())),
+        };
+        if named && check == Check::Nothing {
+            return Err(StoreError::Url(
+                "this sslmode checks no certificate, but there is an sslrootcert; leave it out, or use \
+                 sslmode=verify-full"
+                    .to_owned(),
+            ));
+        }
+        let separator = if rest.is_empty() { "" } else { "?" };
+        let url = format!("{base}{separator}{}", rest.join("&"));
+        Ok(Self { url, mode, check, roots })
+    }
+
+    /// What makes the connections. `ca_file` counts where the URL has no `sslrootcert`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Tls`] if there is nothing to check certificates with.
+    pub(crate) fn connector(&self, ca_file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
+        let anchors = match (&self.roots, self.check) {
+            (_, Check::Nothing) | (Roots::System, _) => TrustAnchors::System,
+            (Roots::File(path), _) => TrustAnchors::read(Some(path))?,
+            (Roots::Default, _) => TrustAnchors::read(ca_file)?,
+        };
+        Ok(MakeRustlsConnect::new(client_config(&anchors, self.check)?))
+    }
+}
+
+const MODES: &str = "sslmode must be disable, prefer, require, verify-ca or verify-full; require checks as much as \
+                     verify-full does";
+
+/// The query of a `postgres://` URL. As tokio-postgres does, takes a `?` before the `@` for a part of the password.
+fn split_query(url: &str) -> (&str, &str) {
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return (url, "");
+    }
+    let address = url.find('@').unwrap_or(0);
+    match url[address..].find('?') {
+        Some(mark) => (&url[..address + mark], &url[address + mark + 1..]),
+        None => (url, ""),
+    }
+}
+
+fn decode(value: &str) -> Result<Cow<'_, str>, StoreError> {
+    let decoded = percent_decode_str(value).decode_utf8();
+    decoded.map_err(|_| StoreError::Url("a TLS parameter is not UTF-8".to_owned()))
+}
+
+fn unsupported(name: &str) -> StoreError {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
+    StoreError::Url(format!(
+        "{name} is not supported; of TLS there are sslmode, sslrootcert and sslnegotiation"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(query: &str) -> TlsParameters {
+        TlsParameters::take(&format!("postgres://u:p@db/fleet{query}"), false).unwrap()
+    }
+
+    #[test]
+    fn modes_are_those_of_libpq_and_require_checks_everything() {
+        use Check::{Chain, ChainAndName, Nothing};
+        for (query, mode, check) in [
+            ("", SslMode::Prefer, Nothing),
+            ("?sslmode=prefer", SslMode::Prefer, Nothing),
+            ("?sslmode=disable", SslMode::Disable, Nothing),
+            ("?sslmode=require", SslMode::Require, ChainAndName),
+            ("?sslmode=verify-ca", SslMode::Require, Chain),
+            ("?sslmode=verify%2Dfull", SslMode::Require, ChainAndName),
+            ("?sslrootcert=/ca.pem", SslMode::Require, ChainAndName),
+            ("?sslrootcert=system", SslMode::Require, ChainAndName),
+        ] {
+            let taken = take(query);
+            assert_eq!((taken.mode, taken.check), (mode, check), "{query}");
+        }
+        let ca_given = TlsParameters::take("postgres://u:p@db/fleet", true).unwrap();
+        assert_eq!((ca_given.mode, ca_given.check), (SslMode::Require, ChainAndName));
+        let ca_given = TlsParameters::take("postgres://u:p@db/fleet?sslmode=disable", true).unwrap();
+        assert_eq!(ca_given.mode, SslMode::Disable);
+    }
+
+    #[test]
+    fn the_rest_of_the_url_stays() {
+        let taken =
+            take("?connect_timeout=3&sslmode=verify-ca&application_name=a%20b&sslrootcert=%2Fmy%20ca.pem");
+        assert_eq!(taken.url, "postgres://u:p@db/fleet?connect_timeout=3&application_name=a%20b");
+        assert_eq!(taken.roots, Roots::File(PathBuf::from("/my ca.pem")));
+        assert_eq!(take("?sslmode=require").url, "postgres://u:p@db/fleet");
+        for url in
+            ["postgres://u:p?sslmode=x@db/fleet", "host=db user=u password=?sslmode=x", "postgres://db/x"]
+        {
+            assert_eq!(TlsParameters::take(url, false).unwrap().url, url);
+        }
+    }
+
+    #[test]
+    fn what_is_not_meant_is_refused_without_its_value() {
+        for query in [
+            "sslmode=allow",
+            "sslmode=hunter2",
+            "sslpassword=hunter2",
+            "sslcert=hunter2",
+            "sslmode=prefer&sslrootcert=/hunter2",
+            "sslmode=disable&sslrootcert=system",
+        ] {
+            let error = TlsParameters::take(&format!("postgres://u:hunter2@db/fleet?{query}"), false);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("ssl") && !error.contains("hunter2"), "{error}");
+        }
+    }
+}
