@@ -206,24 +206,40 @@ fn urls_name_services_and_their_credentials() {
     let [user, password, name] =
         ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"].map(|variable| database[variable].as_str());
     assert_eq!([user, password, name], ["fleet"; 3]);
-    let database = format!("postgres://{user}:{password}@timescaledb:5432/{name}");
-    for service in ["consumer", "migrate"] {
-        assert_eq!(compose.settings(service).database_url.expose(), database, "{service}");
+    for (service, login) in [("consumer", "consumer"), ("migrate", "migrator")] {
+        let password = &database[&format!("{}_PASSWORD", login.to_uppercase())];
+        let url = format!("postgres://{login}:{password}@timescaledb:5432/{name}");
+        assert_eq!(compose.settings(service).database_url.expose(), url, "{service}");
     }
+    let acl = text("compose/users.acl");
     for service in ["api", "consumer"] {
-        assert_eq!(compose.settings(service).redis_url.expose(), "redis://redis:6379", "{service}");
+        let user = acl.lines().find_map(|line| line.strip_prefix(&format!("user {service} on >")));
+        let password = user.and_then(|user| user.split(' ').next()).unwrap();
+        let url = format!("redis://{service}:{password}@redis:6379");
+        assert_eq!(compose.settings(service).redis_url.expose(), url, "{service}");
+        assert!(password.starts_with("local-use-only-"), "{service}");
     }
+    assert_eq!(acl.lines().next(), Some("user default off"));
+    let check = &compose.service("redis").healthcheck.as_ref().unwrap().test;
+    assert!(check[1].contains("--user api --pass local-use-only-api"), "{check:?}");
 }
 
 #[test]
 fn volumes_are_declared_and_used() {
     let compose = Compose::read();
     let mounts = compose.services.values().flat_map(|service| &service.volumes);
-    let used: BTreeSet<_> = mounts.map(|mount| mount.split(':').next().unwrap()).collect();
+    let mounts = mounts.map(|mount| mount.split(':').next().unwrap());
+    let (files, used): (BTreeSet<_>, BTreeSet<_>) = mounts.partition(|mount| mount.starts_with("./"));
+    assert_eq!(files, BTreeSet::from(["./compose/roles.sh", "./compose/users.acl"]));
+    assert!(files.iter().all(|file| repository().join(file).is_file()), "{files:?}");
     let declared: BTreeSet<_> = compose.volumes.keys().map(String::as_str).collect();
     assert_eq!(used, declared);
-    assert_eq!(compose.service("redis").volumes, ["redis:/data"]);
-    assert_eq!(compose.service("timescaledb").volumes, ["timescaledb:/var/lib/postgresql/data"]);
+    let mounted =
+        |service: &str, mount: &str| compose.service(service).volumes.iter().any(|found| found == mount);
+    assert!(mounted("redis", "redis:/data"));
+    assert!(mounted("redis", &format!("./compose/users.acl:{}:ro", compose.redis_flag("--aclfile"))));
+    assert!(mounted("timescaledb", "timescaledb:/var/lib/postgresql/data"));
+    assert!(mounted("timescaledb", "./compose/roles.sh:/docker-entrypoint-initdb.d/900_roles.sh:ro"));
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod queue;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod roles;
+#[cfg(test)]
 mod state;
 #[cfg(test)]
 mod support;

@@ -132,7 +132,12 @@ fn is_network(error: &tokio_postgres::Error) -> bool {
 fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(database), _) => {
-            format!("PostgreSQL: {} (SQLSTATE {})", database.message(), database.code().code())
+            let advice = if *database.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+                "; the user needs to be a member of fleet_consumer, for `migrate` and `retention` of fleet_migrator"
+            } else {
+                ""
+            };
+            format!("PostgreSQL: {} (SQLSTATE {}){advice}", database.message(), database.code().code())
         }
         (None, Some(cause)) if is_handshake(error) => {
             let advice = fleet_tls::advice(cause)

@@ -9,6 +9,7 @@ mod dead_letters;
 mod error;
 mod migrations;
 mod retention;
+mod roles;
 mod settled;
 mod state;
 mod telemetry;

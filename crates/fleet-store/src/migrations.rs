@@ -7,7 +7,7 @@ use refinery::Runner;
 use tokio_postgres::Client;
 
 use crate::database::session_config;
-use crate::{Database, DatabaseSettings, StoreError};
+use crate::{Database, DatabaseSettings, StoreError, roles};
 
 mod state {
     refinery::embed_migrations!("../../migrations/state");
@@ -91,6 +91,7 @@ async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<Strin
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let report =
         schema.runner().run_async(client).await.map_err(|error| StoreError::Migration(error.to_string()))?;
+    roles::grant(client, schema).await?;
     if schema == Schema::Telemetry {
         check_timescale(client).await?;
         client.batch_execute(TELEMETRY_POLICIES).await?;

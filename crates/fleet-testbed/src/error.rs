@@ -8,7 +8,7 @@ Either point FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL at servers of your
 maxmemory-policy noeviction; PostgreSQL 15 or newer with TimescaleDB 2.19 or newer preloaded, and a user that
 may create databases), or start the project's own:
   docker compose up -d redis timescaledb
-  export FLEET_TEST_REDIS_URL=redis://127.0.0.1:6379
+  export FLEET_TEST_REDIS_URL=redis://fleet:fleet@127.0.0.1:6379
   export FLEET_TEST_DATABASE_URL=postgres://fleet:fleet@127.0.0.1:5432/fleet
 (Tests that kill and restart a server always need a private one: run them as root on Debian or Ubuntu, or in
 such a container.)";

@@ -215,6 +215,10 @@ async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>, caps_bytes: u64
                 tracing::warn!("Redis is set up weaker than it should be: {weakness}");
             }
         }
-        Err(error) => tracing::info!(%error, "cannot see how durable Redis is; check appendfsync yourself"),
+        Err(error) => tracing::info!(
+            %error,
+            "this user cannot see how durable Redis is (CONFIG GET): make sure that it runs with appendonly yes, \
+             appendfsync always and maxmemory-policy noeviction"
+        ),
     }
 }

@@ -1,0 +1,91 @@
+-- Runs after every migration, in whichever of the two databases; changes only what is not as it should be. Roles are the
+-- cluster's and not the schema's: a database that is restored elsewhere brings its tables and not its roles, and they
+-- may be made long after the tables.
+DO $$
+DECLARE
+    missing  text;
+    migrator oid;
+    reader   oid;
+    object   record;
+    wanted   record;
+BEGIN
+    FOREACH missing IN ARRAY ARRAY['fleet_migrator', 'fleet_consumer', 'fleet_reader'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = missing);
+        BEGIN
+            -- TimescaleDB compresses as the hypertable's owner, who must be able to log in. Nobody can without a password.
+            EXECUTE format('CREATE ROLE %I %s', missing,
+                           CASE missing WHEN 'fleet_migrator' THEN 'LOGIN' ELSE 'NOLOGIN' END);
+            -- Who makes a role may grant it, and only a member can hand it the tables.
+            IF missing = 'fleet_migrator' AND NOT pg_has_role(current_user, 'fleet_migrator', 'USAGE') THEN
+                GRANT fleet_migrator TO CURRENT_USER;
+            END IF;
+        EXCEPTION
+            -- The migration of another database in the cluster was quicker.
+            WHEN duplicate_object OR unique_violation THEN NULL;
+            -- The caller looks which are still missing, and says so.
+            WHEN insufficient_privilege THEN NULL;
+        END;
+    END LOOP;
+
+    SELECT oid INTO migrator FROM pg_roles WHERE rolname = 'fleet_migrator';
+    SELECT oid INTO reader FROM pg_roles WHERE rolname = 'fleet_reader';
+    IF pg_has_role(current_user, migrator, 'MEMBER') THEN
+        BEGIN
+            IF NOT has_schema_privilege(migrator, current_schema(), 'CREATE') THEN
+                EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO fleet_migrator', current_schema());
+            END IF;
+        EXCEPTION
+            WHEN insufficient_privilege THEN NULL;
+        END;
+        FOR object IN
+            SELECT c.oid::regclass AS name, c.relowner AS owner, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+              FROM pg_class c
+             WHERE c.relnamespace = current_schema()::regnamespace
+               AND c.relowner <> migrator
+               AND c.relname IN ('vehicles', 'vehicle_positions', 'settled_state_batches', 'fleet_state_migrations',
+                                 'telemetry', 'dead_letters', 'settled_batches', 'fleet_telemetry_migrations')
+        LOOP
+            IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
+                RAISE object_not_in_prerequisite_state USING MESSAGE = format(
+                    '%s belongs to %s: run migrate once as a superuser, which hands it to fleet_migrator',
+                    object.name, object.owner::regrole);
+            END IF;
+            BEGIN
+                EXECUTE format('ALTER %s %s OWNER TO fleet_migrator', object.kind, object.name);
+            EXCEPTION
+                -- To hand over chunks takes rights on TimescaleDB's own schema. The table stays its owner's, who is who
+                -- migrates, until a superuser does.
+                WHEN insufficient_privilege THEN NULL;
+            END;
+        END LOOP;
+    END IF;
+
+    FOR wanted IN
+        SELECT role, relation, privileges
+          FROM (VALUES ('fleet_consumer', 'vehicles', '{SELECT,INSERT,UPDATE}'::text[]),
+                       ('fleet_consumer', 'settled_state_batches', '{SELECT,INSERT}'),
+                       ('fleet_consumer', 'fleet_state_migrations', '{SELECT}'),
+                       ('fleet_consumer', 'telemetry', '{INSERT}'),
+                       ('fleet_consumer', 'dead_letters', '{SELECT,INSERT,UPDATE,DELETE}'),
+                       ('fleet_consumer', 'settled_batches', '{SELECT,INSERT}'),
+                       ('fleet_consumer', 'fleet_telemetry_migrations', '{SELECT}'),
+                       ('fleet_reader', 'vehicles', '{SELECT}'),
+                       ('fleet_reader', 'vehicle_positions', '{SELECT}'),
+                       ('fleet_reader', 'telemetry', '{SELECT}')) AS grants (role, relation, privileges)
+          JOIN pg_roles ON rolname = role
+         -- Neither true nor false where the table is in the other database.
+         WHERE NOT (SELECT bool_and(has_table_privilege(pg_roles.oid, to_regclass(relation), privilege))
+                      FROM unnest(privileges) AS privilege)
+    LOOP
+        EXECUTE format('GRANT %s ON %I TO %I', array_to_string(wanted.privileges, ', '), wanted.relation, wanted.role);
+    END LOOP;
+
+    -- All but the envelope, which is the whole webhook.
+    IF to_regclass('dead_letters') IS NOT NULL
+       AND reader IS NOT NULL
+       AND NOT has_column_privilege(reader, 'dead_letters', 'message_id', 'SELECT') THEN
+        GRANT SELECT (message_id, event_index, provider, reason, detail, attempts, received_at, first_dead_at, last_dead_at)
+           ON dead_letters TO fleet_reader;
+    END IF;
+END
+$$
