@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::fields::{Fields, Item, Items, Value};
@@ -34,14 +34,51 @@ pub(crate) fn split<'a>(text: &'a str, limits: &Limits) -> Result<Items<'a>, Par
     match text.as_bytes().first() {
         Some(b'{') => Ok(vec![Ok(Item { raw: Cow::Borrowed(text), fields: object(text)? })]),
         Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unparsable(&error))?;
-            if elements.len() > limits.max_events {
-                return Err(ParseError::TooManyEvents(elements.len()));
+            let (elements, count) = elements(text, limits.max_events).map_err(|error| unparsable(&error))?;
+            if count > limits.max_events {
+                return Err(ParseError::TooManyEvents(count));
             }
             Ok(elements.into_iter().map(element).collect())
         }
         Some(_) => Err(ParseError::Unparsable("neither a JSON object nor an array".to_owned())),
         None => Err(ParseError::Unparsable("the body is empty".to_owned())),
+    }
+}
+
+/// The first `most` elements of an array, and how many it has. What is refused anyway takes no memory.
+fn elements(text: &str, most: usize) -> serde_json::Result<(Vec<&RawValue>, usize)> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = deserializer.deserialize_seq(Elements { most })?;
+    deserializer.end()?;
+    Ok(found)
+}
+
+/// Collects an array's first elements and counts the others.
+struct Elements {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = (Vec<&'de RawValue>, usize);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < self.most {
+            let Some(element) = array.next_element()? else {
+                let count = elements.len();
+                return Ok((elements, count));
+            };
+            elements.push(element);
+        }
+        let mut count = elements.len();
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((elements, count))
     }
 }
 
