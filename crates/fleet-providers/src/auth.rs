@@ -28,8 +28,9 @@ pub enum AuthScheme {
     ///
     /// It is the MD5 in hex over all other parameters, decoded, as `name=value` sorted by name and joined with
     /// `&`, and `&client_secret=<secret>` at the end. In a body of JSON, strings count as decoded and other
-    /// scalars as written; nested values and repeated names are refused. It has no time in it: whoever has seen a
-    /// request can send it again, and only the idempotence of what follows makes that harmless.
+    /// scalars as written; nested values and repeated names are refused, and so is a name or value that the signed
+    /// text does not tell from several parameters. It has no time in it: whoever has seen a request can send it again,
+    /// and only the idempotence of what follows makes that harmless.
     SegwayMd5,
 }
 

@@ -20,6 +20,9 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     let Some(mut parameters) = parameters(content_type, body) else {
         return false;
     };
+    if parameters.iter().any(is_ambiguous) {
+        return false;
+    }
     // JavaScript's order of strings, by UTF-16 code unit, is what the receivers and so the sender use.
     parameters.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     // Of a repeated name, the one that is signed need not be the one that is read.
@@ -45,6 +48,13 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
         let digest = signed.clone().chain_update(secret).finalize();
         digest.as_slice().ct_eq(&expected)
     })
+}
+
+/// Whether the parameter, as it is signed, reads like several. The signed text has no escapes: `a=1&b=2` is two
+/// parameters, or one with the value `1&b=2`. Who has seen a request could so take the times out of it, and send an old
+/// state as a new one. An `&` that no `=` follows begins no parameter.
+fn is_ambiguous((name, value): &Parameter<'_>) -> bool {
+    name.contains(['&', '=']) || value.split_once('&').is_some_and(|(_, rest)| rest.contains('='))
 }
 
 /// All parameters, or none if the body is not flat or cannot be decoded.

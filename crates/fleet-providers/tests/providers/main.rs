@@ -11,6 +11,8 @@ mod conversions;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod forgeries;
+#[cfg(test)]
 mod quantities;
 #[cfg(test)]
 mod support;
