@@ -1,0 +1,208 @@
+//! Every value of every fixture replaced, removed, repeated, swapped with its neighbour and wrapped: nothing but what was
+//! touched is lost, and what is refused is refused with a reason.
+
+mod affected;
+mod document;
+
+use fleet_providers::{Limits, Message, ParseError};
+
+use crate::support::{Fixture, Parsed, fixtures};
+use affected::{Affected, assert_unaffected, by_member};
+use document::{Document, Edit};
+
+/// Texts no provider should put in place of a value, and the reason if one of them sinks the whole message.
+fn nasty_json() -> Vec<(String, Option<&'static str>)> {
+    let taken = [
+        "null",
+        "\"\"",
+        "\" \"",
+        "[]",
+        "{}",
+        "true",
+        "\"NaN\"",
+        "\"-Infinity\"",
+        "1e999",
+        "-1e999",
+        "-0",
+        "-0.0",
+        "1e-400",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "0.1e1",
+        "\"2024-02-30T25:61:61Z\"",
+        "\"\\ud83d\\ude00\"",
+        "{\"value\":{\"value\":1},\"timestamp\":[]}",
+        "[[[[[[[[]]]]]]]]",
+    ];
+    let sunk = [
+        ("\"\\u0000\"", "invalid_character"),
+        ("{\"\\u0000\":1}", "invalid_character"),
+        ("\"\\udc00\"", "invalid_character"),
+        ("nul", "unparsable"),
+        ("01", "unparsable"),
+        ("\"\u{1}\"", "unparsable"),
+    ];
+    let digits = "9".repeat(5_000);
+    let long = [format!("\"{}\"", "x".repeat(5_000)), digits.clone(), format!("0.{digits}")];
+    let deep = ("[".repeat(100) + &"]".repeat(100), Some("too_deep"));
+    let taken = taken.map(str::to_owned).into_iter().chain(long).map(|text| (text, None));
+    taken.chain(sunk.map(|(text, reason)| (text.to_owned(), Some(reason)))).chain([deep]).collect()
+}
+
+fn nasty_form() -> Vec<(String, Option<&'static str>)> {
+    let taken = [
+        "",
+        "+",
+        "%20",
+        "null",
+        "true",
+        "NaN",
+        "inf",
+        "1e999",
+        "-0",
+        "1e-400",
+        "9223372036854775808",
+        "%5B%5D",
+        "%",
+        "%2",
+        "%zz",
+        "%26iotCode%3D1",
+        "=",
+        "x=y",
+    ];
+    let taken = taken.map(str::to_owned).into_iter().chain(["x".repeat(5_000)]).map(|text| (text, None));
+    let sunk = [("%00", "invalid_character"), ("%FF", "invalid_utf8"), ("%ED%A0%80", "invalid_utf8")];
+    taken.chain(sunk.map(|(text, reason)| (text.to_owned(), Some(reason)))).collect()
+}
+
+fn parse<'a>(fixture: &'a Fixture, body: &'a str) -> Parsed<'a> {
+    let message = Message { body: body.as_bytes(), ..fixture.message() };
+    fixture.provider.parse(&message, &Limits::default())
+}
+
+/// Compares what an edited body parses to with what the fixture itself does.
+fn check(original: &Parsed<'_>, edited: &Parsed<'_>, sunk: Option<&str>, event: usize, allowed: Affected) {
+    let before = original.as_ref().expect("a fixture parses");
+    let after = match (edited, sunk) {
+        (Err(error), Some(reason)) => return assert_eq!(error.reason(), reason),
+        (Ok(_), Some(reason)) => panic!("was not refused as {reason}"),
+        (Err(error), None) => return assert!(allowed.structure, "sank the whole message: {error}"),
+        (Ok(after), None) => after,
+    };
+    for error in after.iter().filter_map(|event| event.as_ref().err()) {
+        assert!(ParseError::REASONS.contains(&error.reason()), "{error}");
+    }
+    if allowed.structure {
+        return;
+    }
+    assert_eq!(before.len(), after.len(), "events");
+    for (index, pair) in before.iter().zip(after).enumerate() {
+        assert_unaffected(pair, if index == event { allowed } else { Affected::NOTHING });
+    }
+}
+
+/// Edits every member of every JSON fixture of the provider; returns how many bodies that made.
+fn edit_json(slug: &str) -> usize {
+    let mut bodies = 0;
+    for fixture in fixtures().iter().filter(|fixture| fixture.provider.slug == slug) {
+        if fixture.content_type != "application/json" {
+            continue;
+        }
+        let document = Document::read(&fixture.body);
+        let whole = document.text(None);
+        let original = parse(fixture, &whole);
+        for member in document.members() {
+            let names: Vec<&str> = member.names.iter().map(String::as_str).collect();
+            let allowed = by_member(slug, &names);
+            let neighbours = allowed.or(by_member(slug, &member.neighbour_names()));
+            let mut edits = vec![
+                (Edit::Remove, None, allowed),
+                (Edit::Wrap, None, allowed),
+                (Edit::Swap, None, neighbours),
+                (Edit::RepeatAsIs, None, Affected::NOTHING),
+            ];
+            for (text, sunk) in nasty_json() {
+                edits.push((Edit::Replace(text.clone()), sunk, allowed));
+                edits.push((Edit::RepeatBefore(text.clone()), sunk, Affected::NOTHING));
+                edits.push((Edit::RepeatAfter(text), sunk, allowed));
+            }
+            for (edit, sunk, allowed) in edits {
+                let body = document.text(Some((&member.path, &edit)));
+                let context = Context(&fixture.situation, &member.names, &edit);
+                check(&original, &parse(fixture, &body), sunk, member.event, allowed);
+                bodies += 1;
+                drop(context);
+            }
+        }
+    }
+    bodies
+}
+
+/// Says which edit it was, if the check after it panics.
+struct Context<'a>(&'a str, &'a [String], &'a Edit);
+
+impl Drop for Context<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let edit = format!("{:?}", self.2);
+            let edit: String = edit.chars().take(100).collect();
+            eprintln!("{}: {} {edit}", self.0, self.1.join("."));
+        }
+    }
+}
+
+#[test]
+fn niu() {
+    assert!(edit_json("niu") > 10_000);
+}
+
+#[test]
+fn invers() {
+    assert!(edit_json("invers") > 10_000);
+}
+
+#[test]
+fn segway_in_json() {
+    assert!(edit_json("segway") > 500);
+}
+
+#[test]
+fn segway_forms() {
+    let mut bodies = 0;
+    for fixture in fixtures().iter().filter(|fixture| fixture.situation != "status") {
+        if fixture.content_type == "application/json" {
+            continue;
+        }
+        let whole = std::str::from_utf8(&fixture.body).unwrap();
+        let original = parse(fixture, whole);
+        let pairs: Vec<(&str, &str)> = whole.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+        for (place, (name, value)) in pairs.iter().enumerate() {
+            let allowed = by_member("segway", &[name]);
+            let with = |inserted: &str| {
+                let mut parts: Vec<String> =
+                    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                inserted.clone_into(&mut parts[place]);
+                parts.join("&")
+            };
+            let mut edits = vec![
+                (with(""), None, allowed),
+                (with(&format!("{name}={value}&{name}={value}")), None, Affected::NOTHING),
+            ];
+            for (nasty, sunk) in nasty_form() {
+                edits.push((with(&format!("{name}={nasty}")), sunk, allowed));
+                edits.push((with(&format!("{name}={nasty}&{name}={value}")), sunk, Affected::NOTHING));
+                edits.push((with(&format!("{name}={value}&{name}={nasty}")), sunk, allowed));
+            }
+            for (body, sunk, allowed) in edits {
+                let edit = Edit::Replace(body.clone());
+                let names = [(*name).to_owned()];
+                let context = Context(&fixture.situation, &names, &edit);
+                check(&original, &parse(fixture, &body), sunk, 0, allowed);
+                bodies += 1;
+                drop(context);
+            }
+        }
+    }
+    assert!(bodies > 5_000, "{bodies}");
+}
