@@ -13,6 +13,8 @@ mod fixtures;
 #[cfg(test)]
 mod forgeries;
 #[cfg(test)]
+mod linear;
+#[cfg(test)]
 mod mutations;
 #[cfg(test)]
 mod quantities;
