@@ -82,7 +82,9 @@ impl<'a> Envelope<'a> {
     fn decode_words(words: &'a str, body: &'a [u8]) -> Option<Self> {
         let mut words = words.split(' ');
         let message_id = words.next()?.parse().ok()?;
-        let received_at = Timestamp::from_millisecond(words.next()?.parse().ok()?).ok()?;
+        // Nothing was received before the epoch; PostgreSQL's calendar does not reach as far back as this one's.
+        let received_ms = words.next()?.parse().ok().filter(|ms| *ms >= 0)?;
+        let received_at = Timestamp::from_millisecond(received_ms).ok()?;
         let topic = present(words.next()?).unwrap_or_default();
         let content_type = present(words.next()?);
         let traceparent = present(words.next()?);
@@ -146,6 +148,8 @@ mod tests {
         for item in malformed {
             assert_eq!(Envelope::decode(item), Err(EnvelopeError::Malformed), "{item:?}");
         }
+        let ancient = b"1 0197533e-84bb-7d71-8d6c-3c1f0a2b4c5d -377705023201000 - - -\n";
+        assert_eq!(Envelope::decode(ancient), Err(EnvelopeError::Malformed));
         let mut longer = sample(b"").encode();
         longer.truncate(longer.len() - 1);
         longer.extend_from_slice(b" more\n");
@@ -173,6 +177,26 @@ mod tests {
             };
             let item = envelope.encode();
             prop_assert_eq!(Envelope::decode(&item), Ok(envelope));
+        }
+
+        #[test]
+        fn altered_items_are_read_or_refused(
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..8, any::<Vec<u8>>()), 1..4),
+        ) {
+            let mut item = sample(b"the body\n").encode();
+            for (place, removed, inserted) in edits {
+                let start = place.index(item.len() + 1);
+                let end = (start + removed).min(item.len());
+                item.splice(start..end, inserted);
+            }
+            if let Ok(envelope) = Envelope::decode(&item) {
+                prop_assert!(envelope.received_at >= Timestamp::UNIX_EPOCH);
+                prop_assert!(item.ends_with(envelope.body), "the body is what follows the first newline");
+                let again = envelope.encode();
+                let again = Envelope::decode(&again).unwrap();
+                let key = |envelope: &Envelope<'_>| (envelope.message_id, envelope.received_at);
+                prop_assert_eq!((key(&again), again.body), (key(&envelope), envelope.body));
+            }
         }
 
         #[test]
