@@ -13,6 +13,10 @@ mod http_to_sql;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
+mod poison_kills;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod queue;

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
-use crate::support::{TOKEN, eventually, fresh_prefix, redis_url};
+use crate::support::{DEADLINE, TOKEN, eventually, fresh_prefix, redis_url};
 
 /// A command for one of the binaries, without anything of the tests' own environment.
 pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
@@ -73,8 +72,9 @@ impl Site {
         command
     }
 
-    fn link(&self) -> Arc<RedisLink> {
-        Arc::new(RedisLink::trusting(self.ca_file.as_deref(), &self.redis, Duration::from_secs(3)).unwrap())
+    /// A link as patient as the tests, which may fill Redis with large messages.
+    pub(crate) fn link(&self) -> Arc<RedisLink> {
+        Arc::new(RedisLink::trusting(self.ca_file.as_deref(), &self.redis, DEADLINE).unwrap())
     }
 
     /// NIU's queue.
@@ -85,8 +85,13 @@ impl Site {
 
     /// Puts so many reports into NIU's queue.
     pub(crate) async fn fill(&self, messages: usize) {
-        let envelope = |number| {
-            let body = report(number);
+        let bodies: Vec<_> = (0..messages).map(report).collect();
+        self.push(&bodies).await;
+    }
+
+    /// Puts these bodies into NIU's queue.
+    pub(crate) async fn push(&self, bodies: &[String]) {
+        let envelope = |body: &String| {
             let envelope = Envelope {
                 message_id: Uuid::now_v7(),
                 received_at: Timestamp::now(),
@@ -97,7 +102,7 @@ impl Site {
             };
             envelope.encode()
         };
-        let items: Vec<_> = (0..messages).map(envelope).collect();
+        let items: Vec<_> = bodies.iter().map(envelope).collect();
         let producer = Producer::new(self.link(), &self.prefix, "niu");
         producer.push(&items).await.unwrap();
     }
@@ -197,6 +202,18 @@ impl Program {
     pub(crate) fn assert_running(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "it ended ({ended:?}): {}", read(&self.errors));
+    }
+
+    /// How much memory it has had at most.
+    pub(crate) fn peak_bytes(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let kib: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        kib * 1024
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

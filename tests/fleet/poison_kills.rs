@@ -1,0 +1,106 @@
+//! Consumers killed with -9 while they read a message, and while a database takes nothing.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::process::program::{Program, Site, report};
+use crate::support::{TestDatabase, eventually};
+
+/// A message that takes even a fast reader a while, so that its reader can be killed over it.
+fn slow() -> String {
+    let members = "\"a\":1,".repeat(8 * 1024 * 1024 / 6);
+    format!("{{{members}\"sn\":\"KILLER\"}}")
+}
+
+fn consumer(site: &Site) -> Command {
+    let mut command = site.consumer(&[]);
+    command.env("FLEET_CONSUMER__LEASE", "1s").env("FLEET_CONSUMER__HEARTBEAT", "300ms");
+    command.env("FLEET_CONSUMER__BATCH_MAX_BYTES", "67108864").env("FLEET_QUEUE__TIMEOUT", "30s");
+    command
+}
+
+/// Who has the one batch, and what Redis knows about it.
+#[derive(Debug, PartialEq)]
+struct Owner {
+    token: String,
+    deaths: u32,
+    mark: String,
+}
+
+async fn owner(site: &Site) -> Option<Owner> {
+    let mut values = redis::cmd("HVALS");
+    values.arg(format!("{}:{{niu}}:owners", site.prefix));
+    let records: Vec<String> =
+        site.link().run(async |connection| values.query_async(connection).await).await.unwrap();
+    let mut words = records.first()?.splitn(4, ' ');
+    let token = words.next()?.to_owned();
+    let deaths = words.next()?.parse().unwrap();
+    Some(Owner { token, deaths, mark: words.nth(1)?.to_owned() })
+}
+
+/// Starts a consumer, and kills it once it has the batch under `mark`; it must die under it.
+async fn kill_under(site: &Site, mark: &str) -> Owner {
+    let before = owner(site).await.map(|owner| owner.token);
+    let victim = Program::start(&mut consumer(site));
+    eventually(&format!("a new owner under the mark {mark:?}"), async || {
+        let owner = owner(site).await?;
+        (Some(&owner.token) != before.as_ref() && owner.mark == mark).then_some(())
+    })
+    .await;
+    victim.signal(Signal::KILL);
+    assert_eq!(victim.ended().await.code, None);
+    let owner = owner(site).await.expect("the batch stays leased");
+    assert_eq!(owner.mark, mark, "it was killed too late");
+    owner
+}
+
+async fn texts(database: &TestDatabase, query: &str) -> Vec<String> {
+    let rows = database.client().await.query(query, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn a_message_that_kills_three_consumers_is_found_and_its_neighbours_are_applied() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    site.push(&[report(1), slow(), report(2)]).await;
+    for deaths in 0..3 {
+        assert_eq!(kill_under(&site, "parsing").await.deaths, deaths);
+    }
+    // The fourth reads the messages one by one, and dies over the second.
+    assert_eq!(kill_under(&site, "items:1").await.deaths, 3);
+    let _last = Program::start(&mut consumer(&site));
+    site.settled().await;
+    let vehicles = texts(&database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
+    assert_eq!(vehicles, ["NBPROCESS1", "NBPROCESS2"]);
+    let dead = texts(
+        &database,
+        "SELECT reason || ' ' || (position('KILLER'::bytea IN envelope) > 0)::text FROM dead_letters",
+    )
+    .await;
+    assert_eq!(dead, ["consumer_killed true"]);
+}
+
+#[tokio::test]
+async fn consumers_killed_while_a_database_takes_nothing_bury_nothing() {
+    let database = TestDatabase::migrated().await;
+    let name = texts(&database, "SELECT current_database()::text").await.remove(0);
+    let set = async |setting: &str| {
+        let statement = format!("ALTER DATABASE {name} {setting}");
+        database.client().await.batch_execute(&format!("SET transaction_read_only = off; {statement}")).await
+    };
+    set("SET default_transaction_read_only = on").await.unwrap();
+    let site = Site::new(database.url());
+    site.fill(20).await;
+    for _ in 0..4 {
+        // What is read is waiting to be written: no death now speaks against it.
+        assert_eq!(kill_under(&site, "").await.deaths, 0);
+    }
+    assert!(texts(&database, "SELECT provider_vehicle_id FROM vehicles").await.is_empty(), "an outage");
+    set("RESET default_transaction_read_only").await.unwrap();
+    let _last = Program::start(&mut consumer(&site));
+    site.settled().await;
+    assert_eq!(texts(&database, "SELECT provider_vehicle_id FROM vehicles").await.len(), 20);
+    assert_eq!(texts(&database, "SELECT reason FROM dead_letters").await, Vec::<String>::new());
+}
