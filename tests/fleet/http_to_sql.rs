@@ -1,5 +1,6 @@
 //! Posted over HTTP, read by SQL.
 
+mod clocks;
 mod dead_letters;
 mod fixtures;
 mod order;

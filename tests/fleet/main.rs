@@ -30,3 +30,4 @@ mod state;
 mod support;
 #[cfg(test)]
 mod tls;
+mod time;
