@@ -29,5 +29,6 @@ mod state;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-mod tls;
 mod time;
+#[cfg(test)]
+mod tls;

@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub struct ServeLimits {
     /// Most open connections; more wait in the kernel's backlog.
     pub max_connections: usize,
-    /// Most time for a request's head; the connection is closed then.
+    /// Most time for a request's head, and for which an answer may stay unfetched; the connection is closed then.
     pub header_timeout: Duration,
     /// Most time for the requests at work once the shutdown has begun.
     pub shutdown_timeout: Duration,
@@ -39,7 +40,7 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     loop {
         let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &connections) => accepted,
+            accepted = accept(&listener, &connections, limits.header_timeout) => accepted,
             () = shutdown.cancelled() => break,
         };
         let service = TowerToHyperService::new(router.clone());
@@ -60,7 +61,10 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
+    header_timeout: Duration,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // Who fetches no answers does not send heads either, as far as hyper gets to see: the kernel has to cut it off.
+    let unread_ms = u32::try_from(header_timeout.as_millis()).unwrap_or(u32::MAX);
     // The semaphore is never closed.
     let permit = Arc::clone(connections).acquire_owned().await.ok();
     loop {
@@ -68,6 +72,9 @@ async fn accept(
             Ok((stream, _peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
+                if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
+                    tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
                 }
                 return (stream, permit);
             }

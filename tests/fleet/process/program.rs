@@ -204,6 +204,11 @@ impl Program {
         assert!(ended.is_none(), "it ended ({ended:?}): {}", read(&self.errors));
     }
 
+    /// How much memory it has now.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
     /// How much memory it has had at most.
     pub(crate) fn peak_bytes(&self) -> usize {
         self.memory("VmHWM:")

@@ -1,0 +1,79 @@
+//! Many connections that do nothing.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::client::{Connection, head, post_niu};
+use crate::process::program::{Program, Site, report};
+use crate::support::{DEADLINE, Fleet, TOKEN};
+
+const BODY: &str = r#"{"sn":"A1"}"#;
+
+/// Raises this process' limit of open files as far as it may, for the programs it starts too; returns the limit.
+fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).unwrap())
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_connections_hold_up_nobody() {
+    // The other tests need files too.
+    let strangers = 10_000.min(open_files().saturating_sub(3_000));
+    assert!(strangers >= 1_000, "raise the limit of open files: `ulimit -Hn` must be 4000 or more");
+    let site = Site::new("postgres://nobody@127.0.0.1:1/none");
+    let mut api = Program::start(site.api(&[]).env("FLEET_API__HEADER_TIMEOUT", "2m"));
+    api.readiness(200).await;
+    let url = api.webhooks();
+    let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+    let resident = api.resident_bytes();
+    let mut idle = Vec::with_capacity(strangers);
+    for stranger in 0..strangers {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        if stranger.is_multiple_of(2) {
+            stream.write_all(b"POST /webhooks/niu HTTP/1.1\r\nhost: ").await.unwrap();
+        }
+        idle.push(stream);
+    }
+    let client = reqwest::Client::new();
+    for number in 0..50 {
+        let post = client.post(&url).header("token", TOKEN).body(report(number));
+        let answer = tokio::time::timeout(Duration::from_secs(5), post.send()).await;
+        assert_eq!(answer.expect("an answer in time").unwrap().status(), 200);
+    }
+    let each = (api.resident_bytes() - resident) / strangers;
+    assert!(each < 32 * 1024, "{each} bytes a connection");
+    assert_eq!(site.queue().await.accepted.messages, 50);
+}
+
+/// The documented bound: more connections wait in the kernel, and idle ones are closed when a head takes too long.
+#[tokio::test]
+async fn strangers_who_take_every_connection_lose_them_again() {
+    let settings = [("FLEET_API__MAX_CONNECTIONS", "4"), ("FLEET_API__HEADER_TIMEOUT", "700ms")];
+    let fleet = Fleet::api_only(&settings).await;
+    let mut strangers = Vec::new();
+    for _ in 0..12 {
+        strangers.push(Connection::open(&fleet.api).await);
+    }
+    assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
+    for mut stranger in strangers {
+        assert_eq!(stranger.rest().await, b"");
+    }
+}
+
+/// Answers that nobody fetches must not keep a connection for ever.
+#[tokio::test]
+async fn a_stranger_who_reads_no_answers_loses_the_connection() {
+    let settings = [("FLEET_API__MAX_CONNECTIONS", "1"), ("FLEET_API__HEADER_TIMEOUT", "700ms")];
+    let fleet = Fleet::api_only(&settings).await;
+    let address = fleet.api.strip_prefix("http://").unwrap();
+    let mut stranger = TcpStream::connect(address).await.unwrap();
+    let requests = head("/webhooks/acme", &[("content-length", "0")]).repeat(200);
+    let writing = async { while stranger.write_all(requests.as_bytes()).await.is_ok() {} };
+    // Its answers fill every buffer, and then nothing moves until the server cuts it off.
+    tokio::time::timeout(DEADLINE, writing).await.expect("the server cuts it off");
+    assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
+}
