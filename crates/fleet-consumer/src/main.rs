@@ -92,9 +92,12 @@ async fn run(settings: &Settings) -> ExitCode {
     tracing::info!(admin = %address, "starting");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last batch is settled.
-    let admin =
+    let mut admin =
         tokio::spawn(serve_admin(listener, Arc::clone(&readiness), metrics, CancellationToken::new()));
-    let result = service::run(settings, readiness, shutdown).await;
+    let result = tokio::select! {
+        result = service::run(settings, readiness, shutdown) => result,
+        _panicked = &mut admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
+    };
     admin.abort();
     result.map_or_else(cli::fail, |()| ExitCode::SUCCESS)
 }

@@ -32,7 +32,9 @@ pub enum ConsumerError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// A defect.
-    #[error("a worker panicked; its batch stays leased for the next consumer. Please report it with the log")]
+    #[error(
+        "a task panicked; a batch it had stays leased for the next consumer. Please report it with the log"
+    )]
     Panic,
 }
 
@@ -122,17 +124,46 @@ pub async fn run(
 
     let deadline = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    let longest_wait = longest_wait(settings);
     for worker in workers {
         let worker = Arc::new(worker);
-        for _ in 0..settings.consumer.batches_in_flight.max(1) {
+        for number in 0..settings.consumer.batches_in_flight.max(1) {
             let (worker, shutdown, deadline) = (Arc::clone(&worker), shutdown.clone(), deadline.clone());
-            tasks.spawn(async move { worker.run(&shutdown, &deadline).await });
+            let task = format!("worker {} {}", worker.queue(), number + 1);
+            let run = async move { worker.run(&shutdown, &deadline).await };
+            tasks.spawn(readiness.liveness().watch(task, longest_wait, run));
         }
     }
-    let observing = tokio::spawn(observe(settings.clone()));
-    let result = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline).await;
-    observing.abort();
-    result
+    let mut observers = JoinSet::new();
+    let observing = observe(settings.clone());
+    observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, observing));
+    let consuming = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline);
+    watch_over(consuming, observers, &shutdown).await
+}
+
+/// Waits for the workers. Observers do not end by themselves: if one panics, the workers are stopped, because nobody could
+/// see any more what they do.
+async fn watch_over(
+    consuming: impl Future<Output = Result<(), ConsumerError>>,
+    mut observers: JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<(), ConsumerError> {
+    let mut consuming = std::pin::pin!(consuming);
+    tokio::select! {
+        result = &mut consuming => result,
+        Some(_panicked) = observers.join_next() => {
+            shutdown.cancel();
+            consuming.await.and(Err(ConsumerError::Panic))
+        }
+    }
+}
+
+/// The longest time for which a task of the consumer waits for one thing: a statement, a reply, a pause.
+fn longest_wait(settings: &Settings) -> Duration {
+    let consumer = &settings.consumer;
+    let statement = settings.database.statement_timeout + settings.database.connect_timeout;
+    let pauses = [consumer.retry_max, consumer.poll_max, consumer.status_interval, settings.queue.timeout];
+    pauses.into_iter().fold(statement, Duration::max)
 }
 
 /// Waits for the workers. The first one that fails stops the others.
@@ -232,5 +263,45 @@ async fn observe(settings: Settings) {
                 Err(error) => metrics::redis_error(error.kind()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a consumer says whose tasks do this.
+    async fn supervised(
+        worker: impl Future<Output = ()> + Send + 'static,
+        observer: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ConsumerError> {
+        let (shutdown, deadline) = (CancellationToken::new(), CancellationToken::new());
+        let (mut workers, mut observers) = (JoinSet::new(), JoinSet::new());
+        workers.spawn(async {
+            worker.await;
+            Ok(())
+        });
+        // A worker that ends only if it is told to.
+        let told = shutdown.clone().cancelled_owned();
+        workers.spawn(async {
+            told.await;
+            Ok(())
+        });
+        observers.spawn(observer);
+        let readiness = Readiness::default();
+        let consuming = supervise(workers, Duration::from_secs(30), &readiness, &shutdown, &deadline);
+        watch_over(consuming, observers, &shutdown).await
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_panics_ends_the_consumer() {
+        let ended = supervised(async { panic!("on purpose") }, std::future::pending()).await;
+        assert!(matches!(ended, Err(ConsumerError::Panic)), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn an_observer_that_panics_ends_the_consumer() {
+        let ended = supervised(async {}, async { panic!("on purpose") }).await;
+        assert!(matches!(ended, Err(ConsumerError::Panic)), "{ended:?}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Limits, Provider};
 use fleet_queue::{Consumer, Envelope, Lease, Mark, QueueError};
+use fleet_runtime::liveness::idle;
 use fleet_runtime::settings::ConsumerSettings;
 use fleet_store::StoreError;
 use jiff::Timestamp;
@@ -66,6 +67,11 @@ impl Worker {
         Self { provider, limits, consumer, settings, poller, writer, throttle }
     }
 
+    /// Name of its queue.
+    pub fn queue(&self) -> &'static str {
+        self.provider.slug
+    }
+
     /// Takes and settles batches until `shutdown`; a batch at work has until `deadline` and is released then.
     ///
     /// # Errors
@@ -78,7 +84,8 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let mut pause = self.settings.retry_min;
         loop {
-            let next = async { self.poller.lock().await.next().await };
+            // Another loop of this group may poll an empty queue for hours.
+            let next = async { idle(self.poller.lock()).await.next().await };
             let taken = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {
@@ -183,7 +190,7 @@ impl Worker {
         taken_over: bool,
         records: &[Record<'_>],
     ) -> Result<Written, StoreError> {
-        self.throttle.pay(records.len()).await;
+        idle(self.throttle.pay(records.len())).await;
         self.writer.write(lease, taken_over, self.provider.slug, records).await
     }
 

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{ServeLimits, serve};
+use crate::liveness::Liveness;
 
 /// Upper bounds in seconds of every `_seconds` histogram: fine between 1 and 50 ms, where an answer should be.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -21,11 +22,12 @@ const LATENCY_BUCKETS: [f64; 16] =
 /// Upper bounds of every `_messages` histogram.
 const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
 
-/// Whether this process may be sent work.
+/// Whether this process may be sent work, and whether its tasks make progress.
 #[derive(Debug, Default)]
 pub struct Readiness {
     started: AtomicBool,
     stopping: AtomicBool,
+    liveness: Liveness,
 }
 
 impl Readiness {
@@ -37,6 +39,11 @@ impl Readiness {
     /// It is shutting down.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The tasks whose progress decides what `/livez` answers.
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     fn answer(&self) -> (StatusCode, &'static str) {
@@ -77,7 +84,7 @@ pub async fn serve_admin(
 ) {
     let upkeep = metrics.clone();
     let router = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
+        .route("/livez", get(|State(admin): State<Admin>| async move { alive(admin.readiness.liveness()) }))
         .route("/readyz", get(|State(admin): State<Admin>| async move { admin.readiness.answer() }))
         .route("/metrics", get(render_metrics))
         .with_state(Admin { readiness, metrics });
@@ -100,6 +107,43 @@ pub async fn serve_admin(
     }
 }
 
+/// 503 with the names of the tasks that hang: a restart helps then, and only then.
+fn alive(liveness: &Liveness) -> (StatusCode, String) {
+    let hanging = liveness.hanging();
+    if hanging.is_empty() {
+        return (StatusCode::OK, "alive\n".to_owned());
+    }
+    let mut text = String::new();
+    for hang in hanging {
+        tracing::error!(
+            task = hang.task,
+            silent_s = hang.silence.as_secs(),
+            "a task hangs: /livez is answered 503 so that this process is restarted; please report it with the log"
+        );
+        text.push_str(&format!("{hang}\n"));
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
 async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_hangs_is_named() {
+        let liveness = Liveness::default();
+        assert_eq!(alive(&liveness), (StatusCode::OK, "alive\n".to_owned()));
+        let hung =
+            liveness.watch_with("worker niu 1".to_owned(), Duration::ZERO, std::future::pending::<()>());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let (status, text) = alive(&liveness);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("worker niu 1 has made no progress"), "{text}");
+        drop(hung);
+        assert_eq!(alive(&liveness).0, StatusCode::OK);
+    }
 }

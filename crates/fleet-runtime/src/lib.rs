@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod health;
 pub mod http;
+pub mod liveness;
 pub mod logging;
 pub mod settings;
 pub mod shutdown;

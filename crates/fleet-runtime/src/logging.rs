@@ -23,5 +23,22 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
         LogFormat::Text => subscriber.try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
     };
+    log_panics();
     Ok(())
+}
+
+/// A panic is one log line like any other. What it says is left out unless it stands in the source: a message put together
+/// at run time may quote what was being parsed.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        let said = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(left out)");
+        tracing::error!(
+            place,
+            thread = thread.name(),
+            said,
+            "a panic: a defect in this program, please report it"
+        );
+    }));
 }

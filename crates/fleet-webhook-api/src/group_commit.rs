@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
 use fleet_queue::{Producer, QueueError};
+use fleet_runtime::liveness::idle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::Outcome;
@@ -113,7 +114,7 @@ impl Committer {
     async fn next_batch(&mut self) -> Option<Vec<Pending>> {
         let first = match self.held.take() {
             Some(held) => held,
-            None => self.receiver.recv().await?,
+            None => idle(self.receiver.recv()).await?,
         };
         let mut bytes = first.item.len();
         let mut batch = vec![first];

@@ -70,8 +70,12 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers = sources.len(), "serving");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last request is answered.
-    let admin = tokio::spawn(serve_admin(admin, Arc::clone(&readiness), metrics, CancellationToken::new()));
-    let result = server::run(settings, sources, webhooks, readiness, shutdown).await;
+    let mut admin =
+        tokio::spawn(serve_admin(admin, Arc::clone(&readiness), metrics, CancellationToken::new()));
+    let result = tokio::select! {
+        result = server::run(settings, sources, webhooks, readiness, shutdown) => result,
+        _panicked = &mut admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
+    };
     admin.abort();
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -73,7 +73,9 @@ pub async fn run(
             commit_limits(settings, &source),
             CommitMetrics::new(slug),
         );
-        tasks.spawn(committer);
+        // One call to Redis waits longest: for a connection, then for the reply.
+        let longest_wait = settings.queue.timeout;
+        tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
         let SourceSettings { provider, scheme, secrets, max_backlog_bytes: _ } = source;
         served.insert(
             slug,
@@ -100,12 +102,11 @@ pub async fn run(
         shutdown_timeout: settings.api.shutdown_timeout,
     };
     tasks.spawn(close_readiness(readiness, shutdown.clone()));
-    let reached = tokio::spawn(reached);
+    let reached = tasks.spawn(reached);
     let clean = tokio::select! {
         clean = serve(listener, router, limits, shutdown) => clean,
-        // None of the tasks ends before the server does, but by a panic.
-        Some(Err(panicked)) = tasks.join_next() => {
-            tracing::error!(%panicked, "stopping: a task that every webhook needs is gone");
+        () = a_panic(&mut tasks) => {
+            tracing::error!("stopping: a task that every webhook needs has panicked, as logged above");
             false
         }
     };
@@ -116,6 +117,16 @@ pub async fn run(
     }
     while tasks.join_next().await.is_some() {}
     Ok(clean)
+}
+
+/// Waits for a task that panics; others may end as they like.
+async fn a_panic(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn close_readiness(readiness: Arc<Readiness>, shutdown: CancellationToken) {
@@ -220,5 +231,21 @@ async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>, caps_bytes: u64
             "this user cannot see how durable Redis is (CONFIG GET): make sure that it runs with appendonly yes, \
              appendfsync always and maxmemory-policy noeviction"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_noticed_also_after_other_tasks_have_ended() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {});
+        tasks.spawn(std::future::pending());
+        let soon = Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, a_panic(&mut tasks)).await.is_err(), "nothing has panicked yet");
+        tasks.spawn(async { panic!("on purpose") });
+        tokio::time::timeout(Duration::from_secs(10), a_panic(&mut tasks)).await.unwrap();
     }
 }
