@@ -64,7 +64,7 @@ async fn texts(database: &TestDatabase, query: &str) -> Vec<String> {
 async fn a_message_that_kills_three_consumers_is_found_and_its_neighbours_are_applied() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
-    site.push(&[report(1), slow(), report(2)]).await;
+    site.fill_with(&[report(1), slow(), report(2)]).await;
     for deaths in 0..3 {
         assert_eq!(kill_under(&site, "parsing").await.deaths, deaths);
     }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fleet_providers::{Limits, Message, ParseError, Provider, VehicleEvent};
 use fleet_queue::{Envelope, EnvelopeError};
+use fleet_runtime::logging::trace_id;
 use fleet_store::DeadLetter;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -82,6 +83,8 @@ pub struct QueuedMessage<'a> {
     pub received_at: Option<Timestamp>,
     /// Its topic.
     pub topic: &'a str,
+    /// Trace id of the request it came in.
+    pub trace_id: Option<&'a str>,
 }
 
 /// What one transaction stores a piece of: an event, or a message without any usable one.
@@ -177,11 +180,12 @@ fn queued<'a>(item: &'a [u8], envelope: &Envelope<'a>) -> QueuedMessage<'a> {
         message_id: envelope.message_id,
         received_at: Some(envelope.received_at),
         topic: envelope.topic,
+        trace_id: trace_id(envelope.traceparent),
     }
 }
 
 fn unreadable(item: &[u8], fault: Fault) -> Record<'_> {
     let message_id = Uuid::new_v5(&UNREADABLE, item);
-    let message = QueuedMessage { item, message_id, received_at: None, topic: "" };
+    let message = QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None };
     Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) }
 }

@@ -9,6 +9,7 @@ pub mod batch;
 pub mod fold;
 pub mod metrics;
 mod poll;
+mod report;
 pub mod service;
 mod throttle;
 pub mod worker;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::batch::{Fault, Record};
 use crate::fold::fold;
 use crate::metrics;
+use crate::report;
 
 /// Stores batches.
 #[derive(Debug)]
@@ -89,7 +90,8 @@ impl Writer {
                 let letters: Vec<_> =
                     target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
                 self.telemetry.bury(target.provider, &letters).await?;
-                metrics::dead_letter(target.provider, fault.reason);
+                let buried = target.records_of(&task).map(|record| (record, fault));
+                report::dead_letters(target.provider, target.lease.id, buried);
                 self.state.write(&target.part(&task), &[]).await?;
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
@@ -121,9 +123,11 @@ impl Writer {
             }
             let Appended { inserted, duplicate } =
                 self.telemetry.write(&target.part(&task), &rows, &dead).await?;
-            for letter in &dead {
-                metrics::dead_letter(target.provider, letter.reason);
-            }
+            let buried = target.records_of(&task).filter_map(|record| {
+                let fault = task.fault.as_ref().or(record.outcome.as_ref().err())?;
+                Some((record, fault))
+            });
+            report::dead_letters(target.provider, target.lease.id, buried);
             Ok(Written { inserted, duplicate, dead_lettered: dead.len() })
         };
         self.drive(target, store).await

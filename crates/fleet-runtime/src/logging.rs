@@ -27,6 +27,11 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// The trace id of a `traceparent`, for log lines.
+pub fn trace_id(traceparent: Option<&str>) -> Option<&str> {
+    traceparent?.split('-').nth(1)
+}
+
 /// A panic is one log line like any other. What it says is left out unless it stands in the source: a message put together
 /// at run time may quote what was being parsed.
 fn log_panics() {

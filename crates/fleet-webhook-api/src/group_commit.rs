@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
-use fleet_queue::{Producer, QueueError};
+use fleet_queue::{Envelope, Producer, QueueError};
 use fleet_runtime::liveness::idle;
+use fleet_runtime::logging::trace_id;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::Outcome;
@@ -142,7 +143,7 @@ impl Committer {
                 Outcome::Accepted
             }
             Err(error) => {
-                report(&error);
+                self.report(&error, items);
                 Outcome::QueueUnavailable
             }
         }
@@ -171,7 +172,7 @@ impl Committer {
             match self.producer.backlog_bytes().await {
                 Ok(bytes) if bytes <= cap_bytes - cap_bytes / 10 => self.shed(false, bytes),
                 Ok(_still_full) => {}
-                Err(error) => report(&error),
+                Err(error) => self.report(&error, &[]),
             }
         }
     }
@@ -182,17 +183,37 @@ impl Committer {
         let cap_bytes = self.limits.max_backlog_bytes;
         if shedding {
             tracing::warn!(
+                provider = self.metrics.provider,
                 backlog_bytes,
                 cap_bytes,
                 "backlog above its cap: answering 503 until consumers catch up"
             );
         } else {
-            tracing::info!(backlog_bytes, cap_bytes, "backlog below its cap again: taking webhooks");
+            tracing::info!(
+                provider = self.metrics.provider,
+                backlog_bytes,
+                cap_bytes,
+                "backlog below its cap again: taking webhooks"
+            );
         }
     }
-}
 
-fn report(error: &QueueError) {
-    metrics::redis_error(error.kind());
-    tracing::warn!(%error, "Redis did not take a push: answering 503");
+    /// One line for all the requests of a push; it names the first. Without `items`, a read of the backlog failed.
+    fn report(&self, error: &QueueError, items: &[Vec<u8>]) {
+        metrics::redis_error(error.kind());
+        let provider = self.metrics.provider;
+        let first = items.first().and_then(|item| Envelope::decode(item).ok());
+        let Some(first) = first else {
+            tracing::warn!(provider, %error, "Redis did not say how long the backlog is: answering 503");
+            return;
+        };
+        tracing::warn!(
+            provider,
+            messages = items.len(),
+            message_id = %first.message_id,
+            trace_id = trace_id(first.traceparent),
+            %error,
+            "Redis did not take a push, whose first message is named: answering 503"
+        );
+    }
 }

@@ -68,6 +68,7 @@ impl WebhookMetrics {
 /// Handles for one provider's pushes.
 #[derive(Clone, Debug)]
 pub struct CommitMetrics {
+    pub(crate) provider: &'static str,
     size: Histogram,
     duration: Histogram,
     shedding: Gauge,
@@ -77,6 +78,7 @@ impl CommitMetrics {
     /// The handles of `provider`.
     pub fn new(provider: &'static str) -> Self {
         Self {
+            provider,
             size: histogram!(COMMIT_SIZE, "provider" => provider),
             duration: histogram!(COMMIT_DURATION, "provider" => provider),
             shedding: gauge!(SHEDDING, "provider" => provider),

@@ -12,6 +12,7 @@ use fleet_providers::{AuthScheme, Provider, Secrets};
 use fleet_queue::{Durability, Envelope, Producer, QueueError, RedisLink};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::http::{ServeLimits, serve};
+use fleet_runtime::logging::trace_id;
 use fleet_runtime::settings::Settings;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -24,7 +25,7 @@ use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit};
 use crate::metrics::{self, CommitMetrics, WebhookMetrics};
 use crate::sources::SourceSettings;
-use crate::webhook::{Admission, VerifiedWebhook, split_path};
+use crate::webhook::{Admission, VerifiedWebhook, split_path, traceparent};
 
 /// One served provider.
 #[derive(Debug)]
@@ -164,34 +165,47 @@ fn admission(settings: &Settings) -> Admission {
 async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let id = Uuid::now_v7();
+    let traceparent = traceparent(request.headers());
     let source = split_path(request.uri().path()).and_then(|(slug, topic)| {
         let source = api.sources.get(slug)?;
         Some((source, topic.to_owned()))
     });
     let Some((source, topic)) = source else {
         api.unknown.answered(Outcome::UnknownProvider, started.elapsed());
+        log_answer("unknown", id, traceparent.as_deref(), Outcome::UnknownProvider);
         return answer(Outcome::UnknownProvider, None, id, api.retry_after);
     };
     let received_at = Timestamp::now();
     let outcome = match VerifiedWebhook::read(request, source, topic).await {
         Ok(webhook) => {
-            let item = envelope(id, received_at, &webhook);
+            let item = envelope(id, received_at, traceparent.as_deref(), &webhook);
             source.commit.push(item, webhook.into_permits()).await
         }
         Err(refused) => refused,
     };
     source.metrics.answered(outcome, started.elapsed());
-    tracing::debug!(provider = source.provider.slug, message_id = %id, outcome = outcome.name(), "answered a webhook");
+    log_answer(source.provider.slug, id, traceparent.as_deref(), outcome);
     answer(outcome, Some(source.provider), id, api.retry_after)
 }
 
-fn envelope(message_id: Uuid, received_at: Timestamp, webhook: &VerifiedWebhook) -> Vec<u8> {
+/// At debug: an outsider must not be able to fill the log.
+fn log_answer(provider: &'static str, message_id: Uuid, traceparent: Option<&str>, outcome: Outcome) {
+    let trace_id = trace_id(traceparent);
+    tracing::debug!(provider, %message_id, trace_id, outcome = outcome.name(), "answered a webhook");
+}
+
+fn envelope(
+    message_id: Uuid,
+    received_at: Timestamp,
+    traceparent: Option<&str>,
+    webhook: &VerifiedWebhook,
+) -> Vec<u8> {
     let envelope = Envelope {
         message_id,
         received_at,
         topic: webhook.topic(),
         content_type: webhook.content_type(),
-        traceparent: webhook.traceparent(),
+        traceparent,
         body: webhook.body(),
     };
     envelope.encode()

@@ -39,7 +39,6 @@ pub struct Permits(#[expect(dead_code, reason = "held, not used")] [OwnedSemapho
 pub struct VerifiedWebhook {
     topic: String,
     content_type: Option<String>,
-    traceparent: Option<String>,
     body: Vec<u8>,
     permits: Permits,
 }
@@ -53,11 +52,6 @@ impl VerifiedWebhook {
     /// Media type of the body, lower case, without parameters.
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()
-    }
-
-    /// W3C trace context.
-    pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_deref()
     }
 
     /// The body.
@@ -108,8 +102,7 @@ impl VerifiedWebhook {
                 return Err(Outcome::Unauthorized);
             }
         }
-        let traceparent = traceparent(&head.headers);
-        Ok(Self { topic, content_type, traceparent, body, permits: Permits([request_permit, byte_permits]) })
+        Ok(Self { topic, content_type, body, permits: Permits([request_permit, byte_permits]) })
     }
 }
 
@@ -171,13 +164,15 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
     usable.then(|| essence.to_ascii_lowercase())
 }
 
-/// Kept only in the form that W3C Trace Context gives it.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
+/// The W3C trace context, only in the form that the standard gives it.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let parts: Vec<_> = text.split('-').collect();
     let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
     let hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    (lengths == [2, 32, 16, 2] && parts.iter().all(hex)).then(|| text.to_owned())
+    let absent = |part: &str| part.bytes().all(|byte| byte == b'0');
+    let valid = lengths == [2, 32, 16, 2] && parts.iter().all(hex);
+    (valid && parts[0] != "ff" && !absent(parts[1]) && !absent(parts[2])).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -211,5 +206,7 @@ mod tests {
         assert_eq!(of(valid).as_deref(), Some(valid));
         assert_eq!(of("00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None);
         assert_eq!(of("00-4bf9"), None);
+        assert_eq!(of("00-00000000000000000000000000000000-00f067aa0ba902b7-01"), None);
+        assert_eq!(of("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), None);
     }
 }

@@ -1,9 +1,11 @@
 //! What the binaries say on standard error.
 
+use fleet_testbed::Redis;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::program::{Program, Site, report};
-use crate::support::TOKEN;
+use crate::support::{TOKEN, TestDatabase, eventually};
 
 /// Nobody listens there.
 const NO_DATABASE: &str = "postgres://fleet:hunter2@127.0.0.1:1/none";
@@ -57,4 +59,113 @@ async fn the_password_of_an_unreachable_database_does_not_reach_the_log() {
     consumer.readiness(503).await;
     let waiting = consumer.logged("waiting for the database").await;
     assert!(!waiting.contains("hunter2"), "{waiting}");
+}
+
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const JSON_AT_DEBUG: [(&str, &str); 2] = [("FLEET_LOG", "debug"), ("FLEET_LOG_FORMAT", "json")];
+/// A report without a vehicle: NIU's parser refuses it.
+const NAMELESS: &str =
+    r#"{"renamed":"NBLOGS1","postion":{"lat":52.123456,"lng":13.654321},"infoTimestamp":1}"#;
+
+/// Posts with this token, under [`TRACE_ID`]; status and request id of the answer.
+async fn post(api: &Program, token: &str, body: String) -> (u16, String) {
+    let traceparent = format!("00-{TRACE_ID}-00f067aa0ba902b7-01");
+    let request = reqwest::Client::new().post(api.webhooks()).header("token", token);
+    let answer = request.header("traceparent", traceparent).body(body).send().await.unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    (answer.status().as_u16(), id)
+}
+
+/// The lines of a JSON log in which `field` is `value`.
+fn lines(log: &str, field: &str, value: &str) -> Vec<Value> {
+    // The last line may be half written.
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line[field] == value).collect()
+}
+
+/// Waits for a line about this message.
+async fn line_about(program: &Program, message_id: &str) -> Value {
+    eventually(&format!("a line about {message_id}"), async || {
+        lines(&program.logged("").await, "message_id", message_id).pop()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_message_can_be_followed_through_both_logs() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let mut api = Program::start(site.api(&[]).envs(JSON_AT_DEBUG));
+    let mut consumer = Program::start(site.consumer(&[]).envs(JSON_AT_DEBUG));
+    api.readiness(200).await;
+    consumer.readiness(200).await;
+    let (status, id) = post(&api, TOKEN, NAMELESS.to_owned()).await;
+    assert_eq!(status, 200);
+
+    let answered = line_about(&api, &id).await;
+    assert_eq!((&answered["outcome"], &answered["provider"]), (&"accepted".into(), &"niu".into()));
+    let buried = line_about(&consumer, &id).await;
+    assert_eq!((&buried["level"], &buried["reason"]), (&"WARN".into(), &"missing_vehicle_id".into()));
+    for line in [&answered, &buried] {
+        assert_eq!(line["trace_id"], TRACE_ID, "{line}");
+        assert_eq!(line["provider"], "niu", "{line}");
+    }
+    for program in [&api, &consumer] {
+        let log = program.logged("").await;
+        for secret in ["NBLOGS1", "52.123456", "13.654321", TOKEN] {
+            assert!(!log.contains(secret), "{secret}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_can_be_found_by_its_id_and_only_at_debug() {
+    let site = Site::new(NO_DATABASE);
+    let mut api = Program::start(site.api(&[]).envs(JSON_AT_DEBUG));
+    let mut quiet = Program::start(site.api(&[]).env("FLEET_LOG_FORMAT", "json"));
+    for api in [&mut api, &mut quiet] {
+        api.readiness(200).await;
+    }
+    let (status, id) = post(&api, "a-wrong-token", report(1)).await;
+    assert_eq!(status, 401);
+    let line = line_about(&api, &id).await;
+    assert_eq!((&line["outcome"], &line["trace_id"]), (&"unauthorized".into(), &TRACE_ID.into()));
+    assert_eq!(line["level"], "DEBUG", "an outsider must not fill the log");
+
+    let (_status, id) = post(&quiet, "a-wrong-token", report(1)).await;
+    quiet.signal(Signal::TERM);
+    let log = quiet.ended().await.errors;
+    assert!(log.contains("SIGTERM") && !log.contains(&id), "{log}");
+}
+
+#[tokio::test]
+async fn a_push_that_fails_names_a_message() {
+    let mut redis = tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap()).await.unwrap();
+    let mut site = Site::new(NO_DATABASE);
+    site.redis = redis.url();
+    let mut api = Program::start(site.api(&[]).env("FLEET_LOG_FORMAT", "json"));
+    api.readiness(200).await;
+    redis.kill().unwrap();
+    let (status, id) = post(&api, TOKEN, report(1)).await;
+    assert_eq!(status, 503);
+    let line = line_about(&api, &id).await;
+    assert_eq!((&line["level"], &line["trace_id"]), (&"WARN".into(), &TRACE_ID.into()));
+    assert_eq!((&line["provider"], &line["messages"]), (&"niu".into(), &1.into()));
+    assert!(line["error"].as_str().unwrap().contains("Redis"), "{line}");
+}
+
+#[tokio::test]
+async fn a_flood_of_dead_letters_does_not_fill_the_log() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    site.fill_with(&vec![NAMELESS; 300]).await;
+    let mut consumer = Program::start(site.consumer(&[]).env("FLEET_LOG_FORMAT", "json"));
+    consumer.readiness(200).await;
+    site.settled().await;
+    let counted = r#"fleet_consumer_dead_letters_total{provider="niu",reason="missing_vehicle_id"}"#;
+    eventually("all to be counted", async || (consumer.metric(counted).await == 300.0).then_some(())).await;
+    let log = consumer.logged("more dead letters").await;
+    let single = lines(&log, "reason", "missing_vehicle_id").len();
+    assert_eq!(single, 8, "of one batch: {log}");
+    assert!(log.contains(r#""more":292"#), "{log}");
 }

@@ -86,12 +86,12 @@ impl Site {
     /// Puts so many reports into NIU's queue.
     pub(crate) async fn fill(&self, messages: usize) {
         let bodies: Vec<_> = (0..messages).map(report).collect();
-        self.push(&bodies).await;
+        self.fill_with(&bodies).await;
     }
 
-    /// Puts these bodies into NIU's queue.
-    pub(crate) async fn push(&self, bodies: &[String]) {
-        let envelope = |body: &String| {
+    /// Puts messages with these bodies into NIU's queue, all at once.
+    pub(crate) async fn fill_with(&self, bodies: &[impl AsRef<str>]) {
+        let envelope = |body: &str| {
             let envelope = Envelope {
                 message_id: Uuid::now_v7(),
                 received_at: Timestamp::now(),
@@ -102,7 +102,7 @@ impl Site {
             };
             envelope.encode()
         };
-        let items: Vec<_> = bodies.iter().map(envelope).collect();
+        let items: Vec<_> = bodies.iter().map(|body| envelope(body.as_ref())).collect();
         let producer = Producer::new(self.link(), &self.prefix, "niu");
         producer.push(&items).await.unwrap();
     }
