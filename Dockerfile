@@ -10,6 +10,8 @@ COPY crates crates
 COPY migrations migrations
 COPY tests tests
 COPY xtask xtask
+# Shown in the metric fleet_runtime_build_info.
+ARG GIT_COMMIT=unknown
 # The target folder is a cache, which the image does not see: the binaries are copied out of it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \

@@ -13,6 +13,8 @@ mod http_to_sql;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod observability;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod poison_kills;

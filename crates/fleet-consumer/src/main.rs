@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use commands::dead_letters::{self, DeadLetterCommand};
 use fleet_consumer::audit::Audit;
+use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service::{self, Databases};
-use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
+use fleet_runtime::admin::{Readiness, serve_admin};
+use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
@@ -84,7 +86,7 @@ async fn run(settings: &Settings) -> ExitCode {
             return cli::fail(format!("cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"));
         }
     };
-    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics()) {
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics("fleet-consumer", &BUCKETS)) {
         (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
         (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),

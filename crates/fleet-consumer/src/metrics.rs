@@ -1,50 +1,231 @@
-//! Every metric of the consumer and of the queues.
+//! Every metric of the consumer and of the queues. docs/OBSERVABILITY.md says what each is for; a test compares the two.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fleet_queue::{QueueStatus, Volume};
+use fleet_providers::PROVIDERS;
+use fleet_queue::{QueueError, QueueStatus, RedisMemory, Volume};
+use fleet_runtime::metrics::Buckets;
+use fleet_store::{PoolUsage, StoreError};
 use jiff::Timestamp;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::batch::reasons;
+
 const MESSAGES: &str = "fleet_consumer_messages_total";
 const EVENTS: &str = "fleet_consumer_events_total";
+const SKEWED_EVENTS: &str = "fleet_consumer_clock_skewed_events_total";
+const FOLDED_EVENTS: &str = "fleet_consumer_folded_events_total";
+const VEHICLE_UPDATES: &str = "fleet_consumer_vehicle_updates_total";
 const DEAD_LETTERS: &str = "fleet_consumer_dead_letters_total";
 const BATCH_SIZE: &str = "fleet_consumer_batch_messages";
 const BATCH_DURATION: &str = "fleet_consumer_batch_duration_seconds";
 const FRESHNESS: &str = "fleet_consumer_freshness_seconds";
 const LEASES: &str = "fleet_consumer_leases_total";
+const HEARTBEATS: &str = "fleet_consumer_heartbeats_total";
+const STATEMENT_DURATION: &str = "fleet_consumer_database_statement_duration_seconds";
 const DATABASE_RETRIES: &str = "fleet_consumer_database_retries_total";
 const SPLITS: &str = "fleet_consumer_splits_total";
+const POOL_IN_USE: &str = "fleet_consumer_pool_in_use_connections";
+const POOL_OPEN: &str = "fleet_consumer_pool_open_connections";
+const POOL_MAX: &str = "fleet_consumer_pool_max_connections";
+const POOL_WAITING: &str = "fleet_consumer_pool_waiting_tasks";
 const REDIS_ERRORS: &str = "fleet_consumer_redis_errors_total";
 const BACKLOG_MESSAGES: &str = "fleet_queue_backlog_messages";
 const BACKLOG_BYTES: &str = "fleet_queue_backlog_bytes";
 const LEASED_MESSAGES: &str = "fleet_queue_leased_messages";
+const LEASED_BATCHES: &str = "fleet_queue_leases";
+const ACCEPTED_MESSAGES: &str = "fleet_queue_accepted_messages_total";
 const ACCEPTED_BYTES: &str = "fleet_queue_accepted_bytes_total";
+const SETTLED_MESSAGES: &str = "fleet_queue_settled_messages_total";
+const SETTLED_BYTES: &str = "fleet_queue_settled_bytes_total";
 const OLDEST_AGE: &str = "fleet_queue_oldest_age_seconds";
 const BALANCED: &str = "fleet_queue_ledger_balanced";
+const READ_AT: &str = "fleet_queue_read_timestamp_seconds";
+const REDIS_USED: &str = "fleet_queue_redis_memory_used_bytes";
+const REDIS_MAX: &str = "fleet_queue_redis_memory_max_bytes";
 
-/// Says what each metric means.
+const WORK_BUCKETS: [f64; 15] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+/// As far as a backlog after an outage reaches.
+const FRESHNESS_BUCKETS: [f64; 17] =
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
+
+/// The buckets of every histogram.
+pub const BUCKETS: [Buckets; 4] = [
+    (BATCH_SIZE, &SIZE_BUCKETS),
+    (BATCH_DURATION, &WORK_BUCKETS),
+    (STATEMENT_DURATION, &WORK_BUCKETS),
+    (FRESHNESS, &FRESHNESS_BUCKETS),
+];
+
+/// Says what each metric means, and shows every counter with its first zero: `rate()` sees the first event then.
 pub fn describe() {
-    describe_counter!(MESSAGES, "Messages by provider and outcome");
-    describe_counter!(EVENTS, "Events by provider and outcome");
-    describe_counter!(DEAD_LETTERS, "Dead letters by provider and reason");
+    describe_batches();
+    describe_databases();
+    describe_queues();
+    for provider in PROVIDERS {
+        show_provider(provider.slug);
+    }
+    for side in Side::ALL {
+        for class in StoreError::LABELS {
+            counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(0);
+        }
+        let _shown = histogram!(STATEMENT_DURATION, "side" => side.name());
+    }
+    for kind in QueueError::KINDS {
+        counter!(REDIS_ERRORS, "kind" => kind).increment(0);
+    }
+}
+
+fn describe_batches() {
+    describe_counter!(MESSAGES, "Messages settled, by what became of them");
+    describe_counter!(EVENTS, "Events settled, by what became of them in telemetry");
+    describe_counter!(SKEWED_EVENTS, "Events with a time more than five minutes ahead of their receipt");
+    describe_counter!(FOLDED_EVENTS, "Events folded into the vehicles' current state");
+    describe_counter!(
+        VEHICLE_UPDATES,
+        "Rows of vehicles written; the events folded divided by them are the fold ratio"
+    );
+    describe_counter!(DEAD_LETTERS, "Dead letters, by reason");
     describe_histogram!(BATCH_SIZE, "Messages in a batch");
-    describe_histogram!(BATCH_DURATION, Unit::Seconds, "From a batch's claim to both commits");
+    describe_histogram!(BATCH_DURATION, Unit::Seconds, "From parsing a batch to both commits");
     describe_histogram!(
         FRESHNESS,
         Unit::Seconds,
-        "From a message's receipt to both commits, the oldest of a batch"
+        "From receipt to both commits, of a batch's oldest message"
     );
-    describe_counter!(LEASES, "Leases by provider and what happened to them");
-    describe_counter!(DATABASE_RETRIES, "Transactions tried again, by class of SQLSTATE");
-    describe_counter!(SPLITS, "Transactions halved, because of a slow or a poisonous one");
-    describe_counter!(REDIS_ERRORS, "Failed calls to Redis by kind");
-    describe_gauge!(BACKLOG_MESSAGES, "Messages accepted but not settled");
-    describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Bytes accepted but not settled");
+    describe_counter!(LEASES, "Batches, by what happened to their leases");
+    describe_counter!(HEARTBEATS, "Heartbeats of leases, by outcome");
+    describe_counter!(SPLITS, "Transactions halved, by cause");
+    describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
+}
+
+fn describe_databases() {
+    describe_histogram!(
+        STATEMENT_DURATION,
+        Unit::Seconds,
+        "One try to store a part of a batch, the wait for a connection and failed tries included"
+    );
+    describe_counter!(DATABASE_RETRIES, "Transactions tried again, by class of SQLSTATE or kind of failure");
+    describe_gauge!(POOL_IN_USE, "Database connections at work");
+    describe_gauge!(POOL_OPEN, "Database connections open, idle ones included");
+    describe_gauge!(POOL_MAX, "Database connections the pool may open");
+    describe_gauge!(POOL_WAITING, "Tasks that wait for a database connection");
+}
+
+fn describe_queues() {
+    describe_gauge!(BACKLOG_MESSAGES, "Messages accepted but not settled, waiting and leased");
+    describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Bytes accepted but not settled, waiting and leased");
     describe_gauge!(LEASED_MESSAGES, "Messages claimed but not settled");
-    describe_counter!(ACCEPTED_BYTES, Unit::Bytes, "Bytes ever accepted");
-    describe_gauge!(OLDEST_AGE, Unit::Seconds, "Age of the oldest message, waiting and leased");
+    describe_gauge!(LEASED_BATCHES, "Batches claimed but not settled");
+    describe_counter!(ACCEPTED_MESSAGES, "Messages ever accepted, by the ledger in Redis");
+    describe_counter!(ACCEPTED_BYTES, Unit::Bytes, "Bytes ever accepted, by the ledger in Redis");
+    describe_counter!(SETTLED_MESSAGES, "Messages ever settled, by the ledger in Redis");
+    describe_counter!(SETTLED_BYTES, Unit::Bytes, "Bytes ever settled, by the ledger in Redis");
+    describe_gauge!(
+        OLDEST_AGE,
+        Unit::Seconds,
+        "Age of the oldest message, since its receipt; 0 if there is none"
+    );
     describe_gauge!(BALANCED, "1 if the queue holds what its ledger says");
+    describe_gauge!(
+        READ_AT,
+        Unit::Seconds,
+        "When this consumer last read the queue's state, seconds since the epoch"
+    );
+    describe_gauge!(REDIS_USED, Unit::Bytes, "Memory that Redis uses");
+    describe_gauge!(REDIS_MAX, Unit::Bytes, "Redis' maxmemory; 0 is no limit");
+}
+
+fn show_provider(provider: &'static str) {
+    for (outcome, count) in BatchCounts::default().messages() {
+        counter!(MESSAGES, "provider" => provider, "outcome" => outcome).increment(count);
+    }
+    for (outcome, count) in BatchCounts::default().events() {
+        counter!(EVENTS, "provider" => provider, "outcome" => outcome).increment(count);
+    }
+    for name in [SKEWED_EVENTS, FOLDED_EVENTS, VEHICLE_UPDATES] {
+        counter!(name, "provider" => provider).increment(0);
+    }
+    for reason in reasons() {
+        counter!(DEAD_LETTERS, "provider" => provider, "reason" => reason).increment(0);
+    }
+    for fate in LeaseFate::ALL {
+        counter!(LEASES, "provider" => provider, "fate" => fate.name()).increment(0);
+    }
+    for beat in Heartbeat::ALL {
+        counter!(HEARTBEATS, "provider" => provider, "outcome" => beat.name()).increment(0);
+    }
+    for cause in SplitCause::ALL {
+        counter!(SPLITS, "provider" => provider, "cause" => cause.name()).increment(0);
+    }
+    for name in [BATCH_SIZE, BATCH_DURATION, FRESHNESS] {
+        let _shown = histogram!(name, "provider" => provider);
+    }
+}
+
+/// The two sides of every write.
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// `vehicles`.
+    State,
+    /// `telemetry` and `dead_letters`.
+    Telemetry,
+}
+
+impl Side {
+    const ALL: [Self; 2] = [Self::State, Self::Telemetry];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+/// What a heartbeat came to.
+#[derive(Clone, Copy, Debug)]
+pub enum Heartbeat {
+    /// The batch is still this consumer's.
+    Extended,
+    /// Another consumer has it.
+    Lost,
+    /// Redis did not answer, or refused.
+    Failed,
+}
+
+impl Heartbeat {
+    const ALL: [Self; 3] = [Self::Extended, Self::Lost, Self::Failed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Extended => "extended",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a transaction is halved.
+#[derive(Clone, Copy, Debug)]
+pub enum SplitCause {
+    /// The database refuses one of its records.
+    Poison,
+    /// It took too long twice.
+    Slow,
+}
+
+impl SplitCause {
+    const ALL: [Self; 2] = [Self::Poison, Self::Slow];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Poison => "poison",
+            Self::Slow => "slow",
+        }
+    }
 }
 
 /// What became of a lease.
@@ -63,6 +244,8 @@ pub enum LeaseFate {
 }
 
 impl LeaseFate {
+    const ALL: [Self; 5] = [Self::Claimed, Self::TakenOver, Self::Settled, Self::Lost, Self::Released];
+
     fn name(self) -> &'static str {
         match self {
             Self::Claimed => "claimed",
@@ -94,6 +277,18 @@ pub struct BatchCounts {
     pub duplicate: u64,
     /// Events, and whole messages, that became dead letters.
     pub dead_lettered: u64,
+    /// Events whose clock was ahead.
+    pub skewed: u64,
+}
+
+impl BatchCounts {
+    fn messages(self) -> [(&'static str, u64); 3] {
+        [("applied", self.applied), ("dead_lettered", self.dead), ("empty", self.empty)]
+    }
+
+    fn events(self) -> [(&'static str, u64); 3] {
+        [("inserted", self.inserted), ("duplicate", self.duplicate), ("dead_lettered", self.dead_lettered)]
+    }
 }
 
 /// Notes a settled batch.
@@ -104,19 +299,13 @@ pub fn settled(
     duration: Duration,
     age: Duration,
 ) {
-    for (outcome, count) in
-        [("applied", counts.applied), ("dead_lettered", counts.dead), ("empty", counts.empty)]
-    {
+    for (outcome, count) in counts.messages() {
         counter!(MESSAGES, "provider" => provider, "outcome" => outcome).increment(count);
     }
-    let events = [
-        ("inserted", counts.inserted),
-        ("duplicate", counts.duplicate),
-        ("dead_lettered", counts.dead_lettered),
-    ];
-    for (outcome, count) in events {
+    for (outcome, count) in counts.events() {
         counter!(EVENTS, "provider" => provider, "outcome" => outcome).increment(count);
     }
+    counter!(SKEWED_EVENTS, "provider" => provider).increment(counts.skewed);
     histogram!(BATCH_SIZE, "provider" => provider).record(u32::try_from(messages).unwrap_or(u32::MAX));
     histogram!(BATCH_DURATION, "provider" => provider).record(duration);
     histogram!(FRESHNESS, "provider" => provider).record(age);
@@ -127,14 +316,43 @@ pub fn dead_letter(provider: &'static str, reason: &'static str) {
     counter!(DEAD_LETTERS, "provider" => provider, "reason" => reason).increment(1);
 }
 
+/// Notes what one part's events were folded to.
+pub fn folded(provider: &'static str, events: usize, vehicles: usize) {
+    let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    counter!(FOLDED_EVENTS, "provider" => provider).increment(wide(events));
+    counter!(VEHICLE_UPDATES, "provider" => provider).increment(wide(vehicles));
+}
+
+/// Times one try to store something.
+pub async fn timed<T>(side: Side, storing: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let stored = storing.await;
+    histogram!(STATEMENT_DURATION, "side" => side.name()).record(started.elapsed());
+    stored
+}
+
 /// Counts a transaction that is tried again.
-pub fn database_retry(class: String) {
-    counter!(DATABASE_RETRIES, "class" => class).increment(1);
+pub fn database_retry(side: Side, class: &'static str) {
+    counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(1);
 }
 
 /// Counts a transaction that is halved.
-pub fn split(provider: &'static str) {
-    counter!(SPLITS, "provider" => provider).increment(1);
+pub fn split(provider: &'static str, cause: SplitCause) {
+    counter!(SPLITS, "provider" => provider, "cause" => cause.name()).increment(1);
+}
+
+/// Counts a heartbeat.
+pub fn heartbeat(provider: &'static str, beat: Heartbeat) {
+    counter!(HEARTBEATS, "provider" => provider, "outcome" => beat.name()).increment(1);
+}
+
+/// Shows how busy a pool is.
+pub fn pool(pool: &'static str, usage: PoolUsage) {
+    let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    gauge!(POOL_IN_USE, "pool" => pool).set(float(usage.in_use));
+    gauge!(POOL_OPEN, "pool" => pool).set(float(usage.open));
+    gauge!(POOL_MAX, "pool" => pool).set(float(usage.max));
+    gauge!(POOL_WAITING, "pool" => pool).set(float(usage.waiting));
 }
 
 /// Counts a failed call to Redis.
@@ -142,19 +360,34 @@ pub fn redis_error(kind: &'static str) {
     counter!(REDIS_ERRORS, "kind" => kind).increment(1);
 }
 
-/// Shows a queue's state.
+/// Shows a queue's state. Its series begin with what was read first: a zero before it would look like a jump to
+/// whoever scales on the rate.
 pub fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
-    // A gauge is a float: exact to 2^53, far beyond what Redis could hold.
-    #[expect(clippy::cast_precision_loss)]
-    let float = |value: u64| value as f64;
     let Volume { messages, bytes } = status.backlog();
     gauge!(BACKLOG_MESSAGES, "queue" => queue).set(float(messages));
     gauge!(BACKLOG_BYTES, "queue" => queue).set(float(bytes));
     gauge!(LEASED_MESSAGES, "queue" => queue).set(float(status.leased().messages));
+    gauge!(LEASED_BATCHES, "queue" => queue).set(float(status.leases));
+    counter!(ACCEPTED_MESSAGES, "queue" => queue).absolute(status.accepted.messages);
     counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
+    counter!(SETTLED_MESSAGES, "queue" => queue).absolute(status.settled.messages);
+    counter!(SETTLED_BYTES, "queue" => queue).absolute(status.settled.bytes);
     for (state, oldest) in [("waiting", status.oldest_waiting), ("leased", status.oldest_leased)] {
         let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
         gauge!(OLDEST_AGE, "queue" => queue, "state" => state).set(age);
     }
     gauge!(BALANCED, "queue" => queue).set(u8::from(status.balances()));
+    gauge!(READ_AT, "queue" => queue).set(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+}
+
+/// Shows how full Redis is.
+pub fn redis_memory(memory: RedisMemory) {
+    gauge!(REDIS_USED).set(float(memory.used_bytes));
+    gauge!(REDIS_MAX).set(float(memory.max_bytes));
+}
+
+/// A gauge is a float: exact to 2^53, far beyond what Redis could hold.
+#[expect(clippy::cast_precision_loss)]
+fn float(value: u64) -> f64 {
+    value as f64
 }

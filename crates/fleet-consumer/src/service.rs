@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
-use fleet_queue::{Consumer, Observer, QueueError, RedisLink};
+use fleet_queue::{Consumer, Observer, QueueError, RedisLink, RedisMemory};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_store::{
@@ -137,6 +137,8 @@ pub async fn run(
     let mut observers = JoinSet::new();
     let observing = observe(settings.clone());
     observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, observing));
+    let observing = observe_pools(databases, settings.consumer.status_interval);
+    observers.spawn(readiness.liveness().watch("pool observer".to_owned(), longest_wait, observing));
     let consuming = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline);
     watch_over(consuming, observers, &shutdown).await
 }
@@ -256,12 +258,33 @@ async fn observe(settings: Settings) {
     let mut interval = tokio::time::interval(settings.consumer.status_interval);
     loop {
         interval.tick().await;
+        match RedisMemory::read(&link).await {
+            Ok(memory) => metrics::redis_memory(memory),
+            // A user that may not run INFO is no reason to fail; then there is no such metric.
+            Err(error) => tracing::debug!(%error, "cannot see how full Redis is"),
+        }
         for provider in PROVIDERS {
             let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
             match observer.status().await {
                 Ok(status) => metrics::queue(provider.slug, &status, Timestamp::now()),
                 Err(error) => metrics::redis_error(error.kind()),
             }
+        }
+    }
+}
+
+/// Shows how busy the pools are.
+async fn observe_pools(databases: Databases, every: Duration) {
+    let Databases { state, telemetry } = databases;
+    let pools = match state.shares_pool_with(&telemetry) {
+        true => vec![("shared", state)],
+        false => vec![("state", state), ("telemetry", telemetry)],
+    };
+    let mut interval = tokio::time::interval(every);
+    loop {
+        interval.tick().await;
+        for (name, database) in &pools {
+            metrics::pool(name, database.pool_usage());
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::batch::{Fault, Record, parse_item, refuse_item};
-use crate::metrics::{self, BatchCounts, LeaseFate};
+use crate::metrics::{self, BatchCounts, Heartbeat, LeaseFate};
 use crate::poll::{Poller, Taken};
 use crate::throttle::Throttle;
 use crate::write::{Writer, Written};
@@ -128,6 +128,7 @@ impl Worker {
             );
         }
         let mut heartbeat = AbortOnDropHandle::new(tokio::spawn(keep(
+            slug,
             self.consumer.clone(),
             lease.without_items(),
             self.settings.lease,
@@ -263,7 +264,13 @@ impl Worker {
 }
 
 /// The heartbeat: returns once another consumer has the batch.
-async fn keep(consumer: Consumer, lease: Lease, duration: Duration, heartbeat: Duration) {
+async fn keep(
+    provider: &'static str,
+    consumer: Consumer,
+    lease: Lease,
+    duration: Duration,
+    heartbeat: Duration,
+) {
     let mut interval = tokio::time::interval(heartbeat);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The claim itself was the first heartbeat.
@@ -271,9 +278,12 @@ async fn keep(consumer: Consumer, lease: Lease, duration: Duration, heartbeat: D
     loop {
         interval.tick().await;
         match consumer.extend(&lease, duration).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => report(&error),
+            Ok(true) => metrics::heartbeat(provider, Heartbeat::Extended),
+            Ok(false) => return metrics::heartbeat(provider, Heartbeat::Lost),
+            Err(error) => {
+                metrics::heartbeat(provider, Heartbeat::Failed);
+                report(&error);
+            }
         }
     }
 }
@@ -286,6 +296,9 @@ fn age(lease: &Lease) -> Duration {
 }
 
 fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {
+    let skewed =
+        records.iter().filter(|record| record.outcome.as_ref().is_ok_and(|event| event.clock_skewed));
+    counts.skewed += u64::try_from(skewed.count()).unwrap_or(u64::MAX);
     if records.is_empty() {
         counts.empty += 1;
     } else if records.iter().any(|record| record.outcome.is_ok()) {

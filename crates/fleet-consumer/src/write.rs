@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::batch::{Fault, Record};
 use crate::fold::fold;
-use crate::metrics;
+use crate::metrics::{self, Side, SplitCause, timed};
 use crate::report;
 
 /// Stores batches.
@@ -51,6 +51,7 @@ struct Target<'a> {
     lease: &'a Lease,
     provider: &'static str,
     records: &'a [Record<'a>],
+    side: Side,
 }
 
 /// Records that one transaction tries to store; with a fault, one that a database has refused.
@@ -73,9 +74,11 @@ impl Writer {
         provider: &'static str,
         records: &[Record<'_>],
     ) -> Result<Written, StoreError> {
-        let target = Target { lease, provider, records };
-        let (state, telemetry) =
-            tokio::join!(self.write_state(target, taken_over), self.write_telemetry(target, taken_over));
+        let target = |side| Target { lease, provider, records, side };
+        let (state, telemetry) = tokio::join!(
+            self.write_state(target(Side::State), taken_over),
+            self.write_telemetry(target(Side::Telemetry), taken_over)
+        );
         state?;
         telemetry
     }
@@ -89,13 +92,15 @@ impl Writer {
             if let Some(fault) = &task.fault {
                 let letters: Vec<_> =
                     target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
-                self.telemetry.bury(target.provider, &letters).await?;
+                timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await?;
                 let buried = target.records_of(&task).map(|record| (record, fault));
                 report::dead_letters(target.provider, target.lease.id, buried);
-                self.state.write(&target.part(&task), &[]).await?;
+                timed(Side::State, self.state.write(&target.part(&task), &[])).await?;
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
-                self.state.write(&target.part(&task), &vehicles).await?;
+                timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await?;
+                let events = target.records_of(&task).filter_map(event).count();
+                metrics::folded(target.provider, events, vehicles.len());
             }
             // The records are telemetry's to count.
             Ok(Written::default())
@@ -121,8 +126,9 @@ impl Writer {
                     }),
                 }
             }
+            let part = target.part(&task);
             let Appended { inserted, duplicate } =
-                self.telemetry.write(&target.part(&task), &rows, &dead).await?;
+                timed(Side::Telemetry, self.telemetry.write(&part, &rows, &dead)).await?;
             let buried = target.records_of(&task).filter_map(|record| {
                 let fault = task.fault.as_ref().or(record.outcome.as_ref().err())?;
                 Some((record, fault))
@@ -152,7 +158,7 @@ impl Writer {
             match read().await {
                 Ok(parts) => return Ok(make_up(&parts, index(target.records.len()))),
                 Err(error) if error.class() == ErrorClass::Fatal => return Err(error),
-                Err(error) => self.wait(&error, &mut pause).await,
+                Err(error) => self.wait(target.side, &error, &mut pause).await,
             }
         }
     }
@@ -183,15 +189,17 @@ impl Writer {
                     let fault = Some(Fault::rejected(&error));
                     tasks.push(Task { range: task.range, fault });
                 }
-                ErrorClass::Poison if !single => halve(target.provider, &mut tasks, &task),
+                ErrorClass::Poison if !single => {
+                    halve(target.provider, SplitCause::Poison, &mut tasks, &task);
+                }
                 ErrorClass::TooSlow if slow > 0 && !single => {
                     slow = 0;
-                    halve(target.provider, &mut tasks, &task);
+                    halve(target.provider, SplitCause::Slow, &mut tasks, &task);
                 }
                 ErrorClass::Unavailable | ErrorClass::TooSlow => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
                     tasks.push(task);
-                    self.wait(&error, &mut pause).await;
+                    self.wait(target.side, &error, &mut pause).await;
                 }
                 ErrorClass::Poison | ErrorClass::Fatal => return Err(error),
             }
@@ -206,9 +214,10 @@ impl Writer {
         starts.map(|start| Task { range: start..records.min(start + size), fault: None }).collect()
     }
 
-    async fn wait(&self, error: &StoreError, pause: &mut Duration) {
-        metrics::database_retry(error.label());
-        tracing::warn!(%error, pause_ms = pause.as_millis(), "the database did not take a batch: trying again");
+    async fn wait(&self, side: Side, error: &StoreError, pause: &mut Duration) {
+        metrics::database_retry(side, error.label());
+        let pause_ms = pause.as_millis();
+        tracing::warn!(side = side.name(), %error, pause_ms, "the database did not take a batch: trying again");
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(self.retry_max);
     }
@@ -231,8 +240,8 @@ fn make_up(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
 }
 
 /// The first half is tried first.
-fn halve(provider: &'static str, tasks: &mut Vec<Task>, task: &Task) {
-    metrics::split(provider);
+fn halve(provider: &'static str, cause: SplitCause, tasks: &mut Vec<Task>, task: &Task) {
+    metrics::split(provider, cause);
     let middle = task.range.start + task.range.len() / 2;
     tasks.push(Task { range: middle..task.range.end, fault: None });
     tasks.push(Task { range: task.range.start..middle, fault: None });

@@ -41,7 +41,11 @@ pub enum QueueError {
 }
 
 impl QueueError {
-    /// A short name from a closed list, for metric labels.
+    /// Every [`QueueError::kind`] there is.
+    pub const KINDS: [&str; 10] =
+        ["url", "timeout", "connection", "oom", "loading", "readonly", "misconf", "auth", "refused", "reply"];
+
+    /// A short name from [`QueueError::KINDS`], for metric labels.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Url(_) | Self::Trust(_) => "url",
@@ -99,4 +103,24 @@ fn transaction_cause(error: &redis::RedisError) -> Option<String> {
         let cause = CAUSES.into_iter().find(|cause| text.contains(cause));
         cause.unwrap_or("EXECABORT").to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_the_list() {
+        let codes = ["OOM", "LOADING", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY"];
+        let refused = codes.map(|code| QueueError::Refused { code: code.to_owned(), message: String::new() });
+        let others = [
+            QueueError::Url(String::new()),
+            QueueError::Timeout(Duration::ZERO),
+            QueueError::Connection(String::new()),
+            QueueError::Reply(String::new()),
+        ];
+        let kinds: std::collections::BTreeSet<_> =
+            refused.iter().chain(&others).map(QueueError::kind).collect();
+        assert_eq!(kinds, QueueError::KINDS.into());
+    }
 }

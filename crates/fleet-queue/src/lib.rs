@@ -30,4 +30,4 @@ pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use link::RedisLink;
 pub use push::Producer;
-pub use status::{Durability, Observer, QueueStatus, Volume};
+pub use status::{Durability, Observer, QueueStatus, RedisMemory, Volume};

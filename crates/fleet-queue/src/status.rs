@@ -184,3 +184,32 @@ impl Durability {
         .collect()
     }
 }
+
+/// How full Redis is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedisMemory {
+    /// `used_memory`.
+    pub used_bytes: u64,
+    /// `maxmemory`; 0 is no limit.
+    pub max_bytes: u64,
+}
+
+impl RedisMemory {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`], such as a user that may not run INFO.
+    pub async fn read(link: &RedisLink) -> Result<Self, QueueError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let run = async |connection: &mut _| command.query_async(connection).await;
+        let text: String = link.run(run).await?;
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let value = value.and_then(|value| value.trim().parse().ok());
+            value.ok_or_else(|| QueueError::Reply(format!("INFO memory has no {name}")))
+        };
+        Ok(Self { used_bytes: field("used_memory")?, max_bytes: field("maxmemory")? })
+    }
+}

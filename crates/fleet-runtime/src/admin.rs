@@ -9,18 +9,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{ServeLimits, serve};
 use crate::liveness::Liveness;
-
-/// Upper bounds in seconds of every `_seconds` histogram: fine between 1 and 50 ms, where an answer should be.
-const LATENCY_BUCKETS: [f64; 16] =
-    [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// Upper bounds of every `_messages` histogram.
-const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
+use crate::metrics::Metrics;
 
 /// Whether this process may be sent work, and whether its tasks make progress.
 #[derive(Debug, Default)]
@@ -57,29 +51,17 @@ impl Readiness {
     }
 }
 
-/// Starts collecting metrics in this process; the handle renders them.
-///
-/// # Errors
-///
-/// If metrics are collected already.
-pub fn collect_metrics() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)?
-        .set_buckets_for_metric(Matcher::Suffix("_messages".to_owned()), &SIZE_BUCKETS)?
-        .install_recorder()
-}
-
 #[derive(Clone)]
 struct Admin {
     readiness: Arc<Readiness>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
 }
 
 /// Serves health and metrics until `shutdown`.
 pub async fn serve_admin(
     listener: TcpListener,
     readiness: Arc<Readiness>,
-    metrics: PrometheusHandle,
+    metrics: Metrics,
     shutdown: CancellationToken,
 ) {
     let upkeep = metrics.clone();
@@ -98,7 +80,7 @@ pub async fn serve_admin(
         let mut interval = tokio::time::interval(Duration::from_secs(5));
         loop {
             interval.tick().await;
-            upkeep.run_upkeep();
+            upkeep.drain();
         }
     };
     tokio::select! {
@@ -126,7 +108,10 @@ fn alive(liveness: &Liveness) -> (StatusCode, String) {
 }
 
 async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        admin.metrics.render(admin.readiness.liveness()),
+    )
 }
 
 #[cfg(test)]

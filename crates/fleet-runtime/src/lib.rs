@@ -6,5 +6,6 @@ pub mod health;
 pub mod http;
 pub mod liveness;
 pub mod logging;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;

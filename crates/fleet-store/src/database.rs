@@ -22,6 +22,19 @@ pub struct DatabaseSettings {
     pub statement_timeout: Duration,
 }
 
+/// How busy a pool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Connections at work.
+    pub in_use: usize,
+    /// Connections open, idle ones included.
+    pub open: usize,
+    /// Most connections.
+    pub max: usize,
+    /// Tasks that wait for a connection.
+    pub waiting: usize,
+}
+
 /// One database; clones share its pool.
 #[derive(Clone)]
 pub struct Database {
@@ -71,10 +84,20 @@ impl Database {
         Ok(Self { pool, statement_timeout })
     }
 
-    /// Connections in use and open.
-    pub fn pool_usage(&self) -> (usize, usize) {
+    /// How busy the pool is.
+    pub fn pool_usage(&self) -> PoolUsage {
         let status = self.pool.status();
-        (status.size - status.available.min(status.size), status.size)
+        PoolUsage {
+            in_use: status.size.saturating_sub(status.available),
+            open: status.size,
+            max: status.max_size,
+            waiting: status.waiting,
+        }
+    }
+
+    /// Whether both are one pool, so that it is shown once.
+    pub fn shares_pool_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.pool.manager(), other.pool.manager())
     }
 
     /// A connection of the pool.

@@ -74,19 +74,30 @@ impl StoreError {
         }
     }
 
-    /// The first two characters of the SQLSTATE, or the kind of failure, for metric labels.
-    pub fn label(&self) -> String {
+    /// Every [`StoreError::label`] there is.
+    pub const LABELS: [&str; 18] = [
+        "08", "22", "23", "25", "28", "3D", "40", "53", "54", "55", "57", "58", "other", "tls", "io",
+        "pool", "timeout", "setup",
+    ];
+
+    /// The first two characters of the SQLSTATE, if it is one of [`StoreError::LABELS`], or the kind of failure, for
+    /// metric labels.
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Postgres(error) => match error.code() {
-                Some(state) => state.code().chars().take(2).collect(),
-                None if is_handshake(error) => "tls".to_owned(),
-                None => "io".to_owned(),
+                Some(state) => label(state.code()),
+                None if is_handshake(error) => "tls",
+                None => "io",
             },
-            Self::Pool(_) => "pool".to_owned(),
-            Self::Timeout(_) => "timeout".to_owned(),
-            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => "setup".to_owned(),
+            Self::Pool(_) => "pool",
+            Self::Timeout(_) => "timeout",
+            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => "setup",
         }
     }
+}
+
+fn label(state: &str) -> &'static str {
+    StoreError::LABELS.into_iter().find(|label| state.get(..2) == Some(label)).unwrap_or("other")
 }
 
 /// Sorts a SQLSTATE; an unknown one is fatal, because guessing would either lose data or retry for ever.
@@ -164,6 +175,7 @@ mod tests {
             assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
         }
         assert_eq!(classify("57014"), ErrorClass::TooSlow);
+        assert_eq!(["40P01", "3D000", "57014", "42P01"].map(label), ["40", "3D", "57", "other"]);
         for state in ["22021", "22P02", "22003", "23502", "23514", "54000"] {
             assert_eq!(classify(state), ErrorClass::Poison, "{state}");
         }

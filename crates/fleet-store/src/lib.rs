@@ -15,7 +15,7 @@ mod state;
 mod telemetry;
 mod tls;
 
-pub use database::{Database, DatabaseSettings};
+pub use database::{Database, DatabaseSettings, PoolUsage};
 pub use dead_letters::{
     DeadLetterFilter, DeadLetterKey, StoredDeadLetter, count_dead_letters, dead_letters, forget_dead_letters,
     purge_dead_letters,

@@ -14,7 +14,7 @@ use fleet_runtime::logging::trace_id;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::Outcome;
-use crate::metrics::{self, CommitMetrics};
+use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
 use crate::webhook::Permits;
 
 /// How often the backlog is read while it is above its cap.
@@ -38,6 +38,7 @@ pub struct CommitLimits {
 pub struct GroupCommit {
     sender: mpsc::Sender<Pending>,
     shedding: Arc<AtomicBool>,
+    shed: ShedMetrics,
 }
 
 #[derive(Debug)]
@@ -57,9 +58,10 @@ impl GroupCommit {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, receiver) = mpsc::channel(limits.queue);
         let shedding = Arc::new(AtomicBool::new(false));
+        let shed = metrics.shed.clone();
         let committer =
             Committer { producer, limits, metrics, receiver, held: None, shedding: Arc::clone(&shedding) };
-        (Self { sender, shedding }, committer.run())
+        (Self { sender, shedding, shed }, committer.run())
     }
 
     /// The provider's backlog is above its cap: messages are refused.
@@ -71,6 +73,7 @@ impl GroupCommit {
     pub async fn push(&self, item: Vec<u8>, permits: Permits) -> Outcome {
         let (reply, answer) = oneshot::channel();
         if self.sender.try_send(Pending { item, reply, permits }).is_err() {
+            self.shed.count(Shed::CommitQueueFull);
             return Outcome::Busy;
         }
         // The task is gone only if it panicked, and then nobody knows what became of the message.
@@ -166,6 +169,7 @@ impl Committer {
                 },
             };
             if let Some(pending) = pending {
+                self.metrics.shed.count(Shed::BacklogFull);
                 let _hung_up = pending.reply.send(Outcome::BacklogFull);
                 continue;
             }
@@ -207,6 +211,9 @@ impl Committer {
             tracing::warn!(provider, %error, "Redis did not say how long the backlog is: answering 503");
             return;
         };
+        for _ in items {
+            self.metrics.shed.count(Shed::RedisUnavailable);
+        }
         tracing::warn!(
             provider,
             messages = items.len(),

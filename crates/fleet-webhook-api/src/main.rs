@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use fleet_runtime::admin::{Readiness, collect_metrics, serve_admin};
+use fleet_runtime::admin::{Readiness, serve_admin};
+use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::{cli, health, shutdown};
+use fleet_webhook_api::metrics::BUCKETS;
 use fleet_webhook_api::server;
 use fleet_webhook_api::sources::{SourceSettings, sources};
 use tokio::net::TcpListener;
@@ -62,7 +64,7 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
         (Ok(webhooks), Ok(admin)) => (webhooks, admin),
         (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
     };
-    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics()) {
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics("fleet-webhook-api", &BUCKETS)) {
         (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
         (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit};
-use crate::metrics::{self, CommitMetrics, WebhookMetrics};
+use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
 use crate::sources::SourceSettings;
 use crate::webhook::{Admission, VerifiedWebhook, split_path, traceparent};
 
@@ -85,7 +85,7 @@ pub async fn run(
                 scheme,
                 secrets,
                 commit,
-                admission: admission(settings),
+                admission: admission(settings, slug),
                 metrics: WebhookMetrics::new(slug),
             },
         );
@@ -145,13 +145,13 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
 }
 
 fn router(settings: &Settings, sources: HashMap<&'static str, Source>) -> Router {
-    let unknown = WebhookMetrics::new("unknown");
+    let unknown = WebhookMetrics::unknown();
     let api = Api { sources, unknown, retry_after: settings.api.retry_after };
     // One handler for every path: which provider is meant, and whether there is one, is the first check.
     Router::new().fallback(receive).with_state(Arc::new(api))
 }
 
-fn admission(settings: &Settings) -> Admission {
+fn admission(settings: &Settings, provider: &'static str) -> Admission {
     let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
     let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
     Admission {
@@ -159,6 +159,7 @@ fn admission(settings: &Settings) -> Admission {
         body_bytes: permits(bytes),
         max_body_bytes: settings.api.max_body_bytes,
         body_timeout: settings.api.body_timeout,
+        shed: ShedMetrics::new(provider),
     }
 }
 

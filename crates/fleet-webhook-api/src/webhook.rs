@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Outcome;
+use crate::metrics::{Shed, ShedMetrics};
 use crate::server::Source;
 
 const ROUTE: &str = "/webhooks/";
@@ -28,6 +29,8 @@ pub struct Admission {
     pub max_body_bytes: u64,
     /// Most time for a body.
     pub body_timeout: Duration,
+    /// Counts those that were not let in.
+    pub shed: ShedMetrics,
 }
 
 /// A request's share of what bounds the requests at work; given back when dropped.
@@ -87,6 +90,7 @@ impl VerifiedWebhook {
             return Err(Outcome::Unauthorized);
         }
         if source.commit.is_shedding() {
+            admission.shed.count(Shed::BacklogFull);
             return Err(Outcome::BacklogFull);
         }
         let request_permit = admission.admit()?;
@@ -108,7 +112,7 @@ impl VerifiedWebhook {
 
 impl Admission {
     fn admit(&self) -> Result<OwnedSemaphorePermit, Outcome> {
-        Arc::clone(&self.requests).try_acquire_owned().map_err(|_full| Outcome::Busy)
+        Arc::clone(&self.requests).try_acquire_owned().map_err(|_full| self.shed(Shed::RequestsInFlight))
     }
 
     async fn read_body(&self, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
@@ -135,7 +139,14 @@ impl Admission {
 
     fn pay_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.body_bytes).try_acquire_many_owned(bytes).map_err(|_full| Outcome::Busy)
+        Arc::clone(&self.body_bytes)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_full| self.shed(Shed::BodyBytesInFlight))
+    }
+
+    fn shed(&self, reason: Shed) -> Outcome {
+        self.shed.count(reason);
+        Outcome::Busy
     }
 }
 

@@ -1,5 +1,7 @@
 //! The admin listener: liveness, readiness, metrics.
 
+use std::time::{Duration, Instant};
+
 use fleet_testbed::Redis;
 
 use super::program::{Program, Site, binary, report, run};
@@ -131,29 +133,6 @@ async fn metrics_say_what_happened() {
 }
 
 #[tokio::test]
-async fn every_metric_is_explained() {
-    let database = TestDatabase::migrated().await;
-    let site = Site::new(database.url());
-    site.fill(1).await;
-    let (mut api, mut consumer) =
-        (Program::start(&mut site.api(&[])), Program::start(&mut site.consumer(&[])));
-    for program in [&mut api, &mut consumer] {
-        program.readiness(200).await;
-    }
-    site.settled().await;
-    consumer.metric("fleet_consumer_events_total").await;
-    for program in [api, consumer] {
-        let (_status, text) = program.get("/metrics").await.unwrap();
-        let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert!(types.len() >= 4, "{text}");
-        for line in types {
-            let name = line.split(' ').next().unwrap();
-            assert!(text.contains(&format!("# HELP {name} ")), "{name} is not described");
-        }
-    }
-}
-
-#[tokio::test]
 async fn the_age_of_the_oldest_message_grows_while_nothing_can_be_stored() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
@@ -169,6 +148,76 @@ async fn the_age_of_the_oldest_message_grows_while_nothing_can_be_stored() {
     assert_eq!(consumer.metric(r#"fleet_queue_backlog_messages{queue="niu"}"#).await, 1.0);
     blocking.rollback().await.unwrap();
     eventually("the age to fall", async || (consumer.metric(series).await == 0.0).then_some(())).await;
+}
+
+/// How long the outages below last: several times what a call may wait in them.
+const OUTAGE: Duration = Duration::from_secs(6);
+/// A task hangs if it is silent for a minute longer than it may wait, which is too long for a test. If it is never silent
+/// for longer than it may wait, however, then no outage is too long.
+const LONGEST_SILENCE_S: f64 = 3.0;
+
+/// Through an outage, the process says it is alive, and its tasks do not fall silent.
+async fn assert_alive_through_an_outage(program: &Program) {
+    let end = Instant::now() + OUTAGE;
+    while Instant::now() < end {
+        assert_eq!(program.status("/livez").await, Some(200));
+        let silence_s = program.metric("fleet_runtime_task_silence_seconds ").await;
+        assert!(silence_s < LONGEST_SILENCE_S, "a task was silent for {silence_s} s");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_reply_is_no_hang() {
+    let mut redis = tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap()).await.unwrap();
+    let database = TestDatabase::migrated().await;
+    let mut site = Site::new(database.url());
+    site.redis = redis.url();
+    let short = [("FLEET_QUEUE__TIMEOUT", "500ms"), ("FLEET_CONSUMER__RETRY_MAX", "500ms")];
+    let mut api = Program::start(site.api(&[]).envs(short));
+    let mut consumer = Program::start(
+        site.consumer(&[])
+            .envs(short)
+            .env("FLEET_CONSUMER__STATUS_INTERVAL", "500ms")
+            .env("FLEET_DATABASE__STATEMENT_TIMEOUT", "1s"),
+    );
+    for program in [&mut api, &mut consumer] {
+        program.readiness(200).await;
+    }
+    assert_eq!(post(&api, 1).await, 200);
+    site.settled().await;
+
+    redis.pause().unwrap();
+    let posting = async {
+        let end = Instant::now() + OUTAGE;
+        while Instant::now() < end {
+            assert_eq!(post(&api, 2).await, 503);
+        }
+    };
+    tokio::join!(assert_alive_through_an_outage(&api), assert_alive_through_an_outage(&consumer), posting);
+    redis.resume().unwrap();
+    eventually("webhooks to be taken again", async || (post(&api, 3).await == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_database_that_takes_nothing_is_no_hang() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let mut blocker = database.client().await;
+    let blocking = blocker.transaction().await.unwrap();
+    blocking.batch_execute("LOCK TABLE telemetry").await.unwrap();
+    site.fill(5).await;
+    let mut consumer = Program::start(
+        site.consumer(&[])
+            .env("FLEET_DATABASE__STATEMENT_TIMEOUT", "1s")
+            .env("FLEET_CONSUMER__RETRY_MAX", "500ms"),
+    );
+    consumer.readiness(200).await;
+    let retries = r#"fleet_consumer_database_retries_total{side="telemetry",class="57"}"#;
+    eventually("the first try to fail", async || (consumer.metric(retries).await > 0.0).then_some(())).await;
+    assert_alive_through_an_outage(&consumer).await;
+    blocking.rollback().await.unwrap();
+    site.settled().await;
 }
 
 fn client() -> reqwest::Client {

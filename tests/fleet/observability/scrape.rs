@@ -1,0 +1,84 @@
+//! What the real programs export.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::process::program::{Program, Site};
+use crate::support::{TOKEN, TestDatabase, eventually};
+
+/// One metric, over all its series.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    pub(crate) kind: String,
+    pub(crate) help: String,
+    /// Every label but a bucket's `le`, with every value it has.
+    pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// By name.
+pub(crate) type Families = BTreeMap<String, Family>;
+
+/// The metric that a sample, or a selector of samples, belongs to: a histogram has three kinds of them.
+pub(crate) fn family_of<'a>(families: &Families, sample: &'a str) -> Option<&'a str> {
+    if families.contains_key(sample) {
+        return Some(sample);
+    }
+    let parts = ["_bucket", "_sum", "_count"].into_iter();
+    let mut bases = parts.filter_map(|part| sample.strip_suffix(part));
+    bases.find(|base| families.get(*base).is_some_and(|family| family.kind == "histogram"))
+}
+
+/// Adds what a program said.
+fn read(families: &mut Families, text: &str) {
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap();
+            families.entry(name.to_owned()).or_default().help = help.to_owned();
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            families.entry(name.to_owned()).or_default().kind = kind.to_owned();
+        } else if !line.is_empty() {
+            let (series, _value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let base = family_of(families, name).unwrap_or_else(|| panic!("{name} has no TYPE"));
+            let family = families.get_mut(base).unwrap();
+            for label in labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()) {
+                let (label, value) = label.split_once('=').unwrap();
+                if label != "le" {
+                    let values = family.labels.entry(label.to_owned()).or_default();
+                    values.insert(value.trim_matches('"').to_owned());
+                }
+            }
+        }
+    }
+}
+
+/// What an API with every provider, a consumer with one database and one with two export, nothing having happened yet.
+pub(crate) async fn families() -> Families {
+    let (one, two) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
+    let site = Site::new(one.url());
+    let api = Program::start(
+        site.api(&[])
+            .env("FLEET_PROVIDERS__SEGWAY__SECRETS", TOKEN)
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
+    );
+    let shared = Program::start(&mut site.consumer(&[]));
+    let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));
+    let mut families = Families::new();
+    // What each shows last.
+    for (program, last) in [
+        (&api, vec!["fleet_api_redis_durability_weaknesses"]),
+        (
+            &shared,
+            vec![r#"fleet_queue_backlog_bytes{queue="invers"}"#, "fleet_consumer_pool_max_connections"],
+        ),
+        (&apart, vec![r#"fleet_queue_backlog_bytes{queue="invers"}"#, "fleet_consumer_pool_max_connections"]),
+    ] {
+        let text = eventually(&format!("{last:?}"), async || {
+            let (_status, text) = program.get("/metrics").await?;
+            last.iter().all(|metric| text.contains(metric)).then_some(text)
+        })
+        .await;
+        read(&mut families, &text);
+    }
+    families
+}
