@@ -1,4 +1,7 @@
 //! What an operator sees: metrics, alerts, the dashboard and the runbook agree with each other and with the programs.
 
 mod document;
+mod queries;
+mod rules;
+mod runbook;
 mod scrape;

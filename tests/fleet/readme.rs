@@ -101,9 +101,14 @@ fn every_setting_stands_in_the_configuration_table_with_its_default() {
 fn every_variable_named_is_known() {
     const FOR_TESTS_OR_IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
     let known: BTreeSet<_> = every_setting().into_iter().map(|(name, _)| name).collect();
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/OBSERVABILITY.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/OBSERVABILITY.md",
+        "docs/RUNBOOK.md",
+    ] {
         let text = read(document).replace("<SLUG>", "NIU");
         let variable = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
         for name in words(&text, "FLEET_", variable) {
