@@ -152,6 +152,8 @@ async fn a_push_that_fails_names_a_message() {
     assert_eq!((&line["level"], &line["trace_id"]), (&"WARN".into(), &TRACE_ID.into()));
     assert_eq!((&line["provider"], &line["messages"]), (&"niu".into(), &1.into()));
     assert!(line["error"].as_str().unwrap().contains("Redis"), "{line}");
+    let shed = r#"fleet_api_shed_total{provider="niu",reason="redis_unavailable"}"#;
+    assert_eq!(api.metric(shed).await, 1.0);
 }
 
 #[tokio::test]
