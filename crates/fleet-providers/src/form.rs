@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::fields::{Fields, Item, Items, Value};
-use crate::{Limits, ParseError};
+use crate::{Limits, ParseError, json};
 
 /// The media type of a form.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -42,6 +42,17 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     let raw = Cow::Owned(json_text(&pairs)?);
     let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
     Ok(vec![Ok(Item { raw, fields })])
+}
+
+/// The event that [`items`] kept as this JSON text; nothing if some value of it is no string, so that it was no form.
+pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
+    let Item { raw, fields: Fields(members) } = json::event(raw, limits).ok()?;
+    let text = |(name, value): (_, Value<'a>)| {
+        let is_string = !matches!(value, Value::Json(json) if !json.starts_with('"'));
+        is_string.then(|| value.text()).flatten().map(|text| (name, Value::Text(text)))
+    };
+    let pairs: Option<_> = members.into_iter().map(text).collect();
+    Some(Item { raw, fields: Fields(pairs?) })
 }
 
 /// The form's parameters in the order received, repeated names included.

@@ -24,6 +24,12 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     split(trimmed(text), limits)
 }
 
+/// Reads text that is one event, and never looks for events inside of it.
+pub(crate) fn event<'a>(text: &'a str, limits: &Limits) -> Result<Item<'a>, ParseError> {
+    scan(text, limits.max_depth)?;
+    Ok(Item { raw: Cow::Borrowed(text), fields: object(text)? })
+}
+
 /// The text without white space around it.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(BLANKS)

@@ -23,5 +23,5 @@ pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
 pub use error::ParseError;
 pub use event::{Attributes, Position, Timed, VehicleEvent};
 pub use identity::vehicle_id;
-pub use message::{Limits, Message};
+pub use message::{Limits, Message, StoredEvent};
 pub use provider::{Accepted, PROVIDERS, Provider, provider};

@@ -1,6 +1,7 @@
 //! What a parser is given.
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 /// One accepted webhook, as the queue's envelope carries it.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,19 @@ pub struct Message<'a> {
     pub received_at: Timestamp,
     /// The body's bytes, untouched.
     pub body: &'a [u8],
+}
+
+/// One event as telemetry keeps it, with what its message said about it.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredEvent<'a> {
+    /// The message's topic.
+    pub topic: &'a str,
+    /// When the message was received.
+    pub received_at: Timestamp,
+    /// [`crate::VehicleEvent::raw`].
+    pub raw: &'a str,
+    /// The id it is stored under.
+    pub event_id: Uuid,
 }
 
 /// Bounds of what is taken as a meaningful message.

@@ -5,7 +5,7 @@ use crate::invers::INVERS;
 use crate::niu::NIU;
 use crate::report::Report;
 use crate::segway::SEGWAY;
-use crate::{AuthScheme, Limits, Message, ParseError, VehicleEvent};
+use crate::{AuthScheme, Limits, Message, ParseError, StoredEvent, VehicleEvent, form, json};
 
 /// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
 pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
@@ -48,8 +48,42 @@ impl Provider {
         limits: &Limits,
     ) -> Result<Vec<Result<VehicleEvent<'a>, ParseError>>, ParseError> {
         let items = (self.split)(message, limits)?;
-        let event = |item| (self.map)(item, message, limits).finish(self.slug, limits);
+        let event = |item| self.event(item, message, limits);
         Ok(items.into_iter().map(|item| item.and_then(event)).collect())
+    }
+
+    /// Parses one event again from what telemetry keeps of it. As long as the parser has not changed, the result is the
+    /// event that [`Provider::parse`] found in the message, ids included.
+    ///
+    /// # Errors
+    ///
+    /// Why the event cannot be parsed any more: the parser or the limits have changed.
+    pub fn reparse<'a>(
+        &self,
+        stored: &StoredEvent<'a>,
+        limits: &Limits,
+    ) -> Result<VehicleEvent<'a>, ParseError> {
+        let StoredEvent { topic, received_at, raw, event_id } = *stored;
+        let message = Message { topic, content_type: None, received_at, body: raw.as_bytes() };
+        let event = self.event(json::event(raw, limits)?, &message, limits)?;
+        if event.event_id == event_id {
+            return Ok(event);
+        }
+        // Nothing says whether it came as JSON or as a form. Both mean the same, but the id covers the time as it was
+        // written: with its quotes, or without any.
+        match form::kept(raw, limits) {
+            Some(item) => self.event(item, &message, limits),
+            None => Ok(event),
+        }
+    }
+
+    fn event<'a>(
+        &self,
+        item: Item<'a>,
+        message: &Message<'_>,
+        limits: &Limits,
+    ) -> Result<VehicleEvent<'a>, ParseError> {
+        (self.map)(item, message, limits).finish(self.slug, limits)
     }
 }
 

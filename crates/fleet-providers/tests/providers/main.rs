@@ -19,6 +19,8 @@ mod mutations;
 #[cfg(test)]
 mod quantities;
 #[cfg(test)]
+mod reparse;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod times;
