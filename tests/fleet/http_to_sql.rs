@@ -4,5 +4,5 @@ mod clocks;
 mod dead_letters;
 mod fixtures;
 mod order;
-mod scene;
+pub(crate) mod scene;
 mod vehicles;

@@ -25,6 +25,8 @@ mod queue;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod state;

@@ -30,6 +30,7 @@ async fn every_statement_prepares() {
     let client = database.client().await;
     for statement in [
         statements::store_state(),
+        statements::raise_state(),
         statements::STORE_TELEMETRY,
         statements::BURY_DEAD_LETTERS,
         statements::SETTLED_STATE_PARTS,

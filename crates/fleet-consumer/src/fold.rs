@@ -46,7 +46,8 @@ fn state<'a>(event: &'a VehicleEvent<'a>, received_at: Timestamp) -> VehicleStat
     }
 }
 
-fn merge(into: &mut VehicleState<'_>, from: &VehicleState<'_>) {
+/// Raises `into` to what `from` says of the same vehicle.
+pub(crate) fn merge(into: &mut VehicleState<'_>, from: &VehicleState<'_>) {
     into.first_seen_at = into.first_seen_at.min(from.first_seen_at);
     into.last_seen_at = into.last_seen_at.max(from.last_seen_at);
     into.clock_skewed_at = into.clock_skewed_at.max(from.clock_skewed_at);

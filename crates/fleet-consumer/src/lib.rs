@@ -9,6 +9,7 @@ pub mod batch;
 pub mod fold;
 pub mod metrics;
 mod poll;
+pub mod replay;
 mod report;
 pub mod service;
 mod throttle;

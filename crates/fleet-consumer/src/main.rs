@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use commands::dead_letters::{self, DeadLetterCommand};
+use commands::replay::{self, ReplayArguments};
 use fleet_consumer::audit::Audit;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service::{self, Databases};
@@ -45,6 +46,8 @@ enum Command {
     /// Look at dead letters, put them back into their queues, or remove them.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
+    /// Parse stored telemetry again, after a parser was fixed, and raise the current state to what it says.
+    Replay(ReplayArguments),
     /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
     CheckConfig,
     /// Ask the consumer that runs with this configuration whether it is ready; exit status 1 if not.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         (Command::DeadLetters(command), Ok(())) => {
             cli::block_on(&settings, dead_letters::run(&settings, command))
         }
+        (Command::Replay(arguments), Ok(())) => cli::block_on(&settings, replay::run(&settings, arguments)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -124,15 +124,40 @@ impl Database {
             let statement = connection.prepare_cached(statement).await?;
             Ok::<_, StoreError>(connection.query(&statement, parameters).await?)
         };
-        let result = tokio::time::timeout(self.statement_timeout, run)
-            .await
-            .unwrap_or(Err(StoreError::Timeout(self.statement_timeout)));
-        if let Err(error) = &result
-            && error.class() == ErrorClass::Unavailable
-        {
-            discard(connection);
-        }
+        let result = self.in_time(run).await;
+        give_back(connection, &result);
         result
+    }
+
+    /// Runs one statement, planned for just these values: a plan for any values would look into every chunk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::query`].
+    pub(crate) async fn query_planned(
+        &self,
+        statement: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let connection = self.connection().await?;
+        let run = async { Ok::<_, StoreError>(connection.query_typed(statement, parameters).await?) };
+        let result = self.in_time(run).await;
+        give_back(connection, &result);
+        result
+    }
+
+    async fn in_time<T>(&self, run: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let result = tokio::time::timeout(self.statement_timeout, run).await;
+        result.unwrap_or(Err(StoreError::Timeout(self.statement_timeout)))
+    }
+}
+
+/// Gives a connection back to its pool, unless it has failed.
+fn give_back<T>(connection: Object, result: &Result<T, StoreError>) {
+    if let Err(error) = result
+        && error.class() == ErrorClass::Unavailable
+    {
+        discard(connection);
     }
 }
 

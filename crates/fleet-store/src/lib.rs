@@ -8,12 +8,14 @@ mod database;
 mod dead_letters;
 mod error;
 mod migrations;
+mod replay;
 mod retention;
 mod roles;
 mod settled;
 mod state;
 mod telemetry;
 mod tls;
+mod vehicles;
 
 pub use database::{Database, DatabaseSettings, PoolUsage};
 pub use dead_letters::{
@@ -22,14 +24,19 @@ pub use dead_letters::{
 };
 pub use error::{ErrorClass, StoreError};
 pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};
+pub use replay::{
+    Correction, Derived, EventKey, PageBounds, StoredTelemetry, Window, correct_telemetry, telemetry_page,
+    telemetry_windows,
+};
 pub use retention::{Expired, RetentionPeriods, expire};
 pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
+pub use vehicles::{StoredVehicle, stored_vehicles};
 
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
 pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
-    pub use crate::state::store_state;
+    pub use crate::state::{raise_state, store_state};
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
 }

@@ -50,6 +50,22 @@ pub fn store_state() -> &'static str {
 }
 
 fn build_statement() -> String {
+    format!(
+        "WITH written AS (\n{}\n)\n\
+         INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles)\n\
+         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING",
+        upsert(6)
+    )
+}
+
+/// The same without a part, and so without any memory of it: for what came out of no queue.
+pub fn raise_state() -> &'static str {
+    static STATEMENT: LazyLock<String> = LazyLock::new(|| upsert(2));
+    &STATEMENT
+}
+
+/// The rows of `vehicles`, whose columns are parameters from `first` on; the provider is the first of all.
+fn upsert(first: usize) -> String {
     let position = ["lat", "lon", "altitude_m", "heading_deg", "accuracy_m"];
     let mut columns = vec![("vehicle_id", "uuid"), ("provider_vehicle_id", "text")];
     columns.extend(position.map(|column| (column, "float8")));
@@ -68,15 +84,22 @@ fn build_statement() -> String {
         let rest = rest.map(|column| format!("coalesce({row}.{column}, '-Infinity')")).join(", ");
         format!("({row}.position_at, {row}.lat, {row}.lon, {rest})")
     };
-    let newer = format!("v.position_at IS NULL OR {} > {}", key("excluded"), key("v"));
+    let newer = format!(
+        "v.position_at IS NULL OR v.lat IS NULL OR v.lon IS NULL OR {} > {}",
+        key("excluded"),
+        key("v")
+    );
     for column in position.into_iter().chain(["position_at"]) {
         updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
     for (value, _kind, at) in ATTRIBUTES {
+        // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
         let newer = if is_planted(Plant::ArrivalOrder) {
             format!("excluded.{at} IS NOT NULL")
         } else {
-            format!("v.{at} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})")
+            format!(
+                "v.{at} IS NULL OR v.{value} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})"
+            )
         };
         for column in [value, at] {
             updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
@@ -88,16 +111,13 @@ fn build_statement() -> String {
     updates.push("clock_skewed_at = greatest(v.clock_skewed_at, excluded.clock_skewed_at)".to_owned());
 
     let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + 6));
+    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + first));
     let arrays = arrays.collect::<Vec<_>>().join(", ");
     let updates = updates.join(",\n    ");
     format!(
-        "WITH written AS (\n\
-         INSERT INTO vehicles AS v (provider, {names})\n\
+        "INSERT INTO vehicles AS v (provider, {names})\n\
          SELECT $1::text, {names}\n  FROM unnest({arrays})\n       AS event ({names})\n\
-         ON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}\n)\n\
-         INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles)\n\
-         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING"
+         ON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}"
     )
 }
 
@@ -139,6 +159,21 @@ impl StateStore {
             vec![&part.provider, &part.lease_id, &part.first_record, &part.records, &count];
         columns.append_to(&mut parameters);
         self.database.query(store_state(), &parameters).await?;
+        Ok(())
+    }
+
+    /// Raises vehicles, at most one entry each and sorted as for [`StateStore::write`], without remembering any part:
+    /// the audit, which adds up what the queues handed over, must not count it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; then nothing is stored, unless the answer was lost.
+    pub async fn raise(&self, provider: &str, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
+        debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
+        let columns = Columns::from_vehicles(vehicles);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&provider];
+        columns.append_to(&mut parameters);
+        self.database.query(raise_state(), &parameters).await?;
         Ok(())
     }
 }

@@ -54,10 +54,7 @@ impl Scene {
     /// Posts a fixture as its provider does.
     pub(super) async fn post_fixture(&self, provider: &str, file: &str) -> Answer {
         let body = std::fs::read(folder().join(provider).join(file)).unwrap();
-        let mut topics = SEGWAY_TOPICS.iter();
-        let topic = topics.find(|(prefix, _topic)| file.starts_with(prefix));
-        let topic = topic.map_or("vehicle/status", |(_prefix, topic)| topic);
-        let topic = if provider == "segway" { topic } else { "" };
+        let topic = fixture_topic(provider, file);
         let json = ("content-type", "application/json");
         let media_type = if file.ends_with(".form") { FORM } else { json };
         self.post(provider, topic, media_type, body).await
@@ -120,8 +117,16 @@ impl Scene {
     }
 }
 
+/// The topic a fixture is sent to.
+pub(crate) fn fixture_topic(provider: &str, file: &str) -> &'static str {
+    let mut topics = SEGWAY_TOPICS.iter();
+    let topic = topics.find(|(prefix, _topic)| file.starts_with(prefix));
+    let topic = topic.map_or("vehicle/status", |(_prefix, topic)| topic);
+    if provider == "segway" { topic } else { "" }
+}
+
 /// Every fixture: provider and file.
-pub(super) fn fixtures() -> Vec<(String, String)> {
+pub(crate) fn fixtures() -> Vec<(String, String)> {
     let names = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
@@ -136,6 +141,6 @@ pub(super) fn fixtures() -> Vec<(String, String)> {
     names(folder()).into_iter().flat_map(files).collect()
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }

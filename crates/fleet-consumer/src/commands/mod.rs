@@ -1,3 +1,13 @@
 //! The commands that operators need.
 
 pub(crate) mod dead_letters;
+mod progress;
+pub(crate) mod replay;
+mod time;
+
+use clap::builder::PossibleValuesParser;
+
+/// Reads the slug of a provider.
+fn provider_slug() -> PossibleValuesParser {
+    PossibleValuesParser::new(fleet_providers::PROVIDERS.iter().map(|provider| provider.slug))
+}

@@ -1,0 +1,324 @@
+//! Parses stored telemetry again, and raises the current state to what it says: what a fixed parser makes of events that
+//! an earlier one misread.
+//!
+//! The windows are read from the newest to the oldest, each in pages by the unique key. A page's rows are of few vehicles,
+//! so that each vehicle is written once or twice a day of telemetry, and mostly not at all: only what would change is
+//! written. Whatever is interrupted can be run again.
+
+mod changes;
+mod report;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use fleet_providers::{Limits, PROVIDERS, Provider, StoredEvent, VehicleEvent, provider};
+use fleet_runtime::settings::Settings;
+use fleet_store::{
+    Correction, Derived, ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, Window,
+    correct_telemetry, stored_vehicles, telemetry_page, telemetry_windows,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::fold::fold;
+use crate::service::Databases;
+use crate::throttle::Throttle;
+use changes::Changes;
+
+/// Most bytes of raw events in one page.
+const PAGE_BYTES: i64 = 8 * 1024 * 1024;
+/// A page is not made smaller than this when the database is too slow for it.
+const MIN_PAGE_ROWS: i64 = 100;
+/// How long a database may be away before the replay gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to replay, and how.
+#[derive(Debug)]
+pub struct Replay {
+    databases: Databases,
+    state: StateStore,
+    limits: Limits,
+    range: Range<Timestamp>,
+    provider: Option<&'static str>,
+    dry_run: bool,
+    page: PageBounds,
+    throttle: Throttle,
+    retry: Range<Duration>,
+}
+
+/// What a replay did, or would do.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// How it ended.
+    pub end: End,
+    /// What was to be replayed.
+    pub range: Range<Timestamp>,
+    /// Everything in the range that was observed from then on is done.
+    pub done_from: Timestamp,
+    /// Events read.
+    pub events: u64,
+    /// Of those, the ones that cannot be parsed any more: how many by reason, and the message of one of them.
+    pub refused: BTreeMap<&'static str, (u64, Uuid)>,
+    /// Of those, the ones that now have another vehicle, time or id than their row of telemetry.
+    pub other_identity: u64,
+    /// Rows of telemetry with another position, speed or charge than their event has now.
+    pub corrected: u64,
+    changes: Changes,
+}
+
+/// How a replay ended.
+#[derive(Debug)]
+pub enum End {
+    /// All of it is done.
+    Complete,
+    /// It was told to stop.
+    Stopped,
+    /// A database failed.
+    Failed(StoreError),
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Events read.
+    pub events: u64,
+    /// Part of the range that is done, 0 to 1.
+    pub done: f64,
+    /// The day being read begins here.
+    pub window_from: Timestamp,
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// An event of a page, as it is parsed now.
+struct Parsed<'a> {
+    provider: &'static str,
+    event: VehicleEvent<'a>,
+    received_at: Timestamp,
+}
+
+impl Replay {
+    /// A replay of what was observed in `range`, of one provider or of all.
+    pub fn new(
+        settings: &Settings,
+        databases: Databases,
+        range: Range<Timestamp>,
+        provider: Option<&'static str>,
+        dry_run: bool,
+    ) -> Self {
+        let days = i64::from(settings.retention.telemetry_days);
+        let rows = i64::try_from(settings.consumer.max_transaction_events).unwrap_or(i64::MAX).max(1);
+        Self {
+            state: StateStore::new(databases.state.clone()),
+            databases,
+            limits: Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() },
+            // Before the epoch there is nothing, and PostgreSQL's calendar begins later than the one here.
+            range: range.start.max(Timestamp::UNIX_EPOCH)..range.end.max(Timestamp::UNIX_EPOCH),
+            provider,
+            dry_run,
+            page: PageBounds { rows, bytes: PAGE_BYTES },
+            throttle: Throttle::new(settings.consumer.max_events_per_second),
+            retry: settings.consumer.retry_min..settings.consumer.retry_max,
+        }
+    }
+
+    /// Replays until the range is done, a database fails for longer than a minute, or `shutdown`. Tells `progress` after
+    /// every page.
+    pub async fn run(&self, shutdown: &CancellationToken, mut progress: impl FnMut(Progress)) -> Outcome {
+        let mut outcome = Outcome {
+            dry_run: self.dry_run,
+            end: End::Complete,
+            range: self.range.clone(),
+            done_from: self.range.end,
+            events: 0,
+            refused: BTreeMap::new(),
+            other_identity: 0,
+            corrected: 0,
+            changes: Changes::new(self.dry_run),
+        };
+        match self.all_windows(shutdown, &mut outcome, &mut progress).await {
+            Ok(()) => outcome.done_from = self.range.start,
+            Err(end) => outcome.end = end,
+        }
+        outcome
+    }
+
+    async fn all_windows(
+        &self,
+        shutdown: &CancellationToken,
+        outcome: &mut Outcome,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), End> {
+        // Not patiently: an operator with a wrong URL should hear of it at once.
+        let windows = telemetry_windows(&self.databases.telemetry, self.range.start, self.range.end).await?;
+        let length = |window: &Window| window.to.duration_since(window.from).as_secs_f64();
+        let total: f64 = windows.iter().map(length).sum();
+        let mut before = 0.0;
+        for window in windows {
+            let (mut after, mut bounds) = (None, self.page);
+            loop {
+                let page = self.read(shutdown, window, after, &mut bounds).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.key);
+                self.apply(shutdown, window, &page, outcome).await?;
+                let done = (before + length(&window) * place(last.key.vehicle_id)) / total;
+                progress(Progress { events: outcome.events, done, window_from: window.from });
+                self.throttle.pay(page.len()).await;
+            }
+            before += length(&window);
+            outcome.done_from = window.from;
+        }
+        Ok(())
+    }
+
+    /// The next page; a smaller one if the database is too slow.
+    async fn read(
+        &self,
+        shutdown: &CancellationToken,
+        window: Window,
+        after: Option<EventKey>,
+        bounds: &mut PageBounds,
+    ) -> Result<Vec<StoredTelemetry>, End> {
+        loop {
+            let size = *bounds;
+            let read = || async move {
+                match telemetry_page(&self.databases.telemetry, window, after, self.provider, size).await {
+                    Err(error) if error.class() == ErrorClass::TooSlow && size.rows > MIN_PAGE_ROWS => {
+                        Ok(None)
+                    }
+                    page => page.map(Some),
+                }
+            };
+            match self.patiently(shutdown, read).await? {
+                Some(page) => return Ok(page),
+                None => bounds.rows /= 2,
+            }
+        }
+    }
+
+    /// Parses a page, and writes what it changes.
+    async fn apply(
+        &self,
+        shutdown: &CancellationToken,
+        window: Window,
+        page: &[StoredTelemetry],
+        outcome: &mut Outcome,
+    ) -> Result<(), End> {
+        let (parsed, corrections) = self.parse(page, outcome);
+        if !self.dry_run && !corrections.is_empty() {
+            let correct = || correct_telemetry(&self.databases.telemetry, window, &corrections);
+            self.patiently(shutdown, correct).await?;
+        }
+        outcome.corrected += corrections.len() as u64;
+        for Provider { slug, .. } in PROVIDERS {
+            let own = parsed.iter().filter(|parsed| parsed.provider == *slug);
+            let vehicles = fold(own.map(|parsed| (&parsed.event, parsed.received_at)));
+            let ids: Vec<_> = vehicles.iter().map(|vehicle| vehicle.vehicle_id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let known = self.patiently(shutdown, || stored_vehicles(&self.databases.state, &ids)).await?;
+            let known: HashMap<_, _> =
+                known.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle)).collect();
+            let mut raised = vehicles;
+            raised.retain(|vehicle| outcome.changes.add(slug, known.get(&vehicle.vehicle_id), vehicle));
+            if !self.dry_run && !raised.is_empty() {
+                self.patiently(shutdown, || self.state.raise(slug, &raised)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parse<'a>(
+        &self,
+        page: &'a [StoredTelemetry],
+        outcome: &mut Outcome,
+    ) -> (Vec<Parsed<'a>>, Vec<Correction>) {
+        let (mut parsed, mut corrections) = (Vec::new(), Vec::new());
+        for row in page {
+            let Some(raw) = &row.raw else { continue };
+            outcome.events += 1;
+            let (provider, event) = match self.reparse(row, raw) {
+                Ok(event) => event,
+                Err(reason) => {
+                    outcome.refused.entry(reason).or_insert((0, row.message_id)).0 += 1;
+                    continue;
+                }
+            };
+            let VehicleEvent { vehicle_id, observed_at, event_id, .. } = event;
+            let derived = Derived::from(&event.attributes);
+            if row.key != (EventKey { vehicle_id, observed_at, event_id }) {
+                outcome.other_identity += 1;
+            } else if row.derived != derived {
+                corrections.push(Correction { key: row.key, derived });
+            }
+            parsed.push(Parsed { provider, event, received_at: row.received_at });
+        }
+        (parsed, corrections)
+    }
+
+    fn reparse<'a>(
+        &self,
+        row: &'a StoredTelemetry,
+        raw: &'a str,
+    ) -> Result<(&'static str, VehicleEvent<'a>), &'static str> {
+        let provider = provider(&row.provider).ok_or("unknown_provider")?;
+        let StoredTelemetry { received_at, ref topic, key: EventKey { event_id, .. }, .. } = *row;
+        let stored = StoredEvent { topic, received_at, raw, event_id };
+        // The parsers are pure: there is nothing a panic could leave half done.
+        let parsed = catch_unwind(AssertUnwindSafe(|| provider.reparse(&stored, &self.limits)));
+        match parsed {
+            Ok(parsed) => parsed.map(|event| (provider.slug, event)).map_err(|error| error.reason()),
+            Err(_panic) => Err("parser_panic"),
+        }
+    }
+
+    /// Tries again while a database is away, though not for ever. A statement that `shutdown` meets is given up: it is
+    /// stored whole or not at all, and either is right.
+    async fn patiently<T, Calling: Future<Output = Result<T, StoreError>>>(
+        &self,
+        shutdown: &CancellationToken,
+        call: impl Fn() -> Calling,
+    ) -> Result<T, End> {
+        let start = Instant::now();
+        let mut pause = self.retry.start;
+        loop {
+            let result = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Err(End::Stopped),
+                result = call() => result,
+            };
+            let error = match result {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match error.class() {
+                ErrorClass::Unavailable | ErrorClass::TooSlow if start.elapsed() < PATIENCE => {
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
+                }
+                ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Poison | ErrorClass::Fatal => {
+                    return Err(End::Failed(error));
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(End::Stopped),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(self.retry.end),
+            }
+        }
+    }
+}
+
+/// Which part of all vehicles come before this one: their ids are evenly spread.
+fn place(vehicle_id: Uuid) -> f64 {
+    let [a, b, c, d, ..] = vehicle_id.into_bytes();
+    f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)
+}

@@ -1,0 +1,157 @@
+//! Which vehicles a replay changes, and how.
+
+use std::collections::hash_map::Entry;
+
+use fleet_providers::{Position, Timed};
+use fleet_store::{StoredVehicle, VehicleState};
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+use crate::fold::merge;
+
+/// How many vehicles are shown with what they were and are.
+pub(super) const SAMPLES: usize = 20;
+
+/// What a vehicle has, in the order of [`values`].
+pub(super) const FIELDS: [&str; 12] = [
+    "position",
+    "speed_kmh",
+    "battery_percent",
+    "range_m",
+    "odometer_m",
+    "powered_on",
+    "locked",
+    "charging",
+    "online",
+    "first_seen_at",
+    "last_seen_at",
+    "clock_skewed_at",
+];
+
+/// A vehicle's fields as texts.
+pub(super) type Values = [Option<String>; FIELDS.len()];
+
+/// The changes of a whole replay. It remembers every vehicle that changes, however many events there are: some bytes each,
+/// half a kilobyte in a dry run.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Vehicles that were not there.
+    pub(super) created: u64,
+    /// Vehicles, created or changed, by field.
+    pub(super) by_field: [u64; FIELDS.len()],
+    /// The first vehicles.
+    pub(super) samples: Vec<Sample>,
+    vehicles: FxHashMap<Uuid, Changed>,
+    dry_run: bool,
+}
+
+/// A vehicle before and after.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) provider: &'static str,
+    pub(super) provider_vehicle_id: String,
+    pub(super) before: Values,
+    pub(super) after: Values,
+}
+
+#[derive(Debug, Default)]
+struct Changed {
+    fields: [bool; FIELDS.len()],
+    sample: Option<usize>,
+    /// In a dry run, what the row would be by now.
+    pending: Option<StoredVehicle>,
+}
+
+impl Changes {
+    pub(super) fn new(dry_run: bool) -> Self {
+        Self { dry_run, ..Self::default() }
+    }
+
+    /// Vehicles that were there and are different now.
+    pub(super) fn changed(&self) -> u64 {
+        self.vehicles.len() as u64 - self.created
+    }
+
+    /// Notes what a page says about a vehicle whose row is `stored`; returns whether that changes it.
+    pub(super) fn add(
+        &mut self,
+        provider: &'static str,
+        stored: Option<&StoredVehicle>,
+        page: &VehicleState<'_>,
+    ) -> bool {
+        let pending = self.vehicles.get(&page.vehicle_id).and_then(|changed| changed.pending.as_ref());
+        let before = pending.or(stored).map(StoredVehicle::state);
+        let after = before.clone().map_or_else(
+            || page.clone(),
+            |mut state| {
+                merge(&mut state, page);
+                state
+            },
+        );
+        if before.as_ref() == Some(&after) {
+            return false;
+        }
+        let values_before = before.as_ref().map(values).unwrap_or_default();
+        let values_after = values(&after);
+        let pending = self.dry_run.then(|| StoredVehicle::from(&after));
+        let changed = match self.vehicles.entry(page.vehicle_id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                self.created += u64::from(stored.is_none());
+                let sample = (self.samples.len() < SAMPLES).then_some(self.samples.len());
+                if sample.is_some() {
+                    self.samples.push(Sample {
+                        provider,
+                        provider_vehicle_id: page.provider_vehicle_id.to_owned(),
+                        before: values_before.clone(),
+                        after: Values::default(),
+                    });
+                }
+                entry.insert(Changed { sample, ..Changed::default() })
+            }
+        };
+        changed.pending = pending;
+        for (field, (before, after)) in values_before.iter().zip(&values_after).enumerate() {
+            if before != after && !changed.fields[field] {
+                changed.fields[field] = true;
+                self.by_field[field] += 1;
+            }
+        }
+        if let Some(sample) = changed.sample.and_then(|sample| self.samples.get_mut(sample)) {
+            sample.after = values_after;
+        }
+        true
+    }
+}
+
+/// The fields as an operator reads them.
+fn values(state: &VehicleState<'_>) -> Values {
+    let attributes = &state.attributes;
+    let position =
+        attributes.position.map(|position| Timed { value: place(&position.value), at: position.at });
+    [
+        text(position),
+        text(attributes.speed_kmh),
+        text(attributes.battery_percent),
+        text(attributes.range_m),
+        text(attributes.odometer_m),
+        text(attributes.powered_on),
+        text(attributes.locked),
+        text(attributes.charging),
+        text(attributes.online),
+        Some(state.first_seen_at.to_string()),
+        Some(state.last_seen_at.to_string()),
+        state.clock_skewed_at.map(|at| at.to_string()),
+    ]
+}
+
+fn text<T: std::fmt::Display>(timed: Option<Timed<T>>) -> Option<String> {
+    timed.map(|Timed { value, at }| format!("{value} at {at}"))
+}
+
+fn place(position: &Position) -> String {
+    let Position { lat, lon, altitude_m, heading_deg, accuracy_m } = position;
+    let rest = [("altitude", altitude_m), ("heading", heading_deg), ("accuracy", accuracy_m)];
+    let rest = rest.into_iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
+    format!("{lat}, {lon}{}", rest.collect::<String>())
+}

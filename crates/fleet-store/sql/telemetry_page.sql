@@ -1,0 +1,21 @@
+-- The next rows of a window behind a key, in the order of the unique index: first what is left of the key's vehicle, then
+-- the vehicles behind it. Bounded by rows before anything is left out, so that a provider with few rows costs no more;
+-- then by the bytes of the raw events, but at least one row.
+SELECT vehicle_id, observed_at, event_id, received_at, message_id, provider, topic,
+       lat, lon, speed_kmh, battery_percent, raw
+  FROM (SELECT *, sum(octet_length(raw)) OVER (ORDER BY vehicle_id, observed_at DESC, event_id
+                                               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+          FROM (SELECT vehicle_id, observed_at, event_id, received_at, message_id, provider, topic,
+                       lat, lon, speed_kmh, battery_percent,
+                       CASE WHEN $8 IS NULL OR provider = $8 THEN raw::text END AS raw
+                  FROM ((SELECT * FROM telemetry
+                          WHERE vehicle_id = $1 AND observed_at <= $2 AND (observed_at < $2 OR event_id > $3)
+                            AND observed_at >= $4 AND observed_at < $5
+                          ORDER BY vehicle_id, observed_at DESC, event_id LIMIT $6)
+                        UNION ALL
+                        (SELECT * FROM telemetry
+                          WHERE vehicle_id > $1 AND observed_at >= $4 AND observed_at < $5
+                          ORDER BY vehicle_id, observed_at DESC, event_id LIMIT $6)
+                        ORDER BY vehicle_id, observed_at DESC, event_id LIMIT $6) AS next_rows) AS chosen) AS page
+ WHERE coalesce(bytes_before, 0) < $7
+ ORDER BY vehicle_id, observed_at DESC, event_id

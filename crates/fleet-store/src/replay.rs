@@ -1,0 +1,191 @@
+//! Reading telemetry again in pages, and correcting what its columns say.
+
+use fleet_providers::Attributes;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use crate::{Database, StoreError};
+
+const TELEMETRY_PAGE: &str = include_str!("../sql/telemetry_page.sql");
+const CORRECT_TELEMETRY: &str = include_str!("../sql/correct_telemetry.sql");
+
+/// The chunks that hold rows of a range, the newest first, each cut to the range.
+const WINDOWS: &str = "SELECT greatest(range_start, $1), least(range_end, $2)
+   FROM timescaledb_information.chunks
+  WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'telemetry'::regclass
+    AND range_end > $1 AND range_start < $2
+  ORDER BY range_start DESC";
+
+/// A piece of telemetry within one chunk: observed at `from` or later, before `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first moment of it.
+    pub from: Timestamp,
+    /// The first moment behind it.
+    pub to: Timestamp,
+}
+
+/// The unique key of a row of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventKey {
+    /// See [`fleet_providers::vehicle_id`].
+    pub vehicle_id: Uuid,
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// See [`fleet_providers::VehicleEvent::event_id`].
+    pub event_id: Uuid,
+}
+
+/// The columns of telemetry that a parser fills beside the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Derived {
+    /// Degrees.
+    pub lat: Option<f64>,
+    /// Degrees.
+    pub lon: Option<f64>,
+    /// Kilometres an hour.
+    pub speed_kmh: Option<f64>,
+    /// 0 to 100.
+    pub battery_percent: Option<f64>,
+}
+
+impl From<&Attributes> for Derived {
+    fn from(attributes: &Attributes) -> Self {
+        let position = attributes.position.map(|position| position.value);
+        Self {
+            lat: position.map(|position| position.lat),
+            lon: position.map(|position| position.lon),
+            speed_kmh: attributes.speed_kmh.map(|speed| speed.value),
+            battery_percent: attributes.battery_percent.map(|battery| battery.value),
+        }
+    }
+}
+
+/// A row of telemetry with what is needed to parse its event again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredTelemetry {
+    /// Its key.
+    pub key: EventKey,
+    /// When the message was received.
+    pub received_at: Timestamp,
+    /// The message's id.
+    pub message_id: Uuid,
+    /// Slug of the provider.
+    pub provider: String,
+    /// The message's topic.
+    pub topic: String,
+    /// What the parser made of it.
+    pub derived: Derived,
+    /// The event as JSON text; absent in the rows of other providers than the one asked for.
+    pub raw: Option<String>,
+}
+
+/// Most of one page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageBounds {
+    /// Rows.
+    pub rows: i64,
+    /// Bytes of raw events, before the last row.
+    pub bytes: i64,
+}
+
+/// A row whose columns are to say something else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Correction {
+    /// Which row.
+    pub key: EventKey,
+    /// What it is to say.
+    pub derived: Derived,
+}
+
+/// The windows, the newest first, that hold all telemetry observed from `from` to before `to`.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn telemetry_windows(
+    telemetry: &Database,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Window>, StoreError> {
+    let rows = telemetry.query(WINDOWS, &[&from, &to]).await?;
+    Ok(rows.iter().map(|row| Window { from: row.get(0), to: row.get(1) }).collect())
+}
+
+/// The next rows behind `after` in the order of their keys; none at the window's end.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn telemetry_page(
+    telemetry: &Database,
+    window: Window,
+    after: Option<EventKey>,
+    provider: Option<&str>,
+    bounds: PageBounds,
+) -> Result<Vec<StoredTelemetry>, StoreError> {
+    let first = EventKey { vehicle_id: Uuid::nil(), observed_at: window.from, event_id: Uuid::max() };
+    let after = after.unwrap_or(first);
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&after.vehicle_id, Type::UUID),
+        (&after.observed_at, Type::TIMESTAMPTZ),
+        (&after.event_id, Type::UUID),
+        (&window.from, Type::TIMESTAMPTZ),
+        (&window.to, Type::TIMESTAMPTZ),
+        (&bounds.rows, Type::INT8),
+        (&bounds.bytes, Type::INT8),
+        (&provider, Type::TEXT),
+    ];
+    Ok(telemetry.query_planned(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
+}
+
+fn stored(row: &Row) -> StoredTelemetry {
+    StoredTelemetry {
+        key: EventKey { vehicle_id: row.get(0), observed_at: row.get(1), event_id: row.get(2) },
+        received_at: row.get(3),
+        message_id: row.get(4),
+        provider: row.get(5),
+        topic: row.get(6),
+        derived: Derived {
+            lat: row.get(7),
+            lon: row.get(8),
+            speed_kmh: row.get(9),
+            battery_percent: row.get(10),
+        },
+        raw: row.get(11),
+    }
+}
+
+/// Corrects rows of one window.
+///
+/// # Errors
+///
+/// Any [`StoreError`]; then none is corrected, unless the answer was lost.
+pub async fn correct_telemetry(
+    telemetry: &Database,
+    window: Window,
+    corrections: &[Correction],
+) -> Result<(), StoreError> {
+    let vehicle_id: Vec<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
+    let observed_at: Vec<_> = corrections.iter().map(|row| row.key.observed_at).collect();
+    let event_id: Vec<_> = corrections.iter().map(|row| row.key.event_id).collect();
+    let lat: Vec<_> = corrections.iter().map(|row| row.derived.lat).collect();
+    let lon: Vec<_> = corrections.iter().map(|row| row.derived.lon).collect();
+    let speed_kmh: Vec<_> = corrections.iter().map(|row| row.derived.speed_kmh).collect();
+    let battery_percent: Vec<_> = corrections.iter().map(|row| row.derived.battery_percent).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
+        (&vehicle_id, Type::UUID_ARRAY),
+        (&observed_at, Type::TIMESTAMPTZ_ARRAY),
+        (&event_id, Type::UUID_ARRAY),
+        (&lat, Type::FLOAT8_ARRAY),
+        (&lon, Type::FLOAT8_ARRAY),
+        (&speed_kmh, Type::FLOAT8_ARRAY),
+        (&battery_percent, Type::FLOAT8_ARRAY),
+        (&window.from, Type::TIMESTAMPTZ),
+        (&window.to, Type::TIMESTAMPTZ),
+    ];
+    telemetry.query_planned(CORRECT_TELEMETRY, &parameters).await?;
+    Ok(())
+}

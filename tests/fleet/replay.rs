@@ -1,0 +1,8 @@
+//! `fleet-consumer replay`: what telemetry keeps is enough to have the current state again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod bounds;
+mod repairs;
+mod stage;
+mod volume;
