@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use fleet_store::{DeadLetterFilter, count_dead_letters};
+use uuid::Uuid;
 
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
@@ -62,7 +63,78 @@ async fn list_and_show() {
     assert!(shown.contains(&format!("1 {id} ")) && shown.contains("\nnot json"), "{shown}");
     let missing = consumer(&fleet, &database, &["show", "00000000-0000-7000-8000-000000000000"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert_eq!(consumer(&fleet, &database, &["list", "--reason", "nonsense"]).status.code(), Some(2));
+    for nonsense in
+        [["--reason", "nonsense"], ["--provider", "nonsense"], ["--since", "nonsense"], ["--limit", "0"]]
+    {
+        let refused = consumer(&fleet, &database, &[&["list"], &nonsense[..]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{nonsense:?}");
+    }
+}
+
+/// Adds `letters` dead letters of one message, whose body is `envelope` after a header without meaning.
+async fn bury(database: &TestDatabase, message_id: Uuid, letters: i32, envelope: &str) {
+    let statement = "INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, envelope)
+         SELECT $1, index, 'niu', 'rejected_by_database', 'number ' || index, $3
+           FROM generate_series(0, $2 - 1) AS index";
+    let client = database.client().await;
+    client.execute(statement, &[&message_id, &letters, &envelope.as_bytes()]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn show_has_every_dead_letter_of_a_message() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    let id = Uuid::now_v7();
+    bury(&database, id, 1203, "the one envelope").await;
+    let shown = printed(&consumer(&fleet, &database, &["show", &id.to_string()]));
+    for index in [0, 19, 20, 21, 500, 1202] {
+        assert!(shown.contains(&format!("event {index}: rejected_by_database (number {index})")), "{index}");
+    }
+    assert_eq!(shown.lines().filter(|line| line.starts_with("event ")).count(), 1203);
+    assert_eq!(shown.matches("the one envelope").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_pushes_a_message_once_and_leaves_what_died_again() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    let messages: Vec<_> = (0..45).map(|_| Uuid::now_v7()).collect();
+    for message in &messages {
+        bury(&database, *message, 30, "an envelope").await;
+    }
+    // As if a consumer had tried one of them while the replay is running.
+    let again = "UPDATE dead_letters SET last_dead_at = now() + INTERVAL '1 hour' WHERE message_id = $1 AND event_index = 7";
+    database.client().await.execute(again, &[&messages[3]]).await.unwrap();
+    let dry = printed(&consumer(&fleet, &database, &["replay", "--dry-run"]));
+    assert!(
+        dry.contains("1350 dead letters of 45 messages") && dry.contains("rejected_by_database"),
+        "{dry}"
+    );
+    assert_eq!(fleet.queue("niu").await.accepted.messages, 0);
+    let output = printed(&consumer(&fleet, &database, &["replay"]));
+    assert!(output.contains("put 45 messages of 1349 dead letters"), "{output}");
+    assert_eq!(fleet.queue("niu").await.accepted.messages, 45);
+    assert_eq!(count(&fleet).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_may_be_dates_and_have_their_beginning_but_not_their_end() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    for day in ["2026-01-31T00:00:00Z", "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"] {
+        let id = Uuid::now_v7();
+        bury(&database, id, 1, "an envelope").await;
+        let died = format!("UPDATE dead_letters SET last_dead_at = '{day}' WHERE message_id = '{id}'");
+        database.client().await.batch_execute(&died).await.unwrap();
+    }
+    for (times, letters) in [
+        (["--since", "2026-01-31", "--until", "2026-02-01"], 2),
+        (["--since", "2026-01-31T00:00:01Z", "--until", "2026-02-01"], 1),
+        (["--since", "2026-02-01", "--until", "2026-02-02T01:00:00+01:00"], 1),
+    ] {
+        let listed = printed(&consumer(&fleet, &database, &[&["list"], &times[..]].concat()));
+        assert!(listed.contains(&format!("{letters} in all")), "{times:?}: {listed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

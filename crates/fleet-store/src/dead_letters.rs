@@ -34,7 +34,7 @@ impl DeadLetterFilter {
     }
 }
 
-/// A row of `dead_letters`.
+/// A row of `dead_letters`, without its envelope, which may be large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
     /// The message's id, or one derived from its bytes.
@@ -53,8 +53,30 @@ pub struct StoredDeadLetter {
     pub received_at: Option<Timestamp>,
     /// When it last became a dead letter.
     pub last_dead_at: Timestamp,
+}
+
+/// A message that has dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadMessage {
+    /// The message's id, or one derived from its bytes.
+    pub message_id: Uuid,
+    /// Slug of the provider.
+    pub provider: String,
     /// The queue's item.
     pub envelope: Vec<u8>,
+}
+
+/// Dead letters of one provider and reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterTotals {
+    /// Slug of the provider.
+    pub provider: String,
+    /// Reason, from the closed list.
+    pub reason: String,
+    /// Dead letters.
+    pub letters: i64,
+    /// Messages they are of.
+    pub messages: i64,
 }
 
 /// Where a page of dead letters begins: behind this key.
@@ -72,7 +94,7 @@ pub async fn dead_letters(
     limit: i64,
 ) -> Result<Vec<StoredDeadLetter>, StoreError> {
     let query = format!(
-        "SELECT message_id, event_index, provider, reason, detail, attempts, received_at, last_dead_at, envelope
+        "SELECT message_id, event_index, provider, reason, detail, attempts, received_at, last_dead_at
            FROM dead_letters
           WHERE {CONDITIONS} AND (message_id, event_index) > ($6, $7)
           ORDER BY message_id, event_index LIMIT $8"
@@ -95,8 +117,57 @@ fn stored(row: &Row) -> StoredDeadLetter {
         attempts: row.get(5),
         received_at: row.get(6),
         last_dead_at: row.get(7),
-        envelope: row.get(8),
     }
+}
+
+/// At most `limit` messages behind `after` that have such dead letters, in the order of their ids.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn dead_messages(
+    telemetry: &Database,
+    filter: &DeadLetterFilter,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<DeadMessage>, StoreError> {
+    let query = format!(
+        "SELECT DISTINCT ON (message_id) message_id, provider, envelope
+           FROM dead_letters
+          WHERE {CONDITIONS} AND message_id > $6
+          ORDER BY message_id, event_index LIMIT $7"
+    );
+    let after = after.unwrap_or(Uuid::nil());
+    let mut parameters = filter.parameters();
+    let page: [&(dyn ToSql + Sync); 2] = [&after, &limit];
+    parameters.extend(page);
+    let rows = telemetry.connection().await?.query(&query, &parameters).await?;
+    let message =
+        |row: &Row| DeadMessage { message_id: row.get(0), provider: row.get(1), envelope: row.get(2) };
+    Ok(rows.iter().map(message).collect())
+}
+
+/// How many dead letters there are, by provider and reason.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn dead_letter_totals(
+    telemetry: &Database,
+    filter: &DeadLetterFilter,
+) -> Result<Vec<DeadLetterTotals>, StoreError> {
+    let query = format!(
+        "SELECT provider, reason, count(*), count(DISTINCT message_id)
+           FROM dead_letters WHERE {CONDITIONS} GROUP BY provider, reason ORDER BY provider, reason"
+    );
+    let rows = telemetry.connection().await?.query(&query, &filter.parameters()).await?;
+    let totals = |row: &Row| DeadLetterTotals {
+        provider: row.get(0),
+        reason: row.get(1),
+        letters: row.get(2),
+        messages: row.get(3),
+    };
+    Ok(rows.iter().map(totals).collect())
 }
 
 /// How many dead letters there are.
@@ -109,33 +180,50 @@ pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter)
     Ok(telemetry.connection().await?.query_one(&query, &filter.parameters()).await?.get(0))
 }
 
-/// Removes dead letters and returns how many.
+/// How many messages have such dead letters.
 ///
 /// # Errors
 ///
 /// Any [`StoreError`].
-pub async fn purge_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<u64, StoreError> {
-    let connection = telemetry.connection().await?;
-    delete_in_pieces(&connection, "dead_letters", CONDITIONS, &filter.parameters()).await
+pub async fn count_dead_messages(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
+    let query = format!("SELECT count(DISTINCT message_id) FROM dead_letters WHERE {CONDITIONS}");
+    Ok(telemetry.connection().await?.query_one(&query, &filter.parameters()).await?.get(0))
 }
 
-/// Removes exactly these, unless they have become dead letters again since they were read: a consumer may have tried
+/// Removes dead letters and returns how many; tells `progress` after every piece how many those are so far.
+///
+/// # Errors
+///
+/// Any [`StoreError`]; what was removed until then stays removed.
+pub async fn purge_dead_letters(
+    telemetry: &Database,
+    filter: &DeadLetterFilter,
+    progress: impl FnMut(u64),
+) -> Result<u64, StoreError> {
+    let connection = telemetry.connection().await?;
+    delete_in_pieces(&connection, "dead_letters", CONDITIONS, &filter.parameters(), progress).await
+}
+
+/// The telemetry database's clock, which dates dead letters.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn telemetry_now(telemetry: &Database) -> Result<Timestamp, StoreError> {
+    Ok(telemetry.connection().await?.query_one("SELECT now()", &[]).await?.get(0))
+}
+
+/// Removes all dead letters of these messages, except those that died at `before` or later: a consumer may have tried
 /// them in the meantime.
 ///
 /// # Errors
 ///
 /// Any [`StoreError`].
-pub async fn forget_dead_letters(
+pub async fn forget_dead_messages(
     telemetry: &Database,
-    letters: &[StoredDeadLetter],
+    message_ids: &[Uuid],
+    before: Timestamp,
 ) -> Result<u64, StoreError> {
-    let statement = "DELETE FROM dead_letters AS letter
-          USING unnest($1::uuid[], $2::int4[], $3::timestamptz[]) AS done (message_id, event_index, last_dead_at)
-          WHERE letter.message_id = done.message_id
-            AND letter.event_index = done.event_index
-            AND letter.last_dead_at = done.last_dead_at";
-    let message_ids: Vec<_> = letters.iter().map(|letter| letter.message_id).collect();
-    let event_indexes: Vec<_> = letters.iter().map(|letter| letter.event_index).collect();
-    let died: Vec<_> = letters.iter().map(|letter| letter.last_dead_at).collect();
-    Ok(telemetry.connection().await?.execute(statement, &[&message_ids, &event_indexes, &died]).await?)
+    let statement = "DELETE FROM dead_letters WHERE message_id = ANY($1) AND last_dead_at < $2";
+    Ok(telemetry.connection().await?.execute(statement, &[&message_ids, &before]).await?)
 }

@@ -19,8 +19,9 @@ mod vehicles;
 
 pub use database::{Database, DatabaseSettings, PoolUsage};
 pub use dead_letters::{
-    DeadLetterFilter, DeadLetterKey, StoredDeadLetter, count_dead_letters, dead_letters, forget_dead_letters,
-    purge_dead_letters,
+    DeadLetterFilter, DeadLetterKey, DeadLetterTotals, DeadMessage, StoredDeadLetter, count_dead_letters,
+    count_dead_messages, dead_letter_totals, dead_letters, dead_messages, forget_dead_messages,
+    purge_dead_letters, telemetry_now,
 };
 pub use error::{ErrorClass, StoreError};
 pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};

@@ -46,14 +46,17 @@ pub async fn expire(
     let chunks: i64 = telemetry.query_one(chunks, &[&periods.telemetry.as_secs_f64()]).await?.get(0);
     let old = "last_dead_at < now() - make_interval(secs => $1)";
     let dead_letters =
-        delete_in_pieces(&telemetry, "dead_letters", old, &[&periods.dead_letters.as_secs_f64()]).await?;
+        delete_in_pieces(&telemetry, "dead_letters", old, &[&periods.dead_letters.as_secs_f64()], |_| ())
+            .await?;
     // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
     let oldest_lease = oldest_lease(periods.settled_batches);
     let old = "lease_id < $1";
-    let telemetry_batches = delete_in_pieces(&telemetry, "settled_batches", old, &[&oldest_lease]).await?;
+    let telemetry_batches =
+        delete_in_pieces(&telemetry, "settled_batches", old, &[&oldest_lease], |_| ()).await?;
     drop(telemetry);
     let state = state.connection().await?;
-    let state_batches = delete_in_pieces(&state, "settled_state_batches", old, &[&oldest_lease]).await?;
+    let state_batches =
+        delete_in_pieces(&state, "settled_state_batches", old, &[&oldest_lease], |_| ()).await?;
     Ok(Expired {
         chunks: u64::try_from(chunks).unwrap_or_default(),
         dead_letters,
@@ -69,12 +72,13 @@ fn oldest_lease(age: Duration) -> Uuid {
 }
 
 /// Deletes what `condition` names, in transactions that stay far below the statement timeout: what was deleted until a
-/// failure stays deleted.
+/// failure stays deleted. Tells `progress` how many that are.
 pub(crate) async fn delete_in_pieces(
     client: &Client,
     table: &str,
     condition: &str,
     parameters: &[&(dyn ToSql + Sync)],
+    mut progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
     const PIECE: u64 = 5000;
     let statement = format!(
@@ -84,6 +88,7 @@ pub(crate) async fn delete_in_pieces(
     loop {
         let piece = client.execute(&statement, parameters).await?;
         deleted += piece;
+        progress(deleted);
         if piece < PIECE {
             return Ok(deleted);
         }

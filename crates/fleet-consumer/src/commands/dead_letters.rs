@@ -8,17 +8,22 @@ use clap::{Args, Subcommand};
 use comfy_table::Table;
 use fleet_consumer::service::{ConsumerError, Databases};
 use fleet_queue::{Producer, RedisLink};
-use fleet_runtime::cli;
 use fleet_runtime::settings::Settings;
+use fleet_runtime::{cli, shutdown};
 use fleet_store::{
-    Database, DeadLetterFilter, StoredDeadLetter, count_dead_letters, dead_letters, forget_dead_letters,
-    purge_dead_letters,
+    Database, DeadLetterFilter, DeadLetterTotals, DeadMessage, count_dead_letters, count_dead_messages,
+    dead_letter_totals, dead_letters, dead_messages, forget_dead_messages, purge_dead_letters, telemetry_now,
 };
 use jiff::Timestamp;
 use uuid::Uuid;
 
-/// Dead letters that are read, and pushed, at a time: together they are far below Redis' limits.
-const PAGE: i64 = 20;
+use super::progress::ProgressLines;
+use super::{provider_slug, time};
+
+/// Dead letters that are shown from one answer.
+const PAGE: i64 = 500;
+/// Messages that are read, and pushed, at a time: together they are far below Redis' limits.
+const MESSAGES: i64 = 20;
 
 /// What to do with dead letters.
 #[derive(Subcommand)]
@@ -28,19 +33,19 @@ pub(crate) enum DeadLetterCommand {
         #[command(flatten)]
         filter: Filter,
         /// Most lines.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
-    /// Show a message's dead letters with their envelope.
+    /// Show all dead letters of a message, and its envelope.
     Show {
         /// The message's id, which the provider got as x-request-id.
         message_id: Uuid,
     },
-    /// Put the messages back into their queues; safe to repeat.
+    /// Put the messages back into their queues, whole, and forget all their dead letters; safe to repeat.
     Replay {
         #[command(flatten)]
         filter: Filter,
-        /// Only say how many there are.
+        /// Only say how many there are, by provider and reason.
         #[arg(long)]
         dry_run: bool,
     },
@@ -48,7 +53,7 @@ pub(crate) enum DeadLetterCommand {
     Purge {
         #[command(flatten)]
         filter: Filter,
-        /// Only say how many there are.
+        /// Only say how many there are, by provider and reason.
         #[arg(long)]
         dry_run: bool,
     },
@@ -58,16 +63,16 @@ pub(crate) enum DeadLetterCommand {
 #[derive(Args)]
 pub(crate) struct Filter {
     /// Only this provider's.
-    #[arg(long)]
+    #[arg(long, value_parser = provider_slug())]
     provider: Option<String>,
     /// Only with this reason.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(fleet_consumer::batch::reasons()))]
     reason: Option<String>,
-    /// Only those that died at or after this time, such as 2026-01-31T12:00:00Z.
-    #[arg(long)]
+    /// Only those that died at or after this time: 2026-01-31T12:00:00Z, or 2026-01-31 for its first moment in UTC.
+    #[arg(long, value_parser = time::parse)]
     since: Option<Timestamp>,
     /// Only those that died before this time.
-    #[arg(long)]
+    #[arg(long, value_parser = time::parse)]
     until: Option<Timestamp>,
     /// Only this message's.
     #[arg(long)]
@@ -99,17 +104,31 @@ async fn execute(
         DeadLetterCommand::List { filter, limit } => list(telemetry, &filter.into(), limit).await?,
         DeadLetterCommand::Show { message_id } => return show(telemetry, message_id).await,
         DeadLetterCommand::Replay { filter, dry_run: false } => {
-            replay(settings, telemetry, &filter.into()).await?;
+            return unless_stopped(replay(settings, telemetry, filter.into())).await;
         }
         DeadLetterCommand::Purge { filter, dry_run: false } => {
-            println!("removed {} dead letters", purge_dead_letters(telemetry, &filter.into()).await?);
+            return unless_stopped(purge(telemetry, filter.into())).await;
         }
         DeadLetterCommand::Replay { filter, dry_run: true }
-        | DeadLetterCommand::Purge { filter, dry_run: true } => {
-            println!("{} dead letters", count_dead_letters(telemetry, &filter.into()).await?);
-        }
+        | DeadLetterCommand::Purge { filter, dry_run: true } => totals(telemetry, &filter.into()).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Both that change something can be cut off anywhere.
+async fn unless_stopped(
+    work: impl Future<Output = Result<(), ConsumerError>>,
+) -> Result<ExitCode, ConsumerError> {
+    let shutdown = match shutdown::on_signal() {
+        Ok(shutdown) => shutdown,
+        Err(error) => return Ok(cli::fail(format!("cannot listen for signals: {error}"))),
+    };
+    tokio::select! {
+        result = work => result.map(|()| ExitCode::SUCCESS),
+        () = shutdown.cancelled() => {
+            Ok(cli::fail("stopped before the end; what was done stays done, run it again for the rest"))
+        }
+    }
 }
 
 async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Result<(), ConsumerError> {
@@ -130,18 +149,38 @@ async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Re
     Ok(())
 }
 
+async fn totals(telemetry: &Database, filter: &DeadLetterFilter) -> Result<(), ConsumerError> {
+    let mut table = Table::new();
+    table.set_header(["provider", "reason", "dead letters", "messages"]);
+    let mut all = 0;
+    for DeadLetterTotals { provider, reason, letters, messages } in
+        dead_letter_totals(telemetry, filter).await?
+    {
+        all += letters;
+        table.add_row([provider, reason, letters.to_string(), messages.to_string()]);
+    }
+    let messages = count_dead_messages(telemetry, filter).await?;
+    println!("{table}\nnothing was done: {all} dead letters of {messages} messages");
+    Ok(())
+}
+
 async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, ConsumerError> {
     let filter = DeadLetterFilter { message_id: Some(message_id), ..DeadLetterFilter::default() };
-    let letters = dead_letters(telemetry, &filter, None, PAGE).await?;
-    for letter in &letters {
-        println!(
-            "event {}: {} ({}), tried {} times, last at {}",
-            letter.event_index, letter.reason, letter.detail, letter.attempts, letter.last_dead_at
-        );
+    let mut after = None;
+    loop {
+        let page = dead_letters(telemetry, &filter, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.message_id, last.event_index));
+        for letter in page {
+            println!(
+                "event {}: {} ({}), tried {} times, last at {}",
+                letter.event_index, letter.reason, letter.detail, letter.attempts, letter.last_dead_at
+            );
+        }
     }
-    match letters.first() {
+    match dead_messages(telemetry, &filter, None, 1).await?.first() {
         // Escaped: a body may hold anything, also what drives a terminal.
-        Some(letter) => println!("{}", letter.envelope.escape_ascii().to_string().replace("\\n", "\n")),
+        Some(message) => println!("{}", message.envelope.escape_ascii().to_string().replace("\\n", "\n")),
         None => {
             return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));
         }
@@ -149,49 +188,49 @@ async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, Consum
     Ok(ExitCode::SUCCESS)
 }
 
-async fn replay(
-    settings: &Settings,
-    telemetry: &Database,
-    filter: &DeadLetterFilter,
-) -> Result<(), ConsumerError> {
-    let total = count_dead_letters(telemetry, filter).await?;
-    let link = Arc::new(RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?);
-    let (mut after, mut seen, mut messages) = (None, 0, 0);
-    loop {
-        let page = dead_letters(telemetry, filter, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some((last.message_id, last.event_index));
-        seen += page.len();
-        messages += push(&link, &settings.queue.prefix, &page).await?;
-        // Only now: were it the other way round, a crash in between would lose them.
-        forget_dead_letters(telemetry, &page).await?;
-        eprintln!("{seen} of {total} dead letters");
-    }
-    println!("put {messages} messages of {seen} dead letters back into their queues");
+async fn purge(telemetry: &Database, filter: DeadLetterFilter) -> Result<(), ConsumerError> {
+    let total = count_dead_letters(telemetry, &filter).await?;
+    let mut lines = ProgressLines::default();
+    let progress = |removed| lines.tell(|| format!("{removed} of {total} dead letters"));
+    println!("removed {} dead letters", purge_dead_letters(telemetry, &filter, progress).await?);
     Ok(())
 }
 
-/// Pushes each message of a page once, however many of its events died.
-async fn push(
-    link: &Arc<RedisLink>,
-    prefix: &str,
-    page: &[StoredDeadLetter],
-) -> Result<usize, ConsumerError> {
-    let mut messages: BTreeMap<(&str, Uuid), Vec<u8>> = BTreeMap::new();
-    for letter in page {
-        messages.insert((&letter.provider, letter.message_id), letter.envelope.clone());
+async fn replay(
+    settings: &Settings,
+    telemetry: &Database,
+    mut filter: DeadLetterFilter,
+) -> Result<(), ConsumerError> {
+    // What dies again meanwhile stays: it was tried after the push.
+    let start = telemetry_now(telemetry).await?;
+    filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
+    let total = count_dead_messages(telemetry, &filter).await?;
+    let link = Arc::new(RedisLink::new(settings.redis_url.expose(), settings.queue.timeout)?);
+    let mut lines = ProgressLines::default();
+    let (mut after, mut messages, mut letters) = (None, 0, 0);
+    loop {
+        let page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.message_id);
+        let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
+        push(&link, &settings.queue.prefix, page).await?;
+        // Only now: were it the other way round, a crash in between would lose them.
+        letters += forget_dead_messages(telemetry, &ids, start).await?;
+        messages += ids.len();
+        lines.tell(|| format!("{messages} of {total} messages"));
     }
-    let count = messages.len();
-    let mut queues: BTreeMap<&str, Vec<Vec<u8>>> = BTreeMap::new();
-    for ((provider, _message_id), envelope) in messages {
+    println!("put {messages} messages of {letters} dead letters back into their queues");
+    Ok(())
+}
+
+/// Pushes each message once, however many of its events died.
+async fn push(link: &Arc<RedisLink>, prefix: &str, page: Vec<DeadMessage>) -> Result<(), ConsumerError> {
+    let mut queues: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for DeadMessage { provider, envelope, .. } in page {
         queues.entry(provider).or_default().push(envelope);
     }
     for (provider, envelopes) in queues {
-        Producer::new(Arc::clone(link), prefix, provider).push(&envelopes).await?;
+        Producer::new(Arc::clone(link), prefix, &provider).push(&envelopes).await?;
     }
-    Ok(count)
+    Ok(())
 }
