@@ -1,6 +1,6 @@
 //! The tools for dead letters: they find, replay and remove exactly what they are told to.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use fleet_store::{DeadLetterFilter, count_dead_letters};
 use uuid::Uuid;
@@ -9,16 +9,20 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
 /// Runs the real `fleet-consumer` with the fleet's configuration.
 fn consumer(fleet: &Fleet, database: &TestDatabase, arguments: &[&str]) -> Output {
+    command(fleet, database, arguments).output().unwrap()
+}
+
+fn command(fleet: &Fleet, database: &TestDatabase, arguments: &[&str]) -> Command {
     let folder =
         std::env::var("FLEET_TEST_BIN_DIR").expect("run `cargo xtask test`, which builds the binaries");
-    std::process::Command::new(format!("{folder}/fleet-consumer"))
+    let mut command = Command::new(format!("{folder}/fleet-consumer"));
+    command
         .arg("dead-letters")
         .args(arguments)
         .env("FLEET_REDIS_URL", fleet.settings.redis_url.expose())
         .env("FLEET_QUEUE__PREFIX", &fleet.settings.queue.prefix)
-        .env("FLEET_DATABASE_URL", database.url())
-        .output()
-        .unwrap()
+        .env("FLEET_DATABASE_URL", database.url());
+    command
 }
 
 fn printed(output: &Output) -> String {
@@ -92,6 +96,12 @@ async fn show_has_every_dead_letter_of_a_message() {
     }
     assert_eq!(shown.lines().filter(|line| line.starts_with("event ")).count(), 1203);
     assert_eq!(shown.matches("the one envelope").count(), 1);
+
+    // As `head` does once it has enough.
+    let mut child = command(&fleet, &database, &["show", &id.to_string()]);
+    let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::progress::ProgressLines;
-use super::{provider_slug, time};
+use super::{print, provider_slug, time};
 
 /// Dead letters that are shown from one answer.
 const PAGE: i64 = 500;
@@ -145,7 +145,7 @@ async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Re
             letter.detail,
         ]);
     }
-    println!("{table}\n{} in all", count_dead_letters(telemetry, filter).await?);
+    print(format_args!("{table}\n{} in all", count_dead_letters(telemetry, filter).await?));
     Ok(())
 }
 
@@ -160,7 +160,7 @@ async fn totals(telemetry: &Database, filter: &DeadLetterFilter) -> Result<(), C
         table.add_row([provider, reason, letters.to_string(), messages.to_string()]);
     }
     let messages = count_dead_messages(telemetry, filter).await?;
-    println!("{table}\nnothing was done: {all} dead letters of {messages} messages");
+    print(format_args!("{table}\nnothing was done: {all} dead letters of {messages} messages"));
     Ok(())
 }
 
@@ -172,15 +172,15 @@ async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, Consum
         let Some(last) = page.last() else { break };
         after = Some((last.message_id, last.event_index));
         for letter in page {
-            println!(
+            print(format_args!(
                 "event {}: {} ({}), tried {} times, last at {}",
                 letter.event_index, letter.reason, letter.detail, letter.attempts, letter.last_dead_at
-            );
+            ));
         }
     }
     match dead_messages(telemetry, &filter, None, 1).await?.first() {
         // Escaped: a body may hold anything, also what drives a terminal.
-        Some(message) => println!("{}", message.envelope.escape_ascii().to_string().replace("\\n", "\n")),
+        Some(message) => print(message.envelope.escape_ascii().to_string().replace("\\n", "\n")),
         None => {
             return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));
         }
@@ -192,7 +192,7 @@ async fn purge(telemetry: &Database, filter: DeadLetterFilter) -> Result<(), Con
     let total = count_dead_letters(telemetry, &filter).await?;
     let mut lines = ProgressLines::default();
     let progress = |removed| lines.tell(|| format!("{removed} of {total} dead letters"));
-    println!("removed {} dead letters", purge_dead_letters(telemetry, &filter, progress).await?);
+    print(format_args!("removed {} dead letters", purge_dead_letters(telemetry, &filter, progress).await?));
     Ok(())
 }
 
@@ -219,7 +219,7 @@ async fn replay(
         messages += ids.len();
         lines.tell(|| format!("{messages} of {total} messages"));
     }
-    println!("put {messages} messages of {letters} dead letters back into their queues");
+    print(format_args!("put {messages} messages of {letters} dead letters back into their queues"));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use fleet_store::{Schema, missing_migrations};
 use jiff::Timestamp;
 
 use super::progress::ProgressLines;
-use super::{provider_slug, time};
+use super::{print, provider_slug, time};
 
 /// Exit status for a command line that makes no sense, as clap has it.
 const EXIT_COMMAND_LINE: u8 = 2;
@@ -65,7 +65,7 @@ pub(crate) async fn run(settings: &Settings, arguments: ReplayArguments) -> Exit
     };
     let replay = Replay::new(settings, databases, from..to, slug, dry_run);
     let outcome = replay.run(&shutdown, progress_lines()).await;
-    println!("{outcome}");
+    print(&outcome);
     ended(&outcome)
 }
 
