@@ -62,6 +62,32 @@ async fn what_is_interrupted_says_how_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_too_slow_is_asked_for_less_and_waited_for() {
+    let stage = Stage::with_fixtures().await;
+    let before = stage.vehicles().await;
+    stage.execute("TRUNCATE vehicles").await;
+    stage.execute("BEGIN; LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE").await;
+    let settings = [
+        ("FLEET_DATABASE__STATEMENT_TIMEOUT", "300ms"),
+        // Halved twice, down to the least.
+        ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "400"),
+    ];
+    let impatient = stage.start_replay(&ALL, &settings);
+    impatient.logged("trying again").await;
+    impatient.signal(Signal::INT);
+    let ended = impatient.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("go on with --from"), "{ended:?}");
+
+    let patient = stage.start_replay(&ALL, &settings);
+    patient.logged("trying again").await;
+    stage.execute("ROLLBACK").await;
+    let ended = patient.ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(stage.vehicles().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_pages_in_two_databases() {
     let (state, telemetry) = (TestDatabase::empty().await, TestDatabase::empty().await);
     migrate(state.url(), Schema::State).await.unwrap();
