@@ -11,6 +11,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::tls::TlsParameters;
 use crate::{ErrorClass, StoreError};
 
+/// For one transaction: no plan that reads more of a chunk than the rows it wants, if there is another. What cannot be
+/// avoided counts as immensely expensive, for which PostgreSQL would compile every page's plan: not that either.
+const BY_INDEX: &str = "SET LOCAL jit = off; SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; \
+     SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+
 /// Bounds of a [`Database`].
 #[derive(Clone, Copy, Debug)]
 pub struct DatabaseSettings {
@@ -129,18 +134,25 @@ impl Database {
         result
     }
 
-    /// Runs one statement, planned for just these values: a plan for any values would look into every chunk.
+    /// Runs one statement, a transaction of its own, by indexes alone and planned for just these values: a plan for any
+    /// values would look into every chunk, and one for a chunk without statistics sorts all of it for every page.
     ///
     /// # Errors
     ///
     /// As [`Database::query`].
-    pub(crate) async fn query_planned(
+    pub(crate) async fn query_by_index(
         &self,
         statement: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let run = async { Ok::<_, StoreError>(connection.query_typed(statement, parameters).await?) };
+        let mut connection = self.connection().await?;
+        let run = async {
+            let transaction = connection.transaction().await?;
+            transaction.batch_execute(BY_INDEX).await?;
+            let rows = transaction.query_typed(statement, parameters).await?;
+            transaction.commit().await?;
+            Ok::<_, StoreError>(rows)
+        };
         let result = self.in_time(run).await;
         give_back(connection, &result);
         result

@@ -138,7 +138,7 @@ pub async fn telemetry_page(
         (&bounds.bytes, Type::INT8),
         (&provider, Type::TEXT),
     ];
-    Ok(telemetry.query_planned(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
+    Ok(telemetry.query_by_index(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
 }
 
 fn stored(row: &Row) -> StoredTelemetry {
@@ -186,6 +186,6 @@ pub async fn correct_telemetry(
         (&window.from, Type::TIMESTAMPTZ),
         (&window.to, Type::TIMESTAMPTZ),
     ];
-    telemetry.query_planned(CORRECT_TELEMETRY, &parameters).await?;
+    telemetry.query_by_index(CORRECT_TELEMETRY, &parameters).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use super::stage::{ALL, Stage, count, push, vehicles};
 use crate::process::program::{Site, run};
-use crate::support::{Fleet, TestDatabase, redis_url};
+use crate::support::{Fleet, TestDatabase, eventually, redis_url};
 
 const EVENTS: u64 = 30_000;
 const VEHICLES: u64 = 300;
@@ -111,7 +111,7 @@ async fn many_pages_in_two_databases() {
         let arguments = [&["replay"], &ALL[..], more].concat();
         let mut command = site.consumer(&arguments);
         command.env("FLEET_TELEMETRY_DATABASE_URL", telemetry.url());
-        command.env("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "3000");
+        command.env("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "200");
         let ended = run(&mut command).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert_eq!(count(&ended.output, "events read"), EVENTS);
@@ -123,7 +123,22 @@ async fn many_pages_in_two_databases() {
         }
     }
     assert_eq!(vehicles(&sql).await, before);
+    assert_pages_read_little_more_than_themselves(&telemetry).await;
     assert_eq!(reports[0].split_once('\n').unwrap().1, reports[1], "the dry run foretold the replay");
+}
+
+/// After two replays in 150 pages each: were a chunk read again for every page, it would be 1.5 million entries.
+async fn assert_pages_read_little_more_than_themselves(telemetry: &TestDatabase) {
+    let sql = telemetry.client().await;
+    let query = "SELECT coalesce(sum(idx_tup_read), 0)::int8 FROM pg_stat_user_indexes
+                  WHERE indexrelname LIKE '%telemetry_event'";
+    // A session tells the statistics when it ends.
+    let read = eventually("the replays' statistics", async || {
+        let read: i64 = sql.query_one(query, &[]).await.unwrap().get(0);
+        (read >= 60_000).then_some(read)
+    });
+    let read = read.await;
+    assert!(read < 300_000, "{read} index entries for 60,000 rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
