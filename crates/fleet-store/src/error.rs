@@ -76,8 +76,8 @@ impl StoreError {
 
     /// Every [`StoreError::label`] there is.
     pub const LABELS: [&str; 18] = [
-        "08", "22", "23", "25", "28", "3D", "40", "53", "54", "55", "57", "58", "other", "tls", "io",
-        "pool", "timeout", "setup",
+        "08", "22", "23", "25", "28", "3D", "40", "53", "54", "55", "57", "58", "other", "tls", "io", "pool",
+        "timeout", "setup",
     ];
 
     /// The first two characters of the SQLSTATE, if it is one of [`StoreError::LABELS`], or the kind of failure, for
