@@ -2,6 +2,7 @@
 
 mod cargo;
 mod chaos;
+mod ci;
 mod demo;
 mod failure;
 mod http;
@@ -35,7 +36,7 @@ enum Command {
     Chaos(chaos::Args),
     /// Build the binaries and run every test, against a real Redis and TimescaleDB.
     Test(test::Args),
-    /// Formatting, clippy, then every test: what the CI runs.
+    /// Formatting, clippy, then every test, the checks of deploy/k8s included: what the CI runs.
     Ci,
     /// Start a Redis and a TimescaleDB, print their URLs and keep them until Ctrl-C.
     Services,
@@ -58,7 +59,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, &cargo, &interrupt),
         Command::Chaos(args) => chaos::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
-        Command::Ci => test::ci(&cargo, &interrupt),
+        Command::Ci => ci::run(&cargo, &interrupt),
         Command::Services => services::run(&interrupt),
     }
 }

@@ -1,6 +1,6 @@
-//! `cargo xtask test` and `cargo xtask ci`.
+//! `cargo xtask test`.
 
-use fleet_testbed::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services};
+use fleet_testbed::{DATABASE_URL_VARIABLE, Progress, REDIS_URL_VARIABLE, Services, Tools};
 
 use crate::cargo::Cargo;
 use crate::chaos;
@@ -21,14 +21,30 @@ pub(crate) struct Args {
 /// Where they find those a fault can be planted in.
 const PLANTED_BIN_DIR_VARIABLE: &str = "FLEET_TEST_PLANTED_BIN_DIR";
 
-/// Builds the binaries, starts the servers, runs the tests.
+impl Args {
+    /// Every test there is.
+    pub(crate) fn everything() -> Self {
+        Self { cargo_test: Vec::new() }
+    }
+
+    /// Whether the tests of a package whose name contains this may be among those asked for.
+    fn may_test(&self, package: &str) -> bool {
+        !names_package(&self.cargo_test) || self.cargo_test.iter().any(|argument| argument.contains(package))
+    }
+}
+
+/// Builds the binaries, fetches what the checks need, starts the servers, runs the tests.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    let planted = if tests_chaos(&args.cargo_test) {
+    let planted = if args.may_test("xtask") {
         Some(chaos::planted(cargo, interrupt)?)
     } else {
         build_bins(cargo, interrupt)?;
         None
     };
+    if args.may_test("fleet-test") {
+        // The tests of deploy/k8s would fetch them too, but without saying so.
+        Tools::ensure(&Progress::stderr())?;
+    }
     let services = Services::start()?;
     let mut command = cargo.command(&["test"]);
     if !names_package(&args.cargo_test) {
@@ -43,22 +59,9 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     Job::run("cargo test", &mut command, interrupt)
 }
 
-/// Formatting, clippy, tests.
-pub(crate) fn ci(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    Job::run("cargo fmt --check", &mut cargo.command(&["fmt", "--all", "--check"]), interrupt)?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    Job::run("cargo clippy", &mut cargo.command(&clippy), interrupt)?;
-    run(&Args { cargo_test: Vec::new() }, cargo, interrupt)
-}
-
 /// Builds every binary of the workspace, with cargo's own progress on stderr.
 pub(crate) fn build_bins(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
-}
-
-/// Whether the chaos suite, a test of xtask, is among what is tested.
-fn tests_chaos(arguments: &[String]) -> bool {
-    !names_package(arguments) || arguments.iter().any(|argument| argument.ends_with("xtask"))
 }
 
 /// Whether cargo's own arguments choose packages.
@@ -69,7 +72,7 @@ fn names_package(arguments: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::names_package;
+    use super::{Args, names_package};
 
     #[test]
     fn only_cargos_own_arguments_choose_packages() {
@@ -79,5 +82,16 @@ mod tests {
         assert!(names(&["-p", "fleet-queue"]));
         assert!(names(&["--package=fleet-queue"]));
         assert!(!names(&["some_test", "--", "-p"]));
+    }
+
+    #[test]
+    fn one_other_package_needs_no_tools() {
+        let needed = |arguments: &[&str]| {
+            let cargo_test = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            Args { cargo_test }.check_manifests()
+        };
+        assert!(Args::everything().check_manifests());
+        assert!(needed(&["-p", "fleet-tests"]) && needed(&["--", "k8s"]));
+        assert!(!needed(&["-p", "fleet-queue"]));
     }
 }

@@ -13,6 +13,11 @@ may create databases), or start the project's own:
 (Tests that kill and restart a server always need a private one: run them as root on Debian or Ubuntu, or in
 such a container.)";
 
+/// How to get the tools where they cannot be fetched.
+const WITHOUT_TOOLS: &str = "\
+kubectl and promtool come from Debian where this runs as root on Debian or Ubuntu; elsewhere, put kubectl 1.27 or newer
+and promtool on the PATH. kubernetes-validate and yamllint come from PyPI: Python 3.10 or newer with its venv module.";
+
 /// Why there is no server to test against.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -28,6 +33,13 @@ pub enum Error {
     /// The private Debian root can neither be found nor made here.
     #[error("cannot start a private Redis and TimescaleDB here: {missing}\n{WAYS_OUT}")]
     NoRoot {
+        /// What this machine lacks.
+        missing: String,
+    },
+
+    /// The programs that check the Kubernetes manifests can neither be found nor fetched here.
+    #[error("cannot check the Kubernetes manifests here: {missing}\n{WITHOUT_TOOLS}")]
+    NoTools {
         /// What this machine lacks.
         missing: String,
     },

@@ -13,6 +13,8 @@
 //! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
 //! and restart it.
 //!
+//! [`Tools`] are the programs that check Kubernetes manifests and alert rules, fetched once into the same folder.
+//!
 //! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
 
 mod certificate;
@@ -36,5 +38,5 @@ pub use postgres::{Postgres, PostgresOptions};
 pub use progress::Progress;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisOptions};
-pub use root::Root;
+pub use root::{Root, Tools};
 pub use services::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fleet_testbed::{Error, Postgres, Progress, Redis, Root, Source};
+use fleet_testbed::{Error, Postgres, Progress, Redis, Root, Source, Tools};
 
 fn ask(redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port()))?;
@@ -120,4 +120,19 @@ fn external_servers_are_used_only_if_both_are_named() {
     let only_database = source(&[database]).unwrap_err().to_string();
     assert!(only_database.starts_with("FLEET_TEST_DATABASE_URL is set but"), "{only_database}");
     assert_eq!(Source::from_lookup(|_| Some(" ".to_owned())).unwrap(), Source::Private);
+}
+
+#[test]
+fn every_tool_runs() {
+    let tools = Tools::ensure(&Progress::silent()).unwrap();
+    let commands = [
+        (tools.kubectl(), ["version", "--client"].as_slice()),
+        (tools.promtool(), &["--version"]),
+        (tools.kubernetes_validate(), &["--version"]),
+        (tools.yamllint(), &["--version"]),
+    ];
+    for (mut command, arguments) in commands {
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -1,21 +1,28 @@
-//! Makes the root with mmdebstrap, once.
+//! Makes a root with mmdebstrap.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::once::{Folder, once};
 use crate::{Error, Progress};
 
-/// The root's folder name. A new recipe needs a new name: another checkout may be running the old one.
-const NAME: &str = "trixie-1";
-
-/// What the root contains.
-const PACKAGES: &str = "postgresql-17-timescaledb,redis-server";
-
-/// Written last, inside the root: without it the root is not complete.
-const MARKER: &str = "fleet-testbed.complete";
+/// What a root is made of.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    /// The root's folder name. A new recipe needs a new name: another checkout may be running the old one.
+    pub(super) name: &'static str,
+    /// mmdebstrap's variant: `minbase` to run programs inside with chroot, `extract` for the files alone.
+    pub(super) variant: &'static str,
+    /// Debian's packages, separated by commas.
+    pub(super) packages: &'static str,
+    /// What is removed in the end, relative to the root.
+    pub(super) left_out: &'static [&'static str],
+    /// What is said while it is made.
+    pub(super) announcement: &'static str,
+}
 
 /// How many lines of a failed command an error shows.
 const TAIL_LINES: usize = 15;
@@ -31,52 +38,31 @@ pub(super) fn require_supported_system() -> Result<(), Error> {
     Ok(())
 }
 
-/// The complete root's folder in `cache`.
-pub(super) fn ensure(cache: &Path, progress: &Progress) -> Result<PathBuf, Error> {
-    let root = cache.join(NAME);
-    if is_complete(&root) {
-        return Ok(root);
-    }
-    fs::create_dir_all(cache).map_err(Error::io(format!("create {}", cache.display())))?;
-    let lock_path = cache.join("build.lock");
-    let doing = || format!("lock {}", lock_path.display());
-    let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
-    let lock = lock.map_err(Error::io(doing()))?;
-    if lock.try_lock().is_err() {
-        progress.say("waiting for another process that is making the private Debian root");
-        lock.lock().map_err(Error::io(doing()))?;
-    }
-    // Another process may have made it while this one waited.
-    if !is_complete(&root) {
-        build(cache, &root, progress)?;
-    }
-    Ok(root)
+/// The complete root's folder in `cache`, made now if it is not there.
+pub(super) fn ensure(cache: &Path, recipe: &Recipe, progress: &Progress) -> Result<PathBuf, Error> {
+    let folder = Folder { cache, name: recipe.name, content: recipe.packages };
+    once(&folder, progress, |unfinished| debootstrap(unfinished, recipe, progress))
 }
 
-fn is_complete(root: &Path) -> bool {
-    fs::read_to_string(root.join(MARKER)).is_ok_and(|recipe| recipe.trim() == PACKAGES)
+/// Whether the root is there already.
+pub(super) fn exists(cache: &Path, recipe: &Recipe) -> bool {
+    Folder { cache, name: recipe.name, content: recipe.packages }.is_complete()
 }
 
-/// Makes the root under another name and renames it, so that nobody sees half of one.
-fn build(cache: &Path, root: &Path, progress: &Progress) -> Result<(), Error> {
+fn debootstrap(unfinished: &Path, recipe: &Recipe, progress: &Progress) -> Result<(), Error> {
     require_mmdebstrap(progress)?;
-    let unfinished = cache.join(format!("{NAME}.unfinished"));
-    for leftover in [&unfinished, root] {
-        if leftover.exists() {
-            fs::remove_dir_all(leftover).map_err(Error::io(format!("remove {}", leftover.display())))?;
-        }
-    }
-    progress.say("making a private Debian root with Redis and TimescaleDB (once; about 20 s and 540 MB)");
+    progress.say(recipe.announcement);
     let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=minbase", &format!("--include={PACKAGES}"), "trixie"]).arg(&unfinished);
-    if let Err(failure) = run(command, progress) {
-        // Half a root is of no use to anybody, and large.
-        drop(fs::remove_dir_all(&unfinished));
-        return Err(no_root(format!("mmdebstrap failed (is deb.debian.org reachable?)\n{failure}")));
+    let variant = format!("--variant={}", recipe.variant);
+    command.args([&variant, &format!("--include={}", recipe.packages), "trixie"]).arg(unfinished);
+    run(command, progress)
+        .map_err(|failure| no_root(format!("mmdebstrap failed (is deb.debian.org reachable?)\n{failure}")))?;
+    for path in recipe.left_out {
+        let path = unfinished.join(path);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(Error::io(format!("remove {}", path.display())))?;
     }
-    let marker = unfinished.join(MARKER);
-    fs::write(&marker, PACKAGES).map_err(Error::io(format!("write {}", marker.display())))?;
-    fs::rename(&unfinished, root).map_err(Error::io(format!("rename {}", unfinished.display())))
+    Ok(())
 }
 
 /// Installs mmdebstrap, and on Ubuntu Debian's signing keys, if they are missing.
@@ -91,20 +77,26 @@ fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
                 .to_owned(),
         ));
     }
-    progress.say("installing mmdebstrap");
-    let install = ["install", "-y", "--no-install-recommends", "mmdebstrap", "debian-archive-keyring"];
+    apt_get_install(&["mmdebstrap", "debian-archive-keyring"], progress).map_err(no_root)
+}
+
+/// Installs packages of the system's own; what went wrong if it cannot.
+pub(super) fn apt_get_install(packages: &[&str], progress: &Progress) -> Result<(), String> {
+    progress.say(&format!("installing {}", packages.join(", ")));
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
     for arguments in [&["update"][..], &install[..]] {
         let mut command = Command::new("apt-get");
         command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
         run(command, progress).map_err(|failure| {
-            no_root(format!("apt-get could not install mmdebstrap (is the network reachable?)\n{failure}"))
+            let packages = packages.join(" and ");
+            format!("apt-get could not install {packages} (is the network reachable?)\n{failure}")
         })?;
     }
     Ok(())
 }
 
 /// Runs a command, shows each line of its stderr as progress, and returns the last ones if it fails.
-fn run(mut command: Command, progress: &Progress) -> Result<(), String> {
+pub(super) fn run(mut command: Command, progress: &Progress) -> Result<(), String> {
     let name = command.get_program().display().to_string();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("cannot run {name}: {error}"))?;
@@ -125,7 +117,7 @@ fn run(mut command: Command, progress: &Progress) -> Result<(), String> {
     }
 }
 
-fn on_path(program: &str) -> bool {
+pub(super) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

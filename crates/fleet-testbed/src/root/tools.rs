@@ -1,0 +1,126 @@
+//! The programs that check what is in `deploy/k8s`: kubectl, promtool, kubernetes-validate, yamllint.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::build::{self, Recipe};
+use super::{cache, python};
+use crate::{Error, Progress};
+
+/// Files alone: nothing runs as root, and nothing inside a chroot, which could not see the manifests.
+const RECIPE: Recipe = Recipe {
+    name: "trixie-tools-1",
+    variant: "extract",
+    packages: "kubernetes-client,prometheus",
+    // The server, and what only people read: half of the size.
+    left_out: &["usr/bin/prometheus", "usr/share", "var"],
+    announcement: "fetching kubectl and promtool from Debian (once; about 15 s and 180 MB)",
+};
+
+/// Where kubectl and promtool are.
+#[derive(Debug)]
+enum Programs {
+    /// In the private root, with the C library they were built for.
+    Root { bin: PathBuf, loader: PathBuf, libraries: PathBuf },
+    /// On the search path: where no root can be made.
+    SearchPath,
+}
+
+/// The programs that check manifests and alert rules. None needs a cluster or, once here, the network.
+#[derive(Debug)]
+pub struct Tools {
+    programs: Programs,
+    python: PathBuf,
+}
+
+impl Tools {
+    /// The tools in the user's cache folder, fetched now (half a minute, 330 MB) if they are not there. Without
+    /// root, kubectl and promtool are those on the search path.
+    ///
+    /// # Errors
+    /// [`Error::NoTools`] where there is no way to them.
+    pub fn ensure(progress: &Progress) -> Result<Self, Error> {
+        let cache = cache::folder(|name| std::env::var(name).ok()).map_err(as_no_tools)?;
+        let programs = programs(&cache, progress).map_err(as_no_tools)?;
+        Ok(Self { programs, python: python::ensure(&cache, progress)? })
+    }
+
+    /// `kubectl`, 1.27 or newer, without arguments yet.
+    #[must_use]
+    pub fn kubectl(&self) -> Command {
+        self.program("kubectl")
+    }
+
+    /// `promtool`, without arguments yet.
+    #[must_use]
+    pub fn promtool(&self) -> Command {
+        self.program("promtool")
+    }
+
+    /// `kubernetes-validate`, without arguments yet; its schemas come with it.
+    #[must_use]
+    pub fn kubernetes_validate(&self) -> Command {
+        self.module("kubernetes_validate")
+    }
+
+    /// `yamllint`, without arguments yet.
+    #[must_use]
+    pub fn yamllint(&self) -> Command {
+        self.module("yamllint")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = match &self.programs {
+            Programs::Root { bin, loader, libraries } => {
+                let mut command = Command::new(loader);
+                command.arg("--library-path").arg(libraries).arg(bin.join(name));
+                command
+            }
+            Programs::SearchPath => Command::new(name),
+        };
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn module(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.args(["-m", name]).stdin(Stdio::null());
+        command
+    }
+}
+
+fn programs(cache: &Path, progress: &Progress) -> Result<Programs, Error> {
+    if !build::exists(cache, &RECIPE)
+        && let Err(error) = build::require_supported_system()
+    {
+        let found = ["kubectl", "promtool"].into_iter().all(build::on_path);
+        return if found { Ok(Programs::SearchPath) } else { Err(error) };
+    }
+    let root = build::ensure(cache, &RECIPE, progress)?;
+    let libraries = entry(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?;
+    let loader = entry(&libraries, |name| name.starts_with("ld-linux"))?;
+    Ok(Programs::Root { bin: root.join("usr/bin"), loader, libraries })
+}
+
+/// The one entry of `folder` whose name, which differs between processors, is as wanted.
+fn entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, Error> {
+    let entries = fs::read_dir(folder).map_err(Error::io(format!("read {}", folder.display())))?;
+    let mut entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let found = entries.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted));
+    found.ok_or_else(|| Error::NoTools {
+        missing: format!("{} has no C library; delete the folder above it", folder.display()),
+    })
+}
+
+/// What stops a root of servers stops one of tools, with other ways out.
+fn as_no_tools(error: Error) -> Error {
+    match error {
+        Error::NoRoot { missing } => Error::NoTools { missing },
+        other @ (Error::OneUrlOnly { .. }
+        | Error::NoTools { .. }
+        | Error::Start { .. }
+        | Error::Control { .. }
+        | Error::Io { .. }) => other,
+    }
+}

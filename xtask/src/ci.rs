@@ -1,0 +1,15 @@
+//! `cargo xtask ci`.
+
+use crate::cargo::Cargo;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::job::Job;
+use crate::test;
+
+/// Formatting, clippy, tests; the checks of `deploy/k8s` are among the tests.
+pub(crate) fn run(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    Job::run("cargo fmt --check", &mut cargo.command(&["fmt", "--all", "--check"]), interrupt)?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    Job::run("cargo clippy", &mut cargo.command(&clippy), interrupt)?;
+    test::run(&test::Args::everything(), cargo, interrupt)
+}
