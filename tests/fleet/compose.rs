@@ -177,7 +177,7 @@ fn commands_are_known_to_the_binaries() {
     }
 }
 
-fn assert_known(command: &[String]) {
+pub(crate) fn assert_known(command: &[String]) {
     let (binary, subcommand) = command.split_first().unwrap();
     let folder = std::env::var("FLEET_TEST_BIN_DIR")
         .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries");

@@ -11,6 +11,8 @@ mod dead_letters;
 #[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
+mod k8s;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod observability;

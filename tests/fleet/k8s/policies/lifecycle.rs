@@ -1,0 +1,86 @@
+//! Starting, stopping, replacing, evicting.
+
+use std::time::Duration;
+
+use fleet_runtime::settings::load;
+use serde_json::Value;
+
+use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
+
+/// The kubelet waits longer than the pod's preStop and the process's own drain together.
+pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
+    let mut violations = Vec::new();
+    for owner in ["Deployment/fleet-webhook-api", "Deployment/fleet-consumer"] {
+        let Some(pod) = manifests.pod(owner) else { continue };
+        let grace = at(pod.spec, "/terminationGracePeriodSeconds").as_u64().unwrap_or(30);
+        for container in list(pod.spec, "/containers") {
+            let environment = manifests.environment(container).unwrap_or_default();
+            let Ok(settings) = load(None, environment.into_iter()) else { continue };
+            let drain = if owner.ends_with("-api") {
+                settings.api.shutdown_timeout
+            } else {
+                settings.consumer.shutdown_timeout
+            };
+            let pre_stop = at(container, "/lifecycle/preStop/sleep/seconds").as_u64().unwrap_or(0);
+            if Duration::from_secs(grace) <= Duration::from_secs(pre_stop) + drain {
+                violations.push(format!("{owner}: {grace} s are not more than {pre_stop} s and {drain:?}"));
+            }
+        }
+    }
+    violations
+}
+
+pub(super) fn rollouts(manifests: &Manifests) -> Vec<String> {
+    let mut violations = Vec::new();
+    let expected = [("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%")];
+    for (name, surge, unavailable) in expected {
+        let deployment = manifests.find("Deployment", name).unwrap_or(&Value::Null);
+        for (key, wanted) in [("maxSurge", surge), ("maxUnavailable", unavailable)] {
+            let found = at(deployment, &format!("/spec/strategy/rollingUpdate/{key}"));
+            if found.to_string().trim_matches('"') != wanted {
+                violations.push(format!("{name}: {key} is {found}, not {wanted}"));
+            }
+        }
+        let pod = manifests.pod(&format!("Deployment/{name}"));
+        let labels = pod.as_ref().map_or(&Value::Null, |pod| pod.labels);
+        let budgets = manifests.of_kind("PodDisruptionBudget");
+        let budgets: Vec<_> =
+            budgets.filter(|budget| selects(at(budget, "/spec/selector"), labels)).collect();
+        if budgets.len() != 1 {
+            violations.push(format!("{name}: {} disruption budgets", budgets.len()));
+        }
+        for budget in budgets {
+            if text(budget, "/spec/unhealthyPodEvictionPolicy") != "AlwaysAllow" {
+                violations.push(format!("{}: pods that are not ready hold up a drain", label(budget)));
+            }
+        }
+        let spread = pod.as_ref().map_or(&[][..], |pod| list(pod.spec, "/topologySpreadConstraints"));
+        for key in ["topology.kubernetes.io/zone", "kubernetes.io/hostname"] {
+            let over = |constraint: &Value| {
+                text(constraint, "/topologyKey") == key
+                    && text(constraint, "/whenUnsatisfiable") == "ScheduleAnyway"
+                    && selects(at(constraint, "/labelSelector"), labels)
+            };
+            if !spread.iter().any(over) {
+                violations.push(format!("{name} is not spread over {key}"));
+            }
+        }
+    }
+    violations
+}
+
+pub(super) fn probes(manifests: &Manifests) -> Vec<String> {
+    let mut violations = Vec::new();
+    let probes = [("livenessProbe", "/livez"), ("startupProbe", "/livez"), ("readinessProbe", "/readyz")];
+    for pod in manifests.our_pods().iter().filter(|pod| pod.owner.starts_with("Deployment/")) {
+        for container in list(pod.spec, "/containers") {
+            for (probe, path) in probes {
+                let get = at(container, &format!("/{probe}/httpGet"));
+                if text(get, "/path") != path || text(get, "/port") != "admin" {
+                    violations.push(format!("{}: {probe} asks {get}", pod.owner));
+                }
+            }
+        }
+    }
+    violations
+}
