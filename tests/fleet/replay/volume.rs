@@ -105,6 +105,7 @@ async fn many_pages_in_two_databases() {
         redis: redis_url(),
         database: state.url().to_owned(),
         prefix: fleet.settings.queue.prefix.clone(),
+        ca_file: None,
     };
     let mut reports = Vec::new();
     for more in [&["--dry-run"][..], &[]] {
