@@ -44,7 +44,7 @@ impl Mix {
             Scenario::Shuffled => Self { held_back: 0.9, contradicting: 0.05, ..steady },
             Scenario::SkewedClocks => Self { skewed_every: 3, ..steady },
             Scenario::BadSignatures => Self { forged: 0.33, ..steady },
-            Scenario::Flood => Self { niu_arrays: 0.2, ..Self::of(Scenario::Mixed) },
+            Scenario::Flood => Self { niu_arrays: 0.4, ..Self::of(Scenario::Mixed) },
             Scenario::Mixed => Self {
                 duplicated: 0.03,
                 held_back: 0.05,

@@ -28,7 +28,7 @@ const LIMITS: [(&str, &str); 13] = [
     ("FLEET_API__RETRY_AFTER", "1s"),
     ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__SEGWAY__MAX_BACKLOG_BYTES", "67108864"),
-    ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "262144"),
+    ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "524288"),
     // Many small transactions side by side: the more of them, the more can go wrong between them.
     ("FLEET_CONSUMER__BATCHES_IN_FLIGHT", "4"),
     ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "200"),
