@@ -1,0 +1,109 @@
+//! What is measured.
+
+mod bomb;
+mod drain;
+mod freshness;
+mod idle;
+mod ingest;
+mod ingest_always;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::report::Report;
+use crate::stage::Stage;
+
+/// A case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// CPU and latency a webhook, each provider beside a bare handler and one LPUSH a request.
+    Ingest,
+    /// Throughput with every push on disk before its answer.
+    IngestAlways,
+    /// One consumer empties a queue, beside one connection that only inserts.
+    Drain,
+    /// Two consumers beside one.
+    DrainTwo,
+    /// A backlog at full speed while two other providers go on.
+    Bomb,
+    /// A million webhooks an hour.
+    Idle,
+    /// From a 200 to its sight in SQL.
+    Freshness,
+}
+
+impl Case {
+    /// Its name on the command line and of its file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::IngestAlways => "ingest-always",
+            Self::Drain => "drain",
+            Self::DrainTwo => "drain-two",
+            Self::Bomb => "bomb",
+            Self::Idle => "idle",
+            Self::Freshness => "freshness",
+        }
+    }
+
+    /// Measures it on a stage of its own, which is handed back for questions.
+    pub(crate) fn run(self, setup: &Setup) -> Result<(Report, Stage), Failure> {
+        // A rewrite of the append-only file would fall into some rounds and not into others. It stays on where a whole
+        // system is shown.
+        let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
+        let redis = match self {
+            Self::Bomb | Self::Idle | Self::Freshness => &[],
+            Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo => steady,
+        };
+        let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
+        stage.clear()?;
+        let mut report = Report::new(self.name(), setup.quick);
+        match self {
+            Self::Ingest => ingest::run(setup, &mut stage, &mut report),
+            Self::IngestAlways => ingest_always::run(setup, &mut stage, &mut report),
+            Self::Drain => drain::run(setup, &mut stage, &mut report),
+            Self::DrainTwo => drain::run_two(setup, &mut stage, &mut report),
+            Self::Bomb => bomb::run(setup, &mut stage, &mut report),
+            Self::Idle => idle::run(setup, &mut stage, &mut report),
+            Self::Freshness => freshness::run(setup, &mut stage, &mut report),
+        }?;
+        Ok((report, stage))
+    }
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Where API and consumer are.
+    pub(crate) bin_dir: PathBuf,
+    /// Small sizes, to see whether it works.
+    pub(crate) quick: bool,
+    /// How often each case and its reference run, in turn.
+    pub(crate) rounds: u32,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl Setup {
+    /// One of two sizes.
+    fn size<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    fn seconds(&self, full: u64, quick: u64) -> Duration {
+        Duration::from_secs(self.size(full, quick))
+    }
+
+    fn say(&self, case: &str, round: u32, what: &str) {
+        eprintln!("{case} {round}/{}: {what}", self.rounds);
+    }
+}
+
+/// What a part of the system is called where its resources are told.
+const API: &str = "api";
+const CONSUMER: &str = "consumer";
+const REDIS: &str = "redis";
+const POSTGRES: &str = "postgres";

@@ -1,0 +1,119 @@
+//! Redis, asked and filled without the API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_queue::{Envelope, Producer, QueueKeys, RedisLink};
+use jiff::Timestamp;
+use redis::aio::MultiplexedConnection;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+use crate::provider::{Provider, Status};
+
+/// What the product's keys start with.
+const PREFIX: &str = "fleet";
+
+/// Messages in one push of a fill.
+const CHUNK: u32 = 1_000;
+
+/// Time between two reports of a vehicle in a fill.
+const STEP_MS: i64 = 5_000;
+
+/// A connection of the benchmark's own.
+pub(crate) struct RedisSide {
+    url: String,
+    connection: MultiplexedConnection,
+    runtime: Runtime,
+}
+
+impl std::fmt::Debug for RedisSide {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RedisSide").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// Messages of one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) accepted: u64,
+    pub(crate) settled: u64,
+}
+
+impl RedisSide {
+    pub(crate) fn connect(url: &str) -> Result<Self, Failure> {
+        let runtime = crate::runtime()?;
+        let client = redis::Client::open(url)?;
+        let connection = runtime.block_on(client.get_multiplexed_async_connection())?;
+        Ok(Self { url: url.to_owned(), connection, runtime })
+    }
+
+    /// The server's process.
+    pub(crate) fn pid(&self) -> Result<u32, Failure> {
+        let missing = || Failure::measurement("Redis does not tell its process id");
+        self.info("server", "process_id")?.parse().map_err(|_| missing())
+    }
+
+    /// The server's version.
+    pub(crate) fn version(&self) -> Result<String, Failure> {
+        self.info("server", "redis_version")
+    }
+
+    /// Forgets everything.
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        self.ask::<()>(redis::cmd("FLUSHALL").arg("SYNC"))
+    }
+
+    /// `always` or `everysec`.
+    pub(crate) fn set_appendfsync(&self, when: &str) -> Result<(), Failure> {
+        self.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(when))
+    }
+
+    /// What a provider's queue counts.
+    pub(crate) fn ledger(&self, provider: Provider) -> Result<Ledger, Failure> {
+        let keys = QueueKeys::new(PREFIX, provider.slug());
+        let fields = ["accepted_messages", "settled_messages"];
+        let (accepted, settled): (Option<u64>, Option<u64>) =
+            self.ask(redis::cmd("HMGET").arg(&keys.ledger).arg(&fields))?;
+        Ok(Ledger { accepted: accepted.unwrap_or_default(), settled: settled.unwrap_or_default() })
+    }
+
+    /// Puts `messages` of one report each into a provider's queue, every one different.
+    pub(crate) fn fill(&self, provider: Provider, messages: u32, vehicles: u32) -> Result<(), Failure> {
+        let link = Arc::new(RedisLink::new(&self.url, Duration::from_secs(10))?);
+        let producer = Producer::new(link, PREFIX, provider.slug());
+        let received_at = Timestamp::now();
+        let start_ms = received_at.as_millisecond() - i64::from(messages / vehicles + 1) * STEP_MS;
+        let item = |index: u32| {
+            let at_ms = start_ms + i64::from(index / vehicles) * STEP_MS;
+            let body = provider.body(Status { vehicle: index % vehicles, at_ms });
+            let envelope = Envelope {
+                message_id: Uuid::now_v7(),
+                received_at,
+                topic: provider.topic(),
+                content_type: Some(provider.content_type()),
+                traceparent: None,
+                body: body.as_bytes(),
+            };
+            envelope.encode()
+        };
+        for first in (0..messages).step_by(CHUNK as usize) {
+            let items: Vec<Vec<u8>> = (first..messages.min(first + CHUNK)).map(item).collect();
+            self.runtime.block_on(producer.push(&items))?;
+        }
+        Ok(())
+    }
+
+    fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
+        let text: String = self.ask(redis::cmd("INFO").arg(section))?;
+        let value =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+        value.ok_or_else(|| Failure::measurement(format!("Redis does not tell {name}")))
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
+        let mut connection = self.connection.clone();
+        Ok(self.runtime.block_on(command.query_async(&mut connection))?)
+    }
+}

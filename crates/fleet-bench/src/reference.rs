@@ -1,0 +1,39 @@
+//! What API and consumer are measured against: the least that does the same, on the same axum, runtime and allocator.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::serve::ListenerExt;
+use redis::aio::MultiplexedConnection;
+use tokio::net::TcpListener;
+
+use crate::failure::Failure;
+
+/// Reads the body and answers 200.
+pub(crate) async fn bare(port: u16) -> Result<(), Failure> {
+    serve(port, Router::new().fallback(async |_body: Bytes| StatusCode::OK)).await
+}
+
+/// One LPUSH a request over one multiplexed connection, then 200.
+pub(crate) async fn lpush(port: u16, redis_url: &str) -> Result<(), Failure> {
+    let connection = redis::Client::open(redis_url)?.get_multiplexed_async_connection().await?;
+    let push = async |State(mut connection): State<MultiplexedConnection>, body: Bytes| {
+        let mut command = redis::cmd("LPUSH");
+        let pushed = command.arg("reference").arg(&body[..]).query_async::<u64>(&mut connection).await;
+        if pushed.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    };
+    serve(port, Router::new().fallback(push).with_state(connection)).await
+}
+
+async fn serve(port: u16, router: Router) -> Result<(), Failure> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(address).await.map_err(Failure::io(format!("listen on {address}")))?;
+    let listener = listener.tap_io(|stream| {
+        // As the product; without it a reference could only be slower.
+        let _kept_nagle = stream.set_nodelay(true);
+    });
+    axum::serve(listener, router).await.map_err(Failure::io(format!("serve on {address}")))
+}

@@ -1,0 +1,83 @@
+//! One connection to a database, for code that may wait.
+
+use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+use crate::failure::Failure;
+
+/// A connection, driven by a runtime of its own while it is asked.
+pub(crate) struct Sql {
+    client: Client,
+    runtime: Runtime,
+}
+
+impl std::fmt::Debug for Sql {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sql").finish_non_exhaustive()
+    }
+}
+
+impl Sql {
+    pub(crate) fn connect(url: &str) -> Result<Self, Failure> {
+        let runtime = crate::runtime()?;
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
+        runtime.spawn(async move {
+            // Whoever asks next is told.
+            drop(connection.await);
+        });
+        Ok(Self { client, runtime })
+    }
+
+    /// Runs a statement.
+    pub(crate) fn run(&self, statement: &str) -> Result<(), Failure> {
+        Ok(self.runtime.block_on(self.client.batch_execute(statement))?)
+    }
+
+    /// A statement to run again and again.
+    pub(crate) fn prepare(&self, statement: &str) -> Result<Statement, Failure> {
+        Ok(self.runtime.block_on(self.client.prepare(statement))?)
+    }
+
+    /// Runs a prepared statement; the rows it changed or found.
+    pub(crate) fn execute(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Failure> {
+        Ok(self.runtime.block_on(self.client.execute(statement, parameters))?)
+    }
+
+    /// Its rows.
+    pub(crate) fn rows(&self, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        Ok(self.runtime.block_on(self.client.query(query, parameters))?)
+    }
+
+    /// A query's only number.
+    pub(crate) fn number(&self, query: &str) -> Result<i64, Failure> {
+        let rows = self.rows(query, &[])?;
+        let row = rows.first().ok_or_else(|| Failure::measurement(format!("no row: {query}")))?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// A query's only text.
+    pub(crate) fn text(&self, query: &str) -> Result<String, Failure> {
+        let rows = self.rows(query, &[])?;
+        let row = rows.first().ok_or_else(|| Failure::measurement(format!("no row: {query}")))?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The server process of this connection.
+    pub(crate) fn backend_pid(&self) -> Result<u32, Failure> {
+        let pid = self.number("SELECT pg_backend_pid()::int8")?;
+        u32::try_from(pid).map_err(|_| Failure::measurement("PostgreSQL's process id is out of range"))
+    }
+
+    /// Transactions committed and deadlocks in this database, ever.
+    pub(crate) fn transactions(&self) -> Result<(i64, i64), Failure> {
+        let query = "SELECT xact_commit, deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        let rows = self.rows(query, &[])?;
+        let row = rows.first().ok_or_else(|| Failure::measurement("the database has no statistics"))?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
+    }
+}

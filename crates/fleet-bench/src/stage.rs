@@ -1,0 +1,190 @@
+//! Servers of the benchmark's own, the processes on them, and how they are configured.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::failure::Failure;
+use crate::http;
+use crate::interrupt::Interrupt;
+use crate::load::Load;
+use crate::provider::{INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET};
+use crate::redis_side::RedisSide;
+use crate::running::Running;
+use crate::sql::Sql;
+use crate::usage::{self, Watched};
+
+/// How long a start may take.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+const API: &str = "fleet-webhook-api";
+const CONSUMER: &str = "fleet-consumer";
+
+/// A Redis, a TimescaleDB and what runs on them. The processes end before the servers.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// Redis and the queues in it.
+    pub(crate) redis: RedisSide,
+    /// The current round's database.
+    pub(crate) sql: Sql,
+    pub(crate) interrupt: Interrupt,
+    bin_dir: PathBuf,
+    logs: TempDir,
+    server_url: String,
+    redis_url: String,
+    redis_pid: u32,
+    postgres_pid: u32,
+    _redis: Redis,
+    _postgres: Postgres,
+}
+
+/// A process that takes webhooks.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+}
+
+impl Stage {
+    /// Starts both servers; `redis` is appended to Redis' command line.
+    pub(crate) fn set(bin_dir: &Path, redis: &[&str], interrupt: &Interrupt) -> Result<Self, Failure> {
+        let progress = Progress::stderr();
+        let root = Root::ensure(&progress)?;
+        progress.say("starting Redis and TimescaleDB");
+        let (redis, postgres) = (Redis::start(&root, redis)?, Postgres::start(&root, &[])?);
+        drop(progress);
+        let server_url = postgres.url();
+        let redis_side = RedisSide::connect(&redis.url())?;
+        let sql = Sql::connect(&server_url)?;
+        Ok(Self {
+            redis_pid: redis_side.pid()?,
+            postgres_pid: usage::parent_of(sql.backend_pid()?)?,
+            redis: redis_side,
+            sql,
+            interrupt: interrupt.clone(),
+            bin_dir: bin_dir.to_owned(),
+            logs: tempfile::tempdir().map_err(Failure::io("create a folder for the logs"))?,
+            redis_url: redis.url(),
+            server_url,
+            _redis: redis,
+            _postgres: postgres,
+        })
+    }
+
+    /// Empties Redis, and makes a fresh database of the product's schema with nothing left to write for the server.
+    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
+        self.redis.flush()?;
+        let admin = Sql::connect(&self.server_url)?;
+        admin.run("DROP DATABASE IF EXISTS bench WITH (FORCE)")?;
+        admin.run("CREATE DATABASE bench")?;
+        let mut migrate = self.command(CONSUMER)?;
+        let output = migrate.arg("migrate").output().map_err(Failure::io("run fleet-consumer migrate"))?;
+        if !output.status.success() {
+            let log_tail = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Failure::Process {
+                name: CONSUMER.to_owned(),
+                what: "cannot migrate".to_owned(),
+                log_tail,
+            });
+        }
+        admin.run("CHECKPOINT")?;
+        self.sql = Sql::connect(&self.database_url())?;
+        Ok(())
+    }
+
+    /// The current round's database.
+    pub(crate) fn database_url(&self) -> String {
+        self.server_url.rsplit_once('/').map_or_else(String::new, |(server, _)| format!("{server}/bench"))
+    }
+
+    /// The API, with settings of its own on top of the shipped ones.
+    pub(crate) fn api(&self, settings: &[(&str, &str)]) -> Result<Front, Failure> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut command = self.command(API)?;
+        command.env("FLEET_API__LISTEN", address.to_string()).envs(settings.iter().copied());
+        Ok(Front { running: self.start_ready(API, command)?, address })
+    }
+
+    /// A consumer as shipped.
+    pub(crate) fn consumer(&self) -> Result<Running, Failure> {
+        self.start_ready(CONSUMER, self.command(CONSUMER)?)
+    }
+
+    /// A reference that takes webhooks, `bare` or `lpush`.
+    pub(crate) fn reference(&self, name: &str) -> Result<Front, Failure> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut command = self.own()?;
+        command.args([
+            "reference",
+            name,
+            "--port",
+            &address.port().to_string(),
+            "--redis-url",
+            &self.redis_url,
+        ]);
+        let mut running = Running::start(name, &mut command, self.logs.path())?;
+        self.interrupt.until(name, READY_WITHIN, || {
+            running.check()?;
+            Ok(TcpStream::connect(address).ok())
+        })?;
+        Ok(Front { running, address })
+    }
+
+    /// A load generator.
+    pub(crate) fn load(&self, load: &Load) -> Result<Running, Failure> {
+        self.tool("load", load)
+    }
+
+    /// One of this program's own subcommands, told what to do in JSON.
+    pub(crate) fn tool(&self, subcommand: &str, what: &impl Serialize) -> Result<Running, Failure> {
+        let mut command = self.own()?;
+        command.arg(subcommand).arg(serde_json::to_string(what)?);
+        Running::start(subcommand, &mut command, self.logs.path())
+    }
+
+    /// Both servers, and whatever else is to be watched.
+    pub(crate) fn watch(&self, others: &[(&str, u32)]) -> Watched {
+        let servers = [("redis", self.redis_pid), ("postgres", self.postgres_pid)];
+        servers.iter().chain(others).map(|&(name, pid)| (name.to_owned(), pid)).collect()
+    }
+
+    fn own(&self) -> Result<Command, Failure> {
+        Ok(Command::new(std::env::current_exe().map_err(Failure::io("find this program"))?))
+    }
+
+    fn start_ready(&self, name: &str, mut command: Command) -> Result<Running, Failure> {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        command.env("FLEET_ADMIN__LISTEN", admin.to_string());
+        let mut running = Running::start(name, &mut command, self.logs.path())?;
+        self.interrupt.until(&format!("{name} to be ready"), READY_WITHIN, || {
+            running.check()?;
+            Ok(http::is_ready(admin).then_some(()))
+        })?;
+        Ok(running)
+    }
+
+    /// A binary as shipped, with none of the user's own settings but the log filter.
+    fn command(&self, binary: &str) -> Result<Command, Failure> {
+        let mut command = Command::new(self.bin_dir.join(binary));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("FLEET_") && name != "FLEET_LOG" {
+                command.env_remove(&*name);
+            }
+        }
+        let admin = format!("127.0.0.1:{}", free_port()?);
+        command
+            .env("FLEET_ADMIN__LISTEN", admin)
+            .env("FLEET_REDIS_URL", &self.redis_url)
+            .env("FLEET_DATABASE_URL", self.database_url())
+            .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
+            .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
+        Ok(command)
+    }
+}
