@@ -43,6 +43,11 @@ impl Cargo {
         command
     }
 
+    /// The workspace's folder.
+    pub(crate) fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
     /// Where the workspace's binaries are after a build.
     pub(crate) fn bin_dir(&self) -> &Path {
         &self.bin_dir

@@ -1,5 +1,6 @@
-//! The project's own commands: `cargo xtask demo | chaos | test | ci | services`.
+//! The project's own commands: `cargo xtask demo | chaos | bench | test | ci | services`.
 
+mod bench;
 mod cargo;
 mod chaos;
 mod ci;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Args),
     /// Kill, freeze and restart everything under load and check that nothing is lost; always on private servers.
     Chaos(chaos::Args),
+    /// Build the binaries and measure them beside bare references; always on private servers.
+    Bench(bench::Args),
     /// Build the binaries and run every test, against a real Redis and TimescaleDB.
     Test(test::Args),
     /// Formatting, clippy, then every test, the checks of deploy/k8s included: what the CI runs.
@@ -58,6 +61,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Demo(args) => demo::run(args, &cargo, &interrupt),
         Command::Chaos(args) => chaos::run(args, &cargo, &interrupt),
+        Command::Bench(args) => bench::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
         Command::Ci => ci::run(&cargo, &interrupt),
         Command::Services => services::run(&interrupt),
