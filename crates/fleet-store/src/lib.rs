@@ -14,6 +14,7 @@ mod roles;
 mod settled;
 mod state;
 mod telemetry;
+mod timestamp;
 mod tls;
 mod vehicles;
 

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
+use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
 /// What a batch says about one vehicle: each attribute the greatest (time, value) of its events.
@@ -184,7 +185,7 @@ struct Columns<'a> {
     vehicle_id: Vec<Uuid>,
     provider_vehicle_id: Vec<&'a str>,
     position: [Vec<Option<f64>>; 5],
-    position_at: Vec<Option<Timestamp>>,
+    position_at: Vec<Option<Micros>>,
     speed_kmh: TimedColumn<f64>,
     battery_percent: TimedColumn<f64>,
     range_m: TimedColumn<i32>,
@@ -193,22 +194,22 @@ struct Columns<'a> {
     locked: TimedColumn<bool>,
     charging: TimedColumn<bool>,
     online: TimedColumn<bool>,
-    first_seen_at: Vec<Timestamp>,
-    last_seen_at: Vec<Timestamp>,
-    clock_skewed_at: Vec<Option<Timestamp>>,
+    first_seen_at: Vec<Micros>,
+    last_seen_at: Vec<Micros>,
+    clock_skewed_at: Vec<Option<Micros>>,
 }
 
 #[derive(Default)]
 struct TimedColumn<T> {
     value: Vec<Option<T>>,
-    at: Vec<Option<Timestamp>>,
+    at: Vec<Option<Micros>>,
 }
 
 impl<T> TimedColumn<T> {
     fn push(&mut self, timed: Option<Timed<T>>) {
         let (value, at) = timed.map(|timed| (timed.value, timed.at)).unzip();
         self.value.push(value);
-        self.at.push(at);
+        self.at.push(at.map(Micros::from));
     }
 }
 
@@ -228,9 +229,9 @@ impl<'a> Columns<'a> {
             columns.locked.push(attributes.locked);
             columns.charging.push(attributes.charging);
             columns.online.push(attributes.online);
-            columns.first_seen_at.push(vehicle.first_seen_at);
-            columns.last_seen_at.push(vehicle.last_seen_at);
-            columns.clock_skewed_at.push(vehicle.clock_skewed_at);
+            columns.first_seen_at.push(vehicle.first_seen_at.into());
+            columns.last_seen_at.push(vehicle.last_seen_at.into());
+            columns.clock_skewed_at.push(vehicle.clock_skewed_at.map(Micros::from));
         }
         columns
     }
@@ -243,7 +244,7 @@ impl<'a> Columns<'a> {
         altitude_m.push(position.and_then(|position| position.altitude_m));
         heading_deg.push(position.and_then(|position| position.heading_deg));
         accuracy_m.push(position.and_then(|position| position.accuracy_m));
-        self.position_at.push(at);
+        self.position_at.push(at.map(Micros::from));
     }
 
     fn append_to<'b>(&'b self, parameters: &mut Vec<&'b (dyn ToSql + Sync)>) {

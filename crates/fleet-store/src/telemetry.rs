@@ -9,6 +9,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::settled::{SETTLED_TELEMETRY_PARTS, settled_parts};
+use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
 /// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it.
@@ -122,9 +123,9 @@ fn event_id(row: &TelemetryRow<'_>) -> Uuid {
 /// Events turned into arrays, a column each.
 struct EventColumns<'a> {
     vehicle_id: Vec<Uuid>,
-    observed_at: Vec<Timestamp>,
+    observed_at: Vec<Micros>,
     event_id: Vec<Uuid>,
-    received_at: Vec<Timestamp>,
+    received_at: Vec<Micros>,
     message_id: Vec<Uuid>,
     topic: Vec<&'a str>,
     kind: Vec<&'a str>,
@@ -143,9 +144,9 @@ impl<'a> EventColumns<'a> {
         let position = |row: &TelemetryRow<'_>| row.event.attributes.position.map(|position| position.value);
         Self {
             vehicle_id: rows.iter().map(|row| row.event.vehicle_id).collect(),
-            observed_at: rows.iter().map(|row| row.event.observed_at).collect(),
+            observed_at: rows.iter().map(|row| row.event.observed_at.into()).collect(),
             event_id: rows.iter().map(|row| event_id(row)).collect(),
-            received_at: rows.iter().map(|row| row.received_at).collect(),
+            received_at: rows.iter().map(|row| row.received_at.into()).collect(),
             message_id: rows.iter().map(|row| row.message_id).collect(),
             topic: rows.iter().map(|row| row.topic).collect(),
             kind: rows.iter().map(|row| &*row.event.kind).collect(),
@@ -187,7 +188,7 @@ struct LetterColumns<'a> {
     event_index: Vec<i32>,
     reason: Vec<&'a str>,
     detail: Vec<&'a str>,
-    received_at: Vec<Option<Timestamp>>,
+    received_at: Vec<Option<Micros>>,
     envelope: Vec<&'a [u8]>,
 }
 
@@ -202,7 +203,7 @@ impl<'a> LetterColumns<'a> {
             event_index,
             reason: letters.values().map(|letter| letter.reason).collect(),
             detail: letters.values().map(|letter| letter.detail.as_str()).collect(),
-            received_at: letters.values().map(|letter| letter.received_at).collect(),
+            received_at: letters.values().map(|letter| letter.received_at.map(Micros::from)).collect(),
             envelope: letters.values().map(|letter| letter.envelope).collect(),
         }
     }
