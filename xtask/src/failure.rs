@@ -24,6 +24,10 @@ pub(crate) enum Failure {
     #[error("cannot {doing}: {source}")]
     Io { doing: String, source: io::Error },
 
+    /// A process did not behave.
+    #[error("{0}")]
+    Process(String),
+
     #[error("the system did not survive its faults: {0}")]
     Chaos(String),
 
@@ -51,6 +55,7 @@ impl Failure {
             | Self::NotReady { .. }
             | Self::NotStopped { .. }
             | Self::Io { .. }
+            | Self::Process(_)
             | Self::Chaos(_) => ExitCode::FAILURE,
         }
     }

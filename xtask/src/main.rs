@@ -9,8 +9,10 @@ mod failure;
 mod http;
 mod interrupt;
 mod job;
+mod service;
 mod services;
 mod test;
+mod victim;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,6 @@ mod injector;
 mod schedule;
 mod stage;
 mod verdict;
-mod victim;
 
 pub(crate) use self::build::planted;
 
@@ -26,6 +25,7 @@ use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::victim;
 
 /// The simulator's: requests at a time. Most of them wait while a provider is shed or a server is away.
 const CONNECTIONS: u16 = 128;

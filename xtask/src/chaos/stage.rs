@@ -7,11 +7,12 @@ use fleet_planted::Plant;
 use fleet_testbed::{Postgres, Progress, Proxy, Redis, Root, free_port};
 
 use super::schedule::CONSUMERS;
-use super::victim::Victim;
 use super::{ask, refuse};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::service;
+use crate::victim::Victim;
 
 const NIU_TOKEN: &str = "chaos-niu-token";
 const SEGWAY_SECRET: &str = "chaos-segway-secret";
@@ -207,18 +208,9 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// A binary with this run's configuration, and none of the user's own. Only the log filter may be chosen.
+    /// A binary with this run's configuration.
     fn command(&self, binary: &str) -> Command {
-        let mut command = Command::new(self.bin_dir.join(binary));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if name.starts_with("FLEET_") && name != "FLEET_LOG" {
-                command.env_remove(&*name);
-            }
-        }
-        if std::env::var_os("FLEET_LOG").is_none() {
-            command.env("FLEET_LOG", "info");
-        }
+        let mut command = service::command(self.bin_dir, binary, "info");
         if let Some(plant) = self.plant {
             command.env(fleet_planted::VARIABLE, plant.name());
         }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::injector::Injector;
 use super::schedule::{CONSUMERS, Kind};
 use super::stage::{API, Stage, consumer_name};
-use super::{ask, refuse, victim};
+use super::{ask, refuse};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, POLL};
+use crate::victim;
 
 /// With an empty backlog there is no batch left; a consumer may still be looking at one that it has lost.
 const LEASES_WITHIN: Duration = Duration::from_secs(10);

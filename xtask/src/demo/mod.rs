@@ -13,6 +13,7 @@ use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::service;
 use crate::test::build_bins;
 
 const NIU_TOKEN: &str = "demo-niu-token";
@@ -46,18 +47,9 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// A binary of the workspace with the demo's configuration, and none of the user's own: the demo is to
-    /// run the same everywhere. Only the log filter may be chosen.
+    /// A binary of the workspace with the demo's configuration.
     fn command(&self, binary: &str) -> Command {
-        let mut command = Command::new(self.bin_dir.join(binary));
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("FLEET_") && name != "FLEET_LOG") {
-                command.env_remove(name);
-            }
-        }
-        if std::env::var_os("FLEET_LOG").is_none() {
-            command.env("FLEET_LOG", "warn");
-        }
+        let mut command = service::command(self.bin_dir, binary, "warn");
         command
             .env("FLEET_REDIS_URL", self.services.redis_url())
             .env("FLEET_DATABASE_URL", self.services.database_url())

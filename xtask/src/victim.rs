@@ -1,4 +1,4 @@
-//! A process of the project that faults strike.
+//! A process of the project that is struck, watched and replaced.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use fleet_testbed::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::refuse;
 use crate::failure::Failure;
 use crate::http;
 use crate::interrupt::{Interrupt, POLL};
@@ -24,7 +23,7 @@ const STOP_WITHIN: Duration = Duration::from_mins(1);
 const TAIL_LINES: usize = 25;
 
 /// An API or a consumer. Dropping it kills it.
-pub(super) struct Victim {
+pub(crate) struct Victim {
     name: String,
     child: Child,
     admin_port: u16,
@@ -34,7 +33,7 @@ pub(super) struct Victim {
 
 impl Victim {
     /// Starts `command` with health and metrics on a port of its own; its output is appended to `<name>.log`.
-    pub(super) fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
         let path = log_path(logs, name);
         let doing = || format!("open {}", path.display());
         let out = File::options().create(true).append(true).open(&path);
@@ -53,14 +52,14 @@ impl Victim {
     }
 
     /// Waits until `/readyz` answers 200.
-    pub(super) fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+    pub(crate) fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let end = Instant::now() + READY_WITHIN;
         while !http::is_ok(self.admin_port, "/readyz") {
             interrupt.check()?;
             self.check()?;
             if Instant::now() >= end {
                 let seconds = READY_WITHIN.as_secs();
-                return Err(refuse(format!("{} was not ready after {seconds} s", self.name)));
+                return Err(Failure::Process(format!("{} was not ready after {seconds} s", self.name)));
             }
             thread::sleep(POLL);
         }
@@ -68,15 +67,15 @@ impl Victim {
     }
 
     /// Fails if it has ended by itself.
-    pub(super) fn check(&mut self) -> Result<(), Failure> {
+    pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.status()? {
             None => Ok(()),
-            Some(status) => Err(refuse(format!("{} ended by itself ({status})", self.name))),
+            Some(status) => Err(Failure::Process(format!("{} ended by itself ({status})", self.name))),
         }
     }
 
     /// kill -9, and waits until it is gone.
-    pub(super) fn kill(mut self) -> Result<(), Failure> {
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
         self.check()?;
         self.child
             .kill()
@@ -85,29 +84,29 @@ impl Victim {
     }
 
     /// SIGSTOP: its connections stay open, it does nothing.
-    pub(super) fn freeze(&mut self) -> Result<(), Failure> {
+    pub(crate) fn freeze(&mut self) -> Result<(), Failure> {
         self.signal(Signal::STOP)
     }
 
     /// SIGCONT.
-    pub(super) fn thaw(&mut self) -> Result<(), Failure> {
+    pub(crate) fn thaw(&mut self) -> Result<(), Failure> {
         self.signal(Signal::CONT)
     }
 
     /// SIGTERM; [`Victim::has_stopped`] tells what became of it.
-    pub(super) fn ask_to_stop(&mut self) -> Result<(), Failure> {
+    pub(crate) fn ask_to_stop(&mut self) -> Result<(), Failure> {
         self.asked_to_stop = Some(Instant::now());
         self.signal(Signal::TERM)
     }
 
     /// Whether it has ended after SIGTERM; fails unless with exit code 0 and in time.
-    pub(super) fn has_stopped(&mut self) -> Result<bool, Failure> {
+    pub(crate) fn has_stopped(&mut self) -> Result<bool, Failure> {
         match self.status()? {
             Some(status) if status.success() => Ok(true),
-            Some(status) => Err(refuse(format!("{} ended with {status} after SIGTERM", self.name))),
+            Some(status) => Err(Failure::Process(format!("{} ended with {status} after SIGTERM", self.name))),
             None if self.asked_to_stop.is_some_and(|at| at.elapsed() > STOP_WITHIN) => {
                 let seconds = STOP_WITHIN.as_secs();
-                Err(refuse(format!("{} still ran {seconds} s after SIGTERM", self.name)))
+                Err(Failure::Process(format!("{} still ran {seconds} s after SIGTERM", self.name)))
             }
             None => Ok(false),
         }
@@ -135,12 +134,12 @@ impl Drop for Victim {
 }
 
 /// What all processes of this name have logged.
-pub(super) fn log(logs: &Path, name: &str) -> String {
+pub(crate) fn log(logs: &Path, name: &str) -> String {
     String::from_utf8_lossy(&fs::read(log_path(logs, name)).unwrap_or_default()).into_owned()
 }
 
 /// The end of [`log`].
-pub(super) fn log_tail(logs: &Path, name: &str) -> String {
+pub(crate) fn log_tail(logs: &Path, name: &str) -> String {
     let text = log(logs, name);
     let lines: Vec<&str> = text.lines().collect();
     let start = lines.len().saturating_sub(TAIL_LINES);
