@@ -28,6 +28,9 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Process(String),
 
+    #[error("the rehearsal failed: {0}")]
+    Rehearsal(String),
+
     #[error("the system did not survive its faults: {0}")]
     Chaos(String),
 
@@ -56,6 +59,7 @@ impl Failure {
             | Self::NotStopped { .. }
             | Self::Io { .. }
             | Self::Process(_)
+            | Self::Rehearsal(_)
             | Self::Chaos(_) => ExitCode::FAILURE,
         }
     }

@@ -1,4 +1,4 @@
-//! As much HTTP as it takes to ask whether a process is ready.
+//! As much HTTP as it takes to ask a process for its health and its metrics.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,19 +7,32 @@ use std::time::Duration;
 /// Bounds connecting, and each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether a GET of `path` on this loopback port is answered with 200.
-pub(crate) fn is_ok(port: u16, path: &str) -> bool {
-    status_line(port, path).is_ok_and(|line| line.starts_with(b"HTTP/1.1 200"))
+/// A response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its status, such as 200.
+    pub(crate) status: u16,
+    /// Everything after its head.
+    pub(crate) body: String,
 }
 
-fn status_line(port: u16, path: &str) -> io::Result<[u8; 12]> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+/// Whether a GET of `path` on this loopback port is answered with 200.
+pub(crate) fn is_ok(port: u16, path: &str) -> bool {
+    get(port, path, TIMEOUT).is_ok_and(|answer| answer.status == 200)
+}
+
+/// GETs `path` from this loopback port on a connection of its own; `timeout` bounds connecting, and each read and write.
+pub(crate) fn get(port: u16, path: &str, timeout: Duration) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
-    let mut line = [0; 12];
-    stream.read_exact(&mut line)?;
-    Ok(line)
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let malformed = || io::Error::other("the answer is not HTTP");
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(malformed)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
+    Ok(Answer { status, body: body.to_owned() })
 }
 
 #[cfg(test)]
@@ -38,7 +51,6 @@ mod tests {
             let server = thread::spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
                 let request = BufReader::new(stream.try_clone().unwrap()).lines().next().unwrap().unwrap();
-                // In one piece: the client hangs up as soon as it has seen the status.
                 let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
                 stream.write_all(answer.as_bytes()).unwrap();
                 request

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | chaos | bench | test | ci | services`.
+//! The project's own commands: `cargo xtask demo | chaos | rehearse | bench | test | ci | services`.
 
 mod bench;
 mod cargo;
@@ -9,6 +9,7 @@ mod failure;
 mod http;
 mod interrupt;
 mod job;
+mod rehearse;
 mod service;
 mod services;
 mod test;
@@ -39,6 +40,8 @@ enum Command {
     Chaos(chaos::Args),
     /// Build the binaries and measure them beside bare references; always on private servers.
     Bench(bench::Args),
+    /// Play a day of load against replicas that the production HPA's own rule scales, without a cluster.
+    Rehearse(rehearse::Args),
     /// Build the binaries and run every test, against a real Redis and TimescaleDB.
     Test(test::Args),
     /// Formatting, clippy, then every test, the checks of deploy/k8s included: what the CI runs.
@@ -64,6 +67,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args, &cargo, &interrupt),
         Command::Chaos(args) => chaos::run(args, &cargo, &interrupt),
         Command::Bench(args) => bench::run(args, &cargo, &interrupt),
+        Command::Rehearse(args) => rehearse::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
         Command::Ci => ci::run(&cargo, &interrupt),
         Command::Services => services::run(&interrupt),

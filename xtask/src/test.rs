@@ -41,8 +41,8 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         build_bins(cargo, interrupt)?;
         None
     };
-    if args.may_test("fleet-test") {
-        // The tests of deploy/k8s would fetch them too, but without saying so.
+    if args.may_test("fleet-test") || args.may_test("xtask") {
+        // The tests that render deploy/k8s would fetch them too, but without saying so.
         Tools::ensure(&Progress::stderr())?;
     }
     let services = Services::start()?;

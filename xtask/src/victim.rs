@@ -51,6 +51,16 @@ impl Victim {
         Ok(Self { name: name.to_owned(), child, admin_port, asked_to_stop: None })
     }
 
+    /// Its port for health and metrics.
+    pub(crate) fn admin_port(&self) -> u16 {
+        self.admin_port
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until `/readyz` answers 200.
     pub(crate) fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let end = Instant::now() + READY_WITHIN;

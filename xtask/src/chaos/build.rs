@@ -13,7 +13,7 @@ use crate::test::build_bins;
 const BINARIES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simulator"];
 
 /// Builds them as they are shipped; the folder they are in.
-pub(super) fn released(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
+pub(crate) fn released(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
     let mut command = cargo.command(&["build", "--release"]);
     command.args(BINARIES.map(|name| ["--package", name]).concat());
     Job::run("cargo build --release", &mut command, interrupt)?;

@@ -7,7 +7,7 @@ mod schedule;
 mod stage;
 mod verdict;
 
-pub(crate) use self::build::planted;
+pub(crate) use self::build::{planted, released};
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};

@@ -1,0 +1,103 @@
+//! The servers, the API, and how the processes are configured.
+
+use std::path::Path;
+use std::process::Command;
+
+use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+
+use super::plan::Plan;
+use super::{refuse, wire};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::job::Job;
+use crate::service;
+use crate::victim::Victim;
+
+/// What the API's log is called.
+pub(super) const API: &str = "fleet-webhook-api";
+
+const CONSUMER: &str = "fleet-consumer";
+
+/// Everything that is not scaled.
+pub(super) struct Stage<'a> {
+    redis: Redis,
+    postgres: Postgres,
+    bin_dir: &'a Path,
+    /// Where the processes log.
+    pub(super) logs: &'a Path,
+    api_port: u16,
+    plan: &'a Plan,
+}
+
+impl<'a> Stage<'a> {
+    /// Starts private servers and migrates.
+    pub(super) fn set(
+        plan: &'a Plan,
+        bin_dir: &'a Path,
+        logs: &'a Path,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        let progress = Progress::stderr();
+        let root = Root::ensure(&progress)?;
+        progress.say("starting Redis and TimescaleDB");
+        let (redis, postgres) = (Redis::start(&root, &[])?, Postgres::start(&root, &[])?);
+        drop(progress);
+        let stage = Self { redis, postgres, bin_dir, logs, api_port: free_port()?, plan };
+        stage.consumer_command("migrate", interrupt)?;
+        Ok(stage)
+    }
+
+    /// Starts the API and waits until it is ready.
+    pub(super) fn start_api(&self, interrupt: &Interrupt) -> Result<Victim, Failure> {
+        let mut command = self.command(API);
+        command
+            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
+            .env("FLEET_PROVIDERS__NIU__SECRETS", wire::NIU_TOKEN)
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", wire::INVERS_TOKEN);
+        let mut api = Victim::start(API, command, self.logs)?;
+        api.wait_ready(interrupt)?;
+        Ok(api)
+    }
+
+    /// Starts a replica of the consumer.
+    pub(super) fn start_consumer(&self, name: &str) -> Result<Victim, Failure> {
+        Victim::start(name, self.command(CONSUMER), self.logs)
+    }
+
+    /// `fleet-consumer <subcommand>`, which must succeed; its output goes to stderr.
+    pub(super) fn consumer_command(&self, subcommand: &str, interrupt: &Interrupt) -> Result<(), Failure> {
+        let mut command = self.command(CONSUMER);
+        command.arg(subcommand).stdout(std::io::stderr());
+        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
+        Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
+    }
+
+    /// The webhooks' port.
+    pub(super) fn api_port(&self) -> u16 {
+        self.api_port
+    }
+
+    /// Rows of a table.
+    pub(super) fn rows(&self, table: &str) -> Result<u64, Failure> {
+        let count = self.postgres.psql(&format!("SELECT count(*) FROM {table}"))?;
+        count.parse().map_err(|_| refuse(format!("psql counted {count:?} rows of {table}")))
+    }
+
+    /// A binary with this run's configuration. What it logs is evidence, so its filter cannot be chosen.
+    fn command(&self, binary: &str) -> Command {
+        let plan = self.plan;
+        let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis());
+        let mut command = service::command(self.bin_dir, binary, "info");
+        command
+            .env("FLEET_LOG", "info")
+            .env("FLEET_WORKER_THREADS", "2")
+            .env("FLEET_REDIS_URL", self.redis.url())
+            .env("FLEET_DATABASE_URL", self.postgres.url())
+            .env("FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", plan.choice.events_per_second.to_string())
+            .env("FLEET_CONSUMER__LEASE", milliseconds(plan.lease))
+            .env("FLEET_CONSUMER__HEARTBEAT", milliseconds(plan.lease / 5))
+            .env("FLEET_CONSUMER__STATUS_INTERVAL", milliseconds(plan.status_interval))
+            .env("FLEET_CONSUMER__BATCH_MAX_BYTES", format!("{:.0}", plan.batch_max_bytes));
+        command
+    }
+}
