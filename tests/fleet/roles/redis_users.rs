@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink, RedisMemory};
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
@@ -39,6 +39,7 @@ async fn the_consumer_does_all_its_work() {
     let lease = consumer.takeover(second, Duration::ZERO).await.unwrap().unwrap();
     assert!(consumer.mark(&lease, &Mark::Clear).await.unwrap());
     let lease = consumer.takeover(third, long).await.unwrap().unwrap();
+    assert!(RedisMemory::read(&link).await.unwrap().used_bytes > 0);
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     assert_eq!(observer.status().await.unwrap().leases, 1);
     assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
@@ -67,6 +68,7 @@ async fn everything_else_is_refused() {
         "HGET other:{niu}:ledger settled_bytes",
     ];
     let apis = [
+        "INFO memory",
         "LRANGE fleet:{niu}:queue 0 -1",
         "LPOP fleet:{niu}:queue",
         "HGET fleet:{niu}:owners x",
