@@ -138,12 +138,23 @@ impl Worker {
             self.persist(|| self.consumer.ack(&lease)).await;
             return Ok(());
         }
-        let ended = tokio::select! {
-            ended = self.settle(&lease, taken_over) => ended,
-            _lost = &mut heartbeat => Ok(Ended::Lost),
-            () = deadline.cancelled() => Ok(self.release(&lease).await),
+        let stored = tokio::select! {
+            stored = self.store(&lease, taken_over) => {
+                Some(stored.map_err(|source| WorkerError { provider: slug, source })?)
+            }
+            _lost = &mut heartbeat => Some(false),
+            () = deadline.cancelled() => None,
         };
-        let ended = ended.map_err(|source| WorkerError { provider: slug, source })?;
+        // Behind an ack a heartbeat would find the lease gone and count it as lost; behind a release it would hold it.
+        drop(heartbeat);
+        let ended = match stored {
+            Some(true) => tokio::select! {
+                ended = self.ack(&lease) => ended,
+                () = deadline.cancelled() => self.release(&lease).await,
+            },
+            Some(false) => Ended::Lost,
+            None => self.release(&lease).await,
+        };
         match ended {
             Ended::Settled => metrics::lease(slug, LeaseFate::Settled),
             Ended::Released => metrics::lease(slug, LeaseFate::Released),
@@ -155,8 +166,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Parses, writes, acks.
-    async fn settle(&self, lease: &Lease, taken_over: bool) -> Result<Ended, StoreError> {
+    /// Parses and writes. `false`: the batch is another consumer's by now.
+    async fn store(&self, lease: &Lease, taken_over: bool) -> Result<bool, StoreError> {
         let started = Instant::now();
         let mut records = Vec::with_capacity(lease.items.len());
         let (counts, mark) = if lease.takeovers < MAX_TAKEOVERS {
@@ -164,7 +175,7 @@ impl Worker {
         } else {
             match self.parse_singly(lease, &mut records).await {
                 Some(parsed) => parsed,
-                None => return Ok(Ended::Lost),
+                None => return Ok(false),
             }
         };
         if is_planted(Plant::AckBeforeCommit) {
@@ -180,9 +191,13 @@ impl Worker {
         let slug = self.provider.slug;
         metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
+        Ok(noted)
+    }
+
+    async fn ack(&self, lease: &Lease) -> Ended {
         // After a lost reply the second ack finds nothing to settle: that is no loss either.
         let acked = self.persist(|| self.consumer.ack(lease)).await;
-        Ok(if noted && acked > 0 { Ended::Settled } else { Ended::Lost })
+        if acked > 0 { Ended::Settled } else { Ended::Lost }
     }
 
     async fn write(
