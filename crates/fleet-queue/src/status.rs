@@ -1,11 +1,15 @@
 //! What a queue holds, for metrics, audits and people.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use redis::Script;
+use uuid::Uuid;
 
 use crate::{Envelope, QueueError, QueueKeys, RedisLink};
+
+static HEADERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/headers.lua")));
 
 /// A count of messages and of their envelopes' bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +29,7 @@ impl Volume {
     }
 }
 
-/// A queue at one moment: everything was read in one transaction.
+/// A queue at one moment: everything was read in one transaction, but for the two times, which were read after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueStatus {
     /// Ever pushed.
@@ -94,17 +98,13 @@ impl Observer {
             .arg("claimed_bytes");
         transaction.arg("settled_messages").arg("settled_bytes");
         transaction.cmd("LLEN").arg(&keys.queue);
-        transaction.cmd("LINDEX").arg(&keys.queue).arg(0);
         transaction.cmd("ZCARD").arg(&keys.leases);
         transaction.cmd("ZRANGE").arg(&keys.leases).arg(0).arg(0);
         let run = async |connection: &mut _| transaction.query_async(connection).await;
-        let (ledger, waiting_messages, head, leases, first): (
-            Ledger,
-            u64,
-            Option<Vec<u8>>,
-            u64,
-            Vec<String>,
-        ) = self.link.run(run).await?;
+        let (ledger, waiting_messages, leases, first): (Ledger, u64, u64, Vec<String>) =
+            self.link.run(run).await?;
+        let first = first.first().and_then(|id| id.parse().ok());
+        let (oldest_waiting, oldest_leased) = self.oldest(first).await?;
         let volume = |messages: Option<u64>, bytes: Option<u64>| Volume {
             messages: messages.unwrap_or_default(),
             bytes: bytes.unwrap_or_default(),
@@ -115,25 +115,30 @@ impl Observer {
             settled: volume(ledger.4, ledger.5),
             waiting_messages,
             leases,
-            oldest_waiting: head.as_deref().and_then(received_at),
-            oldest_leased: self.oldest_leased(first).await?,
+            oldest_waiting,
+            oldest_leased,
         })
     }
 
-    async fn oldest_leased(&self, first: Vec<String>) -> Result<Option<Timestamp>, QueueError> {
-        let Some(id) = first.first().and_then(|id| id.parse().ok()) else {
-            return Ok(None);
-        };
-        let mut command = redis::cmd("LINDEX");
-        command.arg(self.keys.lease(id)).arg(0);
-        let run = async |connection: &mut _| command.query_async(connection).await;
-        let head: Option<Vec<u8>> = self.link.run(run).await?;
-        Ok(head.as_deref().and_then(received_at))
+    /// When the heads of the queue and of `lease` were received. Reads their header lines alone: bodies are large.
+    async fn oldest(
+        &self,
+        lease: Option<Uuid>,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), QueueError> {
+        let mut call = HEADERS.prepare_invoke();
+        call.key(&self.keys.queue);
+        if let Some(id) = lease {
+            call.key(self.keys.lease(id));
+        }
+        let run = async |connection: &mut _| call.invoke_async(connection).await;
+        let headers: Vec<Option<Vec<u8>>> = self.link.run(run).await?;
+        let mut times = headers.iter().map(|header| received_at(header.as_deref()?));
+        Ok((times.next().flatten(), times.next().flatten()))
     }
 }
 
-fn received_at(item: &[u8]) -> Option<Timestamp> {
-    Envelope::decode(item).ok().map(|envelope| envelope.received_at)
+fn received_at(header: &[u8]) -> Option<Timestamp> {
+    Envelope::decode(header).ok().map(|envelope| envelope.received_at)
 }
 
 /// What of Redis' configuration keeps an accepted message safe; absent where the user may not read it.
