@@ -41,7 +41,7 @@ impl TlsParameters {
     ///
     /// [`StoreError::Url`], which names the parameter and never a value that could be a password.
     pub(crate) fn take(url: &str, ca_given: bool) -> Result<Self, StoreError> {
-        let (base, query) = split_query(url);
+        let (base, query) = split_query(url)?;
         let (mut mode, mut roots, mut rest) = (None, Roots::Default, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -64,6 +64,14 @@ impl TlsParameters {
             None if named || ca_given => (SslMode::Require, Check::ChainAndName),
             None | Some("prefer") => (SslMode::Prefer, Check::Nothing),
             Some("disable") => (SslMode::Disable, Check::Nothing),
+            // Any certificate of any public CA would do.
+            Some("verify-ca") if roots == Roots::System || !(named || ca_given) => {
+                return Err(StoreError::Url(
+                    "sslmode=verify-ca needs your own CA: name its file by sslrootcert or FLEET_TLS__CA_FILE, or use \
+                     sslmode=verify-full"
+                        .to_owned(),
+                ));
+            }
             Some("verify-ca") => (SslMode::Require, Check::Chain),
             Some("require" | "verify-full") => (SslMode::Require, Check::ChainAndName),
             Some(_) => return Err(StoreError::Url(MODES.to_owned())),
@@ -98,16 +106,19 @@ impl TlsParameters {
 const MODES: &str = "sslmode must be disable, prefer, require, verify-ca or verify-full; require checks as much as \
                      verify-full does";
 
-/// The query of a `postgres://` URL. As tokio-postgres does, takes a `?` before the `@` for a part of the password.
-fn split_query(url: &str) -> (&str, &str) {
+/// The query of a URL. As tokio-postgres does, takes a `?` before the `@` for a part of the password.
+///
+/// A connection string of words and values, which tokio-postgres knows as well, is refused: what it says of TLS would be
+/// overlooked.
+fn split_query(url: &str) -> Result<(&str, &str), StoreError> {
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-        return (url, "");
+        return Err(StoreError::Url("it does not begin with postgres://".to_owned()));
     }
     let address = url.find('@').unwrap_or(0);
-    match url[address..].find('?') {
+    Ok(match url[address..].find('?') {
         Some(mark) => (&url[..address + mark], &url[address + mark + 1..]),
         None => (url, ""),
-    }
+    })
 }
 
 fn decode(value: &str) -> Result<Cow<'_, str>, StoreError> {
@@ -138,7 +149,7 @@ mod tests {
             ("?sslmode=prefer", SslMode::Prefer, Nothing),
             ("?sslmode=disable", SslMode::Disable, Nothing),
             ("?sslmode=require", SslMode::Require, ChainAndName),
-            ("?sslmode=verify-ca", SslMode::Require, Chain),
+            ("?sslmode=verify-ca&sslrootcert=/ca.pem", SslMode::Require, Chain),
             ("?sslmode=verify%2Dfull", SslMode::Require, ChainAndName),
             ("?sslrootcert=/ca.pem", SslMode::Require, ChainAndName),
             ("?sslrootcert=system", SslMode::Require, ChainAndName),
@@ -159,11 +170,24 @@ mod tests {
         assert_eq!(taken.url, "postgres://u:p@db/fleet?connect_timeout=3&application_name=a%20b");
         assert_eq!(taken.roots, Roots::File(PathBuf::from("/my ca.pem")));
         assert_eq!(take("?sslmode=require").url, "postgres://u:p@db/fleet");
-        for url in
-            ["postgres://u:p?sslmode=x@db/fleet", "host=db user=u password=?sslmode=x", "postgres://db/x"]
-        {
+        for url in ["postgres://u:p?sslmode=x@db/fleet", "postgres://db/x"] {
             assert_eq!(TlsParameters::take(url, false).unwrap().url, url);
         }
+    }
+
+    #[test]
+    fn what_says_less_than_it_seems_is_refused() {
+        // tokio-postgres reads it, but what it says of TLS would be overlooked.
+        let words = TlsParameters::take("host=db user=u password=hunter2 sslmode=require", false);
+        let error = words.unwrap_err().to_string();
+        assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");
+        // Anybody can have a certificate of a public CA.
+        for query in ["sslmode=verify-ca", "sslmode=verify-ca&sslrootcert=system"] {
+            let error = TlsParameters::take(&format!("postgres://u@db/fleet?{query}"), false).unwrap_err();
+            assert!(error.to_string().contains("sslrootcert"), "{error}");
+        }
+        let own = TlsParameters::take("postgres://u@db/fleet?sslmode=verify-ca", true).unwrap();
+        assert_eq!(own.check, Check::Chain);
     }
 
     #[test]
