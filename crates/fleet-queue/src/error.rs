@@ -42,8 +42,19 @@ pub enum QueueError {
 
 impl QueueError {
     /// Every [`QueueError::kind`] there is.
-    pub const KINDS: [&str; 10] =
-        ["url", "timeout", "connection", "oom", "loading", "readonly", "misconf", "auth", "refused", "reply"];
+    pub const KINDS: [&str; 11] = [
+        "url",
+        "tls",
+        "timeout",
+        "connection",
+        "oom",
+        "loading",
+        "readonly",
+        "misconf",
+        "auth",
+        "refused",
+        "reply",
+    ];
 
     /// A short name from [`QueueError::KINDS`], for metric labels.
     pub fn kind(&self) -> &'static str {
@@ -115,6 +126,7 @@ mod tests {
         let refused = codes.map(|code| QueueError::Refused { code: code.to_owned(), message: String::new() });
         let others = [
             QueueError::Url(String::new()),
+            QueueError::Tls(String::new()),
             QueueError::Timeout(Duration::ZERO),
             QueueError::Connection(String::new()),
             QueueError::Reply(String::new()),

@@ -87,7 +87,10 @@ impl RedisLink {
         &self,
         operation: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T, QueueError> {
-        let (mut connection, generation) = self.connect().await?;
+        // Waiting for another caller's attempt counts too.
+        let connecting = tokio::time::timeout(self.timeout, self.connect());
+        let (mut connection, generation) =
+            connecting.await.map_err(|_elapsed| QueueError::Timeout(self.timeout))??;
         let result = match tokio::time::timeout(self.timeout, operation(&mut connection)).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => QueueError::from(error),
@@ -120,10 +123,7 @@ impl RedisLink {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None);
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = tokio::time::timeout(self.timeout, connecting)
-            .await
-            .map_err(|_elapsed| QueueError::Timeout(self.timeout))??;
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         current.generation += 1;
         current.connection = Some(connection.clone());
         Ok((connection, current.generation))
