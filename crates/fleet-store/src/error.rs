@@ -26,6 +26,9 @@ pub enum StoreError {
     /// PostgreSQL, or the way there.
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// The server refuses a connection, or cannot be reached. Whatever the reason, it says nothing about any data.
+    #[error("{}", describe(.0))]
+    Connect(tokio_postgres::Error),
     /// No connection could be had.
     #[error("no database connection: {0}; check the URL, the server and its connection limit")]
     Pool(String),
@@ -49,7 +52,7 @@ pub enum StoreError {
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::Postgres(error),
+            PoolError::Backend(error) => Self::Connect(error),
             PoolError::Timeout(_)
             | PoolError::Closed
             | PoolError::NoRuntimeSpecified
@@ -62,7 +65,7 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Pool(_) | Self::Timeout(_) => ErrorClass::Unavailable,
+            Self::Connect(_) | Self::Pool(_) | Self::Timeout(_) => ErrorClass::Unavailable,
             Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.code() {
                 Some(state) => classify(state.code()),
@@ -84,7 +87,7 @@ impl StoreError {
     /// metric labels.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Postgres(error) => match error.code() {
+            Self::Postgres(error) | Self::Connect(error) => match error.code() {
                 Some(state) => label(state.code()),
                 None if is_handshake(error) => "tls",
                 None => "io",
@@ -106,7 +109,9 @@ fn classify(state: &str) -> ErrorClass {
     const TRANSIENT_CLASSES: [&str; 6] = ["08", "28", "40", "53", "57", "58"];
     const POISON_CLASSES: [&str; 3] = ["22", "23", "54"];
     let class = state.get(..2).unwrap_or_default();
-    if state == SqlState::QUERY_CANCELED.code() {
+    // TimescaleDB: too many compressed rows in the way of one transaction.
+    const DECOMPRESSION_LIMIT: &str = "53400";
+    if state == SqlState::QUERY_CANCELED.code() || state == DECOMPRESSION_LIMIT {
         ErrorClass::TooSlow
     } else if TRANSIENT.contains(&state) || TRANSIENT_CLASSES.contains(&class) {
         ErrorClass::Unavailable
@@ -144,7 +149,8 @@ fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(database), _) => {
             let advice = if *database.code() == SqlState::INSUFFICIENT_PRIVILEGE {
-                "; the user needs to be a member of fleet_consumer, for `migrate` and `retention` of fleet_migrator"
+                "; the user needs to be a member of fleet_consumer, for `migrate`, `retention` and `replay` of \
+                 fleet_migrator"
             } else {
                 ""
             };
@@ -174,7 +180,9 @@ mod tests {
         for state in ["25006", "25P03", "23505", "57P03"] {
             assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
         }
-        assert_eq!(classify("57014"), ErrorClass::TooSlow);
+        for state in ["57014", "53400"] {
+            assert_eq!(classify(state), ErrorClass::TooSlow, "{state}");
+        }
         assert_eq!(["40P01", "3D000", "57014", "42P01"].map(label), ["40", "3D", "57", "other"]);
         for state in ["22021", "22P02", "22003", "23502", "23514", "54000"] {
             assert_eq!(classify(state), ErrorClass::Poison, "{state}");
