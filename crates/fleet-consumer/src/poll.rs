@@ -138,7 +138,7 @@ impl Poller {
                 let few = lease.items.len() <= FEW_MESSAGES;
                 let pause = match (full, few) {
                     (true, _) => Duration::ZERO,
-                    (false, true) => self.poll_min * 2,
+                    (false, true) => (self.poll_min * 2).min(self.poll_max),
                     (false, false) => self.poll_min,
                 };
                 self.next_poll = now + pause;

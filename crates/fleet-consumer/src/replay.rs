@@ -172,7 +172,11 @@ impl Replay {
                 self.apply(shutdown, window, &page, outcome).await?;
                 let done = (before + length(&window) * place(last.key.vehicle_id)) / total;
                 progress(Progress { events: outcome.events, done, window_from: window.from });
-                self.throttle.pay(page.len()).await;
+                tokio::select! {
+                    () = self.throttle.pay(page.len()) => {}
+                    // The next page is not read then.
+                    () = shutdown.cancelled() => {}
+                }
             }
             before += length(&window);
             outcome.done_from = window.from;

@@ -101,7 +101,11 @@ impl Worker {
                 }
                 Err(error) => {
                     report(&error);
-                    tokio::time::sleep(pause).await;
+                    // Not past a shutdown, which may have less time than this.
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = shutdown.cancelled() => {}
+                    }
                     pause = (pause * 2).min(self.settings.retry_max);
                 }
             }
@@ -142,7 +146,10 @@ impl Worker {
             stored = self.store(&lease, taken_over) => {
                 Some(stored.map_err(|source| WorkerError { provider: slug, source })?)
             }
-            _lost = &mut heartbeat => Some(false),
+            ended = &mut heartbeat => match ended {
+                Ok(()) => Some(false),
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            },
             () = deadline.cancelled() => None,
         };
         // Behind an ack a heartbeat would find the lease gone and count it as lost; behind a release it would hold it.

@@ -93,9 +93,10 @@ impl Writer {
                 let letters: Vec<_> =
                     target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
                 timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await?;
+                timed(Side::State, self.state.write(&target.part(&task), &[])).await?;
+                // Not before: as long as the state does not take it, this is tried again.
                 let buried = target.records_of(&task).map(|record| (record, fault));
                 report::dead_letters(target.provider, target.lease.id, buried);
-                timed(Side::State, self.state.write(&target.part(&task), &[])).await?;
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
                 timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await?;

@@ -211,11 +211,15 @@ async fn replay(
         settings.queue.timeout,
     )?);
     let mut lines = ProgressLines::default();
-    let (mut after, mut messages, mut letters) = (None, 0, 0);
+    let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
     loop {
-        let page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
+        let mut page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.message_id);
+        // Nobody would consume their queue.
+        let found = page.len();
+        page.retain(|message| fleet_providers::provider(&message.provider).is_some());
+        foreign += found - page.len();
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
         push(&link, &settings.queue.prefix, page).await?;
         // Only now: were it the other way round, a crash in between would lose them.
@@ -224,6 +228,11 @@ async fn replay(
         lines.tell(|| format!("{messages} of {total} messages"));
     }
     print(format_args!("put {messages} messages of {letters} dead letters back into their queues"));
+    if foreign > 0 {
+        print(format_args!(
+            "left {foreign} messages of providers that this version does not know where they are"
+        ));
+    }
     Ok(())
 }
 

@@ -30,6 +30,13 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
+    let optional = [
+        ("worker_threads", settings.worker_threads.map(|threads| threads == 0)),
+        ("consumer.max_events_per_second", consumer.max_events_per_second.map(|events| events == 0)),
+    ];
+    for (key, _zero) in optional.into_iter().filter(|(_key, is_zero)| *is_zero == Some(true)) {
+        problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
+    }
     if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {
         problems.push(format!("FLEET_TLS__CA_FILE (tls.ca_file): {error}"));
     }
