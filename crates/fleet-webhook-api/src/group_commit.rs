@@ -76,10 +76,10 @@ impl GroupCommit {
             self.shed.count(Shed::CommitQueueFull);
             return Outcome::Busy;
         }
-        // The task is gone only if it panicked, and then nobody knows what became of the message.
         if is_planted(Plant::PushUnconfirmed) {
             return Outcome::Accepted;
         }
+        // The task is gone only if it panicked, and then nobody knows what became of the message.
         answer.await.unwrap_or(Outcome::QueueUnavailable)
     }
 }

@@ -177,7 +177,8 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 
 /// The W3C trace context, only in the form that the standard gives it.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    // Before anything is allocated for a header that anybody may send.
+    let text = headers.get("traceparent").filter(|value| value.len() == 55)?.to_str().ok()?;
     let parts: Vec<_> = text.split('-').collect();
     let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
     let hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
