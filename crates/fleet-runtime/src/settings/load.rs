@@ -121,6 +121,16 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_zero_is_refused() {
+        for name in
+            ["FLEET_WORKER_THREADS", "FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", "FLEET_DATABASE__POOL_SIZE"]
+        {
+            let error = from_variables(&[(name, "0")]).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("must be more than 0"), "{error}");
+        }
+    }
+
+    #[test]
     fn every_setting_can_be_set_by_its_variable_to_its_default() {
         let defaults = Settings::default().effective();
         let given = defaults.iter().filter(|(_name, value)| !value.is_empty());
