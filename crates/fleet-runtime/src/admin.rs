@@ -74,6 +74,7 @@ pub async fn serve_admin(
         max_connections: 64,
         header_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),
+        idle_drain: Duration::ZERO,
     };
     // Histograms collect samples until somebody drains them.
     let upkeep = async {

@@ -44,6 +44,9 @@ struct Api {
     retry_after: Duration,
 }
 
+/// After the shutdown has begun: a connection over which more than one webhook a second comes brings another one by then.
+const IDLE_DRAIN: Duration = Duration::from_secs(1);
+
 /// Serves webhooks until `shutdown`, then finishes the requests at work. Returns whether all of them ended in time.
 ///
 /// # Errors
@@ -101,6 +104,7 @@ pub async fn run(
         max_connections: settings.api.max_connections,
         header_timeout: settings.api.header_timeout,
         shutdown_timeout: settings.api.shutdown_timeout,
+        idle_drain: IDLE_DRAIN,
     };
     tasks.spawn(close_readiness(readiness, shutdown.clone()));
     let reached = tasks.spawn(reached);
