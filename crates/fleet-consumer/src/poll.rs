@@ -116,12 +116,9 @@ impl Poller {
         answer
     }
 
-    /// Gives back what a call that was cut short may have taken.
-    pub(crate) async fn stop(&mut self) -> Result<(), QueueError> {
-        match self.answer().await? {
-            Some(Taken::Claimed(lease) | Taken::TakenOver(lease)) => self.consumer.release(&lease).await,
-            None => Ok(()),
-        }
+    /// What a call that was cut short has taken, if anything; asks for nothing new.
+    pub(crate) async fn last(&mut self) -> Result<Option<Taken>, QueueError> {
+        self.answer().await
     }
 
     /// A full batch is followed at once by the next; a partial one lets the next grow, a small one more so; an empty

@@ -88,10 +88,7 @@ impl Worker {
             let next = async { idle(self.poller.lock()).await.next().await };
             let taken = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
-                    self.stop().await;
-                    return Ok(());
-                }
+                () = shutdown.cancelled() => return self.finish(deadline).await,
                 taken = next => taken,
             };
             match taken {
@@ -112,9 +109,17 @@ impl Worker {
         }
     }
 
-    async fn stop(&self) {
-        if let Err(error) = self.poller.lock().await.stop().await {
-            report(&error);
+    /// Works on what a claim under way at the shutdown has taken: released, it would wait until another consumer looks for
+    /// batches to take over.
+    async fn finish(&self, deadline: &CancellationToken) -> Result<(), WorkerError> {
+        let last = self.poller.lock().await.last().await;
+        match last {
+            Ok(Some(taken)) => self.work(taken, deadline).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                report(&error);
+                Ok(())
+            }
         }
     }
 
