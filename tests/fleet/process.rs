@@ -5,4 +5,5 @@ mod health;
 mod logs;
 mod operations;
 pub(crate) mod program;
+mod rolling;
 mod shutdown;

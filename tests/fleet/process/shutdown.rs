@@ -216,7 +216,7 @@ async fn leased(site: &Site) {
 }
 
 /// Every one of the `messages` is in telemetry and was settled, exactly once.
-async fn assert_stored_once(site: &Site, database: &TestDatabase, messages: usize) {
+pub(super) async fn assert_stored_once(site: &Site, database: &TestDatabase, messages: usize) {
     site.settled().await;
     let query = "SELECT (SELECT count(*) FROM telemetry),
                         (SELECT count(DISTINCT message_id) FROM telemetry),
