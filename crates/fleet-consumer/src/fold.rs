@@ -27,8 +27,11 @@ pub fn fold<'a>(events: impl Iterator<Item = (&'a VehicleEvent<'a>, Timestamp)>)
     }
     let mut vehicles: Vec<_> = vehicles.into_values().collect();
     if is_planted(Plant::UnsortedUpsert) {
-        // In the order of arrival.
-        vehicles.sort_unstable_by_key(|vehicle| vehicle.last_seen_at);
+        // In another order each time.
+        let order = Uuid::now_v7().as_u128();
+        vehicles.sort_unstable_by_key(|vehicle| {
+            (vehicle.vehicle_id.as_u128() ^ order).wrapping_mul(u128::MAX / 3)
+        });
     } else {
         vehicles.sort_unstable_by_key(|vehicle| vehicle.vehicle_id);
     }

@@ -32,7 +32,7 @@ const LIMITS: [(&str, &str); 13] = [
     ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "524288"),
     // Many small transactions side by side: the more of them, the more can go wrong between them.
     ("FLEET_CONSUMER__BATCHES_IN_FLIGHT", "4"),
-    ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "200"),
+    ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "50"),
     ("FLEET_DATABASE__POOL_SIZE", "16"),
     ("FLEET_CONSUMER__LEASE", "2s"),
     ("FLEET_CONSUMER__HEARTBEAT", "500ms"),
