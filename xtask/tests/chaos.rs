@@ -79,11 +79,12 @@ fn a_dropped_lease_is_found() {
 
 #[test]
 fn unsorted_upserts_are_found() {
-    // Few vehicles, so that batches have many in common. Even so two consumers may happen not to meet: one run of three.
+    // Few vehicles and many small batches, so that these have much in common. Even so two consumers may happen not to meet: one run of three.
     let folder = bin_dir("FLEET_TEST_PLANTED_BIN_DIR");
     let found = ["4", "3", "5"].into_iter().any(|seed| {
         let plant = ["--plant", "unsorted-upsert", "--seed", seed];
-        let output = chaos(&folder, &[&plant[..], &["--for", "20s", "--vehicles", "150"]].concat());
+        let output =
+            chaos(&folder, &[&plant[..], &["--for", "20s", "--vehicles", "150", "--batch", "50"]].concat());
         output.status.code() == Some(1) && printed(&output).contains("deadlocks in the database")
     });
     assert!(found, "unsorted-upsert was not found");

@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// Webhooks per second [default: as many as the API takes].
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
+    /// Most messages in a consumer's batch; the smaller, the more of them meet.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    batch: u32,
     /// Builds the services with this one fault in them: the run must fail.
     #[arg(long, value_name = "FAULT", value_parser = plant)]
     plant: Option<Plant>,
@@ -77,8 +80,9 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         let seconds = args.run_for.as_secs();
         eprintln!("whole logs: {}", logs.keep().display());
         eprintln!(
-            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {}{}{}",
+            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}",
             args.vehicles,
+            args.batch,
             args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
             args.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name())),
         );
@@ -93,7 +97,7 @@ fn survive(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, args.plant, logs, interrupt)?;
+    let mut stage = Stage::set(bin_dir, args.plant, args.batch, logs, interrupt)?;
     let result = logs.join("simulator.json");
     let mut command = stage.simulator();
     command

@@ -25,14 +25,13 @@ const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
 const APP: &str = "chaos_app";
 
 /// Limits short enough for a recovery to fit the run, and a backlog that one provider exceeds again and again.
-const LIMITS: [(&str, &str); 13] = [
+const LIMITS: [(&str, &str); 12] = [
     ("FLEET_API__RETRY_AFTER", "1s"),
     ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__SEGWAY__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "524288"),
     // Many small transactions side by side: the more of them, the more can go wrong between them.
     ("FLEET_CONSUMER__BATCHES_IN_FLIGHT", "4"),
-    ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "50"),
     ("FLEET_DATABASE__POOL_SIZE", "16"),
     ("FLEET_CONSUMER__LEASE", "2s"),
     ("FLEET_CONSUMER__HEARTBEAT", "500ms"),
@@ -68,6 +67,7 @@ pub(super) struct Stage<'a> {
     pub(super) logs: &'a Path,
     bin_dir: &'a Path,
     plant: Option<Plant>,
+    batch: u32,
     api_port: u16,
 }
 
@@ -76,6 +76,7 @@ impl<'a> Stage<'a> {
     pub(super) fn set(
         bin_dir: &'a Path,
         plant: Option<Plant>,
+        batch: u32,
         logs: &'a Path,
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
@@ -94,6 +95,7 @@ impl<'a> Stage<'a> {
             logs,
             bin_dir,
             plant,
+            batch,
             api_port: free_port()?,
         };
         drop(progress);
@@ -217,6 +219,7 @@ impl<'a> Stage<'a> {
         let [redis, postgres] = self.proxies.each_ref().map(Proxy::port);
         command
             .envs(LIMITS)
+            .env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string())
             .env("FLEET_REDIS_URL", format!("redis://127.0.0.1:{redis}"))
             .env("FLEET_DATABASE_URL", format!("postgres://{APP}:{APP}@127.0.0.1:{postgres}/fleet"))
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
