@@ -92,7 +92,7 @@ async fn huge_ones_end_within_bounds() {
     post(&api, report(3)).await;
     let mut command = site.consumer(&[]);
     command.env("FLEET_QUEUE__TIMEOUT", "30s");
-    // Each look into a queue fetches its oldest message, whole.
+    // Memory is measured here: nothing but the messages is to take any.
     command.env("FLEET_CONSUMER__STATUS_INTERVAL", "1h");
     let consumer = Program::start(&mut command);
     let ending = async {
