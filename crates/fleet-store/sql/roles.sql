@@ -38,12 +38,14 @@ BEGIN
             WHEN insufficient_privilege THEN NULL;
         END;
         FOR object IN
-            SELECT c.oid::regclass AS name, c.relowner AS owner, CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
+            SELECT c.oid::regclass AS name, c.relowner AS owner,
+                   CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
-               AND c.relname IN ('vehicles', 'vehicle_positions', 'settled_state_batches', 'fleet_state_migrations',
-                                 'telemetry', 'dead_letters', 'settled_batches', 'fleet_telemetry_migrations')
+               AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'settled_state_batches',
+                                 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
+                                 'settled_batches', 'fleet_telemetry_migrations')
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
                 RAISE object_not_in_prerequisite_state USING MESSAGE = format(

@@ -4,6 +4,7 @@
 //! transactions, and each remembers which batches it holds ([`Part`]), in the transaction that stored them. With the
 //! natural keys of the rows that makes every redelivery harmless.
 
+mod composite;
 mod database;
 mod dead_letters;
 mod error;

@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use bytes::BytesMut;
 use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Attributes, Position, Timed};
 use jiff::Timestamp;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use crate::composite::{Composite, EncodeError, Field, is_composite};
 use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
@@ -30,21 +32,96 @@ pub struct VehicleState<'a> {
     pub clock_skewed_at: Option<Timestamp>,
 }
 
-/// Attributes of one column and its time, in the order of the statement's parameters.
-const ATTRIBUTES: [(&str, &str, &str); 8] = [
-    ("speed_kmh", "float8", "speed_at"),
-    ("battery_percent", "float8", "battery_at"),
-    ("range_m", "int4", "range_at"),
-    ("odometer_m", "int4", "odometer_at"),
-    ("powered_on", "bool", "powered_on_at"),
-    ("locked", "bool", "locked_at"),
-    ("charging", "bool", "charging_at"),
-    ("online", "bool", "online_at"),
+/// Fields of the composite type `vehicle_state`; they are columns of `vehicles`.
+static FIELDS: [Field; 27] = [
+    ("vehicle_id", Type::UUID),
+    ("provider_vehicle_id", Type::TEXT),
+    ("lat", Type::FLOAT8),
+    ("lon", Type::FLOAT8),
+    ("altitude_m", Type::FLOAT8),
+    ("heading_deg", Type::FLOAT8),
+    ("accuracy_m", Type::FLOAT8),
+    ("position_at", Type::TIMESTAMPTZ),
+    ("speed_kmh", Type::FLOAT8),
+    ("speed_at", Type::TIMESTAMPTZ),
+    ("battery_percent", Type::FLOAT8),
+    ("battery_at", Type::TIMESTAMPTZ),
+    ("range_m", Type::INT4),
+    ("range_at", Type::TIMESTAMPTZ),
+    ("odometer_m", Type::INT4),
+    ("odometer_at", Type::TIMESTAMPTZ),
+    ("powered_on", Type::BOOL),
+    ("powered_on_at", Type::TIMESTAMPTZ),
+    ("locked", Type::BOOL),
+    ("locked_at", Type::TIMESTAMPTZ),
+    ("charging", Type::BOOL),
+    ("charging_at", Type::TIMESTAMPTZ),
+    ("online", Type::BOOL),
+    ("online_at", Type::TIMESTAMPTZ),
+    ("first_seen_at", Type::TIMESTAMPTZ),
+    ("last_seen_at", Type::TIMESTAMPTZ),
+    ("clock_skewed_at", Type::TIMESTAMPTZ),
 ];
 
-/// Stores a part's vehicles and the memory of it, in one statement and so in one transaction and one round trip. Every attribute becomes the greater of what is there and what comes, by
-/// (time, value). A maximum is commutative, associative and idempotent: any order and any repetition of batches gives
-/// the same row.
+/// Columns of one attribute and of its time, beside the position.
+const ATTRIBUTES: [(&str, &str); 8] = [
+    ("speed_kmh", "speed_at"),
+    ("battery_percent", "battery_at"),
+    ("range_m", "range_at"),
+    ("odometer_m", "odometer_at"),
+    ("powered_on", "powered_on_at"),
+    ("locked", "locked_at"),
+    ("charging", "charging_at"),
+    ("online", "online_at"),
+];
+
+impl ToSql for VehicleState<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, EncodeError> {
+        let mut row = Composite::new(&FIELDS, out);
+        row.push(&self.vehicle_id)?;
+        row.push(&self.provider_vehicle_id)?;
+        let attributes = &self.attributes;
+        push_position(&mut row, attributes.position)?;
+        push_timed(&mut row, attributes.speed_kmh)?;
+        push_timed(&mut row, attributes.battery_percent)?;
+        push_timed(&mut row, attributes.range_m)?;
+        push_timed(&mut row, attributes.odometer_m)?;
+        push_timed(&mut row, attributes.powered_on)?;
+        push_timed(&mut row, attributes.locked)?;
+        push_timed(&mut row, attributes.charging)?;
+        push_timed(&mut row, attributes.online)?;
+        row.push(&Micros::from(self.first_seen_at))?;
+        row.push(&Micros::from(self.last_seen_at))?;
+        row.push(&self.clock_skewed_at.map(Micros::from))?;
+        row.end()
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        is_composite(ty, &FIELDS)
+    }
+
+    to_sql_checked!();
+}
+
+fn push_position(row: &mut Composite<'_>, position: Option<Timed<Position>>) -> Result<(), EncodeError> {
+    let (position, at) = position.map(|timed| (timed.value, timed.at)).unzip();
+    row.push(&position.map(|position| position.lat))?;
+    row.push(&position.map(|position| position.lon))?;
+    row.push(&position.and_then(|position| position.altitude_m))?;
+    row.push(&position.and_then(|position| position.heading_deg))?;
+    row.push(&position.and_then(|position| position.accuracy_m))?;
+    row.push(&at.map(Micros::from))
+}
+
+fn push_timed(row: &mut Composite<'_>, timed: Option<Timed<impl ToSql>>) -> Result<(), EncodeError> {
+    let (value, at) = timed.map(|timed| (timed.value, timed.at)).unzip();
+    row.push(&value)?;
+    row.push(&at.map(Micros::from))
+}
+
+/// Stores a part's vehicles and the memory of it, in one statement and so in one transaction and one round trip. Every
+/// attribute becomes the greater of what is there and what comes, by (time, value). A maximum is commutative,
+/// associative and idempotent: any order and any repetition of batches gives the same row.
 pub fn store_state() -> &'static str {
     static STATEMENT: LazyLock<String> = LazyLock::new(build_statement);
     &STATEMENT
@@ -65,19 +142,9 @@ pub fn raise_state() -> &'static str {
     &STATEMENT
 }
 
-/// The rows of `vehicles`, whose columns are parameters from `first` on; the provider is the first of all.
-fn upsert(first: usize) -> String {
+/// The vehicles are the parameter `vehicles`, the provider is the first.
+fn upsert(vehicles: usize) -> String {
     let position = ["lat", "lon", "altitude_m", "heading_deg", "accuracy_m"];
-    let mut columns = vec![("vehicle_id", "uuid"), ("provider_vehicle_id", "text")];
-    columns.extend(position.map(|column| (column, "float8")));
-    columns.push(("position_at", "timestamptz"));
-    for (value, kind, at) in ATTRIBUTES {
-        columns.extend([(value, kind), (at, "timestamptz")]);
-    }
-    for column in ["first_seen_at", "last_seen_at", "clock_skewed_at"] {
-        columns.push((column, "timestamptz"));
-    }
-
     let mut updates: Vec<String> = Vec::new();
     // An absent altitude, heading or accuracy is less than any.
     let key = |row: &str| {
@@ -93,7 +160,7 @@ fn upsert(first: usize) -> String {
     for column in position.into_iter().chain(["position_at"]) {
         updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
-    for (value, _kind, at) in ATTRIBUTES {
+    for (value, at) in ATTRIBUTES {
         // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
         let newer = if is_planted(Plant::ArrivalOrder) {
             format!("excluded.{at} IS NOT NULL")
@@ -111,13 +178,11 @@ fn upsert(first: usize) -> String {
     updates.push("last_seen_at = greatest(v.last_seen_at, excluded.last_seen_at)".to_owned());
     updates.push("clock_skewed_at = greatest(v.clock_skewed_at, excluded.clock_skewed_at)".to_owned());
 
-    let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let arrays = columns.iter().enumerate().map(|(index, (_, kind))| format!("${}::{kind}[]", index + first));
-    let arrays = arrays.collect::<Vec<_>>().join(", ");
+    let names = FIELDS.iter().map(|(name, _type)| *name).collect::<Vec<_>>().join(", ");
     let updates = updates.join(",\n    ");
     format!(
         "INSERT INTO vehicles AS v (provider, {names})\n\
-         SELECT $1::text, {names}\n  FROM unnest({arrays})\n       AS event ({names})\n\
+         SELECT $1::text, {names}\n  FROM unnest(${vehicles}::vehicle_state[])\n\
          ON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}"
     )
 }
@@ -154,11 +219,9 @@ impl StateStore {
             is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
             "vehicles must be sorted"
         );
-        let columns = Columns::from_vehicles(vehicles);
         let count = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&part.provider, &part.lease_id, &part.first_record, &part.records, &count];
-        columns.append_to(&mut parameters);
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&part.provider, &part.lease_id, &part.first_record, &part.records, &count, &vehicles];
         self.database.query(store_state(), &parameters).await?;
         Ok(())
     }
@@ -171,99 +234,7 @@ impl StateStore {
     /// Any [`StoreError`]; then nothing is stored, unless the answer was lost.
     pub async fn raise(&self, provider: &str, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
         debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
-        let columns = Columns::from_vehicles(vehicles);
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&provider];
-        columns.append_to(&mut parameters);
-        self.database.query(raise_state(), &parameters).await?;
+        self.database.query(raise_state(), &[&provider, &vehicles]).await?;
         Ok(())
-    }
-}
-
-/// The rows turned into arrays, a column each.
-#[derive(Default)]
-struct Columns<'a> {
-    vehicle_id: Vec<Uuid>,
-    provider_vehicle_id: Vec<&'a str>,
-    position: [Vec<Option<f64>>; 5],
-    position_at: Vec<Option<Micros>>,
-    speed_kmh: TimedColumn<f64>,
-    battery_percent: TimedColumn<f64>,
-    range_m: TimedColumn<i32>,
-    odometer_m: TimedColumn<i32>,
-    powered_on: TimedColumn<bool>,
-    locked: TimedColumn<bool>,
-    charging: TimedColumn<bool>,
-    online: TimedColumn<bool>,
-    first_seen_at: Vec<Micros>,
-    last_seen_at: Vec<Micros>,
-    clock_skewed_at: Vec<Option<Micros>>,
-}
-
-#[derive(Default)]
-struct TimedColumn<T> {
-    value: Vec<Option<T>>,
-    at: Vec<Option<Micros>>,
-}
-
-impl<T> TimedColumn<T> {
-    fn push(&mut self, timed: Option<Timed<T>>) {
-        let (value, at) = timed.map(|timed| (timed.value, timed.at)).unzip();
-        self.value.push(value);
-        self.at.push(at.map(Micros::from));
-    }
-}
-
-impl<'a> Columns<'a> {
-    fn from_vehicles(vehicles: &[VehicleState<'a>]) -> Self {
-        let mut columns = Self::default();
-        for vehicle in vehicles {
-            let attributes = &vehicle.attributes;
-            columns.vehicle_id.push(vehicle.vehicle_id);
-            columns.provider_vehicle_id.push(vehicle.provider_vehicle_id);
-            columns.push_position(attributes.position);
-            columns.speed_kmh.push(attributes.speed_kmh);
-            columns.battery_percent.push(attributes.battery_percent);
-            columns.range_m.push(attributes.range_m);
-            columns.odometer_m.push(attributes.odometer_m);
-            columns.powered_on.push(attributes.powered_on);
-            columns.locked.push(attributes.locked);
-            columns.charging.push(attributes.charging);
-            columns.online.push(attributes.online);
-            columns.first_seen_at.push(vehicle.first_seen_at.into());
-            columns.last_seen_at.push(vehicle.last_seen_at.into());
-            columns.clock_skewed_at.push(vehicle.clock_skewed_at.map(Micros::from));
-        }
-        columns
-    }
-
-    fn push_position(&mut self, position: Option<Timed<Position>>) {
-        let (position, at) = position.map(|timed| (timed.value, timed.at)).unzip();
-        let [lat, lon, altitude_m, heading_deg, accuracy_m] = &mut self.position;
-        lat.push(position.map(|position: Position| position.lat));
-        lon.push(position.map(|position| position.lon));
-        altitude_m.push(position.and_then(|position| position.altitude_m));
-        heading_deg.push(position.and_then(|position| position.heading_deg));
-        accuracy_m.push(position.and_then(|position| position.accuracy_m));
-        self.position_at.push(at.map(Micros::from));
-    }
-
-    fn append_to<'b>(&'b self, parameters: &mut Vec<&'b (dyn ToSql + Sync)>) {
-        let ids: [&'b (dyn ToSql + Sync); 2] = [&self.vehicle_id, &self.provider_vehicle_id];
-        parameters.extend(ids);
-        for column in &self.position {
-            parameters.push(column);
-        }
-        parameters.push(&self.position_at);
-        for column in [&self.speed_kmh, &self.battery_percent] {
-            parameters.extend([&column.value as &(dyn ToSql + Sync), &column.at]);
-        }
-        for column in [&self.range_m, &self.odometer_m] {
-            parameters.extend([&column.value as &(dyn ToSql + Sync), &column.at]);
-        }
-        for column in [&self.powered_on, &self.locked, &self.charging, &self.online] {
-            parameters.extend([&column.value as &(dyn ToSql + Sync), &column.at]);
-        }
-        let seen: [&(dyn ToSql + Sync); 3] = [&self.first_seen_at, &self.last_seen_at, &self.clock_skewed_at];
-        parameters.extend(seen);
     }
 }

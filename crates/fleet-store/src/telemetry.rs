@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use bytes::BytesMut;
 use fleet_planted::{Plant, is_planted};
 use fleet_providers::VehicleEvent;
 use jiff::Timestamp;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use crate::composite::{Composite, EncodeError, Field, is_composite};
+use crate::replay::Derived;
 use crate::settled::{SETTLED_TELEMETRY_PARTS, settled_parts};
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
@@ -88,12 +91,11 @@ impl TelemetryStore {
         rows: &[TelemetryRow<'_>],
         dead: &[DeadLetter<'_>],
     ) -> Result<Appended, StoreError> {
-        let events = EventColumns::from_rows(rows);
+        let events = in_order(rows);
         let letters = LetterColumns::from_letters(dead);
         let dead_lettered = i32::try_from(dead.len()).unwrap_or(i32::MAX);
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&part.provider, &part.lease_id, &part.first_record, &part.records];
-        parameters.extend(events.parameters());
+            vec![&part.provider, &part.lease_id, &part.first_record, &part.records, &events];
         parameters.extend(letters.parameters());
         parameters.push(&dead_lettered);
         let answer = self.database.query(STORE_TELEMETRY, &parameters).await?;
@@ -116,70 +118,57 @@ impl TelemetryStore {
     }
 }
 
+/// Fields of the composite type `telemetry_row`; they are columns of `telemetry`.
+static FIELDS: [Field; 12] = [
+    ("vehicle_id", Type::UUID),
+    ("observed_at", Type::TIMESTAMPTZ),
+    ("event_id", Type::UUID),
+    ("received_at", Type::TIMESTAMPTZ),
+    ("message_id", Type::UUID),
+    ("topic", Type::TEXT),
+    ("kind", Type::TEXT),
+    ("lat", Type::FLOAT8),
+    ("lon", Type::FLOAT8),
+    ("speed_kmh", Type::FLOAT8),
+    ("battery_percent", Type::FLOAT8),
+    ("raw", Type::JSON),
+];
+
+impl ToSql for TelemetryRow<'_> {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, EncodeError> {
+        let derived = Derived::from(&self.event.attributes);
+        let mut row = Composite::new(&FIELDS, out);
+        row.push(&self.event.vehicle_id)?;
+        row.push(&Micros::from(self.event.observed_at))?;
+        row.push(&event_id(self))?;
+        row.push(&Micros::from(self.received_at))?;
+        row.push(&self.message_id)?;
+        row.push(&self.topic)?;
+        row.push(&&*self.event.kind)?;
+        row.push(&derived.lat)?;
+        row.push(&derived.lon)?;
+        row.push(&derived.speed_kmh)?;
+        row.push(&derived.battery_percent)?;
+        row.push(&&*self.event.raw)?;
+        row.end()
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        is_composite(ty, &FIELDS)
+    }
+
+    to_sql_checked!();
+}
+
 fn event_id(row: &TelemetryRow<'_>) -> Uuid {
     if is_planted(Plant::NoDedupe) { Uuid::now_v7() } else { row.event.event_id }
 }
 
-/// Events turned into arrays, a column each.
-struct EventColumns<'a> {
-    vehicle_id: Vec<Uuid>,
-    observed_at: Vec<Micros>,
-    event_id: Vec<Uuid>,
-    received_at: Vec<Micros>,
-    message_id: Vec<Uuid>,
-    topic: Vec<&'a str>,
-    kind: Vec<&'a str>,
-    lat: Vec<Option<f64>>,
-    lon: Vec<Option<f64>>,
-    speed_kmh: Vec<Option<f64>>,
-    battery_percent: Vec<Option<f64>>,
-    raw: Vec<&'a str>,
-}
-
-impl<'a> EventColumns<'a> {
-    fn from_rows(rows: &'a [TelemetryRow<'a>]) -> Self {
-        // In the order of the key: two consumers that insert the same events would deadlock otherwise.
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort_unstable_by_key(|row| (row.event.vehicle_id, row.event.observed_at, row.event.event_id));
-        let position = |row: &TelemetryRow<'_>| row.event.attributes.position.map(|position| position.value);
-        Self {
-            vehicle_id: rows.iter().map(|row| row.event.vehicle_id).collect(),
-            observed_at: rows.iter().map(|row| row.event.observed_at.into()).collect(),
-            event_id: rows.iter().map(|row| event_id(row)).collect(),
-            received_at: rows.iter().map(|row| row.received_at.into()).collect(),
-            message_id: rows.iter().map(|row| row.message_id).collect(),
-            topic: rows.iter().map(|row| row.topic).collect(),
-            kind: rows.iter().map(|row| &*row.event.kind).collect(),
-            lat: rows.iter().map(|row| position(row).map(|position| position.lat)).collect(),
-            lon: rows.iter().map(|row| position(row).map(|position| position.lon)).collect(),
-            speed_kmh: rows
-                .iter()
-                .map(|row| row.event.attributes.speed_kmh.map(|speed| speed.value))
-                .collect(),
-            battery_percent: rows
-                .iter()
-                .map(|row| row.event.attributes.battery_percent.map(|battery| battery.value))
-                .collect(),
-            raw: rows.iter().map(|row| &*row.event.raw).collect(),
-        }
-    }
-
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 12] {
-        [
-            &self.vehicle_id,
-            &self.observed_at,
-            &self.event_id,
-            &self.received_at,
-            &self.message_id,
-            &self.topic,
-            &self.kind,
-            &self.lat,
-            &self.lon,
-            &self.speed_kmh,
-            &self.battery_percent,
-            &self.raw,
-        ]
-    }
+/// In the order of the key: two consumers that insert the same events would deadlock otherwise.
+fn in_order<'a, 'b>(rows: &'a [TelemetryRow<'b>]) -> Vec<&'a TelemetryRow<'b>> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_unstable_by_key(|row| (row.event.vehicle_id, row.event.observed_at, row.event.event_id));
+    rows
 }
 
 /// Dead letters turned into arrays, a column each.
@@ -194,7 +183,7 @@ struct LetterColumns<'a> {
 
 impl<'a> LetterColumns<'a> {
     fn from_letters(dead: &'a [DeadLetter<'a>]) -> Self {
-        // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as above.
+        // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as the events.
         let letters: BTreeMap<_, _> =
             dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
         let (message_id, event_index) = letters.keys().copied().unzip();
