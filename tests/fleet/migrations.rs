@@ -25,6 +25,14 @@ async fn several_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_in_the_way_is_named() {
+    let database = TestDatabase::empty().await;
+    database.client().await.batch_execute("CREATE TABLE vehicles (sn text)").await.unwrap();
+    let error = migrate(database.url(), Schema::State).await.unwrap_err().to_string();
+    assert!(error.contains(r#"relation "vehicles" already exists (SQLSTATE 42P07)"#), "{error}");
+}
+
+#[tokio::test]
 async fn every_statement_prepares() {
     let database = TestDatabase::migrated().await;
     let client = database.client().await;

@@ -1,6 +1,7 @@
 //! What a failed transaction means for the batch.
 
 use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 use deadpool_postgres::PoolError;
@@ -163,6 +164,14 @@ fn describe(error: &tokio_postgres::Error) -> String {
         }
         (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
         (None, None) => format!("PostgreSQL: {error}"),
+    }
+}
+
+impl From<refinery::Error> for StoreError {
+    fn from(error: refinery::Error) -> Self {
+        let mut causes = successors(error.source(), |&cause| cause.source());
+        let cause = causes.find_map(|cause| cause.downcast_ref()).map(describe);
+        Self::Migration(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
     }
 }
 

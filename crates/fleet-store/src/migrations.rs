@@ -89,8 +89,7 @@ pub async fn migrate_trusting(
 
 async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
-    let report =
-        schema.runner().run_async(client).await.map_err(|error| StoreError::Migration(error.to_string()))?;
+    let report = schema.runner().run_async(client).await?;
     roles::grant(client, schema).await?;
     if schema == Schema::Telemetry {
         check_timescale(client).await?;
