@@ -46,6 +46,12 @@ impl<'a> Envelope<'a> {
     /// The envelope as one list item. Whatever in a header word could end it is left out of that word.
     pub fn encode(&self) -> Vec<u8> {
         let mut item = Vec::with_capacity(160 + self.body.len());
+        self.encode_into(&mut item);
+        item
+    }
+
+    /// As [`Envelope::encode`], behind what is in `item` already.
+    pub fn encode_into(&self, item: &mut Vec<u8>) {
         item.extend_from_slice(VERSION.as_bytes());
         item.push(b' ');
         item.extend_from_slice(
@@ -55,11 +61,10 @@ impl<'a> Envelope<'a> {
         item.extend_from_slice(self.received_at.as_millisecond().to_string().as_bytes());
         for word in [Some(self.topic), self.content_type, self.traceparent] {
             item.push(b' ');
-            push_word(&mut item, word);
+            push_word(item, word);
         }
         item.push(b'\n');
         item.extend_from_slice(self.body);
-        item
     }
 
     /// Reads one list item.

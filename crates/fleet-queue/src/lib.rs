@@ -29,5 +29,5 @@ pub use error::QueueError;
 pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use link::RedisLink;
-pub use push::Producer;
+pub use push::{Producer, PushBatch};
 pub use status::{Durability, Observer, QueueStatus, RedisMemory, Volume};
