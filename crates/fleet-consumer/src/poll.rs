@@ -1,5 +1,6 @@
 //! When to look into a queue, and what to take.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Lease, QueueError};
@@ -10,9 +11,12 @@ use uuid::Uuid;
 /// Expired leases are looked for this often within a lease's time.
 const TAKEOVERS_A_LEASE: u32 = 10;
 
-/// A claim that found so few messages is followed by twice the pause: for one message more, the transactions cost as
-/// much as for many.
-const FEW_MESSAGES: usize = 4;
+/// A claim that found so few messages makes the pause grow as an empty queue does: the transactions cost as much for
+/// one message as for many.
+const FEW_MESSAGES: usize = 6;
+
+/// What all the queues' polls are counted from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The one place of a worker group that asks Redis for work: while one of its loops polls, the others wait.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub(crate) struct Poller {
     poll_min: Duration,
     poll_max: Duration,
     next_poll: Instant,
-    idle_pause: Duration,
+    pause: Duration,
     next_takeover: Instant,
     /// What was asked for and not answered: there may be a batch under it.
     unanswered: Option<Asked>,
@@ -58,7 +62,7 @@ impl Poller {
             poll_min: settings.poll_min,
             poll_max: settings.poll_max,
             next_poll: now,
-            idle_pause: settings.poll_min,
+            pause: settings.poll_min,
             next_takeover: now,
             unanswered: None,
         }
@@ -121,29 +125,27 @@ impl Poller {
         self.answer().await
     }
 
-    /// A full batch is followed at once by the next; a partial one lets the next grow, a small one more so; an empty
-    /// queue is asked less and less often.
+    /// A full batch is followed at once by the next; a partial one lets the next grow; where there is little or nothing,
+    /// the queue is asked less and less often.
     fn pace(&mut self, lease: Option<&Lease>) {
+        let messages = lease.map_or(0, |lease| lease.items.len());
+        let bytes: usize = lease.iter().flat_map(|lease| &lease.items).map(bytes::Bytes::len).sum();
+        // The next message may just not have fitted.
+        let full = messages >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
+        if messages > FEW_MESSAGES {
+            self.pause = self.poll_min;
+        }
         let now = Instant::now();
-        match lease {
-            Some(lease) => {
-                let bytes: usize = lease.items.iter().map(bytes::Bytes::len).sum();
-                // The next message may just not have fitted.
-                let full =
-                    lease.items.len() >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
-                self.idle_pause = self.poll_min;
-                let few = lease.items.len() <= FEW_MESSAGES;
-                let pause = match (full, few) {
-                    (true, _) => Duration::ZERO,
-                    (false, true) => (self.poll_min * 2).min(self.poll_max),
-                    (false, false) => self.poll_min,
-                };
-                self.next_poll = now + pause;
-            }
-            None => {
-                self.next_poll = now + self.idle_pause;
-                self.idle_pause = (self.idle_pause * 2).min(self.poll_max);
-            }
+        self.next_poll = if full { now } else { on_the_beat(now + self.pause, self.poll_min) };
+        if messages <= FEW_MESSAGES {
+            self.pause = (self.pause * 2).min(self.poll_max);
         }
     }
+}
+
+/// The nearest of the times that lie `beat` apart. At little traffic most of a batch's cost is that processes wake up for
+/// it, here, in Redis and in PostgreSQL: queues that are asked at the same time share that.
+fn on_the_beat(time: Instant, beat: Duration) -> Instant {
+    let beats = time.duration_since(*START).div_duration_f64(beat).round();
+    *START + beat.mul_f64(beats)
 }

@@ -1,5 +1,6 @@
 //! One queue's worker group.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ use crate::write::{Writer, Written};
 
 /// So many deaths under a mark, and the batch's messages are parsed one by one.
 const MAX_TAKEOVERS: u32 = 3;
+
+/// How long a batch may be with the databases before its mark is taken away.
+const NOTE_AFTER: Duration = Duration::from_millis(200);
 
 /// Works on one queue; `batches_in_flight` loops share it.
 #[derive(Debug)]
@@ -193,17 +197,32 @@ impl Worker {
         if is_planted(Plant::AckBeforeCommit) {
             self.persist(|| self.consumer.ack(lease)).await;
         }
-        // What follows cannot be the messages' fault. Noting that need not hold up the databases.
-        let (noted, written) = tokio::join!(
-            self.persist(|| self.consumer.mark(lease, &mark)),
-            self.write(lease, taken_over, &records),
-        );
+        let (noted, written) = self.write_noted(lease, &mark, self.write(lease, taken_over, &records)).await;
         let written = written?;
         let counts = with_written(counts, written);
         let slug = self.provider.slug;
         metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
         Ok(noted)
+    }
+
+    /// Waits for the databases, and notes meanwhile that what follows cannot be the messages' fault. `false`: the batch
+    /// is another consumer's by now.
+    async fn write_noted<T>(
+        &self,
+        lease: &Lease,
+        mark: &Mark,
+        writing: impl Future<Output = T>,
+    ) -> (bool, T) {
+        let mut writing = pin!(writing);
+        if lease.takeovers == 0 {
+            // Mostly the ack follows soon and says as much. A first death before then counts against the batch, but it takes
+            // more than one.
+            if let Ok(written) = tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
+                return (true, written);
+            }
+        }
+        tokio::join!(self.persist(|| self.consumer.mark(lease, mark)), writing)
     }
 
     async fn ack(&self, lease: &Lease) -> Ended {
