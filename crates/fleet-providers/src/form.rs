@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter, memchr2};
+
 use crate::fields::{Fields, Item, Items, Value};
 use crate::{Limits, ParseError, json};
 
@@ -58,18 +60,30 @@ pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
 /// The form's parameters in the order received, repeated names included.
 pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::InvalidUtf8)?;
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
+    let is_plain = memchr2(b'+', b'%', body).is_none();
+    let mut pairs = Vec::with_capacity(1 + memchr_iter(b'&', body).count());
+    let mut start = 0;
+    for end in memchr_iter(b'&', body).chain([body.len()]) {
+        // Both ends are at ASCII characters.
+        let pair = text.get(start..end).unwrap_or_default();
+        start = end + 1;
+        let (name, value) = match memchr(b'=', pair.as_bytes()) {
+            Some(middle) => (&pair[..middle], &pair[middle + 1..]),
+            None if pair.is_empty() => continue,
+            None => (pair, ""),
+        };
+        pairs.push(if is_plain {
+            (Cow::Borrowed(name), Cow::Borrowed(value))
+        } else {
+            (decode(name)?, decode(value)?)
+        });
+    }
+    Ok(pairs)
 }
 
 /// Undoes `+` and `%XX`; a `%` that is no escape stands for itself, as browsers have it.
 fn decode(text: &str) -> Result<Cow<'_, str>, ParseError> {
-    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+    if memchr2(b'+', b'%', text.as_bytes()).is_none() {
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use md5::{Digest, Md5};
+use memchr::{memchr, memchr2};
 use subtle::ConstantTimeEq;
 
 use super::{Secrets, verify};
@@ -12,6 +13,9 @@ use crate::{form, json};
 /// The parameter that holds the signature, and is not covered by it.
 const SIGNATURE: &str = "signature";
 
+/// What the secret follows.
+const SECRET: &[u8] = b"&client_secret=";
+
 /// A parameter: its name and its value as it is signed.
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -20,11 +24,17 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     let Some(mut parameters) = parameters(content_type, body) else {
         return false;
     };
-    if parameters.iter().any(is_ambiguous) {
+    // Without escapes the text that is signed is split where the form is.
+    let may_be_ambiguous = !form::is_form(content_type, body) || memchr(b'%', body).is_some();
+    if may_be_ambiguous && parameters.iter().any(is_ambiguous) {
         return false;
     }
     // JavaScript's order of strings, by UTF-16 code unit, is what the receivers and so the sender use.
-    parameters.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    if parameters.iter().all(|(name, _)| name.is_ascii()) {
+        parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
+    } else {
+        parameters.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    }
     // Of a repeated name, the one that is signed need not be the one that is read.
     if parameters.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
         return false;
@@ -33,17 +43,17 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     let Some(expected) = signature.and_then(|(_, value)| verify::hex::<16>(value.as_bytes())) else {
         return false;
     };
-    let mut signed = Md5::new();
-    let covered = parameters.iter().filter(|(name, _)| name != SIGNATURE);
-    for (index, (name, value)) in covered.enumerate() {
-        if index > 0 {
-            signed.update(b"&");
+    let mut signed = Vec::with_capacity(body.len() + SECRET.len());
+    for (name, value) in parameters.iter().filter(|(name, _)| name != SIGNATURE) {
+        if !signed.is_empty() {
+            signed.push(b'&');
         }
-        signed.update(name.as_bytes());
-        signed.update(b"=");
-        signed.update(value.as_bytes());
+        signed.extend_from_slice(name.as_bytes());
+        signed.push(b'=');
+        signed.extend_from_slice(value.as_bytes());
     }
-    signed.update(b"&client_secret=");
+    signed.extend_from_slice(SECRET);
+    let signed = Md5::new_with_prefix(signed);
     verify::any(secrets, |secret| {
         let digest = signed.clone().chain_update(secret).finalize();
         digest.as_slice().ct_eq(&expected)
@@ -54,7 +64,9 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
 /// parameters, or one with the value `1&b=2`. Who has seen a request could so take the times out of it, and send an old
 /// state as a new one. An `&` that no `=` follows begins no parameter.
 fn is_ambiguous((name, value): &Parameter<'_>) -> bool {
-    name.contains(['&', '=']) || value.split_once('&').is_some_and(|(_, rest)| rest.contains('='))
+    let value = value.as_bytes();
+    memchr2(b'&', b'=', name.as_bytes()).is_some()
+        || memchr(b'&', value).is_some_and(|start| memchr(b'=', &value[start..]).is_some())
 }
 
 /// All parameters, or none if the body is not flat or cannot be decoded.
