@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use fleet_runtime::settings::Settings;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -131,8 +132,8 @@ fn run(command: Command) -> Result<bool, Failure> {
         Command::Insert { json } => print(&insert::run(&serde_json::from_str(&json)?)?),
         Command::Freshness { json } => print(&freshness::run(&serde_json::from_str(&json)?)?),
         Command::Reference { what, port, redis_url } => {
-            // As the product's: one worker a core.
-            let runtime = Runtime::new().map_err(Failure::io("start a runtime"))?;
+            let threads = Settings::default().worker_threads;
+            let runtime = fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))?;
             match what {
                 Reference::Bare => runtime.block_on(reference::bare(port))?,
                 Reference::Lpush => runtime.block_on(reference::lpush(port, &redis_url))?,

@@ -6,15 +6,19 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::routing::post;
 use axum::serve::ListenerExt;
 use redis::aio::MultiplexedConnection;
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;
 
+/// Any provider's webhook.
+const ROUTE: &str = "/webhooks/{*path}";
+
 /// Reads the body and answers 200.
 pub(crate) async fn bare(port: u16) -> Result<(), Failure> {
-    serve(port, Router::new().fallback(async |_body: Bytes| StatusCode::OK)).await
+    serve(port, Router::new().route(ROUTE, post(async |_body: Bytes| StatusCode::OK))).await
 }
 
 /// One LPUSH a request over one multiplexed connection, then 200.
@@ -25,7 +29,7 @@ pub(crate) async fn lpush(port: u16, redis_url: &str) -> Result<(), Failure> {
         let pushed = command.arg("reference").arg(&body[..]).query_async::<u64>(&mut connection).await;
         if pushed.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
     };
-    serve(port, Router::new().fallback(push).with_state(connection)).await
+    serve(port, Router::new().route(ROUTE, post(push)).with_state(connection)).await
 }
 
 async fn serve(port: u16, router: Router) -> Result<(), Failure> {

@@ -9,6 +9,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures_util::FutureExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +73,8 @@ pub async fn serve_admin(
         .route("/readyz", get(|State(admin): State<Admin>| async move { admin.readiness.answer() }))
         .route("/metrics", get(render_metrics))
         .with_state(Admin { readiness, metrics });
+    let router = TowerToHyperService::new(router);
+    let app = move |request| router.call(request).map(|Ok(response)| response);
     let limits = ServeLimits {
         max_connections: 64,
         header_timeout: Duration::from_secs(5),
@@ -78,14 +83,14 @@ pub async fn serve_admin(
     };
     // Histograms collect samples until somebody drains them.
     let upkeep = async {
-        let mut interval = tokio::time::interval(Duration::from_secs(5));
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
         loop {
             interval.tick().await;
             upkeep.drain();
         }
     };
     tokio::select! {
-        _clean = serve(listener, router, limits, shutdown) => {}
+        _clean = serve(listener, app, limits, shutdown) => {}
         () = upkeep => {}
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
 
 use crate::logging;
 use crate::settings::{Settings, load};
@@ -44,13 +47,19 @@ pub fn print_settings(settings: &Settings) {
     }
 }
 
+/// A runtime of `threads` threads. One thread is the caller's own: tasks then wake each other without a system call.
+///
+/// # Errors
+///
+/// If the system gives no threads or file descriptors.
+pub fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = if threads <= 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.worker_threads(threads.max(1)).enable_all().build()
+}
+
 /// Runs `program` on a runtime of the configured size.
 pub fn block_on(settings: &Settings, program: impl Future<Output = ExitCode>) -> ExitCode {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = settings.worker_threads {
-        builder.worker_threads(threads.max(1));
-    }
-    match builder.enable_all().build() {
+    match runtime(settings.worker_threads) {
         Ok(runtime) => runtime.block_on(program),
         Err(error) => {
             fail(format!("cannot start the runtime: {error}; check the limits on threads and files"))

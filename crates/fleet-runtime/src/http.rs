@@ -2,23 +2,25 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
+use axum::BoxError;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use self::connections::{Connections, HeadTimer};
+
+mod connections;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -37,58 +39,77 @@ pub struct ServeLimits {
 /// Most bytes of a request's head, and of what hyper buffers a connection.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Serves `router` until `shutdown`, then finishes the requests at work and those that idle connections still bring.
-/// Returns whether all of them ended in time.
-pub async fn serve(
+/// Answers requests with `app` until `shutdown`, then finishes those at work and those that idle connections still
+/// bring. Returns whether all of them ended in time.
+pub async fn serve<App, Answer, B>(
     listener: TcpListener,
-    router: Router,
+    app: App,
     limits: ServeLimits,
     shutdown: CancellationToken,
-) -> bool {
+) -> bool
+where
+    App: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+    Answer: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(limits.max_connections));
+    builder.header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
+    // Answers are small: one buffer is cheaper than two. And whether the peer is still there need not be asked while an
+    // answer is made: a webhook that is here is taken.
+    builder.writev(false).half_close(true);
+    let permits = Arc::new(Semaphore::new(limits.max_connections));
+    let mut connections = Connections::new(limits.header_timeout);
+    let closing = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
     loop {
         let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &connections, limits.header_timeout) => accepted,
+            accepted = accept(&listener, &permits, limits.header_timeout) => accepted,
             () = shutdown.cancelled() => break,
+            () = connections.sweep() => continue,
         };
-        let service = announcing_close(router.clone(), shutdown.clone());
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let watch = connections.add();
+        let service = announcing_close(app.clone(), Arc::clone(&closing));
+        builder.timer(HeadTimer(Arc::clone(&watch)));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         tasks.spawn(async move {
             // Who cut it, the peer or the header timeout, is of no interest to anybody here.
-            if let Err(error) = connection.await {
+            if let Err(error) = connections::run(connection, watch).await {
                 tracing::trace!(%error, "a connection ended early");
             }
             drop(permit);
         });
     }
+    closing.store(true, Ordering::Relaxed);
     // Refuse new connections at once, so that the balancer goes elsewhere.
     drop(listener);
     tasks.close();
     let idle_drain = limits.idle_drain.min(limits.shutdown_timeout / 2);
     let ended = async {
-        if tokio::time::timeout(idle_drain, tasks.wait()).await.is_err() {
-            graceful.shutdown().await;
+        tokio::select! {
+            () = tasks.wait() => return,
+            () = tokio::time::sleep(idle_drain) => {}
+            () = connections.sweep() => {}
+        }
+        connections.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = connections.sweep() => {}
         }
     };
     tokio::time::timeout(limits.shutdown_timeout, ended).await.is_ok()
 }
 
-/// `router`, whose answers end their connections once `shutdown` has begun.
-fn announcing_close(
-    router: Router,
-    shutdown: CancellationToken,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> {
-    let service = TowerToHyperService::new(router);
+/// `app`, whose answers end their connections once the server is `closing`.
+fn announcing_close<B: Body, Answer: Future<Output = Response<B>> + Send>(
+    app: impl Fn(Request<Incoming>) -> Answer,
+    closing: Arc<AtomicBool>,
+) -> impl Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> {
     service_fn(move |request| {
-        let answered = service.call(request);
-        let shutdown = shutdown.clone();
+        let answer = app(request);
+        let closing = Arc::clone(&closing);
         async move {
-            let mut response = answered.await?;
-            if shutdown.is_cancelled() {
+            let mut response = answer.await;
+            if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
@@ -127,9 +148,10 @@ async fn accept(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
-    use axum::Router;
+    use axum::body::Body;
+    use axum::http::Response;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
@@ -140,22 +162,38 @@ mod tests {
     /// Longer than any test waits.
     const LONG: Duration = Duration::from_secs(300);
 
+    /// Longer than the header timeout of the tests that wait for it.
+    const SLOW: Duration = Duration::from_millis(60);
+
     /// A server, and a connection on which it has answered a request.
     async fn kept_alive(idle_drain: Duration) -> (TcpStream, CancellationToken, JoinHandle<bool>) {
+        kept_alive_for(LONG, idle_drain).await
+    }
+
+    async fn kept_alive_for(
+        header_timeout: Duration,
+        idle_drain: Duration,
+    ) -> (TcpStream, CancellationToken, JoinHandle<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let limits =
-            ServeLimits { max_connections: 10, header_timeout: LONG, shutdown_timeout: LONG, idle_drain };
+        let limits = ServeLimits { max_connections: 10, header_timeout, shutdown_timeout: LONG, idle_drain };
         let shutdown = CancellationToken::new();
-        let router = Router::new().fallback(async || "answer");
-        let serving = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
-        let mut answer = Vec::new();
+        let app = async |_request| {
+            tokio::time::sleep(SLOW).await;
+            Response::new(Body::from("answer"))
+        };
+        let serving = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
         ask(&mut stream).await;
+        read_answer(&mut stream).await;
+        (stream, shutdown, serving)
+    }
+
+    async fn read_answer(stream: &mut TcpStream) {
+        let mut answer = Vec::new();
         while !answer.ends_with(b"answer") {
-            stream.read_buf(&mut answer).await.unwrap();
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed");
         }
         assert!(!String::from_utf8(answer).unwrap().contains("connection: close"));
-        (stream, shutdown, serving)
     }
 
     async fn ask(stream: &mut TcpStream) {
@@ -180,5 +218,27 @@ mod tests {
         shutdown.cancel();
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
         assert!(serving.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_whole_head_is_closed_after_the_header_timeout() {
+        let header_timeout = SLOW / 2;
+        for beginning in ["", "GET / HTTP/1.1\r\nHo"] {
+            let (mut stream, _shutdown, _serving) = kept_alive_for(header_timeout, LONG).await;
+            let answered = Instant::now();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "{beginning}");
+            // The server may have begun to wait a little before the answer was here.
+            assert!(answered.elapsed() > header_timeout / 2, "{beginning}: {:?}", answered.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_a_slow_answer_nor_many_requests_meet_the_header_timeout() {
+        let (mut stream, _shutdown, _serving) = kept_alive_for(SLOW / 2, LONG).await;
+        for _request in 0..5 {
+            ask(&mut stream).await;
+            read_answer(&mut stream).await;
+        }
     }
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::body::Bytes;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use fleet_providers::Provider;
+use http_body_util::Full;
 use uuid::Uuid;
+
+use crate::webhook::SpareHeaders;
 
 /// What became of a request: a closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,21 +110,28 @@ impl Outcome {
     }
 }
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The answer to `outcome`; its `x-request-id` is the message's id.
 pub fn answer(
     outcome: Outcome,
     provider: Option<&Provider>,
     id: Uuid,
     retry_after: Duration,
-) -> Response<Body> {
+    SpareHeaders(mut headers): SpareHeaders,
+) -> Response<Full<Bytes>> {
     let success = provider.filter(|_provider| outcome == Outcome::Accepted);
-    let mut response = success.map_or_else(|| refused(outcome), accepted);
-    *response.status_mut() = outcome.status();
-    let headers = response.headers_mut();
+    let (content_type, body) = match success {
+        Some(provider) => (provider.accepted.content_type, Full::from(provider.accepted.body)),
+        None => (Some("application/json"), refused(outcome)),
+    };
+    if let Some(content_type) = content_type {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     let mut buffer = Uuid::encode_buffer();
     // A hyphenated UUID and a number are valid header values.
     if let Ok(value) = HeaderValue::from_str(id.hyphenated().encode_lower(&mut buffer)) {
-        headers.insert("x-request-id", value);
+        headers.insert(REQUEST_ID, value);
     }
     if outcome.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
@@ -129,22 +139,15 @@ pub fn answer(
     if outcome == Outcome::MethodNotAllowed {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
+    let mut response = Response::new(body);
+    *response.status_mut() = outcome.status();
+    *response.headers_mut() = headers;
     response
 }
 
-fn accepted(provider: &Provider) -> Response<Body> {
-    let mut response = Response::new(Body::from(provider.accepted.body));
-    if let Some(content_type) = provider.accepted.content_type {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
-}
-
-fn refused(outcome: Outcome) -> Response<Body> {
+fn refused(outcome: Outcome) -> Full<Bytes> {
     let body = serde_json::json!({ "error": outcome.name(), "detail": outcome.advice() });
-    let mut response = Response::new(Body::from(body.to_string()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    Full::from(body.to_string())
 }
 
 #[cfg(test)]

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
-use fleet_queue::{Envelope, Producer, QueueError};
+use fleet_queue::{Envelope, Producer, PushBatch, QueueError};
 use fleet_runtime::liveness::idle;
-use fleet_runtime::logging::trace_id;
-use tokio::sync::{mpsc, oneshot};
 
+use self::waiting::{Batch, FirstMessage, Waiting};
 use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
 use crate::webhook::Permits;
+
+mod waiting;
 
 /// How often the backlog is read while it is above its cap.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
@@ -34,34 +35,31 @@ pub struct CommitLimits {
 }
 
 /// Hands messages to one provider's pushing task.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct GroupCommit {
-    sender: mpsc::Sender<Pending>,
+    waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
     shed: ShedMetrics,
 }
 
-#[derive(Debug)]
-struct Pending {
-    item: Vec<u8>,
-    reply: oneshot::Sender<Outcome>,
-    /// Until the push, even if the provider hangs up: the message is in memory until then.
-    permits: Permits,
-}
-
 impl GroupCommit {
-    /// The handle, and the task's future: it ends when every handle is gone and every message is answered.
+    /// The handle, and the task's future: it ends when the handle is gone and every message is answered.
     pub fn new(
         producer: Producer,
         limits: CommitLimits,
         metrics: CommitMetrics,
     ) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::channel(limits.queue);
+        let waiting = Arc::new(Waiting::new(producer.clone(), limits));
         let shedding = Arc::new(AtomicBool::new(false));
         let shed = metrics.shed.clone();
-        let committer =
-            Committer { producer, limits, metrics, receiver, held: None, shedding: Arc::clone(&shedding) };
-        (Self { sender, shedding, shed }, committer.run())
+        let committer = Committer {
+            producer,
+            max_backlog_bytes: limits.max_backlog_bytes,
+            metrics,
+            waiting: Arc::clone(&waiting),
+            shedding: Arc::clone(&shedding),
+        };
+        (Self { waiting, shedding, shed }, committer.run())
     }
 
     /// The provider's backlog is above its cap: messages are refused.
@@ -69,114 +67,113 @@ impl GroupCommit {
         self.shedding.load(Ordering::Acquire)
     }
 
-    /// Pushes one envelope; [`Outcome::Accepted`] only after Redis has replied.
-    pub async fn push(&self, item: Vec<u8>, permits: Permits) -> Outcome {
-        let (reply, answer) = oneshot::channel();
-        if self.sender.try_send(Pending { item, reply, permits }).is_err() {
+    /// Puts one message into the next push, whose outcome the future waits for: [`Outcome::Accepted`] only after Redis
+    /// has replied.
+    pub fn push(
+        &self,
+        envelope: &Envelope<'_>,
+        permits: Permits,
+    ) -> impl Future<Output = Outcome> + Send + use<> {
+        let added = self.waiting.add(envelope, permits);
+        if added.is_none() {
             self.shed.count(Shed::CommitQueueFull);
-            return Outcome::Busy;
         }
-        if is_planted(Plant::PushUnconfirmed) {
-            return Outcome::Accepted;
+        async move {
+            match added {
+                None => Outcome::Busy,
+                Some(_outcome) if is_planted(Plant::PushUnconfirmed) => Outcome::Accepted,
+                Some(outcome) => *outcome.wait().await,
+            }
         }
-        // The task is gone only if it panicked, and then nobody knows what became of the message.
-        answer.await.unwrap_or(Outcome::QueueUnavailable)
+    }
+}
+
+impl Drop for GroupCommit {
+    fn drop(&mut self) {
+        self.waiting.close();
     }
 }
 
 struct Committer {
     producer: Producer,
-    limits: CommitLimits,
+    max_backlog_bytes: u64,
     metrics: CommitMetrics,
-    receiver: mpsc::Receiver<Pending>,
-    /// Did not fit into the last batch.
-    held: Option<Pending>,
+    waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
 }
 
+/// Also if the task panics: no request waits for a push that will not come.
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.waiting.abandon();
+    }
+}
+
 impl Committer {
-    async fn run(mut self) {
-        while let Some(batch) = self.next_batch().await {
-            let mut items = Vec::with_capacity(batch.len());
-            let mut waiting = Vec::with_capacity(batch.len());
-            for Pending { item, reply, permits } in batch {
-                items.push(item);
-                waiting.push((reply, permits));
-            }
-            let outcome = self.push(&items).await;
-            for (reply, permits) in waiting {
-                drop(permits);
-                // A provider that has hung up does not hear it.
-                let _hung_up = reply.send(outcome);
-            }
+    async fn run(self) {
+        while let Some(batch) = self.next().await {
+            let Batch { push, first, requests } = batch;
+            requests.answer(self.push(push, &first).await);
             if self.shedding.load(Ordering::Acquire) {
                 self.wait_for_room().await;
             }
         }
     }
 
-    async fn next_batch(&mut self) -> Option<Vec<Pending>> {
-        let first = match self.held.take() {
-            Some(held) => held,
-            None => idle(self.receiver.recv()).await?,
-        };
-        let mut bytes = first.item.len();
-        let mut batch = vec![first];
-        while batch.len() < self.limits.max_messages {
-            let Ok(next) = self.receiver.try_recv() else { break };
-            bytes += next.item.len();
-            if bytes > self.limits.max_bytes {
-                self.held = Some(next);
-                break;
+    async fn next(&self) -> Option<Batch> {
+        loop {
+            if let Some(batch) = self.waiting.take() {
+                return Some(batch);
             }
-            batch.push(next);
+            if self.waiting.is_finished() {
+                return None;
+            }
+            idle(self.waiting.arrival()).await;
         }
-        Some(batch)
     }
 
-    async fn push(&self, items: &[Vec<u8>]) -> Outcome {
-        let started = Instant::now();
-        let result = self.producer.push(items).await;
-        self.metrics.pushed(items.len(), started.elapsed());
+    async fn push(&self, batch: PushBatch, first: &FirstMessage) -> Outcome {
+        let (started, messages) = (Instant::now(), batch.messages());
+        let result = self.producer.push_batch(batch).await;
+        self.metrics.pushed(messages, started.elapsed());
         match result {
             Ok(backlog_bytes) => {
-                if backlog_bytes > self.limits.max_backlog_bytes {
+                if backlog_bytes > self.max_backlog_bytes {
                     self.shed(true, backlog_bytes);
                 }
                 Outcome::Accepted
             }
             Err(error) => {
-                self.report(&error, items);
+                self.report(&error, messages, first);
                 Outcome::QueueUnavailable
             }
         }
     }
 
     /// Refuses everything until the backlog is below nine tenths of its cap.
-    async fn wait_for_room(&mut self) {
-        let cap_bytes = self.limits.max_backlog_bytes;
+    async fn wait_for_room(&self) {
+        let enough_bytes = self.max_backlog_bytes - self.max_backlog_bytes / 10;
         let mut interval = tokio::time::interval(BACKLOG_INTERVAL);
         while self.shedding.load(Ordering::Acquire) {
-            let waiting = self.held.take();
-            let pending = match waiting {
-                Some(pending) => Some(pending),
-                None => tokio::select! {
-                    pending = self.receiver.recv() => match pending {
-                        Some(pending) => Some(pending),
-                        None => return,
-                    },
-                    _tick = interval.tick() => None,
-                },
-            };
-            if let Some(pending) = pending {
-                self.metrics.shed.count(Shed::BacklogFull);
-                let _hung_up = pending.reply.send(Outcome::BacklogFull);
-                continue;
+            while let Some(batch) = self.waiting.take() {
+                self.metrics.shed.count_all(Shed::BacklogFull, batch.push.messages());
+                batch.requests.answer(Outcome::BacklogFull);
+            }
+            if self.waiting.is_finished() {
+                return;
+            }
+            tokio::select! {
+                () = self.waiting.arrival() => continue,
+                _tick = interval.tick() => {}
             }
             match self.producer.backlog_bytes().await {
-                Ok(bytes) if bytes <= cap_bytes - cap_bytes / 10 => self.shed(false, bytes),
+                Ok(bytes) if bytes <= enough_bytes => self.shed(false, bytes),
                 Ok(_still_full) => {}
-                Err(error) => self.report(&error, &[]),
+                Err(error) => {
+                    metrics::redis_error(error.kind());
+                    let provider = self.metrics.provider;
+                    tracing::warn!(provider, %error, "Redis did not say how long the backlog is: answering 503");
+                }
             }
         }
     }
@@ -184,7 +181,7 @@ impl Committer {
     fn shed(&self, shedding: bool, backlog_bytes: u64) {
         self.shedding.store(shedding, Ordering::Release);
         self.metrics.shedding(shedding);
-        let cap_bytes = self.limits.max_backlog_bytes;
+        let cap_bytes = self.max_backlog_bytes;
         if shedding {
             tracing::warn!(
                 provider = self.metrics.provider,
@@ -202,23 +199,15 @@ impl Committer {
         }
     }
 
-    /// One line for all the requests of a push; it names the first. Without `items`, a read of the backlog failed.
-    fn report(&self, error: &QueueError, items: &[Vec<u8>]) {
+    /// One line for all the requests of a push; it names the first.
+    fn report(&self, error: &QueueError, messages: usize, first: &FirstMessage) {
         metrics::redis_error(error.kind());
-        let provider = self.metrics.provider;
-        let first = items.first().and_then(|item| Envelope::decode(item).ok());
-        let Some(first) = first else {
-            tracing::warn!(provider, %error, "Redis did not say how long the backlog is: answering 503");
-            return;
-        };
-        for _ in items {
-            self.metrics.shed.count(Shed::RedisUnavailable);
-        }
+        self.metrics.shed.count_all(Shed::RedisUnavailable, messages);
         tracing::warn!(
-            provider,
-            messages = items.len(),
+            provider = self.metrics.provider,
+            messages,
             message_id = %first.message_id,
-            trace_id = trace_id(first.traceparent),
+            trace_id = first.trace_id,
             %error,
             "Redis did not take a push, whose first message is named: answering 503"
         );

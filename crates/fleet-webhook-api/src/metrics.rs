@@ -144,8 +144,12 @@ impl ShedMetrics {
     }
 
     pub(crate) fn count(&self, shed: Shed) {
+        self.count_all(shed, 1);
+    }
+
+    pub(crate) fn count_all(&self, shed: Shed, webhooks: usize) {
         if let Some(counter) = self.0.get(shed as usize) {
-            counter.increment(1);
+            counter.increment(u64::try_from(webhooks).unwrap_or(u64::MAX));
         }
     }
 }

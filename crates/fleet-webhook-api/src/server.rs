@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
+use axum::body::Bytes;
 use axum::http::{Request, Response};
 use fleet_providers::{AuthScheme, Provider, Secrets};
 use fleet_queue::{Durability, Envelope, Producer, QueueError, RedisLink};
@@ -14,18 +12,20 @@ use fleet_runtime::admin::Readiness;
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::logging::trace_id;
 use fleet_runtime::settings::Settings;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit};
 use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
 use crate::sources::SourceSettings;
-use crate::webhook::{Admission, VerifiedWebhook, split_path, traceparent};
+use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
 
 /// One served provider.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Source {
 }
 
 struct Api {
-    sources: HashMap<&'static str, Source>,
+    sources: HashMap<&'static str, Arc<Source>>,
     unknown: WebhookMetrics,
     retry_after: Duration,
 }
@@ -83,17 +83,22 @@ pub async fn run(
         let SourceSettings { provider, scheme, secrets, max_backlog_bytes: _ } = source;
         served.insert(
             slug,
-            Source {
+            Arc::new(Source {
                 provider,
                 scheme,
                 secrets,
                 commit,
                 admission: admission(settings, slug),
                 metrics: WebhookMetrics::new(slug),
-            },
+            }),
         );
     }
-    let router = router(settings, served);
+    let api = Arc::new(Api {
+        sources: served,
+        unknown: WebhookMetrics::unknown(),
+        retry_after: settings.api.retry_after,
+    });
+    let app = move |request| receive(&api, request);
     let link = RedisLink::trusting(
         settings.tls.ca_file.as_deref(),
         settings.redis_url.expose(),
@@ -109,14 +114,14 @@ pub async fn run(
     tasks.spawn(close_readiness(readiness, shutdown.clone()));
     let reached = tasks.spawn(reached);
     let clean = tokio::select! {
-        clean = serve(listener, router, limits, shutdown) => clean,
+        clean = serve(listener, app, limits, shutdown) => clean,
         () = a_panic(&mut tasks) => {
             tracing::error!("stopping: a task that every webhook needs has panicked, as logged above");
             false
         }
     };
     reached.abort();
-    // The router went with the server, and the last handles with the last request: the committers end by themselves.
+    // The app went with the server, and the last handles with the last request: the committers end by themselves.
     if !clean {
         tasks.abort_all();
     }
@@ -148,13 +153,6 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
     }
 }
 
-fn router(settings: &Settings, sources: HashMap<&'static str, Source>) -> Router {
-    let unknown = WebhookMetrics::unknown();
-    let api = Api { sources, unknown, retry_after: settings.api.retry_after };
-    // One handler for every path: which provider is meant, and whether there is one, is the first check.
-    Router::new().fallback(receive).with_state(Arc::new(api))
-}
-
 fn admission(settings: &Settings, provider: &'static str) -> Admission {
     let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
     let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
@@ -167,53 +165,93 @@ fn admission(settings: &Settings, provider: &'static str) -> Admission {
     }
 }
 
-async fn receive(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
-    let started = Instant::now();
-    let id = Uuid::now_v7();
-    let traceparent = traceparent(request.headers());
-    let source = split_path(request.uri().path()).and_then(|(slug, topic)| {
-        let source = api.sources.get(slug)?;
-        Some((source, topic.to_owned()))
-    });
-    let Some((source, topic)) = source else {
-        api.unknown.answered(Outcome::UnknownProvider, started.elapsed());
-        log_answer("unknown", id, traceparent.as_deref(), Outcome::UnknownProvider);
-        return answer(Outcome::UnknownProvider, None, id, api.retry_after);
-    };
-    let received_at = Timestamp::now();
-    let outcome = match VerifiedWebhook::read(request, source, topic).await {
-        Ok(webhook) => {
-            let item = envelope(id, received_at, traceparent.as_deref(), &webhook);
-            source.commit.push(item, webhook.into_permits()).await
-        }
-        Err(refused) => refused,
-    };
-    source.metrics.answered(outcome, started.elapsed());
-    log_answer(source.provider.slug, id, traceparent.as_deref(), outcome);
-    answer(outcome, Some(source.provider), id, api.retry_after)
-}
-
-/// At debug: an outsider must not be able to fill the log.
-fn log_answer(provider: &'static str, message_id: Uuid, traceparent: Option<&str>, outcome: Outcome) {
-    let trace_id = trace_id(traceparent);
-    tracing::debug!(provider, %message_id, trace_id, outcome = outcome.name(), "answered a webhook");
-}
-
-fn envelope(
-    message_id: Uuid,
+/// What is known of a request from its head.
+struct Arrival {
+    started: Instant,
     received_at: Timestamp,
-    traceparent: Option<&str>,
-    webhook: &VerifiedWebhook,
-) -> Vec<u8> {
-    let envelope = Envelope {
-        message_id,
+    message_id: Uuid,
+    traceparent: Option<String>,
+}
+
+/// Answers one request. The first check is which provider is meant, and whether there is one, for every path and
+/// method: a router would have nothing to decide.
+fn receive(
+    api: &Arc<Api>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
+    let received_at = Timestamp::now();
+    let arrival = Arrival {
+        started: Instant::now(),
         received_at,
-        topic: webhook.topic(),
-        content_type: webhook.content_type(),
-        traceparent,
-        body: webhook.body(),
+        message_id: message_id(received_at),
+        traceparent: traceparent(request.headers()),
     };
-    envelope.encode()
+    let named = split_path(request.uri().path()).and_then(|(slug, topic)| {
+        let source = api.sources.get(slug)?;
+        Some((Arc::clone(source), topic.to_owned()))
+    });
+    let api = Arc::clone(api);
+    // The head ends here, so that a waiting request does not hold it.
+    let checked = named.map(|(source, topic)| {
+        let admitted = Admitted::check(request, Arc::clone(&source), topic);
+        (source, admitted)
+    });
+    async move {
+        let Some((source, admitted)) = checked else {
+            let outcome = Outcome::UnknownProvider;
+            arrival.note(outcome, &api.unknown, "unknown");
+            return answer(outcome, None, arrival.message_id, api.retry_after, SpareHeaders::default());
+        };
+        let (outcome, spare) = match admitted {
+            Ok(admitted) => accept(&source.commit, admitted, &arrival).await,
+            Err(refused) => (refused, SpareHeaders::default()),
+        };
+        arrival.note(outcome, &source.metrics, source.provider.slug);
+        answer(outcome, Some(source.provider), arrival.message_id, api.retry_after, spare)
+    }
+}
+
+/// A UUIDv7 of that time; nothing asks for those of one millisecond to be in order.
+fn message_id(received_at: Timestamp) -> Uuid {
+    let seconds = u64::try_from(received_at.as_second()).unwrap_or_default();
+    let nanoseconds = u32::try_from(received_at.subsec_nanosecond()).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds))
+}
+
+async fn accept(commit: &GroupCommit, admitted: Admitted, arrival: &Arrival) -> (Outcome, SpareHeaders) {
+    let (webhook, permits, spare) = match admitted.verify().await {
+        Ok(verified) => verified,
+        Err(refused) => return (refused, SpareHeaders::default()),
+    };
+    let pushing = commit.push(&arrival.envelope(&webhook), permits);
+    // It is in the batch now. hyper reads the next request into the buffer that the body was in.
+    drop(webhook);
+    (pushing.await, spare)
+}
+
+impl Arrival {
+    fn envelope<'a>(&'a self, webhook: &'a VerifiedWebhook) -> Envelope<'a> {
+        Envelope {
+            message_id: self.message_id,
+            received_at: self.received_at,
+            topic: webhook.topic(),
+            content_type: webhook.content_type(),
+            traceparent: self.traceparent.as_deref(),
+            body: webhook.body(),
+        }
+    }
+
+    /// Counts and logs the answer; at debug, as an outsider must not be able to fill the log.
+    fn note(&self, outcome: Outcome, metrics: &WebhookMetrics, provider: &'static str) {
+        metrics.answered(outcome, self.started.elapsed());
+        tracing::debug!(
+            provider,
+            message_id = %self.message_id,
+            trace_id = trace_id(self.traceparent.as_deref()),
+            outcome = outcome.name(),
+            "answered a webhook"
+        );
+    }
 }
 
 /// Ready from the first time Redis answers, for good: a Redis that goes away later is answered 503, not by taking every

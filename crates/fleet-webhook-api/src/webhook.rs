@@ -1,12 +1,16 @@
 //! From a request to a verified webhook: every check, in the documented order.
 
+use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, header};
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 use fleet_providers::Verdict;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Outcome;
@@ -14,8 +18,10 @@ use crate::metrics::{Shed, ShedMetrics};
 use crate::server::Source;
 
 const ROUTE: &str = "/webhooks/";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_TOPIC_BYTES: usize = 128;
 const MAX_CONTENT_TYPE_BYTES: usize = 64;
+const USUAL_CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
 
 /// What bounds one provider's requests at work. Each provider has its own bounds: whoever exhausts them, also a stranger
 /// who cannot be told from the provider before the body is here, holds up nobody else's webhooks.
@@ -33,17 +39,52 @@ pub struct Admission {
     pub shed: ShedMetrics,
 }
 
-/// A request's share of what bounds the requests at work; given back when dropped.
+/// Requests' share of what bounds a provider's requests at work; given back when dropped.
 #[derive(Debug)]
-pub struct Permits(#[expect(dead_code, reason = "held, not used")] [OwnedSemaphorePermit; 2]);
+pub struct Permits {
+    requests: OwnedSemaphorePermit,
+    body_bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl Permits {
+    /// Adds those of another request of the same provider.
+    pub fn merge(&mut self, other: Self) {
+        self.requests.merge(other.requests);
+        merge(&mut self.body_bytes, other.body_bytes);
+    }
+}
+
+fn merge(permits: &mut Option<OwnedSemaphorePermit>, others: Option<OwnedSemaphorePermit>) {
+    match (permits.as_mut(), others) {
+        (Some(permits), Some(others)) => permits.merge(others),
+        (None, others) => *permits = others,
+        (Some(_), None) => {}
+    }
+}
+
+/// A request's header map, emptied. With the answer it goes back to hyper, which makes the next request's of it.
+#[derive(Debug, Default)]
+pub struct SpareHeaders(pub(crate) HeaderMap);
+
+/// A request whose head has passed every check.
+#[derive(Debug)]
+pub struct Admitted {
+    source: Arc<Source>,
+    topic: String,
+    content_type: Option<Cow<'static, str>>,
+    /// The headers, if the scheme signs the body; otherwise emptied.
+    headers: HeaderMap,
+    needs_body: bool,
+    request_permit: OwnedSemaphorePermit,
+    body: Incoming,
+}
 
 /// A request whose sender is known and whose body is here. There is no other way to make one.
 #[derive(Debug)]
 pub struct VerifiedWebhook {
     topic: String,
-    content_type: Option<String>,
-    body: Vec<u8>,
-    permits: Permits,
+    content_type: Option<Cow<'static, str>>,
+    body: Bytes,
 }
 
 impl VerifiedWebhook {
@@ -61,18 +102,15 @@ impl VerifiedWebhook {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+}
 
-    /// What it holds of the bounds; for as long as the message is in memory.
-    pub fn into_permits(self) -> Permits {
-        self.permits
-    }
-
-    /// Admits, reads and verifies a request for `source`.
+impl Admitted {
+    /// Checks a request's head. What follows need not hold it, only what it says about the body.
     ///
     /// # Errors
     ///
     /// The outcome of the first check that fails.
-    pub async fn read(request: Request<Body>, source: &Source, topic: String) -> Result<Self, Outcome> {
+    pub fn check(request: Request<Incoming>, source: Arc<Source>, topic: String) -> Result<Self, Outcome> {
         let admission = &source.admission;
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
@@ -94,19 +132,36 @@ impl VerifiedWebhook {
             return Err(Outcome::BacklogFull);
         }
         let request_permit = admission.admit()?;
-        let (body, byte_permits) = admission.read_body(body).await?;
+        let content_type = content_type(&head.headers);
+        let needs_body = by_head == Verdict::NeedsBody;
+        let mut headers = head.headers;
+        if !needs_body {
+            headers.clear();
+        }
+        Ok(Self { source, topic, content_type, headers, needs_body, request_permit, body })
+    }
+
+    /// Reads and verifies the body. The permits are for as long as the message is in memory.
+    ///
+    /// # Errors
+    ///
+    /// The outcome of the first check that fails.
+    pub async fn verify(self) -> Result<(VerifiedWebhook, Permits, SpareHeaders), Outcome> {
+        let Self { source, topic, content_type, mut headers, needs_body, request_permit, body } = self;
+        let (body, body_bytes) = source.admission.read_body(body).await?;
         if body.is_empty() {
             return Err(Outcome::EmptyBody);
         }
-        let content_type = content_type(&head.headers);
-        if by_head == Verdict::NeedsBody {
+        if needs_body {
             let by_body =
-                source.scheme.verify_body(&head.headers, content_type.as_deref(), &body, &source.secrets);
+                source.scheme.verify_body(&headers, content_type.as_deref(), &body, &source.secrets);
             if by_body != Verdict::Genuine {
                 return Err(Outcome::Unauthorized);
             }
+            headers.clear();
         }
-        Ok(Self { topic, content_type, body, permits: Permits([request_permit, byte_permits]) })
+        let webhook = VerifiedWebhook { topic, content_type, body };
+        Ok((webhook, Permits { requests: request_permit, body_bytes }, SpareHeaders(headers)))
     }
 }
 
@@ -115,26 +170,39 @@ impl Admission {
         Arc::clone(&self.requests).try_acquire_owned().map_err(|_full| self.shed(Shed::RequestsInFlight))
     }
 
-    async fn read_body(&self, body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
-        tokio::time::timeout(self.body_timeout, self.collect(body)).await.unwrap_or(Err(Outcome::BodyTimeout))
+    async fn read_body(&self, body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Outcome> {
+        let mut collecting = pin!(self.collect(body));
+        // Most bodies are here with the head, and need no timer.
+        if let Some(collected) = collecting.as_mut().now_or_never() {
+            return collected;
+        }
+        tokio::time::timeout(self.body_timeout, collecting).await.unwrap_or(Err(Outcome::BodyTimeout))
     }
 
     /// Pays for bytes when they arrive, not when they are announced: announcing costs a stranger nothing.
-    async fn collect(&self, mut body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Outcome> {
+    async fn collect(&self, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Outcome> {
+        let mut first = Bytes::new();
         let mut whole = Vec::new();
-        let mut permits = self.pay_for(0)?;
+        let mut permits = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_broken| Outcome::BodyIncomplete)?;
             // Trailers say nothing.
             let Ok(data) = frame.into_data() else { continue };
-            let length = u64::try_from(whole.len() + data.len()).unwrap_or(u64::MAX);
+            let length = u64::try_from(first.len() + whole.len() + data.len()).unwrap_or(u64::MAX);
             if length > self.max_body_bytes {
                 return Err(Outcome::TooLarge);
             }
-            permits.merge(self.pay_for(data.len())?);
+            merge(&mut permits, Some(self.pay_for(data.len())?));
+            if first.is_empty() && whole.is_empty() {
+                first = data;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
             whole.extend_from_slice(&data);
         }
-        Ok((whole, permits))
+        Ok((if whole.is_empty() { first } else { whole.into() }, permits))
     }
 
     fn pay_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
@@ -167,18 +235,21 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn content_type(headers: &HeaderMap) -> Option<String> {
+fn content_type(headers: &HeaderMap) -> Option<Cow<'static, str>> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = text.split(';').next().unwrap_or_default().trim();
+    if let Some(usual) = USUAL_CONTENT_TYPES.into_iter().find(|usual| usual.eq_ignore_ascii_case(essence)) {
+        return Some(Cow::Borrowed(usual));
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-.+_".contains(&byte);
     let usable = !essence.is_empty() && essence.len() <= MAX_CONTENT_TYPE_BYTES && essence.bytes().all(plain);
-    usable.then(|| essence.to_ascii_lowercase())
+    usable.then(|| Cow::Owned(essence.to_ascii_lowercase()))
 }
 
 /// The W3C trace context, only in the form that the standard gives it.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<String> {
     // Before anything is allocated for a header that anybody may send.
-    let text = headers.get("traceparent").filter(|value| value.len() == 55)?.to_str().ok()?;
+    let text = headers.get(TRACEPARENT).filter(|value| value.len() == 55)?.to_str().ok()?;
     let parts: Vec<_> = text.split('-').collect();
     let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
     let hex = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

@@ -90,7 +90,6 @@ impl<'a> Stage<'a> {
         let mut command = service::command(self.bin_dir, binary, "info");
         command
             .env("FLEET_LOG", "info")
-            .env("FLEET_WORKER_THREADS", "2")
             .env("FLEET_REDIS_URL", self.redis.url())
             .env("FLEET_DATABASE_URL", self.postgres.url())
             .env("FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", plan.choice.events_per_second.to_string())

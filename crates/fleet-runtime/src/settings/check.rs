@@ -18,6 +18,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("consumer.batches_in_flight", consumer.batches_in_flight),
         ("consumer.max_transaction_events", consumer.max_transaction_events),
         ("database.pool_size", database.pool_size),
+        ("worker_threads", settings.worker_threads),
     ];
     let durations = [
         ("api.header_timeout", api.header_timeout),
@@ -30,11 +31,8 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
-    let optional = [
-        ("worker_threads", settings.worker_threads.map(|threads| threads == 0)),
-        ("consumer.max_events_per_second", consumer.max_events_per_second.map(|events| events == 0)),
-    ];
-    for (key, _zero) in optional.into_iter().filter(|(_key, is_zero)| *is_zero == Some(true)) {
+    if consumer.max_events_per_second == Some(0) {
+        let key = "consumer.max_events_per_second";
         problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
     }
     if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {

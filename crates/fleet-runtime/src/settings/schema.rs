@@ -28,8 +28,8 @@ pub struct Settings {
     pub log: String,
     /// Log format.
     pub log_format: LogFormat,
-    /// Threads of the runtime; one a core if absent.
-    pub worker_threads: Option<usize>,
+    /// Threads of the runtime.
+    pub worker_threads: usize,
     /// The webhook listener.
     pub api: ApiSettings,
     /// Health and metrics.
@@ -55,7 +55,7 @@ impl Default for Settings {
             tls: TlsSettings::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
-            worker_threads: None,
+            worker_threads: 1,
             api: ApiSettings::default(),
             admin: AdminSettings::default(),
             queue: QueueSettings::default(),

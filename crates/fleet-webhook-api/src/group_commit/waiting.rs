@@ -1,0 +1,147 @@
+//! The messages that wait for a push, already in the batches that will carry them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet_queue::{Envelope, Producer, PushBatch};
+use fleet_runtime::logging::trace_id;
+use tokio::sync::{Notify, SetOnce};
+use uuid::Uuid;
+
+use super::CommitLimits;
+use crate::answer::Outcome;
+use crate::webhook::Permits;
+
+/// One provider's waiting messages, between the requests that bring them and the task that pushes them.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    producer: Producer,
+    limits: CommitLimits,
+    batches: Mutex<Batches>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Batches {
+    /// Only the last one may still grow.
+    batches: VecDeque<Batch>,
+    messages: usize,
+    closed: bool,
+    /// Room for so many messages and bytes is made for a new batch; follows the batches' size, down more slowly than up.
+    room: (usize, usize),
+    /// Where an envelope is encoded.
+    item: Vec<u8>,
+}
+
+/// Messages of one push.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) push: PushBatch,
+    pub(super) first: FirstMessage,
+    pub(super) requests: Requests,
+}
+
+/// Names a batch in the log.
+#[derive(Debug)]
+pub(super) struct FirstMessage {
+    pub(super) message_id: Uuid,
+    pub(super) trace_id: Option<String>,
+}
+
+/// The requests of a batch, which wait for its outcome.
+#[derive(Debug)]
+pub(super) struct Requests {
+    outcome: Arc<SetOnce<Outcome>>,
+    /// Until the push, even if the provider hangs up: the messages are in memory until then.
+    permits: Permits,
+}
+
+impl Requests {
+    pub(super) fn answer(self, outcome: Outcome) {
+        // It is set here and on drop only.
+        let _set_already = self.outcome.set(outcome);
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Unanswered only if the pushing task has panicked, and then nobody knows what became of the messages.
+        let _answered = self.outcome.set(Outcome::QueueUnavailable);
+    }
+}
+
+impl Waiting {
+    pub(super) fn new(producer: Producer, limits: CommitLimits) -> Self {
+        Self { producer, limits, batches: Mutex::default(), arrived: Notify::new() }
+    }
+
+    /// Adds a message; `None` if too many wait. The outcome will be that of its batch.
+    pub(super) fn add(&self, envelope: &Envelope<'_>, permits: Permits) -> Option<Arc<SetOnce<Outcome>>> {
+        let mut batches = self.lock();
+        if batches.closed || batches.messages >= self.limits.queue {
+            return None;
+        }
+        batches.messages += 1;
+        let Batches { batches, item, room, .. } = &mut *batches;
+        item.clear();
+        envelope.encode_into(item);
+        if let Some(batch) = batches.back_mut().filter(|batch| self.fits(&batch.push, item)) {
+            batch.push.add(item);
+            batch.requests.permits.merge(permits);
+            return Some(Arc::clone(&batch.requests.outcome));
+        }
+        let mut push = self.producer.batch(room.0, room.1.max(item.len()));
+        push.add(item);
+        let trace_id = trace_id(envelope.traceparent).map(str::to_owned);
+        let first = FirstMessage { message_id: envelope.message_id, trace_id };
+        let outcome = Arc::new(SetOnce::new());
+        let requests = Requests { outcome: Arc::clone(&outcome), permits };
+        batches.push_back(Batch { push, first, requests });
+        self.arrived.notify_one();
+        Some(outcome)
+    }
+
+    fn fits(&self, push: &PushBatch, item: &[u8]) -> bool {
+        push.messages() < self.limits.max_messages && push.bytes() + item.len() <= self.limits.max_bytes
+    }
+
+    /// The batch that has waited longest.
+    pub(super) fn take(&self) -> Option<Batch> {
+        let mut batches = self.lock();
+        let batch = batches.batches.pop_front()?;
+        batches.messages -= batch.push.messages();
+        let follow = |room: usize, size: usize| size.max(room - room / 8);
+        let (messages, bytes) = batches.room;
+        batches.room = (follow(messages, batch.push.messages()), follow(bytes, batch.push.bytes()));
+        Some(batch)
+    }
+
+    /// Waits for a batch to take, or the end.
+    pub(super) async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// No request brings or will bring anything.
+    pub(super) fn is_finished(&self) -> bool {
+        let batches = self.lock();
+        batches.closed && batches.batches.is_empty()
+    }
+
+    /// Takes nothing more; what is here will still be pushed.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Takes nothing more, and drops what is here.
+    pub(super) fn abandon(&self) {
+        let mut batches = self.lock();
+        batches.closed = true;
+        batches.batches.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batches> {
+        // Whoever panicked in between had at worst not added its own message yet.
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
