@@ -1,7 +1,8 @@
 //! One push for all requests that arrived while the last push was under way.
 //!
 //! Per provider one task owns the pushing. It adds no wait of its own: an idle task pushes a lone message at once, a
-//! busy one finds the next batch already waiting. So one provider's bomb fills its own batches, and nobody else's.
+//! busy one finds the next batch already waiting. So one provider's bomb fills its own batches, and nobody else's. Only
+//! after a large push it leaves the others their [`Share`] of Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +12,13 @@ use fleet_planted::{Plant, is_planted};
 use fleet_queue::{Envelope, Producer, PushBatch, QueueError};
 use fleet_runtime::liveness::idle;
 
+pub use self::share::Share;
 use self::waiting::{Batch, FirstMessage, Waiting};
 use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
 use crate::webhook::Permits;
 
+mod share;
 mod waiting;
 
 /// How often the backlog is read while it is above its cap.
@@ -47,6 +50,7 @@ impl GroupCommit {
     pub fn new(
         producer: Producer,
         limits: CommitLimits,
+        share: Share,
         metrics: CommitMetrics,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let waiting = Arc::new(Waiting::new(producer.clone(), limits));
@@ -55,6 +59,7 @@ impl GroupCommit {
         let committer = Committer {
             producer,
             max_backlog_bytes: limits.max_backlog_bytes,
+            share,
             metrics,
             waiting: Arc::clone(&waiting),
             shedding: Arc::clone(&shedding),
@@ -97,6 +102,7 @@ impl Drop for GroupCommit {
 struct Committer {
     producer: Producer,
     max_backlog_bytes: u64,
+    share: Share,
     metrics: CommitMetrics,
     waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
@@ -113,7 +119,12 @@ impl Committer {
     async fn run(self) {
         while let Some(batch) = self.next().await {
             let Batch { push, first, requests } = batch;
+            let (started, bytes) = (Instant::now(), push.bytes());
             requests.answer(self.push(push, &first).await);
+            let pause = self.share.pause(bytes, started.elapsed());
+            if !pause.is_zero() {
+                idle(tokio::time::sleep(pause)).await;
+            }
             if self.shedding.load(Ordering::Acquire) {
                 self.wait_for_room().await;
             }
@@ -122,6 +133,8 @@ impl Committer {
 
     async fn next(&self) -> Option<Batch> {
         loop {
+            // Requests that are in the sockets by now come along.
+            tokio::task::yield_now().await;
             if let Some(batch) = self.waiting.take() {
                 return Some(batch);
             }

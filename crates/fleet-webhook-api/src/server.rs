@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::{NoContext, Uuid};
 
 use crate::answer::{Outcome, answer};
-use crate::group_commit::{CommitLimits, GroupCommit};
+use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
 use crate::sources::SourceSettings;
 use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
@@ -64,7 +64,7 @@ pub async fn run(
     let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
     let mut tasks = JoinSet::new();
     let mut served = HashMap::new();
-    for source in sources {
+    for (share, source) in Share::among(sources.len()).zip(sources) {
         // A link each, so that one provider's pushes never wait behind another's.
         let link = Arc::new(RedisLink::trusting(
             settings.tls.ca_file.as_deref(),
@@ -75,6 +75,7 @@ pub async fn run(
         let (commit, committer) = GroupCommit::new(
             Producer::new(link, &settings.queue.prefix, slug),
             commit_limits(settings, &source),
+            share,
             CommitMetrics::new(slug),
         );
         // One call to Redis waits longest: for a connection, then for the reply.

@@ -1,0 +1,76 @@
+//! What one provider's pushes leave of Redis to the others.
+//!
+//! Redis does one thing at a time, and with the append-only file in front of its replies a push of a bomb takes
+//! milliseconds. Pushed back to back they would be most of what Redis does, and every other provider's push would wait
+//! behind one of them, each time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long after a push a provider counts as one that wants its share.
+const ACTIVE: Duration = Duration::from_millis(250);
+
+/// A smaller push keeps nobody waiting.
+const LARGE_BYTES: usize = 32 << 10;
+
+/// However slow a push was.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// One provider's share.
+#[derive(Debug)]
+pub struct Share {
+    own: usize,
+    started: Instant,
+    /// When each provider pushed last, in milliseconds since `started`; 0: never.
+    last_pushes: Arc<[AtomicU64]>,
+}
+
+impl Share {
+    /// One for each of so many providers.
+    pub fn among(providers: usize) -> impl Iterator<Item = Self> {
+        let started = Instant::now();
+        let last_pushes: Arc<[AtomicU64]> = (0..providers).map(|_provider| AtomicU64::new(0)).collect();
+        (0..providers).map(move |own| Self { own, started, last_pushes: Arc::clone(&last_pushes) })
+    }
+
+    /// How long to leave Redis alone after a push of so many bytes, which took so long: with `n` providers at work, a
+    /// large push is followed by `n - 1` times its duration.
+    pub(super) fn pause(&self, bytes: usize, took: Duration) -> Duration {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.last_pushes[self.own].store(now_ms, Ordering::Relaxed);
+        if bytes < LARGE_BYTES {
+            return Duration::ZERO;
+        }
+        let is_active = |last: u64| last > 0 && u128::from(now_ms.saturating_sub(last)) < ACTIVE.as_millis();
+        let others = self.last_pushes.iter().enumerate();
+        let others = others
+            .filter(|(provider, last)| *provider != self.own && is_active(last.load(Ordering::Relaxed)))
+            .count();
+        took.saturating_mul(u32::try_from(others).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(4);
+
+    #[test]
+    fn alone_a_provider_never_pauses() {
+        let shares: Vec<_> = Share::among(3).collect();
+        assert_eq!(shares[0].pause(1 << 20, TOOK), Duration::ZERO);
+        assert_eq!(shares[0].pause(1 << 20, TOOK), Duration::ZERO, "its own push does not count");
+    }
+
+    #[test]
+    fn a_large_push_leaves_each_of_the_others_as_much() {
+        let shares: Vec<_> = Share::among(3).collect();
+        assert_eq!(shares[1].pause(450, TOOK), Duration::ZERO, "a small push");
+        assert_eq!(shares[0].pause(LARGE_BYTES, TOOK), TOOK);
+        assert_eq!(shares[2].pause(450, TOOK), Duration::ZERO);
+        assert_eq!(shares[0].pause(LARGE_BYTES, TOOK), 2 * TOOK);
+        assert_eq!(shares[0].pause(LARGE_BYTES, Duration::from_secs(3)), LONGEST_PAUSE);
+    }
+}
