@@ -50,6 +50,13 @@ impl Case {
         }
     }
 
+    fn fills_the_database(self) -> bool {
+        match self {
+            Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness => true,
+            Self::Ingest | Self::IngestAlways => false,
+        }
+    }
+
     /// Measures it on a stage of its own, which is handed back for questions.
     pub(crate) fn run(self, setup: &Setup) -> Result<(Report, Stage), Failure> {
         // A rewrite of the append-only file would fall into some rounds and not into others. It stays on where a whole
@@ -60,6 +67,9 @@ impl Case {
             Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
+        if !setup.quick && self.fills_the_database() {
+            stage.age()?;
+        }
         stage.clear()?;
         let mut report = Report::new(self.name(), setup.quick);
         match self {
