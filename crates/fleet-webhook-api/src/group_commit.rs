@@ -121,7 +121,7 @@ impl Committer {
             let Batch { push, first, requests } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
             requests.answer(self.push(push, &first).await);
-            let pause = self.share.pause(bytes, started.elapsed());
+            let pause = self.share.after_push(bytes, started.elapsed());
             if !pause.is_zero() {
                 idle(tokio::time::sleep(pause)).await;
             }

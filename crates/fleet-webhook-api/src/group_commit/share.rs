@@ -34,9 +34,9 @@ impl Share {
         (0..providers).map(move |own| Self { own, started, last_pushes: Arc::clone(&last_pushes) })
     }
 
-    /// How long to leave Redis alone after a push of so many bytes, which took so long: with `n` providers at work, a
+    /// Notes a push of so many bytes, which took so long. Returns how long to leave Redis alone: with `n` providers at work, a
     /// large push is followed by `n - 1` times its duration.
-    pub(super) fn pause(&self, bytes: usize, took: Duration) -> Duration {
+    pub(super) fn after_push(&self, bytes: usize, took: Duration) -> Duration {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         self.last_pushes[self.own].store(now_ms, Ordering::Relaxed);
         if bytes < LARGE_BYTES {
@@ -60,17 +60,17 @@ mod tests {
     #[test]
     fn alone_a_provider_never_pauses() {
         let shares: Vec<_> = Share::among(3).collect();
-        assert_eq!(shares[0].pause(1 << 20, TOOK), Duration::ZERO);
-        assert_eq!(shares[0].pause(1 << 20, TOOK), Duration::ZERO, "its own push does not count");
+        assert_eq!(shares[0].after_push(1 << 20, TOOK), Duration::ZERO);
+        assert_eq!(shares[0].after_push(1 << 20, TOOK), Duration::ZERO, "its own push does not count");
     }
 
     #[test]
     fn a_large_push_leaves_each_of_the_others_as_much() {
         let shares: Vec<_> = Share::among(3).collect();
-        assert_eq!(shares[1].pause(450, TOOK), Duration::ZERO, "a small push");
-        assert_eq!(shares[0].pause(LARGE_BYTES, TOOK), TOOK);
-        assert_eq!(shares[2].pause(450, TOOK), Duration::ZERO);
-        assert_eq!(shares[0].pause(LARGE_BYTES, TOOK), 2 * TOOK);
-        assert_eq!(shares[0].pause(LARGE_BYTES, Duration::from_secs(3)), LONGEST_PAUSE);
+        assert_eq!(shares[1].after_push(450, TOOK), Duration::ZERO, "a small push");
+        assert_eq!(shares[0].after_push(LARGE_BYTES, TOOK), TOOK);
+        assert_eq!(shares[2].after_push(450, TOOK), Duration::ZERO);
+        assert_eq!(shares[0].after_push(LARGE_BYTES, TOOK), 2 * TOOK);
+        assert_eq!(shares[0].after_push(LARGE_BYTES, Duration::from_secs(3)), LONGEST_PAUSE);
     }
 }
