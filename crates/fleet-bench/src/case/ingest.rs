@@ -97,8 +97,9 @@ fn measure(
     round: u32,
 ) -> Result<Cost, Failure> {
     let front = taker.start(stage)?;
-    let full = post(setup, stage, &front, provider, None)?;
+    // First, before there is much for the disk to write behind it.
     let paced = post(setup, stage, &front, provider, Some(OFFERED_PER_SECOND))?;
+    let full = post(setup, stage, &front, provider, None)?;
     front.running.end();
     let what = format!("{}: {}", provider.slug(), taker.name());
     full.require_all_accepted(&what)?;
