@@ -24,6 +24,9 @@ mod waiting;
 /// How often the backlog is read while it is above its cap.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Most looks into the sockets before a push.
+const LOOKS: u32 = 8;
+
 /// Bounds of the pushes.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitLimits {
@@ -133,8 +136,7 @@ impl Committer {
 
     async fn next(&self) -> Option<Batch> {
         loop {
-            // Requests that are in the sockets by now come along.
-            tokio::task::yield_now().await;
+            self.gather().await;
             if let Some(batch) = self.waiting.take() {
                 return Some(batch);
             }
@@ -142,6 +144,19 @@ impl Committer {
                 return None;
             }
             idle(self.waiting.arrival()).await;
+        }
+    }
+
+    /// Lets the requests that are in the sockets by now come along, as long as each look brings more.
+    async fn gather(&self) {
+        let mut messages = self.waiting.messages();
+        for _look in 0..LOOKS {
+            tokio::task::yield_now().await;
+            let waiting = self.waiting.messages();
+            if waiting == messages {
+                return;
+            }
+            messages = waiting;
         }
     }
 

@@ -75,6 +75,11 @@ impl Waiting {
         Self { producer, limits, batches: Mutex::default(), arrived: Notify::new() }
     }
 
+    /// How many wait.
+    pub(super) fn messages(&self) -> usize {
+        self.lock().messages
+    }
+
     /// Adds a message; `None` if too many wait. The outcome will be that of its batch.
     pub(super) fn add(&self, envelope: &Envelope<'_>, permits: Permits) -> Option<Arc<SetOnce<Outcome>>> {
         let mut batches = self.lock();
