@@ -1,8 +1,8 @@
 //! One push for all requests that arrived while the last push was under way.
 //!
-//! Per provider one task owns the pushing. It adds no wait of its own: an idle task pushes a lone message at once, a
-//! busy one finds the next batch already waiting. So one provider's bomb fills its own batches, and nobody else's. Only
-//! after a large push it leaves the others their [`Share`] of Redis.
+//! Per provider one task owns the pushing. It waits for no clock: an idle task pushes a lone message after a look at the
+//! sockets, a busy one finds the next batch already waiting. So one provider's bomb fills its own batches, and nobody
+//! else's. Only after a large push it leaves the others their [`Share`] of Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +147,8 @@ impl Committer {
         }
     }
 
-    /// Lets the requests that are in the sockets by now come along, as long as each look brings more.
+    /// Lets the requests that are in the sockets by now come along, as long as each look brings more. Connections that
+    /// were answered together ask again together; without this they fall into two groups that take turns.
     async fn gather(&self) {
         let mut messages = self.waiting.messages();
         for _look in 0..LOOKS {
