@@ -24,6 +24,12 @@ use tokio::time::{Interval, MissedTickBehavior};
 /// Sweeps within a header timeout: it may be late by so much of it.
 const SWEEPS_A_TIMEOUT: u32 = 10;
 
+/// Of a sweep.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
+
+/// Of a sweep, which also forgets the connections that are gone.
+const LONGEST_PERIOD: Duration = Duration::from_secs(1);
+
 /// No head is waited for.
 const NEVER: u64 = u64::MAX;
 
@@ -48,8 +54,8 @@ pub(super) struct Watch {
 
 impl Connections {
     pub(super) fn new(header_timeout: Duration) -> Self {
-        let mut sweeps =
-            tokio::time::interval((header_timeout / SWEEPS_A_TIMEOUT).max(Duration::from_millis(1)));
+        let period = (header_timeout / SWEEPS_A_TIMEOUT).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+        let mut sweeps = tokio::time::interval(period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { started: Instant::now(), sweeps, watches: Vec::new() }
     }
