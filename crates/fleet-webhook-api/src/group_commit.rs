@@ -154,7 +154,7 @@ impl Committer {
         for _look in 0..LOOKS {
             tokio::task::yield_now().await;
             let waiting = self.waiting.messages();
-            if waiting == messages {
+            if waiting == messages || self.waiting.is_complete() {
                 return;
             }
             messages = waiting;

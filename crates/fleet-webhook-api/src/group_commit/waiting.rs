@@ -53,11 +53,13 @@ pub(super) struct FirstMessage {
 pub(super) struct Requests {
     outcome: Arc<SetOnce<Outcome>>,
     /// Until the push, even if the provider hangs up: the messages are in memory until then.
-    permits: Permits,
+    permits: Option<Permits>,
 }
 
 impl Requests {
-    pub(super) fn answer(self, outcome: Outcome) {
+    pub(super) fn answer(mut self, outcome: Outcome) {
+        // Whoever is answered may ask again at once.
+        drop(self.permits.take());
         // It is set here and on drop only.
         let _set_already = self.outcome.set(outcome);
     }
@@ -65,7 +67,8 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        // Unanswered only if the pushing task has panicked, and then nobody knows what became of the messages.
+        // Unanswered only if the pushing task has panicked, when nobody knows what became of the messages, or was
+        // aborted at the end of the shutdown.
         let _answered = self.outcome.set(Outcome::QueueUnavailable);
     }
 }
@@ -80,6 +83,11 @@ impl Waiting {
         self.lock().messages
     }
 
+    /// The batch that has waited longest cannot grow.
+    pub(super) fn is_complete(&self) -> bool {
+        self.lock().batches.len() > 1
+    }
+
     /// Adds a message; `None` if too many wait. The outcome will be that of its batch.
     pub(super) fn add(&self, envelope: &Envelope<'_>, permits: Permits) -> Option<Arc<SetOnce<Outcome>>> {
         let mut batches = self.lock();
@@ -91,8 +99,11 @@ impl Waiting {
         item.clear();
         envelope.encode_into(item);
         if let Some(batch) = batches.back_mut().filter(|batch| self.fits(&batch.push, item)) {
+            match &mut batch.requests.permits {
+                Some(together) => together.merge(permits),
+                none => *none = Some(permits),
+            }
             batch.push.add(item);
-            batch.requests.permits.merge(permits);
             return Some(Arc::clone(&batch.requests.outcome));
         }
         let mut push = self.producer.batch(room.0, room.1.max(item.len()));
@@ -100,7 +111,7 @@ impl Waiting {
         let trace_id = trace_id(envelope.traceparent).map(str::to_owned);
         let first = FirstMessage { message_id: envelope.message_id, trace_id };
         let outcome = Arc::new(SetOnce::new());
-        let requests = Requests { outcome: Arc::clone(&outcome), permits };
+        let requests = Requests { outcome: Arc::clone(&outcome), permits: Some(permits) };
         batches.push_back(Batch { push, first, requests });
         self.arrived.notify_one();
         Some(outcome)
