@@ -212,14 +212,18 @@ impl Worker {
         &self,
         lease: &Lease,
         mark: &Mark,
-        writing: impl Future<Output = T>,
-    ) -> (bool, T) {
+        writing: impl Future<Output = Result<T, StoreError>>,
+    ) -> (bool, Result<T, StoreError>) {
         let mut writing = pin!(writing);
         if lease.takeovers == 0 {
             // Mostly the ack follows soon and says as much. A first death before then counts against the batch, but it takes
             // more than one.
-            if let Ok(written) = tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
-                return (true, written);
+            match tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
+                Ok(Ok(written)) => return (true, Ok(written)),
+                Ok(Err(error)) => {
+                    return (self.persist(|| self.consumer.mark(lease, mark)).await, Err(error));
+                }
+                Err(_elapsed) => {}
             }
         }
         tokio::join!(self.persist(|| self.consumer.mark(lease, mark)), writing)
