@@ -46,8 +46,6 @@ pub(super) struct Connections {
 pub(super) struct Watch {
     started: Instant,
     head_deadline: AtomicU64,
-    /// The sweep has found the head's deadline passed.
-    head_is_late: AtomicBool,
     closing: AtomicBool,
     task: AtomicWaker,
 }
@@ -65,7 +63,6 @@ impl Connections {
         let watch = Arc::new(Watch {
             started: self.started,
             head_deadline: AtomicU64::new(NEVER),
-            head_is_late: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             task: AtomicWaker::new(),
         });
@@ -80,7 +77,6 @@ impl Connections {
             let now = nanos(self.started, Instant::now());
             self.for_each(|watch| {
                 if watch.head_deadline.load(Ordering::Acquire) <= now {
-                    watch.head_is_late.store(true, Ordering::Release);
                     watch.task.wake();
                 }
             });
@@ -138,19 +134,21 @@ impl Timer for HeadTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let Self(watch) = self;
-        watch.head_is_late.store(false, Ordering::Relaxed);
         watch.head_deadline.store(nanos(watch.started, deadline), Ordering::Release);
-        Box::pin(HeadSleep(Arc::clone(watch)))
+        Box::pin(HeadSleep { watch: Arc::clone(watch), deadline })
     }
 }
 
-struct HeadSleep(Arc<Watch>);
+struct HeadSleep {
+    watch: Arc<Watch>,
+    deadline: Instant,
+}
 
 impl Sleep for HeadSleep {}
 
 impl Drop for HeadSleep {
     fn drop(&mut self) {
-        self.0.head_deadline.store(NEVER, Ordering::Release);
+        self.watch.head_deadline.store(NEVER, Ordering::Release);
     }
 }
 
@@ -158,7 +156,7 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
-        // The sweep wakes the connection's task.
-        if self.0.head_is_late.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        // The sweep wakes the connection's task. On another thread it may have seen the head before this one.
+        if self.deadline <= Instant::now() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
