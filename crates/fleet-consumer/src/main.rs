@@ -20,7 +20,6 @@ use fleet_runtime::settings::Settings;
 use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// Stores the queued webhooks: current state in PostgreSQL, raw events in TimescaleDB.
 #[derive(Parser)]
@@ -98,13 +97,14 @@ async fn run(settings: &Settings) -> ExitCode {
     tracing::info!(admin = %address, "starting");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last batch is settled.
-    let mut admin =
-        tokio::spawn(serve_admin(listener, Arc::clone(&readiness), metrics, CancellationToken::new()));
+    let admin = match serve_admin(listener, Arc::clone(&readiness), metrics) {
+        Ok(admin) => admin,
+        Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),
+    };
     let result = tokio::select! {
         result = service::run(settings, readiness, shutdown) => result,
-        _panicked = &mut admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
+        () = admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
     };
-    admin.abort();
     result.map_or_else(cli::fail, |()| ExitCode::SUCCESS)
 }
 

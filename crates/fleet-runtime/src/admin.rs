@@ -1,7 +1,12 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`.
+//!
+//! It has a thread and a runtime of its own: a task that never gives the working runtime's thread back would keep an
+//! answer there from being made, and it is what `/livez` is to name.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,11 +18,17 @@ use futures_util::FutureExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{ServeLimits, serve};
 use crate::liveness::Liveness;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
+
+/// Between two looks at the working runtime.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Whether this process may be sent work, and whether its tasks make progress.
 #[derive(Debug, Default)]
@@ -60,13 +71,49 @@ struct Admin {
     metrics: Metrics,
 }
 
-/// Serves health and metrics until `shutdown`.
-pub async fn serve_admin(
+/// Serves health and metrics for as long as the process lives, and watches the runtime of the caller, which does the
+/// work. The future that it returns is ready if that ends, which is a defect.
+///
+/// # Errors
+///
+/// If the system gives no thread or file descriptors.
+pub fn serve_admin(
     listener: TcpListener,
     readiness: Arc<Readiness>,
     metrics: Metrics,
-    shutdown: CancellationToken,
-) {
+) -> io::Result<impl Future<Output = ()>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listener = listener.into_std()?;
+    let beating = tokio::spawn(readiness.liveness().watch("runtime".to_owned(), BEAT, beat()));
+    let (running, ended) = oneshot::channel::<()>();
+    thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        // Dropped at the end, also in a panic.
+        let _running = running;
+        runtime.block_on(async {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => serve_with_upkeep(listener, readiness, metrics).await,
+                Err(error) => tracing::error!(%error, "cannot serve health and metrics"),
+            }
+        });
+    })?;
+    Ok(async {
+        tokio::select! {
+            _running_is_gone = ended => {}
+            _panicked = beating => {}
+        }
+    })
+}
+
+/// Shows that the runtime gets round to its tasks, and how late.
+async fn beat() {
+    loop {
+        let due = Instant::now() + BEAT;
+        tokio::time::sleep_until(due).await;
+        metrics::timer_lag(due.elapsed());
+    }
+}
+
+async fn serve_with_upkeep(listener: TcpListener, readiness: Arc<Readiness>, metrics: Metrics) {
     let upkeep = metrics.clone();
     let router = Router::new()
         .route("/livez", get(|State(admin): State<Admin>| async move { alive(admin.readiness.liveness()) }))
@@ -90,7 +137,7 @@ pub async fn serve_admin(
         }
     };
     tokio::select! {
-        _clean = serve(listener, app, limits, shutdown) => {}
+        _clean = serve(listener, app, limits, CancellationToken::new()) => {}
         () = upkeep => {}
     }
 }
@@ -122,6 +169,8 @@ async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     #[tokio::test]
@@ -136,5 +185,25 @@ mod tests {
         assert!(text.contains("worker niu 1 has made no progress"), "{text}");
         drop(hung);
         assert_eq!(alive(&liveness).0, StatusCode::OK);
+    }
+    #[tokio::test]
+    async fn a_thread_that_is_not_given_back_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let readiness = Arc::new(Readiness::default());
+        let metrics = crate::metrics::collect_metrics("test", &[]).unwrap();
+        let _ended = serve_admin(listener, Arc::clone(&readiness), metrics).unwrap();
+        let hung = readiness.liveness().watch_with("spin".to_owned(), Duration::ZERO, async {
+            // This thread is the runtime's only one.
+            let mut answer = String::new();
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let answer = hung.await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("spin has made no progress"), "{answer}");
     }
 }

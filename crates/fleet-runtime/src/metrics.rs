@@ -1,16 +1,22 @@
 //! Metrics that every binary has: what it is, what its process uses, whether its tasks make progress.
 
-use metrics::{Unit, describe_gauge, gauge};
+use std::time::Duration;
+
+use metrics::{Unit, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::liveness::Liveness;
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
 const WORKERS: &str = "fleet_runtime_workers";
 const ALIVE_TASKS: &str = "fleet_runtime_alive_tasks";
-const RUN_QUEUE: &str = "fleet_runtime_queued_tasks";
+const TIMER_LAG: &str = "fleet_runtime_timer_lag_seconds";
 const SILENCE: &str = "fleet_runtime_task_silence_seconds";
+
+/// Timers tick in milliseconds.
+const LAG_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// Upper bounds of the buckets of one histogram.
 pub type Buckets = (&'static str, &'static [f64]);
@@ -20,6 +26,7 @@ pub type Buckets = (&'static str, &'static [f64]);
 pub struct Metrics {
     recorder: PrometheusHandle,
     process: Collector,
+    runtime: RuntimeMetrics,
 }
 
 /// Starts collecting metrics in this process, which runs `program`; every histogram needs `buckets`.
@@ -27,9 +34,14 @@ pub struct Metrics {
 /// # Errors
 ///
 /// If metrics are collected already.
+///
+/// # Panics
+///
+/// Outside the runtime that does the work.
 pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Metrics, BuildError> {
     let mut builder = PrometheusBuilder::new();
-    for (name, bounds) in buckets {
+    let own = (TIMER_LAG, LAG_BUCKETS.as_slice());
+    for (name, bounds) in buckets.iter().chain([&own]) {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), bounds)?;
     }
     let recorder = builder.install_recorder()?;
@@ -41,23 +53,26 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
     );
     describe_gauge!(WORKERS, "Threads of the runtime");
     describe_gauge!(ALIVE_TASKS, "Tasks of the runtime that have not ended");
-    describe_gauge!(RUN_QUEUE, "Tasks that are ready to run and belong to no thread yet");
+    describe_histogram!(
+        TIMER_LAG,
+        Unit::Seconds,
+        "By how much a timer fires late, tried every second: how long a task waits for its thread"
+    );
     describe_gauge!(SILENCE, Unit::Seconds, "For how long the most silent watched task has made no progress");
+    let _shown = histogram!(TIMER_LAG);
     let commit = option_env!("GIT_COMMIT").unwrap_or("unknown");
     gauge!(BUILD_INFO, "program" => program, "version" => env!("CARGO_PKG_VERSION"), "commit" => commit)
         .set(1);
-    Ok(Metrics { recorder, process })
+    Ok(Metrics { recorder, process, runtime: Handle::current().metrics() })
 }
 
 impl Metrics {
     /// Prometheus' text format.
     pub(crate) fn render(&self, liveness: &Liveness) -> String {
         self.process.collect();
-        let runtime = tokio::runtime::Handle::current().metrics();
         let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        gauge!(WORKERS).set(float(runtime.num_workers()));
-        gauge!(ALIVE_TASKS).set(float(runtime.num_alive_tasks()));
-        gauge!(RUN_QUEUE).set(float(runtime.global_queue_depth()));
+        gauge!(WORKERS).set(float(self.runtime.num_workers()));
+        gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
         gauge!(SILENCE).set(liveness.longest_silence());
         self.recorder.render()
     }
@@ -66,4 +81,9 @@ impl Metrics {
     pub(crate) fn drain(&self) {
         self.recorder.run_upkeep();
     }
+}
+
+/// Notes by how much a timer of the runtime that does the work was late.
+pub(crate) fn timer_lag(lag: Duration) {
+    histogram!(TIMER_LAG).record(lag);
 }

@@ -14,7 +14,6 @@ use fleet_webhook_api::metrics::BUCKETS;
 use fleet_webhook_api::server;
 use fleet_webhook_api::sources::{SourceSettings, sources};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 /// Takes the vehicle providers' webhooks into Redis and answers at once.
 #[derive(Parser)]
@@ -72,13 +71,14 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers = sources.len(), "serving");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last request is answered.
-    let mut admin =
-        tokio::spawn(serve_admin(admin, Arc::clone(&readiness), metrics, CancellationToken::new()));
+    let admin = match serve_admin(admin, Arc::clone(&readiness), metrics) {
+        Ok(admin) => admin,
+        Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),
+    };
     let result = tokio::select! {
         result = server::run(settings, sources, webhooks, readiness, shutdown) => result,
-        _panicked = &mut admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
+        () = admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
     };
-    admin.abort();
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => cli::fail("stopped before every request was answered; see the log for why"),
