@@ -46,6 +46,8 @@ pub(super) struct Connections {
 pub(super) struct Watch {
     started: Instant,
     head_deadline: AtomicU64,
+    /// The last deadline that the sweep has found passed: a head that came meanwhile has a later one.
+    passed_deadline: AtomicU64,
     closing: AtomicBool,
     task: AtomicWaker,
 }
@@ -63,6 +65,7 @@ impl Connections {
         let watch = Arc::new(Watch {
             started: self.started,
             head_deadline: AtomicU64::new(NEVER),
+            passed_deadline: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             task: AtomicWaker::new(),
         });
@@ -76,7 +79,9 @@ impl Connections {
             self.sweeps.tick().await;
             let now = nanos(self.started, Instant::now());
             self.for_each(|watch| {
-                if watch.head_deadline.load(Ordering::Acquire) <= now {
+                let deadline = watch.head_deadline.load(Ordering::Acquire);
+                if deadline <= now {
+                    watch.passed_deadline.store(deadline, Ordering::Release);
                     watch.task.wake();
                 }
             });
@@ -134,14 +139,15 @@ impl Timer for HeadTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let Self(watch) = self;
-        watch.head_deadline.store(nanos(watch.started, deadline), Ordering::Release);
+        let deadline = nanos(watch.started, deadline);
+        watch.head_deadline.store(deadline, Ordering::Release);
         Box::pin(HeadSleep { watch: Arc::clone(watch), deadline })
     }
 }
 
 struct HeadSleep {
     watch: Arc<Watch>,
-    deadline: Instant,
+    deadline: u64,
 }
 
 impl Sleep for HeadSleep {}
@@ -156,7 +162,11 @@ impl Future for HeadSleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
-        // The sweep wakes the connection's task. On another thread it may have seen the head before this one.
-        if self.deadline <= Instant::now() { Poll::Ready(()) } else { Poll::Pending }
+        // The sweep wakes the connection's task.
+        if self.deadline <= self.watch.passed_deadline.load(Ordering::Acquire) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
