@@ -86,11 +86,9 @@ impl Report {
         let name = name.into();
         if let Some(series) = self.series.iter_mut().find(|series| series.name == name) {
             series.values.push(value);
-            let mut sorted = series.values.clone();
-            sorted.sort_unstable_by(f64::total_cmp);
-            series.median = median(&sorted);
-            series.min = sorted[0];
-            series.max = sorted[sorted.len() - 1];
+            series.median = median(&series.values);
+            series.min = series.min.min(value);
+            series.max = series.max.max(value);
         } else {
             self.series.push(Series {
                 name,
@@ -174,8 +172,10 @@ fn right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-/// Of sorted values, at least one.
-fn median(sorted: &[f64]) -> f64 {
+/// Of at least one value.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
@@ -235,6 +235,6 @@ mod tests {
     fn figures_are_short() {
         let figures = [0.123, 12.34, 123.4, 1_234_567.0].map(figure);
         assert_eq!(figures, ["0.12", "12.3", "123", "1,234,567"]);
-        assert_eq!(median(&[1.0, 2.0, 3.0, 10.0]), 2.5);
+        assert_eq!(median(&[3.0, 1.0, 10.0, 2.0]), 2.5);
     }
 }
