@@ -33,7 +33,7 @@ use crate::test::build_bins;
 use crate::victim;
 
 /// The whole day on a machine for itself.
-const FULL: Choice = Choice { speed: 5.0, events_per_second: 1_000, bomb_events: 1_800_000, replicas: None };
+const FULL: Choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1_800_000, replicas: None };
 
 /// The same in under a minute, built for debugging, on two shared cores: a third of the replicas.
 const SHORT: Choice =
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Divides every period and window of the controller, the metrics and the kubelet [default: 5, or 40 with --short].
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     speed: Option<f64>,
-    /// Each consumer's limit [default: 1000, or 400 with --short].
+    /// Each consumer's limit [default: 2000, or 400 with --short].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     events_per_second: Option<u32>,
     /// The bomb's size [default: 1800000, or 14000 with --short].
