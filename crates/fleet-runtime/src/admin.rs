@@ -54,6 +54,11 @@ impl Readiness {
         &self.liveness
     }
 
+    /// Whether `/readyz` is answered 200.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.answer().0 == StatusCode::OK
+    }
+
     fn answer(&self) -> (StatusCode, &'static str) {
         if self.stopping.load(Ordering::Acquire) {
             (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
@@ -163,7 +168,7 @@ fn alive(liveness: &Liveness) -> (StatusCode, String) {
 async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        admin.metrics.render(admin.readiness.liveness()),
+        admin.metrics.render(&admin.readiness),
     )
 }
 

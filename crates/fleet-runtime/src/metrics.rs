@@ -7,9 +7,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::liveness::Liveness;
+use crate::admin::Readiness;
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
+const READY: &str = "fleet_runtime_ready";
 const WORKERS: &str = "fleet_runtime_workers";
 const ALIVE_TASKS: &str = "fleet_runtime_alive_tasks";
 const TIMER_LAG: &str = "fleet_runtime_timer_lag_seconds";
@@ -24,6 +25,7 @@ pub type Buckets = (&'static str, &'static [f64]);
 /// Renders this process' metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    program: &'static str,
     recorder: PrometheusHandle,
     process: Collector,
     runtime: RuntimeMetrics,
@@ -51,6 +53,7 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
         BUILD_INFO,
         "Always 1; which program this is, its version, and the commit it was built from"
     );
+    describe_gauge!(READY, "1 while the program may be sent work, as /readyz says");
     describe_gauge!(WORKERS, "Threads of the runtime");
     describe_gauge!(ALIVE_TASKS, "Tasks of the runtime that have not ended");
     describe_histogram!(
@@ -63,17 +66,18 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
     let commit = option_env!("GIT_COMMIT").unwrap_or("unknown");
     gauge!(BUILD_INFO, "program" => program, "version" => env!("CARGO_PKG_VERSION"), "commit" => commit)
         .set(1);
-    Ok(Metrics { recorder, process, runtime: Handle::current().metrics() })
+    Ok(Metrics { program, recorder, process, runtime: Handle::current().metrics() })
 }
 
 impl Metrics {
     /// Prometheus' text format.
-    pub(crate) fn render(&self, liveness: &Liveness) -> String {
+    pub(crate) fn render(&self, readiness: &Readiness) -> String {
         self.process.collect();
         let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        gauge!(READY, "program" => self.program).set(u8::from(readiness.is_ready()));
         gauge!(WORKERS).set(float(self.runtime.num_workers()));
         gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
-        gauge!(SILENCE).set(liveness.longest_silence());
+        gauge!(SILENCE).set(readiness.liveness().longest_silence());
         self.recorder.render()
     }
 
