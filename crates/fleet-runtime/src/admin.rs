@@ -30,6 +30,9 @@ use crate::metrics::{self, Metrics};
 /// Between two looks at the working runtime.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// The working runtime among the watched tasks.
+const RUNTIME: &str = "runtime";
+
 /// Whether this process may be sent work, and whether its tasks make progress.
 #[derive(Debug, Default)]
 pub struct Readiness {
@@ -89,7 +92,7 @@ pub fn serve_admin(
 ) -> io::Result<impl Future<Output = ()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let listener = listener.into_std()?;
-    let beating = tokio::spawn(readiness.liveness().watch("runtime".to_owned(), BEAT, beat()));
+    let beating = tokio::spawn(readiness.liveness().watch(RUNTIME.to_owned(), BEAT, beat()));
     let (running, ended) = oneshot::channel::<()>();
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         // Dropped at the end, also in a panic.
@@ -175,6 +178,7 @@ async fn render_metrics(State(admin): State<Admin>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::SocketAddr;
 
     use super::*;
 
@@ -191,24 +195,38 @@ mod tests {
         drop(hung);
         assert_eq!(alive(&liveness).0, StatusCode::OK);
     }
+
+    /// A whole answer; blocks this thread.
+    fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     #[tokio::test]
     async fn a_thread_that_is_not_given_back_is_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let readiness = Arc::new(Readiness::default());
         let metrics = crate::metrics::collect_metrics("test", &[]).unwrap();
-        let _ended = serve_admin(listener, Arc::clone(&readiness), metrics).unwrap();
-        let hung = readiness.liveness().watch_with("spin".to_owned(), Duration::ZERO, async {
-            // This thread is the runtime's only one.
-            let mut answer = String::new();
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
-        });
-        let answer = hung.await;
-        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(answer.contains("spin has made no progress"), "{answer}");
+        let _ended = serve_admin(listener, Arc::default(), metrics).unwrap();
+        // The working runtime begins to be watched.
+        tokio::task::yield_now().await;
+
+        // From here on its only thread is kept from it.
+        assert!(ask(address, "/livez").starts_with("HTTP/1.1 200"));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let silence = || {
+            let answer = ask(address, "/metrics");
+            let mut lines = answer.lines();
+            lines
+                .find_map(|line| line.strip_prefix("fleet_runtime_task_silence_seconds ")?.parse().ok())
+                .unwrap()
+        };
+        while Duration::from_secs_f64(silence()) < BEAT * 3 / 2 {
+            assert!(Instant::now() < deadline, "nobody notices");
+        }
     }
 }

@@ -111,7 +111,8 @@ impl Watch {
     }
 
     fn silence(&self) -> Duration {
-        if self.idle.load(Ordering::Relaxed) > 0 {
+        // Whoever sees that a wait has ended also sees the progress that ended it.
+        if self.idle.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;
         }
         self.since.elapsed().saturating_sub(Duration::from_millis(self.last_ms.load(Ordering::Relaxed)))
@@ -149,7 +150,7 @@ impl Idle {
 impl Drop for Idle {
     fn drop(&mut self) {
         self.0.note_progress();
-        self.0.idle.fetch_sub(1, Ordering::Relaxed);
+        self.0.idle.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -154,7 +154,13 @@ impl Sleep for HeadSleep {}
 
 impl Drop for HeadSleep {
     fn drop(&mut self) {
-        self.watch.head_deadline.store(NEVER, Ordering::Release);
+        // A later head's stays.
+        let _later = self.watch.head_deadline.compare_exchange(
+            self.deadline,
+            NEVER,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
     }
 }
 
