@@ -123,6 +123,7 @@ impl Committer {
         while let Some(batch) = self.next().await {
             let Batch { push, first, requests } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
+            self.share.before_push();
             requests.answer(self.push(push, &first).await);
             let pause = self.share.after_push(bytes, started.elapsed());
             if !pause.is_zero() {

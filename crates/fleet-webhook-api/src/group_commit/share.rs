@@ -14,6 +14,9 @@ const ACTIVE: Duration = Duration::from_millis(250);
 /// A smaller push keeps nobody waiting.
 const LARGE_BYTES: usize = 32 << 10;
 
+/// A provider's push that has not ended.
+const UNDER_WAY: u64 = u64::MAX;
+
 /// However slow a push was.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -22,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub struct Share {
     own: usize,
     started: Instant,
-    /// When each provider pushed last, in milliseconds since `started`; 0: never.
+    /// When each provider pushed last, in milliseconds since `started`; 0: never, [`UNDER_WAY`]: now.
     last_pushes: Arc<[AtomicU64]>,
 }
 
@@ -32,6 +35,11 @@ impl Share {
         let started = Instant::now();
         let last_pushes: Arc<[AtomicU64]> = (0..providers).map(|_provider| AtomicU64::new(0)).collect();
         (0..providers).map(move |own| Self { own, started, last_pushes: Arc::clone(&last_pushes) })
+    }
+
+    /// Notes that a push begins: however long it takes, the provider is at work.
+    pub(super) fn before_push(&self) {
+        self.last_pushes[self.own].store(UNDER_WAY, Ordering::Relaxed);
     }
 
     /// Notes a push of so many bytes, which took so long. Returns how long to leave Redis alone: with `n` providers at work, a
@@ -62,6 +70,13 @@ mod tests {
         let shares: Vec<_> = Share::among(3).collect();
         assert_eq!(shares[0].after_push(1 << 20, TOOK), Duration::ZERO);
         assert_eq!(shares[0].after_push(1 << 20, TOOK), Duration::ZERO, "its own push does not count");
+    }
+
+    #[test]
+    fn a_slow_push_counts_while_it_is_under_way() {
+        let shares: Vec<_> = Share::among(2).collect();
+        shares[1].before_push();
+        assert_eq!(shares[0].after_push(LARGE_BYTES, TOOK), TOOK);
     }
 
     #[test]
