@@ -13,6 +13,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// The media type of JSON.
 const JSON: &str = "application/json";
 
+/// Room is made for no more parameters before they are read: anybody may send a form of nothing but `&`.
+const USUAL_PAIRS: usize = 64;
+
 /// A decoded parameter.
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -61,7 +64,7 @@ pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
 pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ParseError> {
     let text = std::str::from_utf8(body).map_err(|_| ParseError::InvalidUtf8)?;
     let is_plain = memchr2(b'+', b'%', body).is_none();
-    let mut pairs = Vec::with_capacity(1 + memchr_iter(b'&', body).count());
+    let mut pairs = Vec::with_capacity(USUAL_PAIRS.min(1 + memchr_iter(b'&', body).count()));
     let mut start = 0;
     for end in memchr_iter(b'&', body).chain([body.len()]) {
         // Both ends are at ASCII characters.
