@@ -132,12 +132,13 @@ impl Poller {
         let bytes: usize = lease.iter().flat_map(|lease| &lease.items).map(bytes::Bytes::len).sum();
         // The next message may just not have fitted.
         let full = messages >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
-        if messages > FEW_MESSAGES {
+        let little = !full && messages <= FEW_MESSAGES;
+        if !little {
             self.pause = self.poll_min;
         }
         let now = Instant::now();
         self.next_poll = if full { now } else { on_the_beat(now + self.pause, self.poll_min) };
-        if messages <= FEW_MESSAGES {
+        if little {
             self.pause = (self.pause * 2).min(self.poll_max);
         }
     }
