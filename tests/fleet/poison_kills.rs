@@ -83,6 +83,47 @@ async fn a_message_that_kills_three_consumers_is_found_and_its_neighbours_are_ap
 }
 
 #[tokio::test]
+async fn consumers_killed_while_a_database_keeps_them_waiting_bury_nothing() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let mut client = database.client().await;
+    let blocking = client.transaction().await.unwrap();
+    blocking.batch_execute("LOCK TABLE vehicles").await.unwrap();
+    site.fill(20).await;
+    for _ in 0..2 {
+        assert_eq!(kill_under(&site, "").await.deaths, 0);
+    }
+    blocking.rollback().await.unwrap();
+    let _last = Program::start(&mut consumer(&site));
+    site.settled().await;
+    assert_eq!(texts(&database, "SELECT provider_vehicle_id FROM vehicles").await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_schema_that_stops_consumers_does_not_speak_against_the_batch() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let rename = async |from: &str, to: &str| {
+        let statement = format!("ALTER TABLE vehicles RENAME COLUMN {from} TO {to}");
+        database.client().await.batch_execute(&statement).await.unwrap();
+    };
+    rename("lat", "latitude").await;
+    site.fill(20).await;
+    for _ in 0..2 {
+        let before = owner(&site).await.map(|owner| owner.token);
+        let ended = Program::start(&mut consumer(&site)).ended().await;
+        assert!(ended.code == Some(1) && ended.errors.contains("42703"), "{ended:?}");
+        let owner = owner(&site).await.expect("the batch stays leased");
+        assert_ne!(Some(&owner.token), before.as_ref(), "it has had the batch");
+        assert_eq!((owner.deaths, owner.mark.as_str()), (0, ""));
+    }
+    rename("latitude", "lat").await;
+    let _last = Program::start(&mut consumer(&site));
+    site.settled().await;
+    assert_eq!(texts(&database, "SELECT provider_vehicle_id FROM vehicles").await.len(), 20);
+}
+
+#[tokio::test]
 async fn consumers_killed_while_a_database_takes_nothing_bury_nothing() {
     let database = TestDatabase::migrated().await;
     let name = texts(&database, "SELECT current_database()::text").await.remove(0);
