@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use promql_parser::label::{MatchOp, Matcher};
-use promql_parser::parser::token::{T_MAX, T_MIN, TokenId};
+use promql_parser::parser::token::{T_GROUP, T_MAX, T_MIN, TokenId};
 use promql_parser::parser::{Expr, LabelModifier, VectorSelector, parse};
 use serde_json::Value;
 
@@ -14,12 +14,14 @@ use crate::readme::read;
 /// What Prometheus itself adds to each series of a pod.
 const TARGET_LABELS: [&str; 2] = ["namespace", "pod"];
 
-/// Metrics of others, and their labels: kube-state-metrics is the only source of what an autoscaler does.
-const FOREIGN: [(&str, &[&str]); 4] = [
+/// Metrics of others, and their labels: kube-state-metrics is the only source of what an autoscaler does and how often a
+/// container ended.
+const FOREIGN: [(&str, &[&str]); 5] = [
     ("kube_horizontalpodautoscaler_status_current_replicas", &["horizontalpodautoscaler"]),
     ("kube_horizontalpodautoscaler_status_desired_replicas", &["horizontalpodautoscaler"]),
     ("kube_horizontalpodautoscaler_spec_max_replicas", &["horizontalpodautoscaler"]),
     ("kube_horizontalpodautoscaler_status_condition", &["horizontalpodautoscaler", "condition", "status"]),
+    ("kube_pod_container_status_restarts_total", &["container"]),
 ];
 
 /// A selector and what encloses it.
@@ -117,7 +119,8 @@ fn check(families: &Families, place: &str, query: &str) -> Result<(), String> {
             return Err(said(format!("{name} has no label {label} to group by")));
         }
         let of_a_queue = known.contains_key("queue");
-        if of_a_queue && !aggregation.is_none_or(|aggregation| [T_MAX, T_MIN].contains(&aggregation)) {
+        if of_a_queue && !aggregation.is_none_or(|aggregation| [T_MAX, T_MIN, T_GROUP].contains(&aggregation))
+        {
             return Err(said(format!("every consumer shows {name}: use max by (queue)")));
         }
     }
