@@ -61,7 +61,7 @@ impl QueueStatus {
 
     /// What the ledger says is waiting is what the list holds.
     pub fn balances(&self) -> bool {
-        self.accepted.minus(self.claimed).messages == self.waiting_messages
+        self.accepted.messages == self.claimed.messages + self.waiting_messages
             && (self.leases == 0) == (self.leased().messages == 0)
     }
 }
