@@ -3,5 +3,5 @@
 mod document;
 mod queries;
 mod rules;
-mod runbook;
+pub(crate) mod runbook;
 mod scrape;

@@ -1,5 +1,6 @@
 //! Least privilege: the roles of PostgreSQL and the users of Redis, as docker-compose.yml sets them up.
 
+mod operator;
 mod redis_users;
 
 use std::path::Path;
@@ -19,7 +20,7 @@ fn text(path: &str) -> String {
 fn logins() -> String {
     let script = text("compose/roles.sh");
     let sql = script.split_once("<<'SQL'\n").unwrap().1.split_once("SQL\n").unwrap().0;
-    ["migrator", "consumer", "reader"].iter().fold(sql.to_owned(), |sql, login| {
+    ["migrator", "consumer", "reader", "operator"].iter().fold(sql.to_owned(), |sql, login| {
         sql.replace(&format!(":'{login}'"), &format!("'local-use-only-{login}'"))
     })
 }

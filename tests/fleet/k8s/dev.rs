@@ -1,10 +1,13 @@
 //! The servers of the development overlay.
 
+use std::collections::BTreeSet;
+
 use fleet_runtime::settings::load;
 use fleet_webhook_api::sources::sources;
 
 use super::manifests::{at, list, text};
 use super::render::overlay;
+use crate::readme::read;
 
 #[test]
 fn redis_loses_nothing_and_has_room_for_every_cap() {
@@ -36,14 +39,33 @@ fn urls_name_the_services_and_their_credentials() {
         let found = variables.iter().find(|variable| text(variable, "/name") == name);
         text(found.unwrap_or_else(|| panic!("no {name}")), "/value")
     };
-    let (user, password) = (variable("POSTGRES_USER"), variable("POSTGRES_PASSWORD"));
-    assert!(password.starts_with("local-use-only-"));
-    let url = format!("postgres://{user}:{password}@timescaledb:5432/{}", variable("POSTGRES_DB"));
-    for pod in dev.our_pods() {
+    let database_name = variable("POSTGRES_DB");
+    assert!(variable("POSTGRES_PASSWORD").starts_with("local-use-only-"));
+    let logins = [
+        ("Deployment/fleet-webhook-api", Some("api"), None),
+        ("Deployment/fleet-consumer", Some("consumer"), Some("consumer")),
+        ("Job/fleet-migrate", None, Some("migrator")),
+        ("CronJob/fleet-retention", None, Some("migrator")),
+    ];
+    let acl = include_str!("../../../compose/users.acl");
+    let pods = dev.our_pods();
+    let owners: BTreeSet<_> = pods.iter().map(|pod| pod.owner.split("-0-").next().unwrap()).collect();
+    assert_eq!(owners, logins.iter().map(|(owner, ..)| *owner).collect());
+    for pod in pods {
+        let (_, redis, postgres) = logins.iter().find(|(owner, ..)| pod.owner.starts_with(owner)).unwrap();
         let environment = dev.environment(at(pod.spec, "/containers/0")).unwrap();
-        let given = |name: &str| environment.get(name).map(String::as_str);
-        assert!([None, Some(url.as_str())].contains(&given("FLEET_DATABASE_URL")), "{}", pod.owner);
-        assert!([None, Some("redis://redis:6379")].contains(&given("FLEET_REDIS_URL")), "{}", pod.owner);
+        let given = |name: &str| environment.get(name).cloned();
+        let url = |login: &str| {
+            let password = variable(&format!("{}_PASSWORD", login.to_uppercase()));
+            format!("postgres://{login}:{password}@timescaledb:5432/{database_name}")
+        };
+        assert_eq!(given("FLEET_DATABASE_URL"), postgres.map(url), "{}", pod.owner);
+        let url = |user: &str| {
+            let password = format!("local-use-only-{user}");
+            assert!(acl.contains(&format!("user {user} on >{password} ")), "{user}");
+            format!("redis://{user}:{password}@redis:6379")
+        };
+        assert_eq!(given("FLEET_REDIS_URL"), redis.map(url), "{}", pod.owner);
         for (name, value) in environment.iter().filter(|(name, _)| name.ends_with("__SECRETS")) {
             assert!(value.starts_with("local-use-only-"), "{name}");
         }
@@ -51,4 +73,19 @@ fn urls_name_the_services_and_their_credentials() {
     for service in ["redis", "timescaledb"] {
         assert!(dev.find("Service", service).is_some(), "{service}");
     }
+}
+
+#[test]
+fn logins_are_those_of_compose() {
+    for file in ["users.acl", "roles.sh"] {
+        let copy = read(&format!("deploy/k8s/components/dev-services/{file}"));
+        assert_eq!(copy, read(&format!("compose/{file}")), "{file}");
+    }
+    let dev = overlay("overlays/dev");
+    let flags = list(dev.pod("StatefulSet/redis").unwrap().spec, "/containers/0/args");
+    assert!(flags.iter().any(|flag| flag == "/etc/redis/users.acl"));
+    let database = dev.pod("StatefulSet/timescaledb").unwrap();
+    let roles =
+        list(database.spec, "/volumes").iter().find(|volume| text(volume, "/name") == "roles").unwrap();
+    assert_eq!(at(roles, "/configMap/defaultMode"), 0o555, "the image sources what is not executable");
 }

@@ -1,0 +1,86 @@
+//! What people on call may do: all that docs/RUNBOOK.md tells them, and little else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
+use redis::aio::MultiplexedConnection;
+use uuid::Uuid;
+
+use super::{Servers, login, redis};
+use crate::observability::runbook::{queries, redis_commands};
+
+async fn connect(url: &str) -> MultiplexedConnection {
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn ask(
+    connection: &mut MultiplexedConnection,
+    words: &[impl AsRef<str>],
+) -> redis::RedisResult<redis::Value> {
+    let mut command = redis::cmd(words[0].as_ref());
+    for word in &words[1..] {
+        command.arg(word.as_ref());
+    }
+    command.query_async(connection).await
+}
+
+#[tokio::test]
+async fn every_redis_command_of_the_runbook_works_for_the_operator() {
+    let server = redis().await;
+    let mut operator = connect(&login(&server.url(), "operator")).await;
+    for command in redis_commands() {
+        ask(&mut operator, &command).await.unwrap_or_else(|error| panic!("{error}: {command:?}"));
+    }
+    for refused in
+        ["FLUSHALL", "ACL LIST", "SHUTDOWN NOSAVE", "KEYS *", "LPOP fleet:{niu}:queue", "DEL other"]
+    {
+        let words: Vec<_> = refused.split(' ').collect();
+        let error = ask(&mut operator, &words).await.expect_err(refused);
+        assert_eq!(error.code(), Some("NOPERM"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn every_query_of_the_runbook_works_for_the_operator() {
+    let servers = Servers::start().await;
+    servers.succeeds("migrator", &["migrate"], "applied").await;
+    let (queries, changes) = queries();
+    for query in queries {
+        servers.ask("operator", &query).unwrap_or_else(|error| panic!("{error}: {query}"));
+    }
+    servers.ask("operator", "SELECT pg_terminate_backend(0)").unwrap();
+    for change in changes {
+        servers.assert_refused("operator", &[change.as_str()]);
+        servers.ask("migrator", &format!("SET ROLE fleet_migrator; {change}")).unwrap();
+    }
+    servers.assert_refused("operator", &["SELECT envelope FROM dead_letters", "DELETE FROM vehicles"]);
+}
+
+#[tokio::test]
+async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
+    let server = redis().await;
+    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
+    let mut operator = connect(&login(&server.url(), "operator")).await;
+    let mut stranger = connect(&server.url().replace("://", "://fleet:fleet@")).await;
+    let commands = redis_commands();
+    let repair = commands.iter().find(|command| command[0] == "EVAL").expect("the ledger's repair");
+    let said = |value| redis::from_redis_value::<String>(value).unwrap();
+
+    Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec()]).await.unwrap();
+    ask(&mut stranger, &["RPUSH", "fleet:{niu}:queue", "not counted"]).await.unwrap();
+    assert!(!observer.status().await.unwrap().balances());
+    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "not empty");
+    assert!(!observer.status().await.unwrap().balances(), "it stays as evidence");
+
+    let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
+    let id = Uuid::now_v7();
+    let limits = ClaimLimits { max_messages: 10, max_bytes: 1 << 20, lease: Duration::from_secs(30) };
+    let lease = consumer.claim(id, id, limits).await.unwrap().unwrap();
+    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "not empty");
+    consumer.ack(&lease).await.unwrap();
+    assert!(!observer.status().await.unwrap().balances());
+    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "begun anew");
+    assert!(observer.status().await.unwrap().balances());
+}
