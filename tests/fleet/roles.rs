@@ -5,6 +5,8 @@ mod redis_users;
 
 use std::path::Path;
 
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{RedisResult, Value};
 use fleet_testbed::{Postgres, Redis, RedisOptions};
 use tokio_postgres::NoTls;
 
@@ -39,6 +41,19 @@ async fn postgres() -> Postgres {
 async fn redis() -> Redis {
     let options = RedisOptions { acl: Some(text("compose/users.acl")), ..RedisOptions::default() };
     tokio::task::spawn_blocking(|| Redis::private_with(options).unwrap()).await.unwrap()
+}
+
+async fn connect(url: &str) -> MultiplexedConnection {
+    ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Redis' answer to a command.
+async fn send(connection: &mut MultiplexedConnection, words: &[impl AsRef<str>]) -> RedisResult<Value> {
+    let mut command = ::redis::cmd(words[0].as_ref());
+    for word in &words[1..] {
+        command.arg(word.as_ref());
+    }
+    command.query_async(connection).await
 }
 
 /// The server's URL with a login of compose.

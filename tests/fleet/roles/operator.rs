@@ -4,39 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
-use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
-use super::{Servers, login, redis};
+use super::{Servers, connect, login, redis, send};
 use crate::observability::runbook::{queries, redis_commands};
-
-async fn connect(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
-}
-
-async fn ask(
-    connection: &mut MultiplexedConnection,
-    words: &[impl AsRef<str>],
-) -> redis::RedisResult<redis::Value> {
-    let mut command = redis::cmd(words[0].as_ref());
-    for word in &words[1..] {
-        command.arg(word.as_ref());
-    }
-    command.query_async(connection).await
-}
 
 #[tokio::test]
 async fn every_redis_command_of_the_runbook_works_for_the_operator() {
     let server = redis().await;
     let mut operator = connect(&login(&server.url(), "operator")).await;
     for command in redis_commands() {
-        ask(&mut operator, &command).await.unwrap_or_else(|error| panic!("{error}: {command:?}"));
+        send(&mut operator, &command).await.unwrap_or_else(|error| panic!("{error}: {command:?}"));
     }
     for refused in
         ["FLUSHALL", "ACL LIST", "SHUTDOWN NOSAVE", "KEYS *", "LPOP fleet:{niu}:queue", "DEL other"]
     {
         let words: Vec<_> = refused.split(' ').collect();
-        let error = ask(&mut operator, &words).await.expect_err(refused);
+        let error = send(&mut operator, &words).await.expect_err(refused);
         assert_eq!(error.code(), Some("NOPERM"), "{refused}");
     }
 }
@@ -69,18 +53,18 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     let said = |value| redis::from_redis_value::<String>(value).unwrap();
 
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec()]).await.unwrap();
-    ask(&mut stranger, &["RPUSH", "fleet:{niu}:queue", "not counted"]).await.unwrap();
+    send(&mut stranger, &["RPUSH", "fleet:{niu}:queue", "not counted"]).await.unwrap();
     assert!(!observer.status().await.unwrap().balances());
-    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "not empty");
+    assert_eq!(said(send(&mut operator, repair).await.unwrap()), "not empty");
     assert!(!observer.status().await.unwrap().balances(), "it stays as evidence");
 
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let id = Uuid::now_v7();
     let limits = ClaimLimits { max_messages: 10, max_bytes: 1 << 20, lease: Duration::from_secs(30) };
     let lease = consumer.claim(id, id, limits).await.unwrap().unwrap();
-    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "not empty");
+    assert_eq!(said(send(&mut operator, repair).await.unwrap()), "not empty");
     consumer.ack(&lease).await.unwrap();
     assert!(!observer.status().await.unwrap().balances());
-    assert_eq!(said(ask(&mut operator, repair).await.unwrap()), "begun anew");
+    assert_eq!(said(send(&mut operator, repair).await.unwrap()), "begun anew");
     assert!(observer.status().await.unwrap().balances());
 }

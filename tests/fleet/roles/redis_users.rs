@@ -7,20 +7,12 @@ use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink, Re
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
-use super::{login, redis};
+use super::{connect, login, redis, send};
 
-async fn connect(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
-}
-
-/// Redis' answer to a command written in words.
+/// The code of an error.
 async fn ask(connection: &mut MultiplexedConnection, command: &str) -> Result<redis::Value, String> {
-    let mut words = command.split(' ');
-    let mut asked = redis::cmd(words.next().unwrap());
-    for word in words {
-        asked.arg(word);
-    }
-    asked.query_async(connection).await.map_err(|error| error.code().unwrap_or_default().to_owned())
+    let words: Vec<_> = command.split(' ').collect();
+    send(connection, &words).await.map_err(|error| error.code().unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
