@@ -30,9 +30,6 @@ use crate::metrics::{self, Metrics};
 /// Between two looks at the working runtime.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The working runtime among the watched tasks.
-const RUNTIME: &str = "runtime";
-
 /// Whether this process may be sent work, and whether its tasks make progress.
 #[derive(Debug, Default)]
 pub struct Readiness {
@@ -92,7 +89,7 @@ pub fn serve_admin(
 ) -> io::Result<impl Future<Output = ()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let listener = listener.into_std()?;
-    let beating = tokio::spawn(readiness.liveness().watch(RUNTIME.to_owned(), BEAT, beat()));
+    let beating = tokio::spawn(readiness.liveness().watch("runtime".to_owned(), BEAT, beat()));
     let (running, ended) = oneshot::channel::<()>();
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
         // Dropped at the end, also in a panic.
