@@ -31,8 +31,7 @@ struct Owner {
 async fn owner(site: &Site) -> Option<Owner> {
     let mut values = redis::cmd("HVALS");
     values.arg(format!("{}:{{niu}}:owners", site.prefix));
-    let records: Vec<String> =
-        site.link().run(async |connection| values.query_async(connection).await).await.unwrap();
+    let records: Vec<String> = site.link().command(&values).await.unwrap();
     let mut words = records.first()?.splitn(4, ' ');
     let token = words.next()?.to_owned();
     let deaths = words.next()?.parse().unwrap();

@@ -3,10 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod claims;
+mod codes;
 mod crowd;
+mod durability;
 mod faults;
 mod full;
+mod history;
 mod leases;
+mod parked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,9 +63,10 @@ impl Rig {
         }
     }
 
+    /// The bytes that are accepted and not settled behind the push.
     async fn push(&self, items: &[&str]) -> u64 {
         let items: Vec<_> = items.iter().map(|item| item.as_bytes().to_vec()).collect();
-        self.producer.push(&items).await.unwrap()
+        self.producer.push(&items).await.unwrap().backlog().bytes
     }
 
     async fn claim(&self, limits: ClaimLimits) -> Option<Lease> {
@@ -115,7 +120,7 @@ impl Rig {
 async fn redis<T: FromRedisValue>(link: &RedisLink, words: &[&str]) -> Result<T, QueueError> {
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    link.run(async |connection| command.query_async(connection).await).await
+    link.command(&command).await
 }
 
 /// A Redis of the test's own.

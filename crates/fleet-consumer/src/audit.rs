@@ -6,23 +6,28 @@ use std::sync::Arc;
 
 use comfy_table::Table;
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Observer, QueueStatus, RedisLink};
+use fleet_queue::{Durability, Held, Observer, QueueKeys, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
-use crate::service::{ConsumerError, Databases};
+use crate::connect::{Databases, redis_link};
+use crate::service::ConsumerError;
+use crate::witness::{Unaccounted, Witnesses};
 
 /// The ledgers of every queue and of both databases.
 #[derive(Debug)]
 pub struct Audit {
     queues: Vec<AuditedQueue>,
     settled: BTreeMap<String, SettledTotals>,
+    durability: Durability,
 }
 
 #[derive(Debug)]
 struct AuditedQueue {
     name: &'static str,
     status: QueueStatus,
+    held: Held,
+    unaccounted: Unaccounted,
     /// Nothing was claimed while the databases were read, and nothing was being worked on.
     at_rest: bool,
 }
@@ -35,37 +40,61 @@ impl Audit {
     /// [`ConsumerError`] if one of them cannot be read.
     pub async fn read(settings: &Settings) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
-        let before = statuses(settings).await?;
+        let link = Arc::new(redis_link(settings)?);
+        let unaccounted = Witnesses::new(settings, &databases)?.look().await?;
+        let before = statuses(&link, settings).await?;
         let settled = settled_totals(&databases.state, &databases.telemetry).await?;
-        let after = statuses(settings).await?;
-        let queues = before.into_iter().zip(after).map(|((name, before), (_, status))| AuditedQueue {
-            name,
-            status,
-            at_rest: before.leases == 0 && before.claimed == status.claimed,
-        });
-        Ok(Self { queues: queues.collect(), settled })
+        let after = statuses(&link, settings).await?;
+        let mut queues = Vec::new();
+        for ((name, before), (_, status)) in before.into_iter().zip(after) {
+            let unaccounted = unaccounted.iter().find(|(queue, _)| *queue == name);
+            queues.push(AuditedQueue {
+                name,
+                held: observer(&link, settings, name).held().await?,
+                unaccounted: unaccounted.map(|(_, unaccounted)| *unaccounted).unwrap_or_default(),
+                at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
+                status,
+            });
+        }
+        let keys =
+            QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug));
+        let durability = Durability::read(&link, &keys).await?;
+        Ok(Self { queues, settled, durability })
     }
 
-    /// Every queue holds what its ledger says, and what went through one database went through the other. While a queue
-    /// is at work the two databases may differ by its batches.
+    /// Every queue holds what its ledger says, nothing of it is unaccounted for, and what went through one database went
+    /// through the other. While a queue is at work the two databases may differ by its batches.
     pub fn balances(&self) -> bool {
         self.queues.iter().all(|queue| {
             let sides_agree = || self.settled.get(queue.name).is_none_or(both_sides_agree);
-            queue.status.balances() && (!queue.at_rest || sides_agree())
+            queue.balances() && queue.unaccounted.messages == 0 && (!queue.at_rest || sides_agree())
         })
+    }
+
+    /// The next restart of Redis would drop what it has accepted.
+    pub fn loses_at_restart(&self) -> bool {
+        self.durability.default_user_may_write == Some(false)
     }
 }
 
-async fn statuses(settings: &Settings) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
-    let link = Arc::new(RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?);
+impl AuditedQueue {
+    fn balances(&self) -> bool {
+        self.status.balances() && self.held.messages == self.held.claimed_messages
+    }
+}
+
+fn observer(link: &Arc<RedisLink>, settings: &Settings, queue: &str) -> Observer {
+    Observer::new(Arc::clone(link), &settings.queue.prefix, queue)
+}
+
+async fn statuses(
+    link: &Arc<RedisLink>,
+    settings: &Settings,
+) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
     let mut statuses = Vec::new();
     for provider in PROVIDERS {
-        let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
-        statuses.push((provider.slug, observer.status().await?));
+        let status = observer(link, settings, provider.slug).status().await?;
+        statuses.push((provider.slug, status));
     }
     Ok(statuses)
 }
@@ -78,17 +107,19 @@ fn both_sides_agree(totals: &SettledTotals) -> bool {
 impl fmt::Display for Audit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut queues = Table::new();
-        queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "balances"]);
-        for AuditedQueue { name, status, at_rest: _ } in &self.queues {
+        queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "unaccounted", "balances"]);
+        for queue in &self.queues {
+            let status = &queue.status;
             let counts = [
                 status.accepted.messages,
                 status.waiting_messages,
                 status.leased().messages,
                 status.settled.messages,
+                queue.unaccounted.messages,
             ];
-            let mut row = vec![(*name).to_owned()];
+            let mut row = vec![queue.name.to_owned()];
             row.extend(counts.map(|count| count.to_string()));
-            row.push(if status.balances() { "yes" } else { "NO" }.to_owned());
+            row.push(if queue.balances() { "yes" } else { "NO" }.to_owned());
             queues.add_row(row);
         }
         let mut settled = Table::new();
@@ -108,6 +139,48 @@ impl fmt::Display for Audit {
             settled.add_row(row);
         }
         write!(formatter, "Messages, by the queues' ledgers:\n{queues}\n\n")?;
-        write!(formatter, "Records (events, and messages without any), by the databases' memory:\n{settled}")
+        writeln!(
+            formatter,
+            "Records (events, and messages without any), by the databases' memory:\n{settled}"
+        )?;
+        for queue in &self.queues {
+            queue.explain(formatter)?;
+        }
+        for weakness in self.durability.weaknesses() {
+            writeln!(formatter, "Redis is set up weaker than it should be: {weakness}")?;
+        }
+        let unseen = self.durability.unseen().join(", ");
+        if !unseen.is_empty() {
+            writeln!(formatter, "This user may not see whether Redis has: {unseen}. Make sure of it.")?;
+        }
+        Ok(())
+    }
+}
+
+impl AuditedQueue {
+    /// What a person has to know beside the figures.
+    fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, held, unaccounted, status, at_rest: _ } = self;
+        if status.parked > 0 {
+            let parked = status.parked;
+            writeln!(formatter, "{name}: {parked} batches are in one database and wait for the other one.")?;
+        }
+        if held.messages < held.claimed_messages {
+            let messages = held.claimed_messages - held.messages;
+            writeln!(
+                formatter,
+                "{name}: {messages} claimed messages are in no batch that has an owner's record: see the runbook, \
+                 FleetLedgerUnbalanced."
+            )?;
+        }
+        if let Unaccounted { messages: messages @ 1.., since } = unaccounted {
+            let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+            writeln!(
+                formatter,
+                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}: see the runbook, \
+                 FleetWebhooksUnaccounted. Once you have decided what to do: fleet-consumer accept-loss"
+            )?;
+        }
+        Ok(())
     }
 }

@@ -6,12 +6,20 @@
 
 pub mod audit;
 pub mod batch;
+mod connect;
 pub mod fold;
+mod health;
+mod held;
 pub mod metrics;
+mod observe;
 mod poll;
 pub mod replay;
 mod report;
 pub mod service;
+mod suspects;
 mod throttle;
+mod witness;
 pub mod worker;
 mod write;
+
+pub use witness::accept_loss;

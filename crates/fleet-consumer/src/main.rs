@@ -42,6 +42,8 @@ enum Command {
     Retention,
     /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
     Audit,
+    /// Take note of webhooks that `audit` calls unaccounted for, after you have decided what to do about them.
+    AcceptLoss,
     /// Look at dead letters, put them back into their queues, or remove them.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate(&settings)),
         (Command::Retention, Ok(())) => cli::block_on(&settings, retention(&settings)),
         (Command::Audit, Ok(())) => cli::block_on(&settings, audit(&settings)),
+        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss(&settings)),
         (Command::DeadLetters(command), Ok(())) => {
             cli::block_on(&settings, dead_letters::run(&settings, command))
         }
@@ -147,13 +150,33 @@ async fn audit(settings: &Settings) -> ExitCode {
     match Audit::read(settings).await {
         Ok(audit) => {
             println!("{audit}");
-            if audit.balances() {
-                ExitCode::SUCCESS
-            } else {
+            if !audit.balances() {
                 cli::fail(
                     "the ledger does not balance: something else writes to these keys or tables, or a message was lost",
                 )
+            } else if audit.loses_at_restart() {
+                cli::fail(
+                    "the ledger balances, and the next restart of Redis would drop the queues: see above",
+                )
+            } else {
+                ExitCode::SUCCESS
             }
+        }
+        Err(error) => cli::fail(error),
+    }
+}
+
+async fn accept_loss(settings: &Settings) -> ExitCode {
+    match fleet_consumer::accept_loss(settings).await {
+        Ok(accepted) if accepted.is_empty() => {
+            println!("nothing is unaccounted for");
+            ExitCode::SUCCESS
+        }
+        Ok(accepted) => {
+            for (queue, messages) in accepted {
+                println!("{queue}: took note of up to {messages} lost webhooks");
+            }
+            ExitCode::SUCCESS
         }
         Err(error) => cli::fail(error),
     }

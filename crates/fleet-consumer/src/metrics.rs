@@ -24,6 +24,8 @@ const LEASES: &str = "fleet_consumer_leases_total";
 const HEARTBEATS: &str = "fleet_consumer_heartbeats_total";
 const STATEMENT_DURATION: &str = "fleet_consumer_database_statement_duration_seconds";
 const DATABASE_RETRIES: &str = "fleet_consumer_database_retries_total";
+const SIDE_AWAY: &str = "fleet_consumer_database_away";
+const REDIS_WEAKNESSES: &str = "fleet_consumer_redis_durability_weaknesses";
 const SPLITS: &str = "fleet_consumer_splits_total";
 const POOL_IN_USE: &str = "fleet_consumer_pool_in_use_connections";
 const POOL_OPEN: &str = "fleet_consumer_pool_open_connections";
@@ -34,6 +36,8 @@ const BACKLOG_MESSAGES: &str = "fleet_queue_backlog_messages";
 const BACKLOG_BYTES: &str = "fleet_queue_backlog_bytes";
 const LEASED_MESSAGES: &str = "fleet_queue_leased_messages";
 const LEASED_BATCHES: &str = "fleet_queue_leases";
+const PARKED_BATCHES: &str = "fleet_queue_parked_batches";
+const UNACCOUNTED: &str = "fleet_queue_unaccounted_messages";
 const ACCEPTED_MESSAGES: &str = "fleet_queue_accepted_messages_total";
 const ACCEPTED_BYTES: &str = "fleet_queue_accepted_bytes_total";
 const SETTLED_MESSAGES: &str = "fleet_queue_settled_messages_total";
@@ -72,6 +76,7 @@ pub fn describe() {
             counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(0);
         }
         let _shown = histogram!(STATEMENT_DURATION, "side" => side.name());
+        side_away(side, false);
     }
     for kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
@@ -108,6 +113,10 @@ fn describe_databases() {
         "One try to store a part of a batch, the wait for a connection and failed tries included"
     );
     describe_counter!(DATABASE_RETRIES, "Transactions tried again, by class of SQLSTATE or kind of failure");
+    describe_gauge!(
+        SIDE_AWAY,
+        "1 while a database takes nothing, and batches that the other one has are set aside for it"
+    );
     describe_gauge!(POOL_IN_USE, "Database connections at work");
     describe_gauge!(POOL_OPEN, "Database connections open, idle ones included");
     describe_gauge!(POOL_MAX, "Database connections the pool may open");
@@ -118,7 +127,19 @@ fn describe_queues() {
     describe_gauge!(BACKLOG_MESSAGES, "Messages accepted but not settled, waiting and leased");
     describe_gauge!(BACKLOG_BYTES, Unit::Bytes, "Bytes accepted but not settled, waiting and leased");
     describe_gauge!(LEASED_MESSAGES, "Messages claimed but not settled");
-    describe_gauge!(LEASED_BATCHES, "Batches claimed but not settled");
+    describe_gauge!(LEASED_BATCHES, "Batches that consumers work on, or that wait for a takeover");
+    describe_gauge!(
+        PARKED_BATCHES,
+        "Batches that one database has and that are set aside until the other one takes its part"
+    );
+    describe_gauge!(
+        UNACCOUNTED,
+        "Webhooks answered 200 that Redis has forgotten before they were settled, at most, until fleet-consumer accept-loss"
+    );
+    describe_gauge!(
+        REDIS_WEAKNESSES,
+        "What makes Redis weaker than an accepted message deserves, as far as the consumer may see it; 0 is good"
+    );
     describe_counter!(ACCEPTED_MESSAGES, "Messages ever accepted, by the ledger in Redis");
     describe_counter!(ACCEPTED_BYTES, Unit::Bytes, "Bytes ever accepted, by the ledger in Redis");
     describe_counter!(SETTLED_MESSAGES, "Messages ever settled, by the ledger in Redis");
@@ -241,10 +262,22 @@ pub enum LeaseFate {
     Lost,
     /// Given up at shutdown.
     Released,
+    /// Set aside, as one database has its part and the other one takes nothing.
+    Parked,
+    /// Taken up again after it was set aside.
+    Resumed,
 }
 
 impl LeaseFate {
-    const ALL: [Self; 5] = [Self::Claimed, Self::TakenOver, Self::Settled, Self::Lost, Self::Released];
+    const ALL: [Self; 7] = [
+        Self::Claimed,
+        Self::TakenOver,
+        Self::Settled,
+        Self::Lost,
+        Self::Released,
+        Self::Parked,
+        Self::Resumed,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -253,6 +286,8 @@ impl LeaseFate {
             Self::Settled => "settled",
             Self::Lost => "lost",
             Self::Released => "released",
+            Self::Parked => "parked",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -336,6 +371,11 @@ pub fn database_retry(side: Side, class: &'static str) {
     counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(1);
 }
 
+/// Shows whether a database takes anything.
+pub(crate) fn side_away(side: Side, away: bool) {
+    gauge!(SIDE_AWAY, "side" => side.name()).set(u8::from(away));
+}
+
 /// Counts a transaction that is halved.
 pub fn split(provider: &'static str, cause: SplitCause) {
     counter!(SPLITS, "provider" => provider, "cause" => cause.name()).increment(1);
@@ -372,12 +412,28 @@ pub fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
     counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
     counter!(SETTLED_MESSAGES, "queue" => queue).absolute(status.settled.messages);
     counter!(SETTLED_BYTES, "queue" => queue).absolute(status.settled.bytes);
-    for (state, oldest) in [("waiting", status.oldest_waiting), ("leased", status.oldest_leased)] {
+    gauge!(PARKED_BATCHES, "queue" => queue).set(float(status.parked));
+    let oldest = [
+        ("waiting", status.oldest_waiting),
+        ("leased", status.oldest_leased),
+        ("parked", status.oldest_parked),
+    ];
+    for (state, oldest) in oldest {
         let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
         gauge!(OLDEST_AGE, "queue" => queue, "state" => state).set(age);
     }
     gauge!(BALANCED, "queue" => queue).set(u8::from(status.balances()));
     gauge!(READ_AT, "queue" => queue).set(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+}
+
+/// Shows how many webhooks are unaccounted for.
+pub(crate) fn unaccounted(queue: &'static str, messages: u64) {
+    gauge!(UNACCOUNTED, "queue" => queue).set(float(messages));
+}
+
+/// Shows how much of Redis is weaker than it should be.
+pub(crate) fn redis_weaknesses(count: usize) {
+    gauge!(REDIS_WEAKNESSES).set(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
 /// Shows how full Redis is.

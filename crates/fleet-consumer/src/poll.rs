@@ -41,11 +41,13 @@ enum Asked {
 
 /// A lease to work on.
 #[derive(Debug)]
-pub(crate) enum Taken {
+pub(crate) enum Obtained {
     /// From the queue.
     Claimed(Lease),
     /// From another consumer.
     TakenOver(Lease),
+    /// From those that were set aside.
+    Resumed(Lease),
 }
 
 impl Poller {
@@ -69,7 +71,7 @@ impl Poller {
     }
 
     /// Waits for the next batch. Cancelling it loses nothing: a claim under way is asked for again.
-    pub(crate) async fn next(&mut self) -> Result<Taken, QueueError> {
+    pub(crate) async fn next(&mut self) -> Result<Obtained, QueueError> {
         loop {
             tokio::time::sleep_until(self.next_poll).await;
             if let Some(taken) = self.take().await? {
@@ -78,12 +80,20 @@ impl Poller {
         }
     }
 
-    async fn take(&mut self) -> Result<Option<Taken>, QueueError> {
+    async fn take(&mut self) -> Result<Option<Obtained>, QueueError> {
         if let Some(taken) = self.answer().await? {
             return Ok(Some(taken));
         }
         if Instant::now() >= self.next_takeover {
-            if let Some(id) = self.consumer.expired().await? {
+            let due = self.consumer.due().await?;
+            if due.has_orphans {
+                let found = self.consumer.reclaim().await?;
+                tracing::warn!(
+                    found,
+                    "batches without an expiry, as after a repair of Redis' file: taking them over"
+                );
+            }
+            if let Some(id) = due.expired {
                 self.unanswered = Some(Asked::Takeover { id, token: Uuid::now_v7() });
                 return self.answer().await;
             }
@@ -91,23 +101,27 @@ impl Poller {
         }
         let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
         self.unanswered = Some(Asked::Claim { id, token });
-        let lease = self.consumer.claim(id, token, self.limits).await?;
+        let lease = match self.consumer.claim(id, token, self.limits).await {
+            // On a new connection it is known at once whether it went through.
+            Err(QueueError::Connection(_)) => return self.answer().await,
+            claimed => claimed?,
+        };
         self.unanswered = None;
         self.pace(lease.as_ref());
-        Ok(lease.map(Taken::Claimed))
+        Ok(lease.map(Obtained::Claimed))
     }
 
     /// The batch of a call whose reply has not come, if there is one.
-    async fn answer(&mut self) -> Result<Option<Taken>, QueueError> {
+    async fn answer(&mut self) -> Result<Option<Obtained>, QueueError> {
         let answer = match self.unanswered {
             None => Ok(None),
             Some(Asked::Claim { id, token }) => {
                 let lease = self.consumer.claim_again(id, token, self.limits).await;
-                lease.map(|lease| lease.map(Taken::Claimed))
+                lease.map(|lease| lease.map(Obtained::Claimed))
             }
             Some(Asked::Takeover { id, token }) => {
                 let lease = self.consumer.take_over(id, token, self.limits.lease).await;
-                lease.map(|lease| lease.map(Taken::TakenOver))
+                lease.map(|lease| lease.map(Obtained::TakenOver))
             }
         };
         if let Ok(_) | Err(QueueError::Reply(_)) = &answer {
@@ -121,7 +135,7 @@ impl Poller {
     }
 
     /// What a call that was cut short has taken, if anything; asks for nothing new.
-    pub(crate) async fn last(&mut self) -> Result<Option<Taken>, QueueError> {
+    pub(crate) async fn last(&mut self) -> Result<Option<Obtained>, QueueError> {
         self.answer().await
     }
 

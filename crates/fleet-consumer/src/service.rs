@@ -4,20 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
-use fleet_queue::{Consumer, Observer, QueueError, RedisLink, RedisMemory};
+use fleet_queue::{Consumer, QueueError};
 use fleet_runtime::admin::Readiness;
-use fleet_runtime::settings::{Settings, SettingsError};
-use fleet_store::{
-    Database, DatabaseSettings, Schema, StateStore, StoreError, TelemetryStore, missing_migrations,
-};
-use jiff::{SignedDuration, Timestamp};
+use fleet_runtime::settings::Settings;
+use fleet_store::{Database, Schema, StateStore, StoreError, TelemetryStore, missing_migrations};
+use jiff::SignedDuration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::health::SideHealth;
+use crate::metrics::{self, Side};
 use crate::throttle::Throttle;
+use crate::witness::{self, Witnesses};
 use crate::worker::{Worker, WorkerError};
 use crate::write::Writer;
+use crate::{connect, observe};
+
+pub use connect::{Databases, check};
 
 /// Why the consumer could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -36,65 +39,6 @@ pub enum ConsumerError {
         "a task panicked; a batch it had stays leased for the next consumer. Please report it with the log"
     )]
     Panic,
-}
-
-/// Both databases; one pool if they are the same.
-#[derive(Clone, Debug)]
-pub struct Databases {
-    /// `vehicles`.
-    pub state: Database,
-    /// `telemetry` and `dead_letters`.
-    pub telemetry: Database,
-}
-
-impl Databases {
-    /// Prepares the pools.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Url`].
-    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let (pool, ca_file) = (pool(settings), settings.tls.ca_file.as_deref());
-        let state = Database::trusting(ca_file, settings.database_url.expose(), pool)?;
-        let telemetry = match &settings.telemetry_database_url {
-            Some(url) if *url != settings.database_url => Database::trusting(ca_file, url.expose(), pool)?,
-            Some(_) | None => state.clone(),
-        };
-        Ok(Self { state, telemetry })
-    }
-}
-
-/// Makes sure that every URL the consumer needs can be used.
-///
-/// # Errors
-///
-/// Each one that cannot, at once.
-pub fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let mut errors = Vec::new();
-    if let Err(error) = RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    ) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
-    let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
-    let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
-    for (variable, url) in state.into_iter().chain(telemetry) {
-        if let Err(error) = Database::trusting(settings.tls.ca_file.as_deref(), url.expose(), pool(settings))
-        {
-            errors.push(format!("{variable}: {error}"));
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(SettingsError(errors)) }
-}
-
-fn pool(settings: &Settings) -> DatabaseSettings {
-    DatabaseSettings {
-        pool_size: settings.database.pool_size,
-        connect_timeout: settings.database.connect_timeout,
-        statement_timeout: settings.database.statement_timeout,
-    }
 }
 
 /// Works on every provider's queue until `shutdown`, then finishes the batches at work, or releases them when their time
@@ -133,14 +77,35 @@ pub async fn run(
             let run = async move { worker.run(&shutdown, &deadline).await };
             tasks.spawn(readiness.liveness().watch(task, longest_wait, run));
         }
+        let (shutdown, deadline) = (shutdown.clone(), deadline.clone());
+        let task = format!("worker {} parked", worker.queue());
+        let run = async move { worker.run_parked(&shutdown, &deadline).await };
+        tasks.spawn(readiness.liveness().watch(task, longest_wait, run));
     }
-    let mut observers = JoinSet::new();
-    let observing = observe(settings.clone());
-    observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, observing));
-    let observing = observe_pools(databases, settings.consumer.status_interval);
-    observers.spawn(readiness.liveness().watch("pool observer".to_owned(), longest_wait, observing));
+    let observers = observers(settings, databases, &readiness)?;
     let consuming = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline);
     watch_over(consuming, observers, &shutdown).await
+}
+
+/// Starts what shows how things are.
+fn observers(
+    settings: &Settings,
+    databases: Databases,
+    readiness: &Readiness,
+) -> Result<JoinSet<()>, ConsumerError> {
+    let (every, prefix) = (settings.consumer.status_interval, settings.queue.prefix.clone());
+    let longest_wait = longest_wait(settings);
+    let mut observers = JoinSet::new();
+    let queues = observe::queues(connect::redis_link(settings)?, prefix.clone(), every);
+    observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, queues));
+    let durability = observe::durability(connect::redis_link(settings)?, prefix);
+    let wait = longest_wait.max(observe::LOOK_EVERY);
+    observers.spawn(readiness.liveness().watch("durability observer".to_owned(), wait, durability));
+    let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
+    observers.spawn(readiness.liveness().watch("witness".to_owned(), longest_wait, witness));
+    let pools = observe::pools(databases, every);
+    observers.spawn(readiness.liveness().watch("pool observer".to_owned(), longest_wait, pools));
+    Ok(observers)
 }
 
 /// Waits for the workers. Observers do not end by themselves: if one panics, the workers are stopped, because nobody could
@@ -204,20 +169,20 @@ async fn supervise(
 }
 
 fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, QueueError> {
+    let state_health = Arc::new(SideHealth::new(Side::State));
+    let telemetry_health = Arc::new(SideHealth::new(Side::Telemetry));
     let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
     let worker = |provider: &'static Provider| {
         // A link each, so that one queue's batches never wait behind another's.
-        let link = Arc::new(RedisLink::trusting(
-            settings.tls.ca_file.as_deref(),
-            settings.redis_url.expose(),
-            settings.queue.timeout,
-        )?);
+        let link = Arc::new(connect::redis_link(settings)?);
         let consumer = Consumer::new(link, &settings.queue.prefix, provider.slug);
         let writer = Writer {
             state: StateStore::new(databases.state.clone()),
             telemetry: TelemetryStore::new(databases.telemetry.clone()),
+            state_health: Arc::clone(&state_health),
+            telemetry_health: Arc::clone(&telemetry_health),
             max_records: settings.consumer.max_transaction_events,
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,
@@ -242,50 +207,6 @@ async fn wait_for_schema(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(settings.retry_max);
-    }
-}
-
-/// Shows every queue's state as metrics.
-async fn observe(settings: Settings) {
-    let Ok(link) = RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    ) else {
-        return;
-    };
-    let link = Arc::new(link);
-    let mut interval = tokio::time::interval(settings.consumer.status_interval);
-    loop {
-        interval.tick().await;
-        match RedisMemory::read(&link).await {
-            Ok(memory) => metrics::redis_memory(memory),
-            // A user that may not run INFO is no reason to fail; then there is no such metric.
-            Err(error) => tracing::debug!(%error, "cannot see how full Redis is"),
-        }
-        for provider in PROVIDERS {
-            let observer = Observer::new(Arc::clone(&link), &settings.queue.prefix, provider.slug);
-            match observer.status().await {
-                Ok(status) => metrics::queue(provider.slug, &status, Timestamp::now()),
-                Err(error) => metrics::redis_error(error.kind()),
-            }
-        }
-    }
-}
-
-/// Shows how busy the pools are.
-async fn observe_pools(databases: Databases, every: Duration) {
-    let Databases { state, telemetry } = databases;
-    let pools = match state.shares_pool_with(&telemetry) {
-        true => vec![("shared", state)],
-        false => vec![("state", state), ("telemetry", telemetry)],
-    };
-    let mut interval = tokio::time::interval(every);
-    loop {
-        interval.tick().await;
-        for (name, database) in &pools {
-            metrics::pool(name, database.pool_usage());
-        }
     }
 }
 

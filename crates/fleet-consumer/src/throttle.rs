@@ -7,20 +7,20 @@ use tokio::time::Instant;
 
 /// Spaces events evenly over all queues of this process.
 #[derive(Debug)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     cost_of_one: Option<Duration>,
     paid_until: Mutex<Instant>,
 }
 
 impl Throttle {
     /// At most `max_events_per_second`; no bound if absent.
-    pub fn new(max_events_per_second: Option<u32>) -> Self {
+    pub(crate) fn new(max_events_per_second: Option<u32>) -> Self {
         let cost_of_one = max_events_per_second.map(|rate| Duration::from_secs(1) / rate.max(1));
         Self { cost_of_one, paid_until: Mutex::new(Instant::now()) }
     }
 
     /// Waits until earlier events are paid for, then charges for `events`.
-    pub async fn pay(&self, events: usize) {
+    pub(crate) async fn pay(&self, events: usize) {
         let Some(cost_of_one) = self.cost_of_one else {
             return;
         };

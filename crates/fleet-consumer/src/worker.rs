@@ -13,19 +13,24 @@ use fleet_store::StoreError;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
-use crate::batch::{Fault, Record, parse_item, refuse_item};
-use crate::metrics::{self, BatchCounts, Heartbeat, LeaseFate};
-use crate::poll::{Poller, Taken};
+use crate::batch::{Record, parse_item};
+use crate::held::{Ended, HeldLease, report};
+use crate::metrics::{self, BatchCounts, LeaseFate};
+use crate::poll::{Obtained, Poller};
+use crate::suspects::parse_singly;
 use crate::throttle::Throttle;
-use crate::write::{Writer, Written};
+use crate::write::{Origin, Stored, Writer, Written};
 
 /// So many deaths under a mark, and the batch's messages are parsed one by one.
 const MAX_TAKEOVERS: u32 = 3;
 
 /// How long a batch may be with the databases before its mark is taken away.
 const NOTE_AFTER: Duration = Duration::from_millis(200);
+
+/// How often the loop for batches that were set aside looks for one, unless it has just settled one.
+const PARKED_EVERY: Duration = Duration::from_secs(1);
 
 /// Works on one queue; `batches_in_flight` loops share it.
 #[derive(Debug)]
@@ -39,27 +44,27 @@ pub struct Worker {
     throttle: Arc<Throttle>,
 }
 
-/// How the work on a batch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Settled,
-    Lost,
-    Released,
-}
-
 /// Why a worker stopped although nobody asked it to.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a batch of {provider} cannot be stored: {source}. It stays leased; fix the cause and start the consumer again"
-)]
-pub struct WorkerError {
-    provider: &'static str,
-    source: StoreError,
+pub enum WorkerError {
+    /// A database refuses, and a retry cannot help.
+    #[error(
+        "a batch of {provider} cannot be stored: {source}. It stays leased; fix the cause and start the consumer again"
+    )]
+    Store {
+        /// Slug of the provider.
+        provider: &'static str,
+        /// What the database says.
+        source: StoreError,
+    },
+    /// The Redis that the settings name cannot be used.
+    #[error(transparent)]
+    Queue(QueueError),
 }
 
 impl Worker {
     /// A worker on `provider`'s queue.
-    pub fn new(
+    pub(crate) fn new(
         provider: &'static Provider,
         limits: Limits,
         consumer: Consumer,
@@ -80,7 +85,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`WorkerError`] if a database refuses in a way that trying again cannot help.
+    /// [`WorkerError`] if a retry cannot help.
     pub async fn run(
         &self,
         shutdown: &CancellationToken,
@@ -100,6 +105,7 @@ impl Worker {
                     pause = self.settings.retry_min;
                     self.work(taken, deadline).await?;
                 }
+                Err(error) if error.is_permanent() => return Err(WorkerError::Queue(error)),
                 Err(error) => {
                     report(&error);
                     // Not past a shutdown, which may have less time than this.
@@ -113,12 +119,51 @@ impl Worker {
         }
     }
 
+    /// Takes up the batches that were set aside, one after the other, until `shutdown`. A loop of its own: while a database
+    /// takes nothing, they are what tries it, and the other loops go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`] if a retry cannot help.
+    pub async fn run_parked(
+        &self,
+        shutdown: &CancellationToken,
+        deadline: &CancellationToken,
+    ) -> Result<(), WorkerError> {
+        let mut pause = Duration::ZERO;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = match self.take_parked().await {
+                Ok(Some(lease)) => match self.work(Obtained::Resumed(lease), deadline).await? {
+                    Ended::Parked => PARKED_EVERY,
+                    Ended::Settled | Ended::Lost | Ended::Released => Duration::ZERO,
+                },
+                Ok(None) => PARKED_EVERY,
+                Err(error) => {
+                    report(&error);
+                    self.settings.retry_max
+                }
+            };
+        }
+    }
+
+    /// If the reply to the takeover is lost, the batch's new lease runs out, and it is taken over as any other.
+    async fn take_parked(&self) -> Result<Option<Lease>, QueueError> {
+        match self.consumer.due().await?.parked {
+            Some(id) => self.consumer.take_over(id, Uuid::now_v7(), self.settings.lease).await,
+            None => Ok(None),
+        }
+    }
+
     /// Works on what a claim under way at the shutdown has taken: released, it would wait until another consumer looks for
     /// batches to take over.
     async fn finish(&self, deadline: &CancellationToken) -> Result<(), WorkerError> {
         let last = self.poller.lock().await.last().await;
         match last {
-            Ok(Some(taken)) => self.work(taken, deadline).await,
+            Ok(Some(taken)) => self.work(taken, deadline).await.map(|_ended| ()),
             Ok(None) => Ok(()),
             Err(error) => {
                 report(&error);
@@ -127,122 +172,86 @@ impl Worker {
         }
     }
 
-    async fn work(&self, taken: Taken, deadline: &CancellationToken) -> Result<(), WorkerError> {
+    async fn work(&self, taken: Obtained, deadline: &CancellationToken) -> Result<Ended, WorkerError> {
         let slug = self.provider.slug;
-        let (lease, taken_over) = match taken {
-            Taken::Claimed(lease) => (lease, false),
-            Taken::TakenOver(lease) => (lease, true),
+        let (lease, origin) = match taken {
+            Obtained::Claimed(lease) => (lease, Origin::Claimed),
+            Obtained::TakenOver(lease) => (lease, Origin::TakenOver),
+            Obtained::Resumed(lease) => (lease, Origin::Resumed),
         };
-        metrics::lease(slug, if taken_over { LeaseFate::TakenOver } else { LeaseFate::Claimed });
-        if taken_over {
-            tracing::info!(
-                queue = slug, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
-                "took a batch over from a consumer that let it expire or released it"
-            );
+        note_taken(slug, &lease, origin);
+        let held =
+            HeldLease { queue: slug, lease: &lease, consumer: &self.consumer, settings: &self.settings };
+        let mut heartbeat = held.heartbeat();
+        if origin == Origin::TakenOver && is_planted(Plant::DropLease) {
+            return Ok(held.ack().await);
         }
-        let mut heartbeat = AbortOnDropHandle::new(tokio::spawn(keep(
-            slug,
-            self.consumer.clone(),
-            lease.without_items(),
-            self.settings.lease,
-            self.settings.heartbeat,
-        )));
-        if taken_over && is_planted(Plant::DropLease) {
-            self.persist(|| self.consumer.ack(&lease)).await;
-            return Ok(());
-        }
-        let stored = tokio::select! {
-            stored = self.store(&lease, taken_over) => {
-                Some(stored.map_err(|source| WorkerError { provider: slug, source })?)
+        let progress = tokio::select! {
+            progress = self.store(held, origin) => {
+                Some(progress.map_err(|source| WorkerError::Store { provider: slug, source })?)
             }
             ended = &mut heartbeat => match ended {
-                Ok(()) => Some(false),
+                Ok(()) => Some(Progress::Lost),
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             },
             () = deadline.cancelled() => None,
         };
-        // Behind an ack a heartbeat would find the lease gone and count it as lost; behind a release it would hold it.
+        // Stop the heartbeat first: after an ack it would find the lease gone and count it as lost, after a release it would
+        // extend it.
         drop(heartbeat);
-        let ended = match stored {
-            Some(true) => tokio::select! {
-                ended = self.ack(&lease) => ended,
-                () = deadline.cancelled() => self.release(&lease).await,
-            },
-            Some(false) => Ended::Lost,
-            None => self.release(&lease).await,
-        };
-        match ended {
-            Ended::Settled => metrics::lease(slug, LeaseFate::Settled),
-            Ended::Released => metrics::lease(slug, LeaseFate::Released),
-            Ended::Lost => {
-                metrics::lease(slug, LeaseFate::Lost);
-                tracing::warn!(queue = slug, lease_id = %lease.id, "the lease is gone: another consumer has taken the batch over, or the reply to an ack was lost");
+        let leaving = async {
+            match &progress {
+                Some(Progress::Whole) => held.ack().await,
+                Some(Progress::OneSide(mark)) => held.park(mark).await,
+                Some(Progress::Lost) => Ended::Lost,
+                None => held.release().await,
             }
-        }
-        Ok(())
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = leaving => ended,
+            () = deadline.cancelled(), if progress.is_some() => held.release().await,
+        };
+        note_ended(slug, &lease, ended);
+        Ok(ended)
     }
 
-    /// Parses and writes. `false`: the batch is another consumer's by now.
-    async fn store(&self, lease: &Lease, taken_over: bool) -> Result<bool, StoreError> {
-        let started = Instant::now();
+    /// Parses and writes.
+    async fn store(&self, held: HeldLease<'_>, origin: Origin) -> Result<Progress, StoreError> {
+        let (started, lease) = (Instant::now(), held.lease);
         let mut records = Vec::with_capacity(lease.items.len());
         let (counts, mark) = if lease.takeovers < MAX_TAKEOVERS {
             (self.parse(lease, &mut records), Mark::Clear)
         } else {
-            match self.parse_singly(lease, &mut records).await {
+            match parse_singly(held, self.provider, &self.limits, &mut records).await {
                 Some(parsed) => parsed,
-                None => return Ok(false),
+                None => return Ok(Progress::Lost),
             }
         };
         if is_planted(Plant::AckBeforeCommit) {
-            self.persist(|| self.consumer.ack(lease)).await;
+            held.ack().await;
         }
-        let (noted, written) = self.write_noted(lease, &mark, self.write(lease, taken_over, &records)).await;
-        let written = written?;
+        let (is_ours, stored) = write_noted(held, &mark, self.write(lease, origin, &records)).await;
+        let written = match stored? {
+            Stored::Whole(written) => written,
+            Stored::OneSide if is_ours => return Ok(Progress::OneSide(mark)),
+            Stored::OneSide => return Ok(Progress::Lost),
+        };
         let counts = with_written(counts, written);
         let slug = self.provider.slug;
         metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
-        Ok(noted)
-    }
-
-    /// Waits for the databases, and notes meanwhile that what follows cannot be the messages' fault. `false`: the batch
-    /// is another consumer's by now.
-    async fn write_noted<T>(
-        &self,
-        lease: &Lease,
-        mark: &Mark,
-        writing: impl Future<Output = Result<T, StoreError>>,
-    ) -> (bool, Result<T, StoreError>) {
-        let mut writing = pin!(writing);
-        if lease.takeovers == 0 {
-            // Mostly the ack follows soon and says as much. A first death before then counts against the batch, but it takes
-            // more than one.
-            match tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
-                Ok(Ok(written)) => return (true, Ok(written)),
-                Ok(Err(error)) => {
-                    return (self.persist(|| self.consumer.mark(lease, mark)).await, Err(error));
-                }
-                Err(_elapsed) => {}
-            }
-        }
-        tokio::join!(self.persist(|| self.consumer.mark(lease, mark)), writing)
-    }
-
-    async fn ack(&self, lease: &Lease) -> Ended {
-        // After a lost reply the second ack finds nothing to settle: that is no loss either.
-        let acked = self.persist(|| self.consumer.ack(lease)).await;
-        if acked > 0 { Ended::Settled } else { Ended::Lost }
+        Ok(if is_ours { Progress::Whole } else { Progress::Lost })
     }
 
     async fn write(
         &self,
         lease: &Lease,
-        taken_over: bool,
+        origin: Origin,
         records: &[Record<'_>],
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Stored, StoreError> {
         idle(self.throttle.pay(records.len())).await;
-        self.writer.write(lease, taken_over, self.provider.slug, records).await
+        self.writer.write(lease, origin, self.provider.slug, records).await
     }
 
     fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {
@@ -254,86 +263,66 @@ impl Worker {
         }
         counts
     }
+}
 
-    /// The batch has killed its owners. Marks each message before it is parsed: the one that kills this process is found
-    /// under the mark by the next owner, which makes it a dead letter. `None`: the batch is another consumer's by now.
-    async fn parse_singly<'a>(
-        &self,
-        lease: &'a Lease,
-        records: &mut Vec<Record<'a>>,
-    ) -> Option<(BatchCounts, Mark)> {
-        let mut killers = match &lease.mark {
-            Mark::Items(indexes) => indexes.clone(),
-            Mark::Clear | Mark::Parsing => Vec::new(),
-        };
-        tracing::warn!(
-            queue = self.provider.slug, lease_id = %lease.id, takeovers = lease.takeovers, killers = ?killers,
-            "this batch ended the consumers that parsed it: parsing its messages one by one"
-        );
-        let mut counts = BatchCounts::default();
-        for (index, item) in lease.items.iter().enumerate() {
-            let before = records.len();
-            if killers.contains(&index) {
-                records.push(refuse_item(item, Fault::killed()));
-            } else {
-                killers.push(index);
-                let mark = Mark::Items(killers.clone());
-                if !self.persist(async || self.consumer.mark(lease, &mark).await).await {
-                    return None;
-                }
-                parse_item(self.provider, &self.limits, item, records);
-                killers.pop();
-            }
-            count(&mut counts, &records[before..]);
+/// How far a batch has come when its consumer is done with it.
+enum Progress {
+    /// Both databases have it.
+    Whole,
+    /// One database has it; the mark to set it aside with.
+    OneSide(Mark),
+    /// It is another consumer's by now.
+    Lost,
+}
+
+/// Waits for the databases, and notes meanwhile that what follows cannot be the messages' fault. `false`: the batch is
+/// another consumer's by now.
+async fn write_noted<T>(
+    held: HeldLease<'_>,
+    mark: &Mark,
+    writing: impl Future<Output = Result<T, StoreError>>,
+) -> (bool, Result<T, StoreError>) {
+    let mut writing = pin!(writing);
+    if held.lease.takeovers == 0 {
+        // Mostly the ack follows soon and says as much. A first death before then counts against the batch, but it takes
+        // more than one.
+        match tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
+            Ok(Ok(written)) => return (true, Ok(written)),
+            Ok(Err(error)) => return (held.mark(mark).await, Err(error)),
+            Err(_elapsed) => {}
         }
-        // The killers must stay known: if this process dies while it writes, the next owner parses again.
-        let mark = if killers.is_empty() { Mark::Clear } else { Mark::Items(killers) };
-        Some((counts, mark))
     }
+    tokio::join!(held.mark(mark), writing)
+}
 
-    async fn release(&self, lease: &Lease) -> Ended {
-        if let Err(error) = self.consumer.release(lease).await {
-            report(&error);
-            tracing::warn!(lease_id = %lease.id, "could not release a batch: it is free when its lease runs out");
-        }
-        Ended::Released
-    }
-
-    /// Repeats a call to Redis until it is answered.
-    async fn persist<T, Call: Future<Output = Result<T, QueueError>>>(&self, call: impl Fn() -> Call) -> T {
-        let mut pause = self.settings.retry_min;
-        loop {
-            match call().await {
-                Ok(value) => return value,
-                Err(error) => report(&error),
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.settings.retry_max);
+fn note_taken(queue: &'static str, lease: &Lease, origin: Origin) {
+    match origin {
+        Origin::Claimed => metrics::lease(queue, LeaseFate::Claimed),
+        Origin::Resumed => metrics::lease(queue, LeaseFate::Resumed),
+        Origin::TakenOver => {
+            metrics::lease(queue, LeaseFate::TakenOver);
+            tracing::info!(
+                queue, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
+                "took a batch over from a consumer that let it expire or released it"
+            );
         }
     }
 }
 
-/// The heartbeat: returns once another consumer has the batch.
-async fn keep(
-    provider: &'static str,
-    consumer: Consumer,
-    lease: Lease,
-    duration: Duration,
-    heartbeat: Duration,
-) {
-    let mut interval = tokio::time::interval(heartbeat);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The claim itself was the first heartbeat.
-    interval.tick().await;
-    loop {
-        interval.tick().await;
-        match consumer.extend(&lease, duration).await {
-            Ok(true) => metrics::heartbeat(provider, Heartbeat::Extended),
-            Ok(false) => return metrics::heartbeat(provider, Heartbeat::Lost),
-            Err(error) => {
-                metrics::heartbeat(provider, Heartbeat::Failed);
-                report(&error);
-            }
+fn note_ended(queue: &'static str, lease: &Lease, ended: Ended) {
+    match ended {
+        Ended::Settled => metrics::lease(queue, LeaseFate::Settled),
+        Ended::Released => metrics::lease(queue, LeaseFate::Released),
+        Ended::Parked => {
+            metrics::lease(queue, LeaseFate::Parked);
+            tracing::debug!(queue, lease_id = %lease.id, "set a batch aside until both databases take it");
+        }
+        Ended::Lost => {
+            metrics::lease(queue, LeaseFate::Lost);
+            tracing::warn!(
+                queue, lease_id = %lease.id,
+                "the lease is gone: another consumer has taken the batch over, or the reply to an ack was lost"
+            );
         }
     }
 }
@@ -345,7 +334,7 @@ fn age(lease: &Lease) -> Duration {
     age.and_then(|age| age.try_into().ok()).unwrap_or_default()
 }
 
-fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {
+pub(crate) fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {
     let skewed =
         records.iter().filter(|record| record.outcome.as_ref().is_ok_and(|event| event.clock_skewed));
     counts.skewed += u64::try_from(skewed.count()).unwrap_or(u64::MAX);
@@ -366,9 +355,4 @@ fn with_written(counts: BatchCounts, written: Written) -> BatchCounts {
         dead_lettered: wide(written.dead_lettered),
         ..counts
     }
-}
-
-fn report(error: &QueueError) {
-    metrics::redis_error(error.kind());
-    tracing::warn!(%error, "a call to Redis failed: trying again");
 }

@@ -2,25 +2,33 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::VehicleEvent;
 use fleet_queue::Lease;
 use fleet_store::{Appended, ErrorClass, Part, StateStore, StoreError, TelemetryRow, TelemetryStore};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::batch::{Fault, Record};
 use crate::fold::fold;
+use crate::health::SideHealth;
 use crate::metrics::{self, Side, SplitCause, timed};
 use crate::report;
 
 /// Stores batches.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     /// Current state.
     pub state: StateStore,
     /// Raw events and dead letters.
     pub telemetry: TelemetryStore,
+    /// Whether the state's database takes anything.
+    pub state_health: Arc<SideHealth>,
+    /// Whether the telemetry's database takes anything.
+    pub telemetry_health: Arc<SideHealth>,
     /// Most records in one transaction.
     pub max_records: usize,
     /// First pause after a failure; it doubles.
@@ -29,9 +37,29 @@ pub struct Writer {
     pub retry_max: Duration,
 }
 
+/// How far a batch has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stored {
+    /// Both databases have all of it.
+    Whole(Written),
+    /// One database has all of its part; the other one takes nothing at the moment.
+    OneSide,
+}
+
+/// A batch as it comes to the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Just claimed: nothing of it is stored.
+    Claimed,
+    /// Taken over: some of it may be stored.
+    TakenOver,
+    /// It was set aside, and is tried also on a database that takes nothing: that is how it is found out that it does again.
+    Resumed,
+}
+
 /// What became of a batch's records in telemetry.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Written {
+pub(crate) struct Written {
     pub inserted: usize,
     pub duplicate: usize,
     pub dead_lettered: usize,
@@ -43,6 +71,12 @@ impl Written {
         self.duplicate += other.duplicate;
         self.dead_lettered += other.dead_lettered;
     }
+}
+
+/// The side that has all of a batch first.
+enum First {
+    State,
+    Telemetry(Written),
 }
 
 /// A batch while it is written.
@@ -62,25 +96,55 @@ struct Task {
 }
 
 impl Writer {
-    /// Stores all records on both sides. Returns when both have committed; retries for as long as it takes.
+    /// Stores all records on both sides. Returns when both have committed, or when one has and the other one's database
+    /// takes nothing; otherwise retries for as long as it takes.
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] of class `Fatal`: trying again cannot help, and the batch must stay leased.
-    pub async fn write(
+    /// A [`StoreError`] of class `Fatal`: a retry cannot help, and the batch must stay leased.
+    pub(crate) async fn write(
         &self,
         lease: &Lease,
-        taken_over: bool,
+        origin: Origin,
         provider: &'static str,
         records: &[Record<'_>],
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Stored, StoreError> {
         let target = |side| Target { lease, provider, records, side };
-        let (state, telemetry) = tokio::join!(
-            self.write_state(target(Side::State), taken_over),
-            self.write_telemetry(target(Side::Telemetry), taken_over)
-        );
-        state?;
-        telemetry
+        let taken_over = origin != Origin::Claimed;
+        let mut state = pin!(self.write_state(target(Side::State), taken_over));
+        let mut telemetry = pin!(self.write_telemetry(target(Side::Telemetry), taken_over));
+        let tried_since = Instant::now();
+        let first = match self.sides_to_try(origin) {
+            (true, true) => tokio::select! {
+                stored = &mut state => {
+                    stored?;
+                    First::State
+                }
+                stored = &mut telemetry => First::Telemetry(stored?),
+            },
+            (true | false, false) => return state.await.map(|_| Stored::OneSide),
+            (false, true) => return telemetry.await.map(|_| Stored::OneSide),
+        };
+        match first {
+            First::State => tokio::select! {
+                stored = telemetry => stored.map(Stored::Whole),
+                () = self.telemetry_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+            },
+            First::Telemetry(written) => tokio::select! {
+                stored = state => stored.map(|_| Stored::Whole(written)),
+                () = self.state_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+            },
+        }
+    }
+
+    /// Whether state and telemetry are to be tried; at least one of them.
+    fn sides_to_try(&self, origin: Origin) -> (bool, bool) {
+        let is_tried = |health: &SideHealth| origin == Origin::Resumed || !health.is_away();
+        match (is_tried(&self.state_health), is_tried(&self.telemetry_health)) {
+            // Neither database takes anything: this batch waits for both.
+            (false, false) => (true, true),
+            tried => tried,
+        }
     }
 
     async fn write_state(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
@@ -178,6 +242,7 @@ impl Writer {
         while let Some(task) = tasks.pop() {
             let error = match store(task.clone()).await {
                 Ok(written) => {
+                    self.health(target.side).answered();
                     sum.add(written);
                     (pause, slow) = (self.retry_min, 0);
                     continue;
@@ -217,10 +282,16 @@ impl Writer {
 
     async fn wait(&self, side: Side, error: &StoreError, pause: &mut Duration) {
         metrics::database_retry(side, error.label());
-        let pause_ms = pause.as_millis();
-        tracing::warn!(side = side.name(), %error, pause_ms, "the database did not take a batch: trying again");
+        self.health(side).failed(error);
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(self.retry_max);
+    }
+
+    fn health(&self, side: Side) -> &SideHealth {
+        match side {
+            Side::State => &self.state_health,
+            Side::Telemetry => &self.telemetry_health,
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
 use crate::lease::{ClaimLimits, Lease, Mark};
+use crate::transaction::Transaction;
 use crate::{QueueError, QueueKeys, RedisLink};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));
 static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/extend.lua")));
 static MARK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/mark.lua")));
+static PARK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/park.lua")));
+static RECLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reclaim.lua")));
 static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/ack.lua")));
 
 /// Takes batches from one queue.
@@ -40,7 +43,9 @@ impl Consumer {
         token: Uuid,
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
-        self.call_claim(id, token, limits, "first").await
+        let call = self.claim_call(id, token, limits, "first");
+        // Once: had the first try gone through and its batch been settled since, a second would make another batch.
+        lease(id, token, self.link.script_once(&call).await?)
     }
 
     /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`; `None` if that claimed nothing, or if the
@@ -55,38 +60,38 @@ impl Consumer {
         token: Uuid,
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
-        self.call_claim(id, token, limits, "again").await
+        self.batch(id, token, &self.claim_call(id, token, limits, "again")).await
     }
 
-    async fn call_claim(
+    fn claim_call(
         &self,
         id: Uuid,
         token: Uuid,
         limits: ClaimLimits,
         which: &str,
-    ) -> Result<Option<Lease>, QueueError> {
+    ) -> ScriptInvocation<'static> {
         let keys = &self.keys;
         let mut call = CLAIM.prepare_invoke();
         call.key(&keys.queue).key(keys.lease(id)).key(&keys.leases).key(&keys.owners).key(&keys.ledger);
         call.arg(id.to_string()).arg(token.to_string());
         call.arg(limits.max_messages).arg(limits.max_bytes).arg(millis(limits.lease)).arg(which);
-        self.batch(id, token, &call).await
+        call
     }
 
     /// Makes the longest expired lease the caller's, if there is one; the batch is the one its last owner had.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. If no reply came, the lease may be the caller's: use [`Consumer::expired`] and
+    /// Any [`QueueError`]. If no reply came, the lease may be the caller's: use [`Consumer::due`] and
     /// [`Consumer::take_over`] where that matters.
     pub async fn takeover(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
-        match self.expired().await? {
+        match self.due().await?.expired {
             Some(id) => self.take_over(id, token, lease).await,
             None => Ok(None),
         }
     }
 
-    /// Makes the lease `id` the caller's, marked for parsing; `None` if it has not expired, or is gone.
+    /// Makes the lease or parked batch `id` the caller's, marked for parsing; `None` if it is not due, or is gone.
     ///
     /// # Errors
     ///
@@ -99,7 +104,7 @@ impl Consumer {
         lease: Duration,
     ) -> Result<Option<Lease>, QueueError> {
         let mut call = TAKEOVER.prepare_invoke();
-        call.key(self.keys.lease(id)).key(&self.keys.leases).key(&self.keys.owners);
+        call.key(self.keys.lease(id)).key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
         call.arg(id.to_string()).arg(token.to_string()).arg(millis(lease));
         self.batch(id, token, &call).await
     }
@@ -145,6 +150,20 @@ impl Consumer {
         Ok(())
     }
 
+    /// Sets the batch aside until `delay` from now: it stays claimed, and belongs to nobody. With a clear `mark` its next
+    /// owner's death counts against it as the first one's.
+    /// `false`: another consumer has taken it over.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; repeat it.
+    pub async fn park(&self, lease: &Lease, mark: &Mark, delay: Duration) -> Result<bool, QueueError> {
+        let mut call = PARK.prepare_invoke();
+        call.key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
+        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(mark.encode()).arg(millis(delay));
+        Ok(self.count(&call).await? == 1)
+    }
+
     /// The batch is stored; forgets it and returns how many messages that settled: none if another consumer has
     /// taken it over, or on a second ack.
     ///
@@ -161,24 +180,59 @@ impl Consumer {
         self.count(&call).await
     }
 
-    /// The lease that ran out first, if one has.
+    /// What waits for an owner.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
-    pub async fn expired(&self) -> Result<Option<Uuid>, QueueError> {
-        // The script judges the expiry by Redis' clock; this only proposes the lease that is due first.
-        let mut first = redis::cmd("ZRANGE");
-        first.arg(&self.keys.leases).arg(0).arg(0).arg("WITHSCORES");
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(first).cmd("TIME");
-        let run = async |connection: &mut _| pipeline.query_async(connection).await;
-        let (first, (seconds, micros)): (Vec<(String, f64)>, (f64, f64)) = self.link.run(run).await?;
-        let now_ms = (seconds * 1000.0) + (micros / 1000.0);
-        let Some((id, _expiry_ms)) = first.into_iter().find(|(_id, expiry_ms)| *expiry_ms <= now_ms) else {
-            return Ok(None);
+    pub async fn due(&self) -> Result<Due, QueueError> {
+        let keys = &self.keys;
+        // The script judges by Redis' clock; this only proposes what is due first.
+        let first = |key: &str| {
+            let mut command = redis::cmd("ZRANGE");
+            command.arg(key).arg(0).arg(0).arg("WITHSCORES");
+            command
         };
-        id.parse().map(Some).map_err(|_| QueueError::Reply(format!("{id:?} is not a lease id")))
+        let count = |name: &str, key: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(key);
+            command
+        };
+        let transaction = Transaction::new([
+            first(&keys.leases),
+            first(&keys.parked),
+            redis::cmd("TIME"),
+            count("ZCARD", &keys.leases),
+            count("ZCARD", &keys.parked),
+            count("HLEN", &keys.owners),
+        ]);
+        let (leases, parked, (seconds, micros), leased, set_aside, owners): (
+            First,
+            First,
+            (f64, f64),
+            u64,
+            u64,
+            u64,
+        ) = self.link.transaction(&transaction).await?;
+        let now_ms = (seconds * 1000.0) + (micros / 1000.0);
+        let due = |first: First| {
+            let due = first.into_iter().find(|(_id, due_ms)| *due_ms <= now_ms);
+            let id = due.map(|(id, _due_ms)| id.parse().map_err(|_| not_an_id(&id)));
+            id.transpose()
+        };
+        Ok(Due { expired: due(leases)?, parked: due(parked)?, has_orphans: owners > leased + set_aside })
+    }
+
+    /// Lets batches that have an owner's record and no expiry expire now, and returns how many there were. There are none
+    /// unless Redis has lost a part of its history.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub async fn reclaim(&self) -> Result<u64, QueueError> {
+        let mut call = RECLAIM.prepare_invoke();
+        call.key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
+        self.count(&call).await
     }
 
     async fn batch(
@@ -187,16 +241,37 @@ impl Consumer {
         token: Uuid,
         call: &ScriptInvocation<'_>,
     ) -> Result<Option<Lease>, QueueError> {
-        let run = async |connection: &mut _| call.invoke_async(connection).await;
-        let reply: Option<Vec<Bytes>> = self.link.run(run).await?;
-        match reply {
-            Some(reply) if !reply.is_empty() => Lease::from_reply(id, token, reply).map(Some),
-            Some(_) | None => Ok(None),
-        }
+        lease(id, token, self.link.script(call).await?)
     }
 
     async fn count(&self, call: &ScriptInvocation<'_>) -> Result<u64, QueueError> {
-        self.link.run(async |connection| call.invoke_async(connection).await).await
+        self.link.script(call).await
+    }
+}
+
+/// The first member of a sorted set, with its score.
+type First = Vec<(String, f64)>;
+
+/// What waits for an owner; of each kind the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// A batch whose lease has run out.
+    pub expired: Option<Uuid>,
+    /// A batch that was set aside until now.
+    pub parked: Option<Uuid>,
+    /// There are batches that [`Consumer::reclaim`] finds.
+    pub has_orphans: bool,
+}
+
+fn not_an_id(text: &str) -> QueueError {
+    QueueError::Reply(format!("{text:?} is not a lease id"))
+}
+
+/// Reads the reply of a script that hands a batch over.
+fn lease(id: Uuid, token: Uuid, reply: Option<Vec<Bytes>>) -> Result<Option<Lease>, QueueError> {
+    match reply {
+        Some(reply) if !reply.is_empty() => Lease::from_reply(id, token, reply).map(Some),
+        Some(_) | None => Ok(None),
     }
 }
 

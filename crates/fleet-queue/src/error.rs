@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_tls::TlsError;
 
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
-/// Redis carried it out; every operation may be repeated.
+/// Redis carried the operation out.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// The URL does not name a Redis server.
@@ -25,14 +25,20 @@ pub enum QueueError {
     /// The connection could not be made or broke.
     #[error("the connection to Redis failed: {0}; check the address, the network and the credentials")]
     Connection(String),
-    /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF.
-    #[error("Redis refused: {message}")]
+    /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF. It carried nothing out.
+    #[error("Redis refused: {message}{}", advice(.code))]
     Refused {
-        /// The error's first word.
+        /// The error's code: its first word on the wire.
         code: String,
-        /// The error as Redis words it.
+        /// The error, for people.
         message: String,
     },
+    /// The server is part of a Redis Cluster, where the queues of different providers are on different servers.
+    #[error(
+        "the Redis server runs in cluster mode, which is not supported yet; set FLEET_REDIS_URL to a server with \
+         cluster-enabled no"
+    )]
+    Cluster,
     /// The reply is not what this version expects.
     #[error(
         "Redis' reply makes no sense: {0}; is another version of this software writing to the same keys?"
@@ -42,16 +48,20 @@ pub enum QueueError {
 
 impl QueueError {
     /// Every [`QueueError::kind`] there is.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 15] = [
         "url",
         "tls",
         "timeout",
         "connection",
+        "cluster",
         "oom",
         "loading",
         "readonly",
         "misconf",
         "auth",
+        "aborted",
+        "busy",
+        "wrong_type",
         "refused",
         "reply",
     ];
@@ -63,37 +73,72 @@ impl QueueError {
             Self::Tls(_) => "tls",
             Self::Timeout(_) => "timeout",
             Self::Connection(_) => "connection",
-            Self::Refused { code, .. } => match code.as_str() {
-                "OOM" => "oom",
-                "LOADING" => "loading",
-                "READONLY" => "readonly",
-                "MISCONF" => "misconf",
-                "NOAUTH" | "NOPERM" | "WRONGPASS" => "auth",
-                _ => "refused",
-            },
+            Self::Cluster => "cluster",
+            Self::Refused { code, .. } => kind_of_code(code),
             Self::Reply(_) => "reply",
         }
     }
 
-    /// The connection may be out of step with Redis and must not be used again.
+    /// Neither a retry nor a new connection can help: the settings name a server that this version cannot use.
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Trust(_) | Self::Cluster)
+    }
+
+    /// The connection must not be used again: it may be out of step with Redis, or the server behind it is not, or no
+    /// longer, the one to talk to.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) => true,
-            // A server error leaves the connection in step, except that a failed AUTH or a replica's role
-            // sticks to it.
-            Self::Refused { .. } => matches!(self.kind(), "auth" | "readonly"),
+            Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) | Self::Cluster => true,
+            // A login and a role stick to a connection. Behind one address a new connection may reach another server.
+            // An EXECABORT without a cause comes from a server whose role changed inside the transaction.
+            Self::Refused { .. } => {
+                matches!(self.kind(), "auth" | "readonly" | "loading" | "cluster" | "aborted")
+            }
             Self::Url(_) | Self::Trust(_) | Self::Reply(_) => false,
         }
+    }
+
+    /// A repetition on a new connection may succeed at once. Not after a timeout: whatever kept Redis from its reply
+    /// keeps it from the next one.
+    pub(crate) fn is_cured_by_new_connection(&self) -> bool {
+        self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster)
+    }
+}
+
+/// Sorts an error code of Redis or Valkey.
+fn kind_of_code(code: &str) -> &'static str {
+    match code {
+        "OOM" => "oom",
+        "LOADING" | "MASTERDOWN" => "loading",
+        "READONLY" => "readonly",
+        "MISCONF" | "NOREPLICAS" => "misconf",
+        "NOAUTH" | "NOPERM" | "WRONGPASS" => "auth",
+        "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" | "CROSSSLOT" => "cluster",
+        "EXECABORT" => "aborted",
+        "BUSY" | "UNBLOCKED" => "busy",
+        "WRONGTYPE" => "wrong_type",
+        _ => "refused",
+    }
+}
+
+/// What a person can do about an error code.
+fn advice(code: &str) -> &'static str {
+    match kind_of_code(code) {
+        "oom" => "; let consumers catch up, or raise maxmemory",
+        "loading" => "; it takes commands once it has loaded its data or found its primary",
+        "readonly" => "; it is a replica: FLEET_REDIS_URL must lead to the primary",
+        "misconf" => "; see Redis' log: it cannot write its files, or lacks replicas",
+        "auth" => "; check the user, the password and the rights in FLEET_REDIS_URL against Redis' ACL",
+        "cluster" => "; Redis Cluster is not supported yet",
+        "wrong_type" => "; something else wrote to this key: see the runbook, \"A key of the wrong type\"",
+        _ => "",
     }
 }
 
 impl From<redis::RedisError> for QueueError {
     fn from(error: redis::RedisError) -> Self {
-        if let Some(code) = error.code() {
-            return Self::Refused {
-                code: transaction_cause(&error).unwrap_or_else(|| code.to_owned()),
-                message: error.to_string(),
-            };
+        if let Some(code) = server_code(&error) {
+            return Self::Refused { code, message: error.to_string() };
         }
         if let Some(advice) = fleet_tls::advice(&error) {
             return Self::Tls(format!("{error}; {advice}"));
@@ -106,14 +151,14 @@ impl From<redis::RedisError> for QueueError {
     }
 }
 
-/// MULTI answers EXECABORT; why stands in the error of the command that was refused.
-fn transaction_cause(error: &redis::RedisError) -> Option<String> {
-    const CAUSES: [&str; 4] = ["OOM", "MISCONF", "READONLY", "LOADING"];
-    let text = error.to_string();
-    (error.code() == Some("EXECABORT")).then(|| {
-        let cause = CAUSES.into_iter().find(|cause| text.contains(cause));
-        cause.unwrap_or("EXECABORT").to_owned()
-    })
+/// The code of the first error that the server replied with.
+fn server_code(error: &redis::RedisError) -> Option<String> {
+    // The crate keeps no code of a refused AUTH.
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return Some("WRONGPASS".to_owned());
+    }
+    let errors = error.clone().into_server_errors()?;
+    errors.first().map(|(_index, error)| error.code().to_owned())
 }
 
 #[cfg(test)]
@@ -122,13 +167,25 @@ mod tests {
 
     #[test]
     fn every_kind_is_in_the_list() {
-        let codes = ["OOM", "LOADING", "READONLY", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "BUSY"];
+        let codes = [
+            "OOM",
+            "LOADING",
+            "READONLY",
+            "MISCONF",
+            "NOAUTH",
+            "MOVED",
+            "EXECABORT",
+            "BUSY",
+            "WRONGTYPE",
+            "ERR",
+        ];
         let refused = codes.map(|code| QueueError::Refused { code: code.to_owned(), message: String::new() });
         let others = [
             QueueError::Url(String::new()),
             QueueError::Tls(String::new()),
             QueueError::Timeout(Duration::ZERO),
             QueueError::Connection(String::new()),
+            QueueError::Cluster,
             QueueError::Reply(String::new()),
         ];
         let kinds: std::collections::BTreeSet<_> =

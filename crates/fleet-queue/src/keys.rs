@@ -10,6 +10,8 @@ pub struct QueueKeys {
     pub queue: String,
     /// Sorted set of lease ids by expiry, ms of Redis' clock.
     pub leases: String,
+    /// Sorted set of the ids of parked batches by when they are due, ms of Redis' clock.
+    pub parked: String,
     /// Hash of lease id to `token takeovers bytes mark`.
     pub owners: String,
     /// Hash of counters that only ever grow: accepted, claimed and settled, messages and bytes of each.
@@ -23,14 +25,25 @@ impl QueueKeys {
         Self {
             queue: format!("{base}:queue"),
             leases: format!("{base}:leases"),
+            parked: format!("{base}:parked"),
             owners: format!("{base}:owners"),
             ledger: format!("{base}:ledger"),
             base,
         }
     }
 
+    /// What all of its keys begin with, such as `fleet:{niu}`: its name outside of Redis.
+    pub fn name(&self) -> &str {
+        &self.base
+    }
+
     /// The list that holds one claimed batch.
     pub fn lease(&self, id: Uuid) -> String {
-        format!("{}:lease:{id}", self.base)
+        format!("{}{id}", self.lease_prefix())
+    }
+
+    /// What the names of all those lists begin with.
+    pub(crate) fn lease_prefix(&self) -> String {
+        format!("{}:lease:", self.base)
     }
 }

@@ -7,6 +7,7 @@
 //! | `fleet:{q}:queue` | list | envelopes; RPUSH at the tail, claimed from the head |
 //! | `fleet:{q}:lease:<id>` | list | one claimed batch, immutable |
 //! | `fleet:{q}:leases` | zset | lease id to expiry, ms of Redis' clock |
+//! | `fleet:{q}:parked` | zset | id of a batch that was set aside to when it is due, ms of Redis' clock |
 //! | `fleet:{q}:owners` | hash | lease id to `token takeovers bytes mark` |
 //! | `fleet:{q}:ledger` | hash | accepted, claimed, settled: messages and bytes of each, only ever growing |
 //!
@@ -15,19 +16,27 @@
 //! Redis would refuse LMOVE and ZADD, and a full queue could never drain. The push has no such flag.
 
 mod consume;
+mod durability;
 mod envelope;
 mod error;
+mod greeting;
+mod history;
 mod keys;
 mod lease;
+mod ledger;
 mod link;
 mod push;
 mod status;
+mod transaction;
 
-pub use consume::Consumer;
+pub use consume::{Consumer, Due};
+pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::QueueError;
+pub use history::{Before, Counted, HistoryLoss, Look, Lookout, PushHistory, Witness};
 pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
+pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
 pub use push::{Producer, PushBatch};
-pub use status::{Durability, Observer, QueueStatus, RedisMemory, Volume};
+pub use status::{Held, Observer, QueueStatus};

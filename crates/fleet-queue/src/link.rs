@@ -6,20 +6,24 @@ use std::time::Duration;
 use fleet_tls::TrustAnchors;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisResult,
+    ScriptInvocation, TlsCertificates,
 };
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::QueueError;
+use crate::greeting::Greeting;
+use crate::transaction::Transaction;
 
 /// Why `rediss://…#insecure` is refused.
 const INSECURE: &str = "#insecure would take any certificate, and so any server; leave it out and set FLEET_TLS__CA_FILE \
                         to the file of the CA that signed the server's certificate";
 
-/// A multiplexed connection, made on first use and replaced after the first timeout or I/O error.
+/// A multiplexed connection, made on first use and replaced as soon as it may be of no use: after a timeout, an I/O error,
+/// or a reply that says that the server has become a replica, is loading, or wants another login.
 ///
-/// The crate's own `ConnectionManager` can stay broken for ever after timeouts or a changed password; this one
-/// forgets a connection as soon as it may be out of step, and the next call makes a new one.
+/// The crate's own `ConnectionManager` can stay broken for ever after timeouts or a changed password.
 pub struct RedisLink {
     client: Client,
     timeout: Duration,
@@ -50,8 +54,8 @@ impl RedisLink {
         Self::trusting(None, url, timeout)
     }
 
-    /// Prepares a link to the server at `url`; connects on first use. `timeout` bounds connecting and, apart from
-    /// that, every reply. With `rediss://` the connection is encrypted, and the server's certificate must be for the
+    /// Prepares a link to the server at `url`; connects on first use. `timeout` bounds every call, connecting
+    /// included. With `rediss://` the connection is encrypted, and the server's certificate must be for the
     /// URL's host and signed by a CA in the PEM file `ca_file`, or by one of the system's if there is no file.
     ///
     /// # Errors
@@ -78,31 +82,86 @@ impl RedisLink {
         Ok(Self { client, timeout, current: Mutex::default() })
     }
 
-    /// Runs one operation on the connection.
+    /// Runs one operation on the connection, and once more on a new connection if the old one turns out to be useless: Redis
+    /// or a balancer has closed it while it was idle, or the server behind it is no longer the primary. The link's timeout
+    /// bounds all of that together.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; after a timeout or a broken connection the operation may still have been carried out.
-    pub async fn run<T>(
+    /// Any [`QueueError`]; after a timeout or a broken connection the operation may still have been carried out, and after a
+    /// repetition twice.
+    pub(crate) async fn run<T, Running: Future<Output = RedisResult<T>>>(
         &self,
-        operation: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+        operation: impl Fn(MultiplexedConnection) -> Running,
     ) -> Result<T, QueueError> {
+        let deadline = Instant::now() + self.timeout;
+        match self.attempt(deadline, &operation).await {
+            Err(Failed { error, was_open: true }) if error.is_cured_by_new_connection() => {
+                self.attempt(deadline, &operation).await
+            }
+            result => result,
+        }
+        .map_err(|failed| failed.error)
+    }
+
+    /// Sends one command, and once more on a new connection if the old one turns out to be useless.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; after a timeout or a broken connection the command may still have been carried out, and after a
+    /// repetition twice.
+    pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueueError> {
+        self.run(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    /// As [`RedisLink::command`], for a script.
+    pub(crate) async fn script<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, QueueError> {
+        self.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
+    }
+
+    /// A script, without the repetition: one that must not be carried out twice.
+    pub(crate) async fn script_once<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<T, QueueError> {
+        let run = |mut connection| async move { call.invoke_async(&mut connection).await };
+        self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
+    }
+
+    /// As [`RedisLink::command`], for a transaction.
+    pub(crate) async fn transaction<T: FromRedisValue>(
+        &self,
+        transaction: &Transaction,
+    ) -> Result<T, QueueError> {
+        self.run(|mut connection| async move { transaction.query(&mut connection).await }).await
+    }
+
+    async fn attempt<T, Running: Future<Output = RedisResult<T>>>(
+        &self,
+        deadline: Instant,
+        operation: &impl Fn(MultiplexedConnection) -> Running,
+    ) -> Result<T, Failed> {
+        let too_late = |_elapsed| QueueError::Timeout(self.timeout);
         // Waiting for another caller's attempt counts too.
-        let connecting = tokio::time::timeout(self.timeout, self.connect());
-        let (mut connection, generation) =
-            connecting.await.map_err(|_elapsed| QueueError::Timeout(self.timeout))??;
-        let result = match tokio::time::timeout(self.timeout, operation(&mut connection)).await {
+        let connecting = tokio::time::timeout_at(deadline, self.connect()).await.map_err(too_late);
+        let Connected { connection, generation, was_open } =
+            connecting.flatten().map_err(|error| Failed { error, was_open: false })?;
+        let result = tokio::time::timeout_at(deadline, operation(connection)).await.map_err(too_late);
+        let error = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => QueueError::from(error),
-            Err(_elapsed) => QueueError::Timeout(self.timeout),
+            Err(timeout) => timeout,
         };
-        if result.breaks_connection() {
+        if error.breaks_connection() {
             let mut current = self.current.lock().await;
             if current.generation == generation {
                 current.connection = None;
             }
         }
-        Err(result)
+        Err(Failed { error, was_open })
     }
 
     /// Asks Redis for a sign of life.
@@ -111,21 +170,39 @@ impl RedisLink {
     ///
     /// Any [`QueueError`].
     pub async fn ping(&self) -> Result<(), QueueError> {
-        self.run(async |connection| redis::cmd("PING").query_async(connection).await).await
+        self.command(&redis::cmd("PING")).await
     }
 
-    async fn connect(&self) -> Result<(MultiplexedConnection, u64), QueueError> {
+    async fn connect(&self) -> Result<Connected, QueueError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.generation));
+            let (connection, generation) = (connection.clone(), current.generation);
+            return Ok(Connected { connection, generation, was_open: true });
         }
-        // `run` bounds replies, so that its timeout is the one that decides.
+        // `attempt` bounds replies, so that its timeout is the one that decides.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(None);
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        if Greeting::ask(&mut connection).await?.is_some_and(|greeting| greeting.is_cluster()) {
+            return Err(QueueError::Cluster);
+        }
         current.generation += 1;
         current.connection = Some(connection.clone());
-        Ok((connection, current.generation))
+        Ok(Connected { connection, generation: current.generation, was_open: false })
     }
+}
+
+/// A connection to run one operation on.
+struct Connected {
+    connection: MultiplexedConnection,
+    generation: u64,
+    /// It was there before this call.
+    was_open: bool,
+}
+
+/// Why one attempt failed, and whether on a connection that was there before.
+struct Failed {
+    error: QueueError,
+    was_open: bool,
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use redis::Cmd;
 
+use crate::ledger::{self, Ledger};
+use crate::transaction::Transaction;
 use crate::{QueueError, QueueKeys, RedisLink};
 
 /// Messages that are to be appended together, each written into the command that will carry it.
@@ -51,7 +53,7 @@ impl Producer {
     /// # Errors
     ///
     /// As [`Producer::push_batch`].
-    pub async fn push(&self, items: &[Vec<u8>]) -> Result<u64, QueueError> {
+    pub async fn push(&self, items: &[Vec<u8>]) -> Result<Ledger, QueueError> {
         let mut batch = self.batch(items.len(), items.iter().map(Vec::len).sum());
         for item in items {
             batch.add(item);
@@ -66,39 +68,41 @@ impl Producer {
         PushBatch { command, messages: 0, bytes: 0 }
     }
 
-    /// Appends a batch of this queue in one transaction with the ledger, all or none, and returns the bytes that are
-    /// accepted but not settled, these included.
+    /// Appends a batch of this queue in one transaction with the ledger, all or none, and returns the ledger behind it.
     ///
     /// One variadic RPUSH: the server logs and syncs one command, however many messages it carries.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same;
-    /// pushing them again is harmless, as their events carry the same ids.
-    pub async fn push_batch(&self, batch: PushBatch) -> Result<u64, QueueError> {
+    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same.
+    ///
+    /// A push whose connection turns out to be broken is repeated once, even where the first one may have been carried out:
+    /// the same items twice are the same events, with the same ids.
+    pub async fn push_batch(&self, batch: PushBatch) -> Result<Ledger, QueueError> {
         let PushBatch { command, messages, bytes } = batch;
-        let keys = &self.keys;
-        let mut transaction = redis::pipe();
-        transaction.atomic();
-        transaction.add_command(command).ignore();
-        transaction.cmd("HINCRBY").arg(&keys.ledger).arg("accepted_messages").arg(messages).ignore();
-        transaction.cmd("HINCRBY").arg(&keys.ledger).arg("accepted_bytes").arg(bytes);
-        transaction.cmd("HGET").arg(&keys.ledger).arg("settled_bytes");
-        let run = async |connection: &mut _| transaction.query_async(connection).await;
-        let (accepted, settled): (u64, Option<u64>) = self.link.run(run).await?;
-        Ok(accepted.saturating_sub(settled.unwrap_or_default()))
+        let count = |field: &str, amount: usize| {
+            let mut command = redis::cmd("HINCRBY");
+            command.arg(&self.keys.ledger).arg(field).arg(amount);
+            command
+        };
+        let transaction = Transaction::new([
+            command,
+            count("accepted_messages", messages),
+            count("accepted_bytes", bytes),
+            ledger::read(&self.keys),
+        ]);
+        let (_length, _messages, _bytes, found): (u64, u64, u64, ledger::Fields) =
+            self.link.transaction(&transaction).await?;
+        Ok(found.into())
     }
 
-    /// The bytes that are accepted but not settled.
+    /// The ledger as it is now.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
-    pub async fn backlog_bytes(&self) -> Result<u64, QueueError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(&self.keys.ledger).arg("accepted_bytes").arg("settled_bytes");
-        let run = async |connection: &mut _| command.query_async(connection).await;
-        let (accepted, settled): (Option<u64>, Option<u64>) = self.link.run(run).await?;
-        Ok(accepted.unwrap_or_default().saturating_sub(settled.unwrap_or_default()))
+    pub async fn ledger(&self) -> Result<Ledger, QueueError> {
+        let found: ledger::Fields = self.link.command(&ledger::read(&self.keys)).await?;
+        Ok(found.into())
     }
 }

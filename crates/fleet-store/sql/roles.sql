@@ -44,7 +44,7 @@ BEGIN
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
                AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'settled_state_batches',
-                                 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
+                                 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
                                  'settled_batches', 'fleet_telemetry_migrations')
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
@@ -66,6 +66,7 @@ BEGIN
         SELECT role, relation, privileges
           FROM (VALUES ('fleet_consumer', 'vehicles', '{SELECT,INSERT,UPDATE}'::text[]),
                        ('fleet_consumer', 'settled_state_batches', '{SELECT,INSERT}'),
+                       ('fleet_consumer', 'queue_witnesses', '{SELECT,INSERT,UPDATE}'),
                        ('fleet_consumer', 'fleet_state_migrations', '{SELECT}'),
                        ('fleet_consumer', 'telemetry', '{INSERT}'),
                        ('fleet_consumer', 'dead_letters', '{SELECT,INSERT,UPDATE,DELETE}'),
@@ -73,6 +74,7 @@ BEGIN
                        ('fleet_consumer', 'fleet_telemetry_migrations', '{SELECT}'),
                        ('fleet_reader', 'vehicles', '{SELECT}'),
                        ('fleet_reader', 'vehicle_positions', '{SELECT}'),
+                       ('fleet_reader', 'queue_witnesses', '{SELECT}'),
                        ('fleet_reader', 'telemetry', '{SELECT}')) AS grants (role, relation, privileges)
           JOIN pg_roles ON rolname = role
          -- Neither true nor false where the table is in the other database.

@@ -18,6 +18,7 @@ mod telemetry;
 mod timestamp;
 mod tls;
 mod vehicles;
+mod witness;
 
 pub use database::{Database, DatabaseSettings, PoolUsage};
 pub use dead_letters::{
@@ -36,10 +37,12 @@ pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
 pub use vehicles::{StoredVehicle, stored_vehicles};
+pub use witness::{QueueWitness, WitnessStore};
 
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
 pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
     pub use crate::state::{raise_state, store_state};
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
+    pub use crate::witness::{NOTE_WITNESS, READ_WITNESSES};
 }

@@ -17,13 +17,14 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// Where new connections go.
+    target: SocketAddr,
     /// Nothing passes.
     is_black_hole: bool,
     is_dropped: bool,
@@ -41,8 +42,13 @@ impl Proxy {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("bind a proxy's port"))?;
         let port = listener.local_addr().map_err(Error::io("read a proxy's port"))?.port();
         let shared = Arc::new(Shared {
-            target: SocketAddr::from((Ipv4Addr::LOCALHOST, target_port)),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                target: loopback(target_port),
+                is_black_hole: false,
+                is_dropped: false,
+                next_id: 0,
+                connections: HashMap::new(),
+            }),
             changed: Condvar::new(),
         });
         let accepting = Arc::clone(&shared);
@@ -54,6 +60,12 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on new connections go to another port. Those that are open stay where they are, as behind the address of
+    /// a managed server after a failover.
+    pub fn retarget(&self, target_port: u16) {
+        self.shared.state().target = loopback(target_port);
     }
 
     /// Closes every connection; new ones are taken.
@@ -118,6 +130,10 @@ impl Shared {
     }
 }
 
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         if shared.state().is_dropped {
@@ -135,7 +151,8 @@ fn serve(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     if !shared.wait_open() {
         return Ok(());
     }
-    let server = TcpStream::connect(shared.target)?;
+    let target = shared.state().target;
+    let server = TcpStream::connect(target)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let id = shared.register([client.try_clone()?, server.try_clone()?]);
@@ -227,6 +244,16 @@ mod tests {
             stream.read_exact(&mut byte).unwrap();
             assert_eq!(byte, *b"x");
         }
+    }
+
+    #[test]
+    fn only_new_connections_go_to_a_new_target() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut old = client(&proxy);
+        assert!(answers(&mut old).unwrap());
+        proxy.retarget(crate::free_port().unwrap());
+        assert!(answers(&mut client(&proxy)).is_err(), "nobody is there");
+        assert!(answers(&mut old).unwrap());
     }
 
     #[test]

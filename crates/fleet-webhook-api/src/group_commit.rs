@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
-use fleet_queue::{Envelope, Producer, PushBatch, QueueError};
+use fleet_queue::{Envelope, HistoryLoss, Producer, PushBatch, PushHistory, QueueError};
 use fleet_runtime::liveness::idle;
 
 pub use self::share::Share;
@@ -66,6 +66,7 @@ impl GroupCommit {
             metrics,
             waiting: Arc::clone(&waiting),
             shedding: Arc::clone(&shedding),
+            history: PushHistory::default(),
         };
         (Self { waiting, shedding, shed }, committer.run())
     }
@@ -109,6 +110,7 @@ struct Committer {
     metrics: CommitMetrics,
     waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
+    history: PushHistory,
 }
 
 /// Also if the task panics: no request waits for a push that will not come.
@@ -119,7 +121,7 @@ impl Drop for Committer {
 }
 
 impl Committer {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(batch) = self.next().await {
             let Batch { push, first, requests } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
@@ -162,12 +164,17 @@ impl Committer {
         }
     }
 
-    async fn push(&self, batch: PushBatch, first: &FirstMessage) -> Outcome {
+    async fn push(&mut self, batch: PushBatch, first: &FirstMessage) -> Outcome {
         let (started, messages) = (Instant::now(), batch.messages());
         let result = self.producer.push_batch(batch).await;
         self.metrics.pushed(messages, started.elapsed());
         match result {
-            Ok(backlog_bytes) => {
+            Ok(ledger) => {
+                let pushed = u64::try_from(messages).unwrap_or(u64::MAX);
+                if let Some(loss) = self.history.pushed(&ledger, pushed) {
+                    self.report_loss(loss);
+                }
+                let backlog_bytes = ledger.backlog().bytes;
                 if backlog_bytes > self.max_backlog_bytes {
                     self.shed(true, backlog_bytes);
                 }
@@ -196,7 +203,7 @@ impl Committer {
                 () = self.waiting.arrival() => continue,
                 _tick = interval.tick() => {}
             }
-            match self.producer.backlog_bytes().await {
+            match self.producer.ledger().await.map(|ledger| ledger.backlog().bytes) {
                 Ok(bytes) if bytes <= enough_bytes => self.shed(false, bytes),
                 Ok(_still_full) => {}
                 Err(error) => {
@@ -227,6 +234,18 @@ impl Committer {
                 "backlog below its cap again: taking webhooks"
             );
         }
+    }
+
+    /// Redis had told this process of messages that it has forgotten since.
+    fn report_loss(&self, loss: HistoryLoss) {
+        let HistoryLoss { missing_messages } = loss;
+        self.metrics.unaccounted(missing_messages);
+        tracing::error!(
+            provider = self.metrics.provider,
+            missing_messages,
+            "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; \
+             see the runbook, FleetWebhooksUnaccounted"
+        );
     }
 
     /// One line for all the requests of a push; it names the first.

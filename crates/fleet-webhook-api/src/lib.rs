@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod group_commit;
 pub mod metrics;
+mod redis_watch;
 pub mod server;
 pub mod sources;
 pub mod webhook;

@@ -18,6 +18,7 @@ const COMMIT_SIZE: &str = "fleet_api_commit_messages";
 const COMMIT_DURATION: &str = "fleet_api_commit_duration_seconds";
 const REDIS_ERRORS: &str = "fleet_api_redis_errors_total";
 const SHEDDING: &str = "fleet_api_shedding";
+const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 
 /// Fine between 1 and 50 ms, where an answer should be.
@@ -40,6 +41,10 @@ pub fn describe() {
     describe_gauge!(
         SHEDDING,
         "1 while the provider's backlog is above its cap and its webhooks are answered 503"
+    );
+    describe_counter!(
+        UNACCOUNTED,
+        "Webhooks answered 200 that Redis has forgotten before they were settled, at most, as this process noticed"
     );
     describe_gauge!(
         REDIS_WEAKNESSES,
@@ -162,6 +167,7 @@ pub struct CommitMetrics {
     size: Histogram,
     duration: Histogram,
     shedding: Gauge,
+    unaccounted: Counter,
 }
 
 impl CommitMetrics {
@@ -173,12 +179,17 @@ impl CommitMetrics {
             size: histogram!(COMMIT_SIZE, "provider" => provider),
             duration: histogram!(COMMIT_DURATION, "provider" => provider),
             shedding: gauge!(SHEDDING, "provider" => provider),
+            unaccounted: counter!(UNACCOUNTED, "provider" => provider),
         }
     }
 
     pub(crate) fn pushed(&self, messages: usize, duration: Duration) {
         self.size.record(u32::try_from(messages).unwrap_or(u32::MAX));
         self.duration.record(duration);
+    }
+
+    pub(crate) fn unaccounted(&self, messages: u64) {
+        self.unaccounted.increment(messages);
     }
 
     pub(crate) fn shedding(&self, shedding: bool) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::http::{Request, Response};
 use fleet_providers::{AuthScheme, Provider, Secrets};
-use fleet_queue::{Durability, Envelope, Producer, QueueError, RedisLink};
+use fleet_queue::{Envelope, Producer, QueueError, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::logging::trace_id;
@@ -24,6 +24,7 @@ use uuid::{NoContext, Uuid};
 use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
+use crate::redis_watch;
 use crate::sources::SourceSettings;
 use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
 
@@ -51,7 +52,7 @@ const IDLE_DRAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// [`QueueError::Url`] if Redis' URL is not valid. An unreachable Redis is no error: requests are answered 503 until it
+/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable Redis is no error: requests are answered 503 until it
 /// is there.
 pub async fn run(
     settings: &Settings,
@@ -62,6 +63,8 @@ pub async fn run(
 ) -> Result<bool, QueueError> {
     metrics::describe();
     let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
+    let first_queue = sources.first().map_or("", |source| source.provider.slug);
+    let keys = QueueKeys::new(&settings.queue.prefix, first_queue);
     let mut tasks = JoinSet::new();
     let mut served = HashMap::new();
     for (share, source) in Share::among(sources.len()).zip(sources) {
@@ -105,7 +108,7 @@ pub async fn run(
         settings.redis_url.expose(),
         settings.queue.timeout,
     )?;
-    let reached = reach_redis(link, Arc::clone(&readiness), caps_bytes);
+    let watching = redis_watch::watch(link, keys, Arc::clone(&readiness), caps_bytes);
     let limits = ServeLimits {
         max_connections: settings.api.max_connections,
         header_timeout: settings.api.header_timeout,
@@ -113,15 +116,15 @@ pub async fn run(
         idle_drain: IDLE_DRAIN,
     };
     tasks.spawn(close_readiness(readiness, shutdown.clone()));
-    let reached = tasks.spawn(reached);
     let clean = tokio::select! {
         clean = serve(listener, app, limits, shutdown) => clean,
         () = a_panic(&mut tasks) => {
             tracing::error!("stopping: a task that every webhook needs has panicked, as logged above");
             false
         }
+        // Nothing has been accepted: what is at work is answered by nobody else either.
+        unusable = watching => return Err(unusable),
     };
-    reached.abort();
     // The app went with the server, and the last handles with the last request: the committers end by themselves.
     if !clean {
         tasks.abort_all();
@@ -252,43 +255,6 @@ impl Arrival {
             outcome = outcome.name(),
             "answered a webhook"
         );
-    }
-}
-
-/// Ready from the first time Redis answers, for good: a Redis that goes away later is answered 503, not by taking every
-/// replica out of service at once.
-async fn reach_redis(link: RedisLink, readiness: Arc<Readiness>, caps_bytes: u64) {
-    let mut interval = tokio::time::interval(Duration::from_millis(250));
-    loop {
-        interval.tick().await;
-        match link.ping().await {
-            Ok(()) => break,
-            Err(error) => {
-                metrics::redis_error(error.kind());
-                tracing::warn!(%error, "waiting for Redis");
-            }
-        }
-    }
-    readiness.set_started();
-    match Durability::read(&link).await {
-        Ok(durability) => {
-            let mut weaknesses = durability.weaknesses();
-            if durability.maxmemory_bytes.is_some_and(|maxmemory| maxmemory > 0 && maxmemory <= caps_bytes) {
-                weaknesses.push(format!(
-                    "the providers' backlog caps add up to {caps_bytes} bytes; keep them below maxmemory, or one \
-                     provider's backlog takes the others' room"
-                ));
-            }
-            metrics::redis_weaknesses(u32::try_from(weaknesses.len()).unwrap_or(u32::MAX));
-            for weakness in weaknesses {
-                tracing::warn!("Redis is set up weaker than it should be: {weakness}");
-            }
-        }
-        Err(error) => tracing::info!(
-            %error,
-            "this user cannot see how durable Redis is (CONFIG GET): make sure that it runs with appendonly yes, \
-             appendfsync always and maxmemory-policy noeviction"
-        ),
     }
 }
 

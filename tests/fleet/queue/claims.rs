@@ -132,7 +132,7 @@ async fn the_ledger_balances_at_every_step() {
     assert_eq!(rig.status().await.leases, 2);
     assert_eq!(rig.consumer.ack(&second).await.unwrap(), 1);
     assert_eq!(rig.ledger().await, [(3, 6), (3, 6), (1, 3)]);
-    assert_eq!(rig.producer.backlog_bytes().await.unwrap(), 3);
+    assert_eq!(rig.producer.ledger().await.unwrap().backlog().bytes, 3);
     assert_eq!(rig.consumer.ack(&first).await.unwrap(), 2);
     assert_eq!(rig.ledger().await, [(3, 6), (3, 6), (3, 6)]);
     assert_eq!(rig.push(&["dddd"]).await, 4);

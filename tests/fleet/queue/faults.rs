@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use fleet_queue::{Durability, Mark, RedisLink};
+use fleet_queue::{Mark, RedisLink};
+use fleet_testbed::Proxy;
 
 use super::{EVERYTHING, Rig, TIMEOUT, private_redis, redis, texts};
 use crate::support::{eventually, redis_url};
@@ -16,10 +17,45 @@ async fn a_killed_connection_is_replaced() {
     let killer = RedisLink::new(&redis_url(), TIMEOUT).unwrap();
     let killed: u64 = redis(&killer, &["CLIENT", "KILL", "ID", &old.to_string()]).await.unwrap();
     assert_eq!(killed, 1);
-    let new: u64 =
-        eventually("a new connection", async || redis(&rig.link, &["CLIENT", "ID"]).await.ok()).await;
-    assert_ne!(new, old);
     rig.leased(&["a"]).await;
+    let new: u64 = rig.redis(&["CLIENT", "ID"]).await;
+    assert_ne!(new, old);
+    assert_eq!(
+        rig.ledger().await,
+        [(1, 1), (1, 1), (0, 0)],
+        "pushed once, as the old connection was gone before"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_redis_closes_costs_no_push() {
+    let server = private_redis(&["--timeout", "1"]).await;
+    let rig = Rig::on(&server.url(), TIMEOUT);
+    rig.push(&["a"]).await;
+    let watcher = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    eventually("Redis to close the idle connection", async || {
+        let clients: String = redis(&watcher, &["CLIENT", "LIST"]).await.unwrap();
+        (clients.lines().count() == 1).then_some(())
+    })
+    .await;
+    rig.push(&["b"]).await;
+    assert_eq!(rig.ledger().await[0], (2, 2));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_push_costs_at_most_a_repetition() {
+    let server = private_redis(&[]).await;
+    let proxy = Proxy::start(server.port()).unwrap();
+    let rig = Rig::on(&format!("redis://127.0.0.1:{}", proxy.port()), TIMEOUT);
+    for _ in 0..200 {
+        let cutting = async {
+            tokio::task::yield_now().await;
+            proxy.cut();
+        };
+        let (_pushed, ()) = tokio::join!(rig.push(&["a"]), cutting);
+    }
+    let [(accepted, _), ..] = rig.ledger().await;
+    assert!((200..=400).contains(&accepted), "{accepted} of 200");
 }
 
 #[tokio::test]
@@ -108,23 +144,4 @@ async fn a_bad_url_says_what_a_good_one_looks_like() {
     let error = RedisLink::new("http://localhost", TIMEOUT).unwrap_err();
     assert_eq!(error.kind(), "url");
     assert!(error.to_string().contains("redis://"), "{error}");
-}
-
-#[tokio::test]
-async fn the_testbeds_redis_is_durable() {
-    let link = RedisLink::new(&redis_url(), TIMEOUT).unwrap();
-    let durability = Durability::read(&link).await.unwrap();
-    assert_eq!(durability.appendfsync.as_deref(), Some("always"));
-    assert_eq!(durability.weaknesses(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_weaker_redis_is_told_from_a_durable_one() {
-    let arguments = &["--appendfsync", "everysec", "--maxmemory-policy", "allkeys-lru"];
-    let server = private_redis(arguments).await;
-    let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
-    let weaknesses = Durability::read(&link).await.unwrap().weaknesses();
-    assert_eq!(weaknesses.len(), 2, "{weaknesses:?}");
-    assert!(weaknesses[0].contains("appendfsync is everysec"), "{weaknesses:?}");
-    assert!(weaknesses[1].contains("maxmemory-policy is allkeys-lru"), "{weaknesses:?}");
 }

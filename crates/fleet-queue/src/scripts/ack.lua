@@ -16,6 +16,8 @@ local messages = redis.call('LLEN', lease)
 redis.call('UNLINK', lease)
 redis.call('ZREM', leases, id)
 redis.call('HDEL', owners, id)
+-- A batch that Redis has lost was claimed in a ledger that it has lost as well.
+if messages == 0 then return 0 end
 redis.call('HINCRBY', ledger, 'settled_messages', messages)
 redis.call('HINCRBY', ledger, 'settled_bytes', bytes)
 return messages

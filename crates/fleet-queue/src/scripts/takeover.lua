@@ -1,31 +1,41 @@
 #!lua flags=allow-oom
--- Makes an expired lease the caller's, batch and all. Nothing goes back to the queue. The same token again returns the
--- same batch: the reply to the first call may have been lost.
+-- Makes an expired lease, or a parked batch that is due, the caller's, batch and all. Nothing goes back to the queue. The
+-- same token again returns the same batch: the reply to the first call may have been lost.
 --
--- KEYS  lease, leases, owners
+-- KEYS  lease, leases, parked, owners
 -- ARGV  lease id, token, lease duration in ms
--- Returns {owner, message, ...}; false if it has not expired, or is gone.
-local lease, leases, owners = KEYS[1], KEYS[2], KEYS[3]
+-- Returns {owner, message, ...}; false if it is not due, or is gone.
+local lease, leases, parked, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
+local batch = redis.call('LRANGE', lease, 0, -1)
 local owner = redis.call('HGET', owners, id)
-if not owner then
-  -- Nobody's: left behind by a repair by hand, and in the way of every other lease.
+if #batch == 0 then
+  -- Without messages there is nothing to own: Redis has lost the list, or somebody has repaired by hand. What is left would
+  -- be in the way of every other lease.
   redis.call('ZREM', leases, id)
+  redis.call('ZREM', parked, id)
+  if owner then redis.call('HDEL', owners, id) end
   return false
+end
+if not owner then
+  -- Redis has lost the record and kept the messages: they are owed all the same.
+  local bytes = 0
+  for _, message in ipairs(batch) do bytes = bytes + #message end
+  owner = '- 0 ' .. bytes .. ' '
 end
 local held_by, takeovers, bytes, mark = string.match(owner, '^(%S+) (%d+) (%d+) (.*)$')
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if held_by ~= token then
-  local expiry_ms = tonumber(redis.call('ZSCORE', leases, id))
-  if expiry_ms > now_ms then return false end
+  local due_ms = tonumber(redis.call('ZSCORE', leases, id) or redis.call('ZSCORE', parked, id))
+  if not due_ms or due_ms > now_ms then return false end
   -- Only a death under a mark speaks against the batch; an outage or a deploy does not.
   if mark == '' then mark = 'parsing' else takeovers = takeovers + 1 end
   owner = token .. ' ' .. takeovers .. ' ' .. bytes .. ' ' .. mark
   redis.call('HSET', owners, id, owner)
 end
+redis.call('ZREM', parked, id)
 redis.call('ZADD', leases, now_ms + duration_ms, id)
-local batch = redis.call('LRANGE', lease, 0, -1)
 table.insert(batch, 1, owner)
 return batch

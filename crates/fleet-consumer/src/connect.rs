@@ -1,0 +1,70 @@
+//! From settings to connections.
+
+use fleet_queue::{QueueError, RedisLink};
+use fleet_runtime::settings::{Settings, SettingsError};
+use fleet_store::{Database, DatabaseSettings, StoreError};
+
+/// Both databases; one pool if they are the same.
+#[derive(Clone, Debug)]
+pub struct Databases {
+    /// `vehicles`.
+    pub state: Database,
+    /// `telemetry` and `dead_letters`.
+    pub telemetry: Database,
+}
+
+impl Databases {
+    /// Prepares the pools.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`].
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let (pool, ca_file) = (pool(settings), settings.tls.ca_file.as_deref());
+        let state = Database::trusting(ca_file, settings.database_url.expose(), pool)?;
+        let telemetry = match &settings.telemetry_database_url {
+            Some(url) if *url != settings.database_url => Database::trusting(ca_file, url.expose(), pool)?,
+            Some(_) | None => state.clone(),
+        };
+        Ok(Self { state, telemetry })
+    }
+}
+
+/// A link of its own to Redis.
+///
+/// # Errors
+///
+/// [`QueueError::Url`] or [`QueueError::Trust`].
+pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
+    let ca_file = settings.tls.ca_file.as_deref();
+    RedisLink::trusting(ca_file, settings.redis_url.expose(), settings.queue.timeout)
+}
+
+/// Makes sure that every URL the consumer needs can be used.
+///
+/// # Errors
+///
+/// Each one that cannot, at once.
+pub fn check(settings: &Settings) -> Result<(), SettingsError> {
+    let mut errors = Vec::new();
+    if let Err(error) = redis_link(settings) {
+        errors.push(format!("FLEET_REDIS_URL: {error}"));
+    }
+    let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
+    let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
+    for (variable, url) in state.into_iter().chain(telemetry) {
+        if let Err(error) = Database::trusting(settings.tls.ca_file.as_deref(), url.expose(), pool(settings))
+        {
+            errors.push(format!("{variable}: {error}"));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(SettingsError(errors)) }
+}
+
+fn pool(settings: &Settings) -> DatabaseSettings {
+    DatabaseSettings {
+        pool_size: settings.database.pool_size,
+        connect_timeout: settings.database.connect_timeout,
+        statement_timeout: settings.database.statement_timeout,
+    }
+}

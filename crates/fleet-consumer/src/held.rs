@@ -1,0 +1,116 @@
+//! A batch that belongs to this consumer: what it tells Redis about it.
+
+use std::time::Duration;
+
+use fleet_queue::{Consumer, Lease, Mark, QueueError};
+use fleet_runtime::settings::ConsumerSettings;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::metrics::{self, Heartbeat};
+
+/// How long a batch that was set aside waits until it is tried again.
+const PARKED_FOR: Duration = Duration::from_secs(1);
+
+/// How the work on a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Settled,
+    Lost,
+    Released,
+    Parked,
+}
+
+/// A batch under this consumer's lease.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldLease<'a> {
+    pub(crate) queue: &'static str,
+    pub(crate) lease: &'a Lease,
+    pub(crate) consumer: &'a Consumer,
+    pub(crate) settings: &'a ConsumerSettings,
+}
+
+impl HeldLease<'_> {
+    /// Starts the heartbeat, which ends once another consumer has the batch.
+    pub(crate) fn heartbeat(&self) -> AbortOnDropHandle<()> {
+        AbortOnDropHandle::new(tokio::spawn(keep(
+            self.queue,
+            self.consumer.clone(),
+            self.lease.without_items(),
+            self.settings.lease,
+            self.settings.heartbeat,
+        )))
+    }
+
+    /// Notes what the consumer is about to do. `false`: the batch is another consumer's by now.
+    pub(crate) async fn mark(&self, mark: &Mark) -> bool {
+        self.retry(|| self.consumer.mark(self.lease, mark)).await
+    }
+
+    /// Forgets the batch, which is stored.
+    pub(crate) async fn ack(&self) -> Ended {
+        // After a lost reply the second ack finds nothing to settle: that is no loss either.
+        let acked = self.retry(|| self.consumer.ack(self.lease)).await;
+        if acked > 0 { Ended::Settled } else { Ended::Lost }
+    }
+
+    /// Sets the batch aside, as one database has its part and the other one takes nothing.
+    pub(crate) async fn park(&self, mark: &Mark) -> Ended {
+        let parked = self.retry(|| self.consumer.park(self.lease, mark, PARKED_FOR)).await;
+        if parked { Ended::Parked } else { Ended::Lost }
+    }
+
+    /// Gives the batch up for the next consumer.
+    pub(crate) async fn release(&self) -> Ended {
+        if let Err(error) = self.consumer.release(self.lease).await {
+            report(&error);
+            tracing::warn!(
+                lease_id = %self.lease.id,
+                "could not release a batch: another consumer takes it over when its lease runs out"
+            );
+        }
+        Ended::Released
+    }
+
+    /// Repeats a call to Redis until it is answered.
+    async fn retry<T, Call: Future<Output = Result<T, QueueError>>>(&self, call: impl Fn() -> Call) -> T {
+        let mut pause = self.settings.retry_min;
+        loop {
+            match call().await {
+                Ok(value) => return value,
+                Err(error) => report(&error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(self.settings.retry_max);
+        }
+    }
+}
+
+async fn keep(
+    queue: &'static str,
+    consumer: Consumer,
+    lease: Lease,
+    duration: Duration,
+    heartbeat: Duration,
+) {
+    let mut interval = tokio::time::interval(heartbeat);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The claim itself was the first heartbeat.
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        match consumer.extend(&lease, duration).await {
+            Ok(true) => metrics::heartbeat(queue, Heartbeat::Extended),
+            Ok(false) => return metrics::heartbeat(queue, Heartbeat::Lost),
+            Err(error) => {
+                metrics::heartbeat(queue, Heartbeat::Failed);
+                report(&error);
+            }
+        }
+    }
+}
+
+/// Counts and logs a call to Redis that failed and is repeated.
+pub(crate) fn report(error: &QueueError) {
+    metrics::redis_error(error.kind());
+    tracing::warn!(%error, "a call to Redis failed: retrying");
+}

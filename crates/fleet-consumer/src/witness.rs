@@ -1,0 +1,149 @@
+//! Keeps what is known of the queues outside of Redis, and notices when Redis has gone back behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_providers::PROVIDERS;
+use fleet_queue::{Counted, Lookout, RedisLink, Witness};
+use fleet_runtime::settings::Settings;
+use fleet_store::{QueueWitness, WitnessStore};
+use jiff::Timestamp;
+
+use crate::connect::{Databases, redis_link};
+use crate::metrics;
+use crate::service::ConsumerError;
+
+/// Looks at every queue.
+#[derive(Debug)]
+pub(crate) struct Witnesses {
+    prefix: String,
+    lookouts: Vec<(&'static str, Lookout)>,
+    store: WitnessStore,
+}
+
+/// Webhooks of one queue that were answered 200 and are unaccounted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unaccounted {
+    /// At most so many.
+    pub(crate) messages: u64,
+    /// When the queue was last seen whole.
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl Witnesses {
+    pub(crate) fn new(settings: &Settings, databases: &Databases) -> Result<Self, ConsumerError> {
+        let link: Arc<RedisLink> = Arc::new(redis_link(settings)?);
+        let prefix = &settings.queue.prefix;
+        let lookout = |slug: &'static str| (slug, Lookout::new(Arc::clone(&link), prefix, slug));
+        Ok(Self {
+            prefix: queue_prefix(settings),
+            lookouts: PROVIDERS.iter().map(|provider| lookout(provider.slug)).collect(),
+            store: WitnessStore::new(databases.state.clone()),
+        })
+    }
+
+    /// Looks at every queue, and notes in the database what it has seen. Returns, by provider, what is unaccounted for.
+    pub(crate) async fn look(&self) -> Result<Vec<(&'static str, Unaccounted)>, ConsumerError> {
+        // Before Redis is asked: what is known then, Redis must know as well.
+        let known = self.store.read(&self.prefix).await?;
+        let mut found = Vec::with_capacity(self.lookouts.len());
+        for (slug, lookout) in &self.lookouts {
+            let known = known.iter().find(|known| known.queue == lookout.queue());
+            found.push((*slug, self.look_at(slug, lookout, known).await?));
+        }
+        Ok(found)
+    }
+
+    async fn look_at(
+        &self,
+        slug: &'static str,
+        lookout: &Lookout,
+        known: Option<&QueueWitness>,
+    ) -> Result<Unaccounted, ConsumerError> {
+        let now_ms = Timestamp::now().as_millisecond();
+        let look = lookout.look(unsigned(now_ms)).await?;
+        let loss = known.and_then(|known| witness(known).loss(&look));
+        let missing = loss.map_or(0, |loss| loss.missing_messages);
+        let whole_at = known.and_then(|known| Timestamp::from_millisecond(known.looked_at_ms).ok());
+        if loss.is_some() {
+            report(slug, missing, whole_at);
+        }
+        let seen = QueueWitness {
+            queue: lookout.queue().to_owned(),
+            looked_at_ms: known.map_or(now_ms, |known| known.looked_at_ms.max(now_ms)),
+            accepted: signed(look.counted.accepted),
+            settled: signed(look.counted.settled),
+            missing: signed(missing),
+            missing_since: whole_at.filter(|_whole_at| missing > 0),
+        };
+        self.store.note(&seen, known.map(|known| known.looked_at_ms)).await?;
+        let before = known.map_or(0, |known| unsigned(known.missing));
+        let since = known.and_then(|known| known.missing_since).or(seen.missing_since);
+        Ok(Unaccounted { messages: before + missing, since })
+    }
+}
+
+/// Looks again and again. A database or a Redis that is away only means that nobody looks meanwhile.
+pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        match witnesses.look().await {
+            Ok(found) => {
+                for (queue, unaccounted) in found {
+                    metrics::unaccounted(queue, unaccounted.messages);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "could not compare the queues with what is known of them"),
+        }
+    }
+}
+
+/// Takes note, for good, of what is unaccounted for: by queue, how many webhooks at most.
+///
+/// # Errors
+///
+/// [`ConsumerError`] if the state database cannot be asked.
+pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, ConsumerError> {
+    let store = WitnessStore::new(Databases::new(settings)?.state);
+    let accepted = store.accept_loss(&queue_prefix(settings)).await?;
+    Ok(accepted.into_iter().map(|lost| (lost.queue, unsigned(lost.missing))).collect())
+}
+
+/// What the names of this configuration's queues begin with.
+fn queue_prefix(settings: &Settings) -> String {
+    format!("{}:{{", settings.queue.prefix)
+}
+
+fn report(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp>) {
+    let whole_at = whole_at.map(|at| at.to_string());
+    if missing_messages == 0 {
+        tracing::warn!(
+            queue,
+            whole_at,
+            "Redis has gone back behind what it had confirmed; everything that it has forgotten was stored before"
+        );
+    } else {
+        tracing::error!(
+            queue,
+            missing_messages,
+            whole_at,
+            "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; see \
+             the runbook, FleetWebhooksUnaccounted"
+        );
+    }
+}
+
+fn witness(known: &QueueWitness) -> Witness {
+    let counted = Counted { accepted: unsigned(known.accepted), settled: unsigned(known.settled) };
+    Witness { looked_at_ms: unsigned(known.looked_at_ms), counted }
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,166 @@
+//! How safe Redis keeps what it has accepted, and how full it is.
+
+use std::collections::HashMap;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, RedisResult, Value};
+use uuid::Uuid;
+
+use crate::{QueueError, QueueKeys, RedisLink};
+
+/// What keeps an accepted message safe in Redis; absent where the user may not look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durability {
+    /// `appendonly`: `yes` keeps messages across a restart.
+    pub appendonly: Option<String>,
+    /// `appendfsync`: `always` keeps messages across a power failure.
+    pub appendfsync: Option<String>,
+    /// `maxmemory`, bytes; 0 for no limit.
+    pub maxmemory_bytes: Option<u64>,
+    /// `maxmemory-policy`: `noeviction` refuses messages instead of dropping accepted ones.
+    pub maxmemory_policy: Option<String>,
+    /// Whether the user `default` has the rights for what our transactions write. When Redis 8.0 loads its append-only
+    /// file, it checks every transaction against that user, also if it is off, and drops what it may not do:
+    /// <https://github.com/redis/redis/issues/14541>.
+    pub default_user_may_write: Option<bool>,
+}
+
+impl Durability {
+    /// Reads what the link's user may see.
+    ///
+    /// # Errors
+    ///
+    /// A [`QueueError`] that says nothing about rights, such as a timeout.
+    pub async fn read(link: &RedisLink, keys: &QueueKeys) -> Result<Self, QueueError> {
+        let mut found: HashMap<String, String> = settings(link).await?;
+        Ok(Self {
+            appendonly: found.remove("appendonly"),
+            appendfsync: found.remove("appendfsync"),
+            maxmemory_bytes: found.remove("maxmemory").and_then(|bytes| bytes.parse().ok()),
+            maxmemory_policy: found.remove("maxmemory-policy"),
+            default_user_may_write: default_user_may_write(link, keys).await?,
+        })
+    }
+
+    /// What is weaker than it should be, each with what to do; empty if nothing is.
+    pub fn weaknesses(&self) -> Vec<String> {
+        let wanted = [
+            ("appendonly", &self.appendonly, "yes"),
+            ("appendfsync", &self.appendfsync, "always"),
+            ("maxmemory-policy", &self.maxmemory_policy, "noeviction"),
+        ];
+        let weak = wanted
+            .into_iter()
+            .filter(|(_name, found, wanted)| found.as_deref().is_some_and(|found| found != *wanted));
+        let settings = weak.map(|(name, found, wanted)| {
+            format!("{name} is {}; set it to {wanted}", found.as_deref().unwrap_or_default())
+        });
+        let default_user = (self.default_user_may_write == Some(false)).then(|| {
+            "the user `default` has no right to write the queues, so that a restart of Redis may drop every accepted \
+             message; run ACL SETUSER default off resetpass ~* &* +@all before anything restarts Redis, and put the same \
+             into its ACL file"
+                .to_owned()
+        });
+        settings.chain(default_user).collect()
+    }
+
+    /// What the user may not see and a person has to make sure of; empty if it sees everything.
+    pub fn unseen(&self) -> Vec<&'static str> {
+        let unseen = [
+            (self.appendonly.is_none(), "appendonly yes"),
+            (self.appendfsync.is_none(), "appendfsync always"),
+            (self.maxmemory_policy.is_none(), "maxmemory-policy noeviction"),
+            (
+                self.default_user_may_write.is_none(),
+                "a user `default` that may write the queues (off resetpass ~* &* +@all)",
+            ),
+        ];
+        unseen.into_iter().filter_map(|(unseen, what)| unseen.then_some(what)).collect()
+    }
+}
+
+/// The settings; none if the user may not read them, or a managed service does not show them.
+async fn settings(link: &RedisLink) -> Result<HashMap<String, String>, QueueError> {
+    let mut command = redis::cmd("CONFIG");
+    command.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("maxmemory");
+    let command = &command;
+    link.run(|mut connection| async move { unless_refused(command.query_async(&mut connection).await) }).await
+}
+
+/// Whether ACL DRYRUN allows the user `default` every write of our transactions and scripts; `None` if our user may not
+/// ask, or the server does not know.
+async fn default_user_may_write(link: &RedisLink, keys: &QueueKeys) -> Result<Option<bool>, QueueError> {
+    let writes = writes(keys);
+    let writes = &writes;
+    let run = |mut connection: MultiplexedConnection| async move {
+        let mut allowed = Some(true);
+        for write in writes {
+            // OK is a status, a denial is a text.
+            match unless_refused(write.query_async::<Option<Value>>(&mut connection).await)? {
+                Some(Value::Okay) => {}
+                Some(_denial) => return Ok(Some(false)),
+                None => allowed = None,
+            }
+        }
+        Ok(allowed)
+    };
+    link.run(run).await
+}
+
+/// Every kind of write that a transaction or a script logs.
+fn writes(keys: &QueueKeys) -> Vec<Cmd> {
+    let QueueKeys { queue, leases, owners, ledger, parked, .. } = keys;
+    let lease = &keys.lease(Uuid::nil());
+    let writes: [&[&str]; 8] = [
+        &["RPUSH", queue, "x"],
+        &["HINCRBY", ledger, "accepted_messages", "1"],
+        &["LMOVE", queue, lease, "LEFT", "RIGHT"],
+        &["ZADD", leases, "1", "x"],
+        &["ZREM", parked, "x"],
+        &["HSET", owners, "x", "x"],
+        &["HDEL", owners, "x"],
+        &["UNLINK", lease],
+    ];
+    let dry = writes.iter().map(|words| {
+        let mut command = redis::cmd("ACL");
+        command.arg("DRYRUN").arg("default").arg(*words);
+        command
+    });
+    dry.collect()
+}
+
+/// Nothing where the server refuses to say; a broken connection is an error.
+fn unless_refused<T: Default>(result: RedisResult<T>) -> RedisResult<T> {
+    match result {
+        Err(error) if error.clone().into_server_errors().is_some() => Ok(T::default()),
+        result => result,
+    }
+}
+
+/// How full Redis is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RedisMemory {
+    /// `used_memory`.
+    pub used_bytes: u64,
+    /// `maxmemory`; 0 is no limit.
+    pub max_bytes: u64,
+}
+
+impl RedisMemory {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`], such as a user that may not run INFO.
+    pub async fn read(link: &RedisLink) -> Result<Self, QueueError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("memory");
+        let text: String = link.command(&command).await?;
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let value = value.and_then(|value| value.trim().parse().ok());
+            value.ok_or_else(|| QueueError::Reply(format!("INFO memory has no {name}")))
+        };
+        Ok(Self { used_bytes: field("used_memory")?, max_bytes: field("maxmemory")? })
+    }
+}

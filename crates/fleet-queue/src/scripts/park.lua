@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Sets a batch aside: one database has its part of it, the other one is away.
+--
+-- KEYS  leases, parked, owners
+-- ARGV  lease id, token, mark to leave, ms from now until it is due
+-- Returns 1, or 0 if the caller does not own the lease (any more).
+local leases, parked, owners = KEYS[1], KEYS[2], KEYS[3]
+local id, token, mark, delay_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local owner = redis.call('HGET', owners, id)
+if not owner then return 0 end
+local held_by, takeovers, bytes = string.match(owner, '^(%S+) (%d+) (%d+) ')
+if held_by ~= token then return 0 end
+local time = redis.call('TIME')
+redis.call('HSET', owners, id, token .. ' ' .. takeovers .. ' ' .. bytes .. ' ' .. mark)
+redis.call('ZREM', leases, id)
+redis.call('ZADD', parked, time[1] * 1000 + math.floor(time[2] / 1000) + delay_ms, id)
+return 1

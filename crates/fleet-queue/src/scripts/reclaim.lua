@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Finds batches that have an owner's record and no expiry, as a repair of the append-only file may leave them, and lets
+-- them expire now, for the next consumer to take over.
+--
+-- KEYS  leases, parked, owners
+-- Returns how many there were.
+local leases, parked, owners = KEYS[1], KEYS[2], KEYS[3]
+
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = 0
+for _, id in ipairs(redis.call('HKEYS', owners)) do
+  if not redis.call('ZSCORE', leases, id) and not redis.call('ZSCORE', parked, id) then
+    redis.call('ZADD', leases, now_ms, id)
+    found = found + 1
+  end
+end
+return found

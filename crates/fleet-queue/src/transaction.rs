@@ -1,0 +1,46 @@
+//! MULTI and EXEC as plain commands of one pipeline.
+//!
+//! The crate's own atomic pipelines panic in debug builds if MULTI itself is refused (NOAUTH), and keep the cause of an
+//! EXECABORT in a text.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+
+/// Commands that the server carries out together or not at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pipeline: Pipeline,
+}
+
+impl Transaction {
+    /// MULTI, `commands`, EXEC.
+    pub(crate) fn new(commands: impl IntoIterator<Item = Cmd>) -> Self {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.cmd("EXEC");
+        Self { pipeline }
+    }
+
+    /// Runs it and reads the commands' replies, a tuple or a list.
+    ///
+    /// # Errors
+    ///
+    /// The first error that the server replied with; what stands before EXEC's own is its cause.
+    pub(crate) async fn query<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<T> {
+        let replies = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len()).await?;
+        let mut done = Value::Nil;
+        for reply in replies {
+            if let Value::ServerError(error) = reply {
+                return Err(RedisError::from(error));
+            }
+            done = reply;
+        }
+        Ok(T::from_redis_value(done.extract_error()?)?)
+    }
+}
