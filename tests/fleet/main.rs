@@ -13,10 +13,12 @@ mod http_to_sql;
 #[cfg(test)]
 mod k8s;
 #[cfg(test)]
+mod lost_history;
 mod migrations;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
+mod one_database_away;
 mod poison;
 #[cfg(test)]
 mod poison_kills;

@@ -1,6 +1,7 @@
 //! Whether each of the two databases takes anything: one that does not must not hold up the other.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_store::StoreError;
@@ -22,10 +23,25 @@ const MOST_SILENT: Duration = Duration::from_secs(120);
 /// Between two log lines about one outage.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
+/// What this process knows of both databases; clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseHealth {
+    pub(crate) state: Arc<SideHealth>,
+    pub(crate) telemetry: Arc<SideHealth>,
+}
+
+impl Default for DatabaseHealth {
+    fn default() -> Self {
+        let side = |side| Arc::new(SideHealth::new(side));
+        Self { state: side(Side::State), telemetry: side(Side::Telemetry) }
+    }
+}
+
 /// What this process knows of one database.
 #[derive(Debug)]
 pub(crate) struct SideHealth {
     side: Side,
+    is_ready: AtomicBool,
     outage: watch::Sender<Option<Outage>>,
     silent: Mutex<Duration>,
 }
@@ -54,8 +70,23 @@ impl Outage {
 }
 
 impl SideHealth {
-    pub(crate) fn new(side: Side) -> Self {
-        Self { side, outage: watch::Sender::new(None), silent: Mutex::new(SILENT) }
+    fn new(side: Side) -> Self {
+        Self {
+            side,
+            is_ready: AtomicBool::new(false),
+            outage: watch::Sender::new(None),
+            silent: Mutex::new(SILENT),
+        }
+    }
+
+    /// Its schema is there.
+    pub(crate) fn set_ready(&self) {
+        self.is_ready.store(true, Ordering::Release);
+    }
+
+    /// Whether its schema is there: before that no batch is tried on it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
     }
 
     /// Batches step aside for it; one of them at a time is tried on it.

@@ -15,6 +15,7 @@ mod observe;
 mod poll;
 pub mod replay;
 mod report;
+mod schemas;
 pub mod service;
 mod suspects;
 mod throttle;

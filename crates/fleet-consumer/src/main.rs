@@ -108,7 +108,11 @@ async fn run(settings: &Settings) -> ExitCode {
         result = service::run(settings, readiness, shutdown) => result,
         () = admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
     };
-    result.map_or_else(cli::fail, |()| ExitCode::SUCCESS)
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_configuration() => cli::refuse(error),
+        Err(error) => cli::fail(error),
+    }
 }
 
 async fn migrate(settings: &Settings) -> ExitCode {

@@ -7,13 +7,14 @@ use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_queue::{Consumer, QueueError};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::settings::Settings;
-use fleet_store::{Database, Schema, StateStore, StoreError, TelemetryStore, missing_migrations};
+use fleet_store::{StateStore, StoreError, TelemetryStore};
 use jiff::SignedDuration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::SideHealth;
-use crate::metrics::{self, Side};
+use crate::health::DatabaseHealth;
+use crate::metrics;
+use crate::schemas::Schemas;
 use crate::throttle::Throttle;
 use crate::witness::{self, Witnesses};
 use crate::worker::{Worker, WorkerError};
@@ -41,6 +42,16 @@ pub enum ConsumerError {
     Panic,
 }
 
+impl ConsumerError {
+    /// The settings name a server that cannot be used: no restart helps, other settings do.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Queue(error) | Self::Worker(WorkerError::Queue(error)) => error.is_permanent(),
+            Self::Store(_) | Self::Worker(WorkerError::Store { .. }) | Self::Panic => false,
+        }
+    }
+}
+
 /// Works on every provider's queue until `shutdown`, then finishes the batches at work, or releases them when their time
 /// is up.
 ///
@@ -54,37 +65,49 @@ pub async fn run(
 ) -> Result<(), ConsumerError> {
     metrics::describe();
     let databases = Databases::new(settings)?;
-    let workers = workers(settings, &databases)?;
-    let schema = async {
-        wait_for_schema(&databases.state, Schema::State, &settings.consumer).await?;
-        wait_for_schema(&databases.telemetry, Schema::Telemetry, &settings.consumer).await
-    };
+    let health = DatabaseHealth::default();
+    let workers = workers(settings, &databases, &health)?;
+    let mut schemas = Schemas::look(&databases, &health, &settings.consumer);
     tokio::select! {
-        ready = schema => ready?,
+        ready = schemas.first() => ready?,
         () = shutdown.cancelled() => return Ok(()),
     }
-    readiness.set_started();
     tracing::info!(queues = workers.len(), "consuming");
 
     let deadline = CancellationToken::new();
     let mut tasks = JoinSet::new();
+    tasks.spawn(start(schemas, Arc::clone(&readiness), shutdown.clone()));
     let longest_wait = longest_wait(settings);
     for worker in workers {
         let worker = Arc::new(worker);
         for number in 0..settings.consumer.batches_in_flight.max(1) {
             let (worker, shutdown, deadline) = (Arc::clone(&worker), shutdown.clone(), deadline.clone());
             let task = format!("worker {} {}", worker.queue(), number + 1);
-            let run = async move { worker.run(&shutdown, &deadline).await };
+            let run = async move { Ok(worker.run(&shutdown, &deadline).await?) };
             tasks.spawn(readiness.liveness().watch(task, longest_wait, run));
         }
         let (shutdown, deadline) = (shutdown.clone(), deadline.clone());
         let task = format!("worker {} parked", worker.queue());
-        let run = async move { worker.run_parked(&shutdown, &deadline).await };
+        let run = async move { Ok(worker.run_parked(&shutdown, &deadline).await?) };
         tasks.spawn(readiness.liveness().watch(task, longest_wait, run));
     }
     let observers = observers(settings, databases, &readiness)?;
     let consuming = supervise(tasks, settings.consumer.shutdown_timeout, &readiness, &shutdown, &deadline);
     watch_over(consuming, observers, &shutdown).await
+}
+
+/// Makes the consumer ready once both schemas are there.
+async fn start(
+    schemas: Schemas,
+    readiness: Arc<Readiness>,
+    shutdown: CancellationToken,
+) -> Result<(), ConsumerError> {
+    tokio::select! {
+        ready = schemas.rest() => ready?,
+        () = shutdown.cancelled() => return Ok(()),
+    }
+    readiness.set_started();
+    Ok(())
 }
 
 /// Starts what shows how things are.
@@ -135,7 +158,7 @@ fn longest_wait(settings: &Settings) -> Duration {
 
 /// Waits for the workers. The first one that fails stops the others.
 async fn supervise(
-    mut tasks: JoinSet<Result<(), WorkerError>>,
+    mut tasks: JoinSet<Result<(), ConsumerError>>,
     shutdown_timeout: Duration,
     readiness: &Readiness,
     shutdown: &CancellationToken,
@@ -152,7 +175,7 @@ async fn supervise(
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
             let ended = match ended {
-                Ok(ended) => ended.map_err(ConsumerError::from),
+                Ok(ended) => ended,
                 Err(_panicked) => Err(ConsumerError::Panic),
             };
             if ended.is_err() {
@@ -168,9 +191,11 @@ async fn supervise(
     }
 }
 
-fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, QueueError> {
-    let state_health = Arc::new(SideHealth::new(Side::State));
-    let telemetry_health = Arc::new(SideHealth::new(Side::Telemetry));
+fn workers(
+    settings: &Settings,
+    databases: &Databases,
+    health: &DatabaseHealth,
+) -> Result<Vec<Worker>, QueueError> {
     let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
@@ -181,8 +206,7 @@ fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, Qu
         let writer = Writer {
             state: StateStore::new(databases.state.clone()),
             telemetry: TelemetryStore::new(databases.telemetry.clone()),
-            state_health: Arc::clone(&state_health),
-            telemetry_health: Arc::clone(&telemetry_health),
+            health: health.clone(),
             max_records: settings.consumer.max_transaction_events,
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,
@@ -190,24 +214,6 @@ fn workers(settings: &Settings, databases: &Databases) -> Result<Vec<Worker>, Qu
         Ok(Worker::new(provider, limits, consumer, settings.consumer.clone(), writer, Arc::clone(&throttle)))
     };
     PROVIDERS.iter().map(worker).collect()
-}
-
-async fn wait_for_schema(
-    database: &Database,
-    schema: Schema,
-    settings: &fleet_runtime::settings::ConsumerSettings,
-) -> Result<(), StoreError> {
-    let mut pause = settings.retry_min;
-    loop {
-        match missing_migrations(database, schema).await {
-            Ok(missing) if missing.is_empty() => return Ok(()),
-            Ok(missing) => tracing::warn!(?schema, ?missing, "waiting for `fleet-consumer migrate`"),
-            Err(error @ StoreError::Timescale(_)) => return Err(error),
-            Err(error) => tracing::warn!(?schema, %error, "waiting for the database"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(settings.retry_max);
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::VehicleEvent;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::batch::{Fault, Record};
 use crate::fold::fold;
-use crate::health::SideHealth;
+use crate::health::{DatabaseHealth, SideHealth};
 use crate::metrics::{self, Side, SplitCause, timed};
 use crate::report;
 
@@ -25,10 +24,8 @@ pub(crate) struct Writer {
     pub state: StateStore,
     /// Raw events and dead letters.
     pub telemetry: TelemetryStore,
-    /// Whether the state's database takes anything.
-    pub state_health: Arc<SideHealth>,
-    /// Whether the telemetry's database takes anything.
-    pub telemetry_health: Arc<SideHealth>,
+    /// Whether either database takes anything.
+    pub health: DatabaseHealth,
     /// Most records in one transaction.
     pub max_records: usize,
     /// First pause after a failure; it doubles.
@@ -128,21 +125,22 @@ impl Writer {
         match first {
             First::State => tokio::select! {
                 stored = telemetry => stored.map(Stored::Whole),
-                () = self.telemetry_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+                () = self.health.telemetry.out_of_patience(tried_since) => Ok(Stored::OneSide),
             },
             First::Telemetry(written) => tokio::select! {
                 stored = state => stored.map(|_| Stored::Whole(written)),
-                () = self.state_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+                () = self.health.state.out_of_patience(tried_since) => Ok(Stored::OneSide),
             },
         }
     }
 
     /// Whether state and telemetry are to be tried; at least one of them.
     fn sides_to_try(&self, origin: Origin) -> (bool, bool) {
-        let is_tried = |health: &SideHealth| origin == Origin::Resumed || !health.is_away();
-        match (is_tried(&self.state_health), is_tried(&self.telemetry_health)) {
-            // Neither database takes anything: this batch waits for both.
-            (false, false) => (true, true),
+        let is_tried =
+            |health: &SideHealth| health.is_ready() && (origin == Origin::Resumed || !health.is_away());
+        match (is_tried(&self.health.state), is_tried(&self.health.telemetry)) {
+            // Neither database takes anything: this batch waits for those whose schema is there.
+            (false, false) => (self.health.state.is_ready(), self.health.telemetry.is_ready()),
             tried => tried,
         }
     }
@@ -289,8 +287,8 @@ impl Writer {
 
     fn health(&self, side: Side) -> &SideHealth {
         match side {
-            Side::State => &self.state_health,
-            Side::Telemetry => &self.telemetry_health,
+            Side::State => &self.health.state,
+            Side::Telemetry => &self.health.telemetry,
         }
     }
 }

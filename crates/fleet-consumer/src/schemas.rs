@@ -1,0 +1,88 @@
+//! Waiting for the schemas at the start.
+
+use std::time::Duration;
+
+use fleet_runtime::settings::ConsumerSettings;
+use fleet_store::{Database, Schema, StoreError, missing_migrations};
+use tokio::task::JoinSet;
+
+use crate::connect::Databases;
+use crate::health::DatabaseHealth;
+
+/// How long the second database may take before the consumer works for the first one alone.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The schemas that are still waited for.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    waiting: JoinSet<Result<(), StoreError>>,
+}
+
+impl Schemas {
+    /// Begins to look, for both at once. A database is tried with batches only once its schema is there.
+    pub(crate) fn look(databases: &Databases, health: &DatabaseHealth, settings: &ConsumerSettings) -> Self {
+        let mut waiting = JoinSet::new();
+        let sides = [
+            (&databases.state, Schema::State, &health.state),
+            (&databases.telemetry, Schema::Telemetry, &health.telemetry),
+        ];
+        for (database, schema, health) in sides {
+            let (database, health, settings) = (database.clone(), health.clone(), settings.clone());
+            waiting.spawn(async move {
+                wait_for_schema(&database, schema, &settings).await?;
+                health.set_ready();
+                Ok(())
+            });
+        }
+        Self { waiting }
+    }
+
+    /// Waits until the consumer has something to do: for one schema, and a while for the other one.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] that a retry cannot help.
+    pub(crate) async fn first(&mut self) -> Result<(), StoreError> {
+        self.next().await?;
+        // Both are there, or the grace is over.
+        tokio::time::timeout(GRACE, self.next()).await.unwrap_or(Ok(()))
+    }
+
+    /// Waits for what is left.
+    ///
+    /// # Errors
+    ///
+    /// A [`StoreError`] that a retry cannot help.
+    pub(crate) async fn rest(mut self) -> Result<(), StoreError> {
+        while !self.waiting.is_empty() {
+            self.next().await?;
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<(), StoreError> {
+        match self.waiting.join_next().await {
+            Some(Ok(found)) => found,
+            Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn wait_for_schema(
+    database: &Database,
+    schema: Schema,
+    settings: &ConsumerSettings,
+) -> Result<(), StoreError> {
+    let mut pause = settings.retry_min;
+    loop {
+        match missing_migrations(database, schema).await {
+            Ok(missing) if missing.is_empty() => return Ok(()),
+            Ok(missing) => tracing::warn!(?schema, ?missing, "waiting for `fleet-consumer migrate`"),
+            Err(error @ StoreError::Timescale(_)) => return Err(error),
+            Err(error) => tracing::warn!(?schema, %error, "waiting for the database"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(settings.retry_max);
+    }
+}
