@@ -66,7 +66,9 @@ impl RedisLink {
         let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = url.into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
-        let info = info.set_tcp_settings(tcp);
+        // The users we ship may not send CLIENT SETINFO: Redis 7.0 refuses an ACL file that names it.
+        let login = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_tcp_settings(tcp).set_redis_settings(login);
         let insecure =
             if let ConnectionAddr::TcpTls { insecure, .. } = info.addr() { Some(*insecure) } else { None };
         let client = match insecure {
