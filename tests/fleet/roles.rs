@@ -2,6 +2,7 @@
 
 mod operator;
 mod redis_users;
+mod restarts;
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@
 //! Where neither is possible the [`Error`] says what is missing and what to do; nothing is skipped.
 //!
 //! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
-//! and restart it.
+//! and restart it. [`RedisServer::Valkey`] has a root of its own, which is made when a test first asks for it.
 //!
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules, fetched once into the same folder.
 //!
@@ -37,6 +37,6 @@ pub use port::free_port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use redis::{Redis, RedisOptions};
+pub use redis::{Redis, RedisOptions, RedisServer};
 pub use root::{Root, Tools};
 pub use services::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

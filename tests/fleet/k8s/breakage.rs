@@ -54,11 +54,17 @@ fn change(object: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
+/// Whether `found` is `name`, apart from the ten characters that kustomize appends to what it generates.
+fn is_named(found: &str, name: &str) -> bool {
+    let rest = found.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with('-') && rest.len() == 11))
+}
+
 fn apply(broken: &Broken) -> Manifests {
     let mut manifests = overlay(&broken.folder).clone();
     let (kind, name) = broken.object.split_once('/').unwrap();
     let is_meant =
-        |object: &&mut Value| text(object, "/kind") == kind && text(object, "/metadata/name") == name;
+        |object: &&mut Value| text(object, "/kind") == kind && is_named(text(object, "/metadata/name"), name);
     let object = manifests.objects.iter_mut().find(is_meant);
     let object = object.unwrap_or_else(|| panic!("{} has no {}", broken.folder, broken.object));
     change(object, &broken.pointer, &broken.value);

@@ -36,6 +36,9 @@ async fn the_consumer_does_all_its_work() {
     assert_eq!(observer.status().await.unwrap().leases, 1);
     assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
     assert_eq!(observer.status().await.unwrap().waiting_messages, 1);
+
+    let mut admin = connect(&server.url().replace("://", "://fleet:fleet@")).await;
+    assert_eq!(ask(&mut admin, "ACL LOG").await, Ok(redis::Value::Array(Vec::new())), "nothing was refused");
 }
 
 #[tokio::test]

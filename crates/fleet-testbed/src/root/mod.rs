@@ -25,6 +25,15 @@ const SERVERS: Recipe = Recipe {
     announcement: "making a private Debian root with Redis and TimescaleDB (once; about 20 s and 540 MB)",
 };
 
+/// The root of Valkey, which only tests of the queue start.
+const VALKEY: Recipe = Recipe {
+    name: "trixie-valkey-1",
+    variant: "minbase",
+    packages: "valkey-server",
+    left_out: &[],
+    announcement: "making a private Debian root with Valkey (once; about 12 s and 140 MB)",
+};
+
 /// Where Debian keeps PostgreSQL's programs, inside the root.
 pub(crate) const POSTGRES_BIN: &str = "/usr/lib/postgresql/17/bin";
 
@@ -38,7 +47,7 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
 }
 
-/// A complete private Debian root with Redis and TimescaleDB.
+/// A complete private Debian root: of Redis and TimescaleDB, or of Valkey.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
@@ -51,9 +60,21 @@ impl Root {
     /// # Errors
     /// [`Error::NoRoot`] where it cannot be made or used.
     pub fn ensure(progress: &Progress) -> Result<Self, Error> {
+        Self::of(&SERVERS, progress)
+    }
+
+    /// The root of Valkey, made now (12 s, 140 MB) if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where it cannot be made or used.
+    pub fn valkey(progress: &Progress) -> Result<Self, Error> {
+        Self::of(&VALKEY, progress)
+    }
+
+    fn of(recipe: &Recipe, progress: &Progress) -> Result<Self, Error> {
         build::require_supported_system()?;
         let cache = cache::folder(|name| std::env::var(name).ok())?;
-        Ok(Self { path: build::ensure(&cache, &SERVERS, progress)? })
+        Ok(Self { path: build::ensure(&cache, recipe, progress)? })
     }
 
     /// The root's folder.

@@ -11,6 +11,7 @@ mod release;
 mod resources;
 mod selectors;
 mod settings;
+mod users;
 
 use super::manifests::Manifests;
 
@@ -20,7 +21,7 @@ pub(super) use metrics::unexported;
 pub(super) type Policy = fn(&Manifests) -> Vec<String>;
 
 /// Every policy, by name.
-pub(super) const ALL: [(&str, Policy); 18] = [
+pub(super) const ALL: [(&str, Policy); 19] = [
     ("one autoscaler a deployment", autoscaling::one_each),
     ("no replicas beside an autoscaler", autoscaling::no_replicas),
     ("autoscaler targets exist", autoscaling::targets_exist),
@@ -39,4 +40,5 @@ pub(super) const ALL: [(&str, Policy); 18] = [
     ("pod isolation", pods::isolation),
     ("release", release::violations),
     ("network policies", network::violations),
+    ("users of Redis", users::violations),
 ];
