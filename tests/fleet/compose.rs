@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use fleet_runtime::settings::{Settings, load};
+use fleet_testbed::{DatabaseLogin, RedisLogin};
 use fleet_webhook_api::sources::sources;
 use serde::Deserialize;
 
@@ -288,6 +289,35 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     let served = sources(&compose.settings("api")).unwrap();
     let caps: u64 = served.iter().map(|source| source.max_backlog_bytes).sum();
     assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
+}
+
+/// Tests, demo, chaos and benchmark run on servers of the testbed, which has these settings and files.
+#[test]
+fn the_testbed_runs_the_same_servers() {
+    let compose = Compose::read();
+    let arguments =
+        [&["redis-server"][..], &fleet_testbed::REDIS_ARGUMENTS, &["--aclfile", "/etc/redis/users.acl"]];
+    assert_eq!(compose.service("redis").command, arguments.concat());
+    assert_eq!(fleet_testbed::redis_users(), text("compose/users.acl"));
+    let database = &compose.service("timescaledb").environment;
+    let url = "postgres://fleet:fleet@127.0.0.1:1/fleet";
+    for (name, login) in [
+        ("migrator", DatabaseLogin::Migrator),
+        ("consumer", DatabaseLogin::Consumer),
+        ("reader", DatabaseLogin::Reader),
+        ("operator", DatabaseLogin::Operator),
+    ] {
+        let password = &database[&format!("{}_PASSWORD", name.to_uppercase())];
+        assert_eq!(login.of(url), url.replace("fleet:fleet@", &format!("{name}:{password}@")));
+    }
+    let url = "redis://fleet:fleet@127.0.0.1:1";
+    for (name, login) in
+        [("api", RedisLogin::Api), ("consumer", RedisLogin::Consumer), ("operator", RedisLogin::Operator)]
+    {
+        let credentials = format!("{name}:local-use-only-{name}");
+        assert_eq!(login.of(url), url.replace("fleet:fleet", &credentials));
+        assert!(text("compose/users.acl").contains(&format!("user {}", credentials.replace(':', " on >"))));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use fleet_consumer::service::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
 use fleet_store::{Expired, RetentionPeriods, expire};
-use fleet_testbed::Postgres;
+use fleet_testbed::{DatabaseLogin, Postgres};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -182,7 +182,7 @@ async fn an_outage_of_the_database_loses_nothing() {
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     let url = postgres.url();
     for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
-        fleet_store::migrate(&url, schema).await.unwrap();
+        fleet_store::migrate(&DatabaseLogin::Migrator.of(&url), schema).await.unwrap();
     }
     let variables = [("FLEET_DATABASE_URL", url.as_str()), ("FLEET_CONSUMER__RETRY_MAX", "200ms")];
     let fleet = Fleet::start_with(&variables).await;
@@ -283,7 +283,7 @@ async fn retention_forgets_the_same_batches_on_both_sides() {
     let fleet = Fleet::start(&database).await;
     post(&fleet, &["A", ""]).await;
     fleet.settled().await;
-    let databases = Databases::new(&fleet.settings).unwrap();
+    let databases = Databases::new(&fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
     let keep = Duration::from_secs(3600);
     let mut periods = RetentionPeriods { telemetry: keep, dead_letters: keep, settled_batches: keep };
     let nothing = expire(&databases.state, &databases.telemetry, periods).await.unwrap();

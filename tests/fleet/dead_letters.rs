@@ -3,6 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use fleet_store::{DeadLetterFilter, count_dead_letters};
+use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
@@ -21,7 +22,7 @@ fn command(fleet: &Fleet, database: &TestDatabase, arguments: &[&str]) -> Comman
         .args(arguments)
         .env("FLEET_REDIS_URL", fleet.settings.redis_url.expose())
         .env("FLEET_QUEUE__PREFIX", &fleet.settings.queue.prefix)
-        .env("FLEET_DATABASE_URL", database.url());
+        .env("FLEET_DATABASE_URL", database.url_as(DatabaseLogin::Consumer));
     command
 }
 

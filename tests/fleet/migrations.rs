@@ -1,6 +1,7 @@
 //! The schema: from empty, twice at once, in two databases, and every statement against it.
 
 use fleet_store::{Schema, migrate, statements};
+use fleet_testbed::DatabaseLogin;
 
 use crate::support::TestDatabase;
 
@@ -8,16 +9,20 @@ use crate::support::TestDatabase;
 async fn from_empty_and_again() {
     let database = TestDatabase::empty().await;
     for schema in [Schema::State, Schema::Telemetry] {
-        let applied = migrate(database.url(), schema).await.unwrap();
+        let applied = migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap();
         assert!(!applied.is_empty(), "{schema:?}");
-        assert_eq!(migrate(database.url(), schema).await.unwrap(), Vec::<String>::new(), "{schema:?} again");
+        assert_eq!(
+            migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap(),
+            Vec::<String>::new(),
+            "{schema:?} again"
+        );
     }
 }
 
 #[tokio::test]
 async fn several_at_once() {
     let database = TestDatabase::empty().await;
-    let run = async |schema| migrate(database.url(), schema).await.unwrap().len();
+    let run = async |schema| migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap().len();
     let (a, b, c, d) =
         tokio::join!(run(Schema::State), run(Schema::State), run(Schema::Telemetry), run(Schema::Telemetry));
     assert_eq!([a.min(b), c.min(d)], [0, 0], "each migration is applied once");
@@ -28,7 +33,8 @@ async fn several_at_once() {
 async fn what_is_in_the_way_is_named() {
     let database = TestDatabase::empty().await;
     database.client().await.batch_execute("CREATE TABLE vehicles (sn text)").await.unwrap();
-    let error = migrate(database.url(), Schema::State).await.unwrap_err().to_string();
+    let error =
+        migrate(&database.url_as(DatabaseLogin::Migrator), Schema::State).await.unwrap_err().to_string();
     assert!(error.contains(r#"relation "vehicles" already exists (SQLSTATE 42P07)"#), "{error}");
 }
 

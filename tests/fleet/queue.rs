@@ -18,11 +18,11 @@ use std::time::Duration;
 use fleet_queue::{
     ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink, Volume,
 };
-use fleet_testbed::Redis;
+use fleet_testbed::{Redis, RedisLogin};
 use redis::FromRedisValue;
 use uuid::Uuid;
 
-use crate::support::{eventually, fresh_prefix, redis_url};
+use crate::support::{eventually, fresh_prefix, redis_as, redis_url};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -35,8 +35,9 @@ const QUEUE: &str = "niu";
 const EVERYTHING: ClaimLimits =
     ClaimLimits { max_messages: 10_000, max_bytes: usize::MAX >> 12, lease: LONG };
 
-/// Both ends of one queue under a key prefix of its own.
+/// Both ends of one queue under a key prefix of its own, each with its login.
 struct Rig {
+    /// The administrator's.
     link: Arc<RedisLink>,
     prefix: String,
     keys: QueueKeys,
@@ -51,14 +52,14 @@ impl Rig {
     }
 
     fn on(url: &str, timeout: Duration) -> Self {
-        let link = Arc::new(RedisLink::new(url, timeout).unwrap());
+        let link = |login| Arc::new(RedisLink::new(&redis_as(login, url), timeout).unwrap());
         let prefix = fresh_prefix();
         Self {
             keys: QueueKeys::new(&prefix, QUEUE),
-            producer: Producer::new(link.clone(), &prefix, QUEUE),
-            consumer: Consumer::new(link.clone(), &prefix, QUEUE),
-            observer: Observer::new(link.clone(), &prefix, QUEUE),
-            link,
+            producer: Producer::new(link(RedisLogin::Api), &prefix, QUEUE),
+            consumer: Consumer::new(link(RedisLogin::Consumer), &prefix, QUEUE),
+            observer: Observer::new(link(RedisLogin::Consumer), &prefix, QUEUE),
+            link: link(RedisLogin::Admin),
             prefix,
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, Value};
-use fleet_testbed::{Postgres, Redis, RedisOptions};
+use fleet_testbed::{Postgres, PostgresOptions, Redis, RedisOptions};
 use tokio_postgres::NoTls;
 
 use crate::process::program::{Ended, Program, Site, report, run};
@@ -19,15 +19,6 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
 }
 
-/// The SQL of the script that makes the logins.
-fn logins() -> String {
-    let script = text("compose/roles.sh");
-    let sql = script.split_once("<<'SQL'\n").unwrap().1.split_once("SQL\n").unwrap().0;
-    ["migrator", "consumer", "reader", "operator"].iter().fold(sql.to_owned(), |sql, login| {
-        sql.replace(&format!(":'{login}'"), &format!("'local-use-only-{login}'"))
-    })
-}
-
 #[test]
 fn the_readme_shows_the_same_logins() {
     let script = text("compose/roles.sh");
@@ -35,8 +26,10 @@ fn the_readme_shows_the_same_logins() {
     assert!(text("README.md").contains(&format!("```psql\n{sql}```\n")), "{sql}");
 }
 
+/// Without logins.
 async fn postgres() -> Postgres {
-    tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap()
+    let options = PostgresOptions { without_logins: true, ..PostgresOptions::default() };
+    tokio::task::spawn_blocking(|| Postgres::private_with(options).unwrap()).await.unwrap()
 }
 
 async fn redis() -> Redis {
@@ -57,10 +50,9 @@ async fn send(connection: &mut MultiplexedConnection, words: &[impl AsRef<str>])
     command.query_async(connection).await
 }
 
-/// The server's URL with a login of compose.
+/// The administrator's URL with a login of compose.
 fn login(url: &str, name: &str) -> String {
-    let url = url.replace("fleet:fleet@", "");
-    url.replace("://", &format!("://{name}:local-use-only-{name}@"))
+    url.replace("://fleet:fleet@", &format!("://{name}:local-use-only-{name}@"))
 }
 
 /// Both servers with the logins of compose, nothing migrated yet.
@@ -71,15 +63,15 @@ struct Servers {
 
 impl Servers {
     async fn start() -> Self {
-        let (redis, postgres) = tokio::join!(redis(), postgres());
-        postgres.psql(&logins()).unwrap();
-        Self { redis, postgres }
+        let postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap());
+        let (redis, postgres) = tokio::join!(redis(), postgres);
+        Self { redis, postgres: postgres.unwrap() }
     }
 
     /// The tests look with all rights.
     fn site(&self) -> Site {
         let mut site = Site::new(&self.postgres.url());
-        site.redis = self.redis.url().replace("://", "://fleet:fleet@");
+        site.redis = self.redis.url();
         "fleet".clone_into(&mut site.prefix);
         site
     }
@@ -210,7 +202,7 @@ async fn a_user_that_may_not_create_roles_is_told_what_to_do() {
     postgres.psql("CREATE ROLE plain LOGIN PASSWORD 'plain'").unwrap();
     postgres.psql("CREATE DATABASE plain OWNER plain").unwrap();
     let url = postgres.url().replace("fleet:fleet@", "plain:plain@").replace("/fleet", "/plain");
-    let site = Site::new(&url);
+    let site = Site::without_logins(&url);
     let first = run(&mut site.consumer(&["migrate"])).await;
     assert_eq!(first.code, Some(0), "{first:?}");
     let sql = "CREATE ROLE fleet_migrator LOGIN; CREATE ROLE fleet_consumer NOLOGIN; CREATE ROLE fleet_reader NOLOGIN;";
@@ -220,7 +212,7 @@ async fn a_user_that_may_not_create_roles_is_told_what_to_do() {
     assert_eq!((second.code, second.errors.as_str()), (Some(0), ""), "{second:?}");
     // The roles are there, the tables are still their owner's, and the grants have been made up for.
     postgres.psql("CREATE ROLE worker LOGIN PASSWORD 'worker' IN ROLE fleet_consumer").unwrap();
-    let worker = Site::new(&url.replace("plain:plain@", "worker:worker@"));
+    let worker = Site::without_logins(&url.replace("plain:plain@", "worker:worker@"));
     let audit = run(&mut worker.consumer(&["audit"])).await;
     assert_eq!(audit.code, Some(0), "{audit:?}");
 
@@ -231,12 +223,12 @@ async fn a_user_that_may_not_create_roles_is_told_what_to_do() {
     let sql = "CREATE ROLE other LOGIN PASSWORD 'other' IN ROLE fleet_migrator;
                GRANT CREATE ON SCHEMA public TO fleet_migrator";
     client.batch_execute(sql).await.unwrap();
-    let other = Site::new(&url.replace("plain:plain@", "other:other@"));
+    let other = Site::without_logins(&url.replace("plain:plain@", "other:other@"));
     client.batch_execute("GRANT SELECT ON fleet_state_migrations TO fleet_migrator").await.unwrap();
     let refused = run(&mut other.consumer(&["migrate"])).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.errors.contains("belongs to plain: run migrate once as a superuser"), "{refused:?}");
-    for site in [Site::new(&superuser), other] {
+    for site in [Site::without_logins(&superuser), other] {
         let ended = run(&mut site.consumer(&["migrate"])).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
@@ -252,7 +244,7 @@ async fn a_user_that_may_create_roles_hands_the_tables_over_and_a_superuser_thei
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     let migrate = async |url: &str| {
-        let ended = run(&mut Site::new(url).consumer(&["migrate"])).await;
+        let ended = run(&mut Site::without_logins(url).consumer(&["migrate"])).await;
         assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{ended:?}");
         let others = "SELECT tablename::text FROM pg_tables
                        WHERE tableowner <> 'fleet_migrator' AND (schemaname = 'public' OR tablename LIKE '_hyper_%')
@@ -280,7 +272,7 @@ async fn databases_of_one_cluster_migrate_at_once_and_may_be_two() {
     }
     let migrate = |pair: &[String]| {
         let url = |name: &str| format!("{}/{name}", postgres.url().rsplit_once('/').unwrap().0);
-        let mut command = Site::new(&url(&pair[0])).consumer(&["migrate"]);
+        let mut command = Site::without_logins(&url(&pair[0])).consumer(&["migrate"]);
         command.env("FLEET_TELEMETRY_DATABASE_URL", url(&pair[1]));
         Program::start(&mut command)
     };

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use fleet_providers::{Attributes, VehicleEvent, vehicle_id};
 use fleet_store::{Database, DatabaseSettings, Part};
+use fleet_testbed::DatabaseLogin;
 use jiff::Timestamp;
 use uuid::Uuid;
+
+use crate::support::database_as;
 
 const PROVIDER: &str = "niu";
 
@@ -23,7 +26,7 @@ fn pool(url: &str) -> Database {
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(30),
     };
-    Database::new(url, settings).unwrap()
+    Database::new(&database_as(DatabaseLogin::Consumer, url), settings).unwrap()
 }
 
 /// A whole batch of its own.

@@ -10,7 +10,8 @@ use fleet_consumer::batch::parse_item;
 use fleet_consumer::fold::fold;
 use fleet_providers::{Limits, PROVIDERS};
 use fleet_queue::{Producer, RedisLink};
-use fleet_store::{Database, DatabaseSettings, Part, Schema, StateStore, migrate};
+use fleet_store::{Database, DatabaseSettings, Part, Schema, StateStore};
+use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
 use crate::support::{Fleet, TestDatabase, redis_url};
@@ -86,13 +87,14 @@ async fn no_order_or_repetition_of_a_week_changes_the_vehicles() {
     let mut expected = None;
     for (reports, most) in [(in_order, 100), (backwards, 1_000), (first, 40), (second, 400)] {
         let database = TestDatabase::empty().await;
-        migrate(database.url(), Schema::State).await.unwrap();
+        database.migrate(Schema::State).await;
         let settings = DatabaseSettings {
             pool_size: 1,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
         };
-        let store = StateStore::new(Database::new(database.url(), settings).unwrap());
+        let store =
+            StateStore::new(Database::new(&database.url_as(DatabaseLogin::Consumer), settings).unwrap());
         deliver(&store, &reports, most, &mut rng).await;
         let rows = rows(&database).await;
         assert_newest(&week, &database).await;

@@ -1,21 +1,27 @@
 //! `cargo xtask services`.
 
-use fleet_testbed::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services};
+use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 
 /// Starts both servers, prints how to use them and waits for Ctrl-C.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
-    let services = Services::start()?;
-    let (redis, database) = (services.redis_url(), services.database_url());
+    let services = Services::start_for_tests()?;
     println!("# For the tests:");
-    println!("export {REDIS_URL_VARIABLE}={redis}");
-    println!("export {DATABASE_URL_VARIABLE}={database}");
-    println!("# For the API and the consumer:");
-    println!("export FLEET_REDIS_URL={redis}");
-    println!("export FLEET_DATABASE_URL={database}");
-    println!("# SQL: {}", services.psql_command().join(" "));
+    for (name, value) in services.variables() {
+        println!("export {name}={value}");
+    }
+    println!("# For fleet-webhook-api:");
+    println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Api));
+    println!("# For fleet-consumer, its audit and its dead-letters:");
+    println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Consumer));
+    println!("export FLEET_DATABASE_URL={}", services.database_url(DatabaseLogin::Consumer));
+    println!("# For fleet-consumer migrate, retention and replay:");
+    println!("export FLEET_DATABASE_URL={}", services.database_url(DatabaseLogin::Migrator));
+    println!("# For the runbook: redis-cli -u {}", services.redis_url(RedisLogin::Operator));
+    println!("# For backend developers: {}", services.psql_command(DatabaseLogin::Reader).join(" "));
+    println!("# With all rights: {}", services.psql_command(DatabaseLogin::Admin).join(" "));
     let after = if services.are_private() { "ends them and removes their data" } else { "leaves them alone" };
     eprintln!("Redis and TimescaleDB are up; Ctrl-C {after}.");
     interrupt.wait();

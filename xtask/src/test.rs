@@ -1,6 +1,6 @@
 //! `cargo xtask test`.
 
-use fleet_testbed::{DATABASE_URL_VARIABLE, Progress, REDIS_URL_VARIABLE, Root, Services, Tools};
+use fleet_testbed::{Progress, Root, Services, Tools};
 
 use crate::cargo::Cargo;
 use crate::chaos;
@@ -47,15 +47,14 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         // Without root, the tests that start a Valkey fail and say why; all others run with external servers.
         drop(Root::valkey(&Progress::stderr()));
     }
-    let services = Services::start()?;
+    let services = Services::start_for_tests()?;
     let mut command = cargo.command(&["test"]);
     if !names_package(&args.cargo_test) {
         command.arg("--workspace");
     }
     command
         .args(&args.cargo_test)
-        .env(REDIS_URL_VARIABLE, services.redis_url())
-        .env(DATABASE_URL_VARIABLE, services.database_url())
+        .envs(services.variables())
         .env(BIN_DIR_VARIABLE, cargo.bin_dir())
         .envs(planted.map(|folder| (PLANTED_BIN_DIR_VARIABLE, folder)));
     Job::run("cargo test", &mut command, interrupt)

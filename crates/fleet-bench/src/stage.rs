@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+use fleet_testbed::{DatabaseLogin, Postgres, Progress, Redis, RedisLogin, Root, database_sql, free_port};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -27,6 +27,10 @@ const CONSUMER: &str = "fleet-consumer";
 
 /// The files of the write-ahead log are kept and used again.
 const POSTGRES_SETTINGS: &[&str] = &["min_wal_size=2GB", "max_wal_size=2GB", "backend_flush_after=256kB"];
+
+/// What deploy/k8s/README.md asks of production's Redis: docker-compose.yml's is too small for a bomb under the API's
+/// own limits.
+const MAXMEMORY: [&str; 2] = ["--maxmemory", "6gb"];
 
 /// So many files are that much.
 const WAL_SEGMENTS: u32 = 128;
@@ -57,12 +61,13 @@ pub(crate) struct Front {
 }
 
 impl Stage {
-    /// Starts both servers; `redis` is appended to Redis' command line.
+    /// Starts both servers as shipped, but for [`MAXMEMORY`]; `redis` is appended to Redis' command line.
     pub(crate) fn set(bin_dir: &Path, redis: &[&str], interrupt: &Interrupt) -> Result<Self, Failure> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
-        let (redis, postgres) = (Redis::start(&root, redis)?, Postgres::start(&root, POSTGRES_SETTINGS)?);
+        let redis = Redis::start(&root, &[&MAXMEMORY, redis].concat())?;
+        let postgres = Postgres::start(&root, POSTGRES_SETTINGS)?;
         drop(progress);
         let server_url = postgres.url();
         let redis_side = RedisSide::connect(&redis.url())?;
@@ -97,7 +102,10 @@ impl Stage {
         let admin = Sql::connect(&self.server_url)?;
         admin.run("DROP DATABASE IF EXISTS bench WITH (FORCE)")?;
         admin.run("CREATE DATABASE bench")?;
+        self.sql = Sql::connect(&self.database_url())?;
+        self.sql.run(&database_sql())?;
         let mut migrate = self.command(CONSUMER)?;
+        migrate.env("FLEET_DATABASE_URL", DatabaseLogin::Migrator.of(&self.database_url()));
         let output = migrate.arg("migrate").output().map_err(Failure::io("run fleet-consumer migrate"))?;
         if !output.status.success() {
             let log_tail = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -107,12 +115,10 @@ impl Stage {
                 log_tail,
             });
         }
-        admin.run("CHECKPOINT")?;
-        self.sql = Sql::connect(&self.database_url())?;
-        Ok(())
+        admin.run("CHECKPOINT")
     }
 
-    /// The current round's database.
+    /// The current round's database, for its administrator.
     pub(crate) fn database_url(&self) -> String {
         self.server_url.rsplit_once('/').map_or_else(String::new, |(server, _)| format!("{server}/bench"))
     }
@@ -121,6 +127,7 @@ impl Stage {
     pub(crate) fn api(&self, settings: &[(&str, &str)]) -> Result<Front, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut command = self.command(API)?;
+        command.env("FLEET_REDIS_URL", RedisLogin::Api.of(&self.redis_url));
         command.env("FLEET_API__LISTEN", address.to_string()).envs(settings.iter().copied());
         Ok(Front { running: self.start_ready(API, command)?, address })
     }
@@ -183,7 +190,7 @@ impl Stage {
         Ok(running)
     }
 
-    /// A binary as shipped, with none of the user's own settings but the log filter.
+    /// A binary as shipped, with none of the user's own settings but the log filter, and the consumer's logins.
     fn command(&self, binary: &str) -> Result<Command, Failure> {
         let mut command = Command::new(self.bin_dir.join(binary));
         for (name, _) in std::env::vars_os() {
@@ -195,8 +202,8 @@ impl Stage {
         let admin = format!("127.0.0.1:{}", free_port()?);
         command
             .env("FLEET_ADMIN__LISTEN", admin)
-            .env("FLEET_REDIS_URL", &self.redis_url)
-            .env("FLEET_DATABASE_URL", self.database_url())
+            .env("FLEET_REDIS_URL", RedisLogin::Consumer.of(&self.redis_url))
+            .env("FLEET_DATABASE_URL", DatabaseLogin::Consumer.of(&self.database_url()))
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
             .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);

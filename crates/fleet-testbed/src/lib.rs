@@ -8,6 +8,11 @@
 //!    540 MB). The servers run from it with `chroot` as unprivileged users on free loopback ports, write to
 //!    a folder that is removed when they are dropped, and end with the process that started them.
 //!
+//! The private servers run as `docker-compose.yml` ships them: Redis with its command line and its users, PostgreSQL
+//! with its roles and logins ([`RedisLogin`], [`DatabaseLogin`]). Servers of the first kind may have none of these, or
+//! only for keys that start with `fleet:`, so every login there is the given URL, unless `FLEET_TEST_LOGINS=compose`
+//! says that they have them all.
+//!
 //! Where neither is possible the [`Error`] says what is missing and what to do; nothing is skipped.
 //!
 //! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
@@ -20,6 +25,7 @@
 mod certificate;
 mod data;
 mod error;
+mod logins;
 mod port;
 mod postgres;
 mod proc;
@@ -33,10 +39,11 @@ mod spawn;
 
 pub use certificate::ServerCertificate;
 pub use error::Error;
+pub use logins::{DatabaseLogin, RedisLogin, database_sql, redis_users, redis_users_for_tests};
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use redis::{Redis, RedisOptions, RedisServer};
+pub use redis::{REDIS_ARGUMENTS, Redis, RedisOptions, RedisServer};
 pub use root::{Root, Tools};
-pub use services::{DATABASE_URL_VARIABLE, REDIS_URL_VARIABLE, Services, Source};
+pub use services::{DATABASE_URL_VARIABLE, LOGINS_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::data::DataFolder;
+use crate::logins::{admin_url, roles_sql};
 use crate::process::{Launch, Process, holds_within, on_free_port, send};
 use crate::root::{Account, POSTGRES_BIN, Root};
-use crate::{Error, Progress, ServerCertificate, proc};
+use crate::{DatabaseLogin, Error, Progress, ServerCertificate, proc};
 
 const SERVER: &str = "PostgreSQL";
 
@@ -23,7 +24,9 @@ const READY_WITHIN: Duration = Duration::from_mins(2);
 /// How long an immediate shutdown and the end of killed backends may take.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// The server's settings beside port and data folder. A later `-c` wins over an earlier one.
+/// The server's settings beside port and data folder. A later `-c` wins over an earlier one. `docker-compose.yml` sets
+/// none: its image tunes the server to the machine's memory when the volume is made, which would be too much for a
+/// server beside many others, and many tests share one server's connections.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -40,18 +43,20 @@ const SETTINGS: &[&str] = &[
     "log_line_prefix=%m [%p] ",
 ];
 
-/// What a private PostgreSQL has beside its defaults.
+/// What a private PostgreSQL has beside what is shipped.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     /// Settings, as in `max_connections=20`.
     pub extra: Vec<String>,
     /// `ssl=on`; connections without TLS are taken as well.
     pub tls: Option<ServerCertificate>,
+    /// Neither roles nor logins nor the extension, as on a server that was not prepared.
+    pub without_logins: bool,
 }
 
-/// A PostgreSQL with TimescaleDB of one's own on a loopback port, with `fsync` and `synchronous_commit` on.
-/// Superuser, password and database are all `fleet`; the extension is preloaded, not created. Dropping it
-/// ends it and removes its data.
+/// A PostgreSQL with TimescaleDB of one's own on a loopback port, with `fsync` and `synchronous_commit` on, and with
+/// the logins of `docker-compose.yml`. Superuser, password and database are all `fleet`. Dropping it ends it and
+/// removes its data.
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
@@ -102,10 +107,14 @@ impl Postgres {
         )?;
         let postgres = Self { process, root: root.clone(), account, folder, port, options };
         postgres.psql_in("postgres", &format!("CREATE DATABASE {FLEET}"))?;
+        if !postgres.options.without_logins {
+            postgres.psql(&roles_sql())?;
+        }
         Ok(postgres)
     }
 
-    /// `postgres://fleet:fleet@127.0.0.1:<port>/fleet`.
+    /// The administrator's URL, `postgres://fleet:fleet@127.0.0.1:<port>/fleet`;
+    /// [`DatabaseLogin::of`](crate::DatabaseLogin::of) makes another login's of it.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of(FLEET)
@@ -133,16 +142,17 @@ impl Postgres {
         self.psql_in(FLEET, sql)
     }
 
-    /// The command a human types to reach the database, as separate arguments: psql if it is installed, else
-    /// the root's.
+    /// The command a human types to reach the database with a login, as separate arguments: psql if it is installed,
+    /// else the root's.
     #[must_use]
-    pub fn psql_command(&self) -> Vec<String> {
+    pub fn psql_command(&self, login: DatabaseLogin) -> Vec<String> {
+        let url = login.of(&self.url());
         let path = std::env::var_os("PATH").unwrap_or_default();
         if std::env::split_paths(&path).any(|folder| folder.join("psql").is_file()) {
-            vec!["psql".to_owned(), self.url()]
+            vec!["psql".to_owned(), url]
         } else {
             let root = self.root.path().display().to_string();
-            vec!["chroot".to_owned(), root, format!("{POSTGRES_BIN}/psql"), self.url()]
+            vec!["chroot".to_owned(), root, format!("{POSTGRES_BIN}/psql"), url]
         }
     }
 
@@ -220,7 +230,7 @@ impl Postgres {
     }
 
     fn url_of(&self, database: &str) -> String {
-        format!("postgres://{FLEET}:{FLEET}@127.0.0.1:{}/{database}", self.port)
+        admin_url("postgres", self.port, &format!("/{database}"))
     }
 
     fn psql_in(&self, database: &str, sql: &str) -> Result<String, Error> {

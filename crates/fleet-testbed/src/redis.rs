@@ -7,9 +7,24 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::data::DataFolder;
+use crate::logins::{admin_url, redis_users, redis_users_for_tests};
 use crate::process::{Launch, Process, on_free_port};
 use crate::root::{Account, Root};
 use crate::{Error, Progress, ServerCertificate};
+
+/// The server's settings, in the words of `docker-compose.yml`, apart from the ACL file, whose place differs.
+pub const REDIS_ARGUMENTS: [&str; 10] = [
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--save",
+    "",
+    "--maxmemory",
+    "1gb",
+    "--maxmemory-policy",
+    "noeviction",
+];
 
 /// Long enough to load a large append-only file.
 const READY_WITHIN: Duration = Duration::from_mins(2);
@@ -61,21 +76,21 @@ impl RedisServer {
     }
 }
 
-/// What a private Redis has beside its defaults.
+/// What a private Redis has beside what is shipped.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
     /// The program.
     pub server: RedisServer,
-    /// Appended to the server's command line.
+    /// Appended to the server's command line, where it wins over [`REDIS_ARGUMENTS`].
     pub extra: Vec<String>,
     /// TLS on its port, and nothing else there.
     pub tls: Option<ServerCertificate>,
-    /// Its ACL file's text.
+    /// Its ACL file's text; [`redis_users_for_tests`] if absent.
     pub acl: Option<String>,
 }
 
-/// A Redis of one's own on a loopback port, as durable as production: append-only file with `appendfsync
-/// always`, `noeviction`. Dropping it ends it and removes its data.
+/// A Redis of one's own on a loopback port, with the settings and the users of `docker-compose.yml`. Dropping it ends
+/// it and removes its data.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -87,13 +102,13 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a private Redis, making the private root first if need be. `extra` is appended to the
-    /// server's command line, as in `&["--maxmemory", "8mb"]`.
+    /// Starts a private Redis for tests, making the private root first if need be. Its users may use the tests' keys
+    /// too. `extra` is appended to the server's command line, as in `&["--maxmemory", "8mb"]`.
     ///
     /// # Errors
     /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if Redis does not come up.
     pub fn private(extra: &[&str]) -> Result<Self, Error> {
-        Self::start(&Root::ensure(&Progress::stderr())?, extra)
+        Self::private_with(RedisOptions { extra: owned(extra), ..RedisOptions::default() })
     }
 
     /// As [`Redis::private`], with these options.
@@ -104,21 +119,20 @@ impl Redis {
         Self::start_with(&options.server.root()?, options)
     }
 
-    /// As [`Redis::private`], from a root that is there.
+    /// Starts a Redis from a root that is there, with exactly the users that are shipped. `extra` is appended to the
+    /// server's command line.
     ///
     /// # Errors
     /// [`Error::Start`] if Redis does not come up.
     pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
-        let extra = extra.iter().map(|&argument| argument.to_owned()).collect();
-        Self::start_with(root, RedisOptions { extra, ..RedisOptions::default() })
+        let acl = Some(redis_users().to_owned());
+        Self::start_with(root, RedisOptions { extra: owned(extra), acl, ..RedisOptions::default() })
     }
 
-    fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
+    pub(crate) fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
         let account = root.account(options.server.user())?;
         let folder = DataFolder::create(root, account)?;
-        if let Some(acl) = &options.acl {
-            folder.write(account, ACL, acl)?;
-        }
+        folder.write(account, ACL, &options.acl.clone().unwrap_or_else(redis_users_for_tests))?;
         if let Some(certificate) = &options.tls {
             show(&folder, account, certificate)?;
         }
@@ -130,11 +144,12 @@ impl Redis {
         Ok(Self { process, root: root.clone(), account, folder, port, options })
     }
 
-    /// `redis://127.0.0.1:<port>`, or `rediss://…` with TLS.
+    /// The administrator's URL, `redis://fleet:fleet@127.0.0.1:<port>`, or `rediss://…` with TLS;
+    /// [`RedisLogin::of`](crate::RedisLogin::of) makes another login's of it.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        admin_url(scheme, self.port, "")
     }
 
     /// Exchanges the certificate, for the next [`Redis::restart`].
@@ -194,6 +209,10 @@ impl Drop for Redis {
     }
 }
 
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|&argument| argument.to_owned()).collect()
+}
+
 fn launch(
     root: &Root,
     account: Account,
@@ -210,27 +229,18 @@ fn launch(
         &port,
         "--dir",
         &data,
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--maxmemory-policy",
-        "noeviction",
-        "--save",
-        "",
         "--daemonize",
         "no",
+        "--aclfile",
+        ACL,
     ];
-    let mut argv: Vec<String> = own.iter().map(|&argument| argument.to_owned()).collect();
+    let mut argv = owned(&[&own[..], &REDIS_ARGUMENTS].concat());
     if options.tls.is_some() {
         let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
         argv.extend(tls.map(str::to_owned));
         argv.extend(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY].map(str::to_owned));
         // It does not start without one; with no client certificates it checks nothing by it.
         argv.extend(["--tls-ca-cert-file", CERTIFICATE].map(str::to_owned));
-    }
-    if options.acl.is_some() {
-        argv.extend(["--aclfile", ACL].map(str::to_owned));
     }
     argv.extend(options.extra.iter().cloned());
     let log = folder.log();
@@ -251,7 +261,7 @@ fn wait_ready(process: &mut Process, port: u16, tls: bool) -> Result<(), Error> 
     })
 }
 
-/// Whether a PING gets a PONG, or a demand for the password a test has set.
+/// Whether a PING gets a demand for a login, or, with an ACL file of a test's own, a PONG.
 fn answers(port: u16) -> bool {
     let timeout = Duration::from_secs(1);
     let mut reply = [0_u8; 7];

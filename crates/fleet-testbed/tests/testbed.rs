@@ -5,15 +5,22 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fleet_testbed::{Error, Postgres, Progress, Redis, Root, Source, Tools};
+use fleet_testbed::{DatabaseLogin, Error, Postgres, PostgresOptions, Progress, Redis, Root, Source, Tools};
 
+/// Logs in as `fleet`, asks, and reads so much of the reply.
 fn ask(redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
+    ask_as("fleet fleet", redis, command, reply_bytes)
+}
+
+fn ask_as(login: &str, redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
+    const LOGGED_IN: &str = "+OK\r\n";
     let mut stream = TcpStream::connect(("127.0.0.1", redis.port()))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.write_all(format!("{command}\r\n").as_bytes())?;
-    let mut reply = vec![0; reply_bytes];
+    stream.write_all(format!("AUTH {login}\r\n{command}\r\n").as_bytes())?;
+    let mut reply = vec![0; LOGGED_IN.len() + reply_bytes];
     stream.read_exact(&mut reply)?;
-    String::from_utf8(reply).map_err(std::io::Error::other)
+    let reply = String::from_utf8(reply).map_err(std::io::Error::other)?;
+    reply.strip_prefix(LOGGED_IN).map(str::to_owned).ok_or_else(|| std::io::Error::other(reply.clone()))
 }
 
 #[test]
@@ -39,6 +46,28 @@ fn a_paused_redis_answers_again_after_resume() {
 }
 
 #[test]
+fn a_redis_has_the_shipped_users_for_its_own_keys_and_for_the_tests() {
+    let login = "api local-use-only-api";
+    let root = Root::ensure(&Progress::silent()).unwrap();
+    for (redis, tests) in [(Redis::private(&[]).unwrap(), true), (Redis::start(&root, &[]).unwrap(), false)] {
+        assert_eq!(ask_as(login, &redis, "RPUSH fleet:{niu}:queue x", 4).unwrap(), ":1\r\n");
+        let pushed = ask_as(login, &redis, "RPUSH test-1:{niu}:queue x", 4).unwrap();
+        assert_eq!(pushed == ":1\r\n", tests, "{pushed}");
+        assert_eq!(ask_as(login, &redis, "RPUSH other:{niu}:queue x", 7).unwrap(), "-NOPERM");
+        assert!(ask(&redis, "CONFIG GET maxmemory", 36).unwrap().contains("1073741824"));
+    }
+}
+
+#[test]
+fn a_postgres_has_the_shipped_logins_unless_told_otherwise() {
+    let count =
+        "SELECT count(*) FROM pg_roles WHERE rolname IN ('migrator', 'consumer', 'reader', 'operator')";
+    assert_eq!(Postgres::private(&[]).unwrap().psql(count).unwrap(), "4");
+    let bare = PostgresOptions { without_logins: true, ..PostgresOptions::default() };
+    assert_eq!(Postgres::private_with(bare).unwrap().psql(count).unwrap(), "0");
+}
+
+#[test]
 fn redis_explains_arguments_it_does_not_know() {
     let error = Redis::private(&["--no-such-setting", "1"]).unwrap_err();
     assert!(
@@ -52,7 +81,7 @@ fn postgres_recovers_after_every_way_to_stop_it() {
     let mut postgres = Postgres::private(&["max_connections=30"]).unwrap();
     assert_eq!(postgres.psql("SELECT 1").unwrap(), "1");
     assert_eq!(postgres.psql("SHOW max_connections").unwrap(), "30");
-    postgres.psql("CREATE EXTENSION timescaledb; CREATE TABLE t AS SELECT 7 AS n").unwrap();
+    postgres.psql("CREATE TABLE t AS SELECT 7 AS n").unwrap();
 
     postgres.stop_immediate().unwrap();
     assert!(postgres.psql("SELECT 1").is_err(), "stopped, it must not answer");
@@ -73,14 +102,14 @@ fn postgres_recovers_after_every_way_to_stop_it() {
 #[test]
 fn the_printed_psql_command_reaches_the_database() {
     let postgres = Postgres::private(&[]).unwrap();
-    let argv = postgres.psql_command();
+    let argv = postgres.psql_command(DatabaseLogin::Reader);
     let output = Command::new(&argv[0])
         .args(&argv[1..])
-        .args(["-XAtc", "SELECT current_setting('timescaledb.telemetry_level')"])
+        .args(["-XAtc", "SELECT current_user, current_setting('timescaledb.telemetry_level')"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "off\n", "{argv:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "reader|off\n", "{argv:?}");
 }
 
 #[test]
@@ -110,8 +139,14 @@ fn external_servers_are_used_only_if_both_are_named() {
     assert_eq!(source(&[]).unwrap(), Source::Private);
     assert_eq!(
         source(&[redis, database]).unwrap(),
-        Source::External { redis_url: format!("url of {redis}"), database_url: format!("url of {database}") }
+        Source::External {
+            redis_url: format!("url of {redis}"),
+            database_url: format!("url of {database}"),
+            have_logins: false
+        }
     );
+    let compose = Source::from_lookup(|_| Some("compose".to_owned())).unwrap();
+    assert!(matches!(compose, Source::External { have_logins: true, .. }), "{compose:?}");
     let only_redis = source(&[redis]).unwrap_err().to_string();
     assert!(
         only_redis.starts_with("FLEET_TEST_REDIS_URL is set but FLEET_TEST_DATABASE_URL is not"),

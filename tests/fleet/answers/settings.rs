@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::settings::{Settings, load};
+use fleet_testbed::RedisLogin;
 use fleet_webhook_api::server;
 use fleet_webhook_api::sources::sources;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{assert_refused, post, post_niu};
-use crate::support::{TOKEN, fresh_prefix, redis_url};
+use crate::support::{TOKEN, fresh_prefix, redis_as, redis_url};
 
 fn settings(variables: &[(&str, &str)]) -> Settings {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -20,7 +21,7 @@ fn settings(variables: &[(&str, &str)]) -> Settings {
 #[tokio::test]
 async fn a_provider_that_is_not_configured_is_unknown() {
     let settings = settings(&[
-        ("FLEET_REDIS_URL", &redis_url()),
+        ("FLEET_REDIS_URL", &redis_as(RedisLogin::Api, &redis_url())),
         ("FLEET_QUEUE__PREFIX", &fresh_prefix()),
         ("FLEET_PROVIDERS__NIU__SECRETS", TOKEN),
     ]);

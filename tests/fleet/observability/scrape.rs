@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::process::program::{Program, Site};
-use crate::support::{TOKEN, TestDatabase, eventually};
+use crate::support::{TOKEN, TestDatabase, eventually, redis_url};
 
 /// One metric, over all its series.
 #[derive(Debug, Default)]
@@ -59,7 +59,9 @@ pub(crate) async fn families() -> Families {
     let api = Program::start(
         site.api(&[])
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", TOKEN)
-            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN)
+            // The shipped user may not read Redis' settings, and so does not export the gauge of their weaknesses.
+            .env("FLEET_REDIS_URL", redis_url()),
     );
     let shared = Program::start(&mut site.consumer(&[]));
     let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));

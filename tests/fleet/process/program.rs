@@ -7,12 +7,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
+use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
-use crate::support::{DEADLINE, TOKEN, eventually, fresh_prefix, redis_url};
+use crate::support::{DEADLINE, TOKEN, database_as, eventually, fresh_prefix, redis_as, redis_url};
 
 /// A command for one of the binaries, without anything of the tests' own environment.
 pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
@@ -29,11 +30,14 @@ pub(crate) fn own_ip() -> IpAddr {
     Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)).into()
 }
 
-/// Addresses and names that one test's programs share.
+/// Addresses and names that one test's programs share. The URLs are an administrator's; each program gets its own
+/// login's.
 pub(crate) struct Site {
     pub(crate) redis: String,
     pub(crate) database: String,
     pub(crate) prefix: String,
+    /// Whether the database's server has the logins that we ship.
+    pub(crate) has_database_logins: bool,
     /// The CA that is trusted; the system's if absent.
     pub(crate) ca_file: Option<PathBuf>,
 }
@@ -41,28 +45,44 @@ pub(crate) struct Site {
 impl Site {
     /// The tests' Redis under a prefix of its own, and this database.
     pub(crate) fn new(database: &str) -> Self {
-        Self { redis: redis_url(), database: database.to_owned(), prefix: fresh_prefix(), ca_file: None }
+        Self {
+            redis: redis_url(),
+            database: database.to_owned(),
+            prefix: fresh_prefix(),
+            has_database_logins: true,
+            ca_file: None,
+        }
+    }
+
+    /// As [`Site::new`], with a database on a server that was not prepared: the programs have this very URL.
+    pub(crate) fn without_logins(database: &str) -> Self {
+        Self { has_database_logins: false, ..Self::new(database) }
     }
 
     /// `fleet-webhook-api` with NIU to serve.
     pub(crate) fn api(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command("fleet-webhook-api", arguments);
+        let mut command = self.command("fleet-webhook-api", RedisLogin::Api, arguments);
         command.env("FLEET_PROVIDERS__NIU__SECRETS", TOKEN);
         command
     }
 
-    /// `fleet-consumer`.
+    /// `fleet-consumer`, with the database's login for the command that the arguments name.
     pub(crate) fn consumer(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command("fleet-consumer", arguments);
-        command.env("FLEET_DATABASE_URL", &self.database);
+        let login = match arguments.first() {
+            Some(&("migrate" | "retention" | "replay")) => DatabaseLogin::Migrator,
+            Some(_) | None => DatabaseLogin::Consumer,
+        };
+        let mut command = self.command("fleet-consumer", RedisLogin::Consumer, arguments);
+        let login = if self.has_database_logins { login } else { DatabaseLogin::Admin };
+        command.env("FLEET_DATABASE_URL", database_as(login, &self.database));
         command
     }
 
-    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+    fn command(&self, name: &str, login: RedisLogin, arguments: &[&str]) -> Command {
         let mut command = binary(name, arguments);
         let ip = own_ip();
         command
-            .env("FLEET_REDIS_URL", &self.redis)
+            .env("FLEET_REDIS_URL", redis_as(login, &self.redis))
             .env("FLEET_QUEUE__PREFIX", &self.prefix)
             .env("FLEET_API__LISTEN", SocketAddr::new(ip, 8080).to_string())
             .env("FLEET_ADMIN__LISTEN", SocketAddr::new(ip, 9090).to_string());

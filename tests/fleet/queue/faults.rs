@@ -72,7 +72,8 @@ async fn a_killed_server_that_comes_back_has_kept_everything() {
         server
     });
     let _server = server.await.unwrap();
-    eventually("the link to recover", async || rig.link.ping().await.ok()).await;
+    eventually("the observer's link to recover", async || rig.observer.status().await.ok()).await;
+    eventually("the consumer's link to recover", async || rig.consumer.expired().await.ok()).await;
     assert_eq!(rig.ledger().await, [(2, 13), (1, 6), (0, 0)]);
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1, "the scripts are gone from its cache");
     assert_eq!(texts(&rig.claim(EVERYTHING).await.unwrap()), ["waiting"]);
@@ -114,7 +115,7 @@ async fn scripts_survive_a_flush_of_their_cache() {
 #[tokio::test]
 async fn errors_do_not_tell_the_password() {
     let closed = fleet_testbed::free_port().unwrap();
-    let (_, server) = redis_url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, server) = redis_url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let urls = [
         format!("redis://user:{SECRET}@[half/0"),
         format!("redis://user:{SECRET}@host:port/0"),

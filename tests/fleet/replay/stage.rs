@@ -32,6 +32,7 @@ impl Stage {
             redis: redis_url(),
             database: database.url().to_owned(),
             prefix: fleet.settings.queue.prefix.clone(),
+            has_database_logins: true,
             ca_file: None,
         };
         let sql = database.client().await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use fleet_consumer::service::Databases;
-use fleet_store::{EventKey, PageBounds, Schema, Window, migrate, telemetry_page, telemetry_windows};
+use fleet_store::{EventKey, PageBounds, Schema, Window, telemetry_page, telemetry_windows};
+use fleet_testbed::DatabaseLogin;
 use rustix::process::Signal;
 
 use super::stage::{ALL, Stage, count, push, vehicles};
@@ -90,8 +91,8 @@ async fn a_database_that_is_too_slow_is_asked_for_less_and_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_pages_in_two_databases() {
     let (state, telemetry) = (TestDatabase::empty().await, TestDatabase::empty().await);
-    migrate(state.url(), Schema::State).await.unwrap();
-    migrate(telemetry.url(), Schema::Telemetry).await.unwrap();
+    state.migrate(Schema::State).await;
+    telemetry.migrate(Schema::Telemetry).await;
     let urls = [("FLEET_DATABASE_URL", state.url()), ("FLEET_TELEMETRY_DATABASE_URL", telemetry.url())];
     let fleet = Fleet::start_with(&urls).await;
     let bodies: Vec<_> = reports().into_iter().map(String::into_bytes).collect();
@@ -105,6 +106,7 @@ async fn many_pages_in_two_databases() {
         redis: redis_url(),
         database: state.url().to_owned(),
         prefix: fleet.settings.queue.prefix.clone(),
+        has_database_logins: true,
         ca_file: None,
     };
     let mut reports = Vec::new();
@@ -149,7 +151,7 @@ async fn pages_of_any_size_have_every_row_once() {
          SELECT vehicle_id, observed_at - INTERVAL '2 days', event_id, received_at, message_id, provider, topic, kind,
                 lat, lon, speed_kmh, battery_percent, raw FROM telemetry";
     stage.execute(another_day).await;
-    let telemetry = Databases::new(&stage.fleet.settings).unwrap().telemetry;
+    let telemetry = Databases::new(&stage.fleet.settings_as(DatabaseLogin::Migrator)).unwrap().telemetry;
     let (from, to) = ("2024-01-01T00:00:00Z".parse().unwrap(), "2025-01-01T00:00:00Z".parse().unwrap());
     let windows = telemetry_windows(&telemetry, from, to).await.unwrap();
     assert!(windows.len() > 1 && windows.is_sorted_by(|left, right| left.from >= right.to), "{windows:?}");

@@ -47,7 +47,7 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     let mut operator = connect(&login(&server.url(), "operator")).await;
-    let mut stranger = connect(&server.url().replace("://", "://fleet:fleet@")).await;
+    let mut stranger = connect(&server.url()).await;
     let commands = redis_commands();
     let repair = commands.iter().find(|command| command[0] == "EVAL").expect("the ledger's repair");
     let said = |value| redis::from_redis_value::<String>(value).unwrap();

@@ -37,14 +37,14 @@ async fn the_consumer_does_all_its_work() {
     assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
     assert_eq!(observer.status().await.unwrap().waiting_messages, 1);
 
-    let mut admin = connect(&server.url().replace("://", "://fleet:fleet@")).await;
+    let mut admin = connect(&server.url()).await;
     assert_eq!(ask(&mut admin, "ACL LOG").await, Ok(redis::Value::Array(Vec::new())), "nothing was refused");
 }
 
 #[tokio::test]
 async fn everything_else_is_refused() {
     let server = redis().await;
-    let mut default = connect(&server.url()).await;
+    let mut default = connect(&server.url().replace("fleet:fleet@", "")).await;
     assert_eq!(ask(&mut default, "PING").await, Err("NOAUTH".to_owned()));
     let anybodys = [
         "FLUSHALL",

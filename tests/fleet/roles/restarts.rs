@@ -37,7 +37,7 @@ fn link(redis: &Redis, user: &str) -> Arc<RedisLink> {
 
 /// Every key of the queue with what is in it; the log of a failure shows both.
 async fn content(redis: &Redis) -> Vec<String> {
-    let mut admin = connect(&redis.url().replace("://", "://fleet:fleet@")).await;
+    let mut admin = connect(&redis.url()).await;
     let keys = send(&mut admin, &["KEYS", "fleet:*"]).await.unwrap();
     let mut keys: Vec<String> = redis::from_redis_value(keys).unwrap();
     keys.sort();
@@ -153,7 +153,7 @@ async fn nobody_is_the_default_user() {
         for login in
             [&["AUTH", ""][..], &["AUTH", "x"], &["AUTH", "default", ""], &["AUTH", "default", "fleet"]]
         {
-            let mut nobody = connect(&redis.url()).await;
+            let mut nobody = connect(&redis.url().replace("fleet:fleet@", "")).await;
             let error = send(&mut nobody, login).await.expect_err("a login");
             assert!(matches!(error.code(), Some("WRONGPASS" | "ERR")), "{login:?}: {error}");
             let error = send(&mut nobody, &["PING"]).await.expect_err("a login");

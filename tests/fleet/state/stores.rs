@@ -1,7 +1,7 @@
 //! Parts, duplicates, dead letters, the hypertable, and two databases instead of one.
 
 use fleet_providers::{Attributes, VehicleEvent};
-use fleet_store::{Appended, DeadLetter, Part, Schema, StateStore, TelemetryRow, TelemetryStore, migrate};
+use fleet_store::{Appended, DeadLetter, Part, Schema, StateStore, TelemetryRow, TelemetryStore};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -133,8 +133,8 @@ async fn post_status(fleet: &Fleet, vehicle: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn state_and_telemetry_may_be_two_databases() {
     let (state, telemetry) = (TestDatabase::empty().await, TestDatabase::empty().await);
-    migrate(state.url(), Schema::State).await.unwrap();
-    migrate(telemetry.url(), Schema::Telemetry).await.unwrap();
+    state.migrate(Schema::State).await;
+    telemetry.migrate(Schema::Telemetry).await;
     let fleet = Fleet::start_with(&[
         ("FLEET_DATABASE_URL", state.url()),
         ("FLEET_TELEMETRY_DATABASE_URL", telemetry.url()),

@@ -1,10 +1,11 @@
 //! A database of the test's own.
 
 use fleet_store::{Schema, migrate};
+use fleet_testbed::{DatabaseLogin, database_sql};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use super::server_database_url;
+use super::{database_as, server_database_url};
 
 /// Dropped with the value.
 pub(crate) struct TestDatabase {
@@ -13,8 +14,16 @@ pub(crate) struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// An empty database.
+    /// A database without tables, prepared as `compose/roles.sh` does.
     pub(crate) async fn empty() -> Self {
+        let database = Self::bare().await;
+        if database.url_as(DatabaseLogin::Migrator) != database.url {
+            database.client().await.batch_execute(&database_sql()).await.unwrap();
+        }
+        database
+    }
+
+    async fn bare() -> Self {
         let name = format!("fleet_test_{}", Uuid::now_v7().simple());
         let server = server_database_url();
         let admin = connect(&server).await;
@@ -23,19 +32,31 @@ impl TestDatabase {
         Self { url: format!("{base}/{name}"), name }
     }
 
-    /// A database with both schemas.
+    /// A database with both schemas, migrated with the login for it.
     pub(crate) async fn migrated() -> Self {
         let database = Self::empty().await;
-        migrate(database.url(), Schema::State).await.unwrap();
-        migrate(database.url(), Schema::Telemetry).await.unwrap();
+        database.migrate(Schema::State).await;
+        database.migrate(Schema::Telemetry).await;
         database
     }
 
+    /// Makes a schema with the login for it.
+    pub(crate) async fn migrate(&self, schema: Schema) {
+        migrate(&self.url_as(DatabaseLogin::Migrator), schema).await.unwrap();
+    }
+
+    /// Its administrator's URL. [`Site`](crate::process::program::Site) and [`Fleet`](super::Fleet) make the programs'
+    /// own of it.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A connection to it.
+    /// Its URL with a login.
+    pub(crate) fn url_as(&self, login: DatabaseLogin) -> String {
+        database_as(login, &self.url)
+    }
+
+    /// An administrator's connection to it.
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
     }

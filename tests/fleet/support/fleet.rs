@@ -5,22 +5,26 @@ use std::sync::Arc;
 use fleet_queue::{Observer, QueueStatus, RedisLink};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::settings::{Settings, load};
+use fleet_testbed::{DatabaseLogin, RedisLogin};
 use fleet_webhook_api::sources::sources;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{TestDatabase, eventually, fresh_prefix, redis_url};
+use super::{TestDatabase, database_as, eventually, fresh_prefix, redis_as, redis_url};
 
 /// The token of NIU and INVERS.
 pub(crate) const TOKEN: &str = "test-token-0001";
 /// The secret of the Segway fixtures.
 pub(crate) const SEGWAY_SECRET: &str = "test-secret-0001";
 
-/// A running pair; ended with the value.
+/// A running pair, each with the login that we ship for it; ended with the value.
 pub(crate) struct Fleet {
+    /// The consumer's.
     pub(crate) settings: Settings,
     pub(crate) api: String,
+    /// Variables with an administrator's URLs.
+    given: Vec<(String, String)>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -31,7 +35,7 @@ impl Fleet {
         Self::start_with(&[("FLEET_DATABASE_URL", database.url())]).await
     }
 
-    /// Starts both with these settings on top of the tests' own.
+    /// Starts both with these settings on top of the tests' own. URLs are an administrator's.
     pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut fleet = Self::api_only(variables).await;
         fleet.start_consumer();
@@ -48,15 +52,16 @@ impl Fleet {
             ("FLEET_PROVIDERS__SEGWAY__SECRETS", "test-secret-0001,test-secret-0002"),
             ("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
         ];
-        let variables =
-            own.iter().chain(variables).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let settings = load(None, variables).unwrap();
+        let given = own.iter().chain(variables);
+        let given: Vec<_> = given.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let api_settings = with_logins(&given, RedisLogin::Api, DatabaseLogin::Consumer);
+        let settings = with_logins(&given, RedisLogin::Consumer, DatabaseLogin::Consumer);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let served = sources(&settings).unwrap();
+        let served = sources(&api_settings).unwrap();
         let running = {
-            let (settings, shutdown) = (settings.clone(), shutdown.clone());
+            let (settings, shutdown) = (api_settings, shutdown.clone());
             async move {
                 let readiness = Arc::new(Readiness::default());
                 let clean =
@@ -64,7 +69,7 @@ impl Fleet {
                 assert!(clean.unwrap(), "the API did not end cleanly");
             }
         };
-        Self { settings, api, shutdown, tasks: vec![tokio::spawn(running)] }
+        Self { settings, api, given, shutdown, tasks: vec![tokio::spawn(running)] }
     }
 
     /// Starts a consumer, or another one.
@@ -73,6 +78,11 @@ impl Fleet {
         self.tasks.push(tokio::spawn(async move {
             fleet_consumer::service::run(&settings, Arc::new(Readiness::default()), shutdown).await.unwrap();
         }));
+    }
+
+    /// The settings of a command that needs another login in the database than the consumer.
+    pub(crate) fn settings_as(&self, login: DatabaseLogin) -> Settings {
+        with_logins(&self.given, RedisLogin::Consumer, login)
     }
 
     /// Ends both as SIGTERM does.
@@ -100,6 +110,19 @@ impl Fleet {
             .await;
         }
     }
+}
+
+/// Settings from variables with an administrator's URLs.
+fn with_logins(given: &[(String, String)], redis: RedisLogin, database: DatabaseLogin) -> Settings {
+    let with_login = |(name, value): &(String, String)| {
+        let value = match name.as_str() {
+            "FLEET_REDIS_URL" => redis_as(redis, value),
+            "FLEET_DATABASE_URL" | "FLEET_TELEMETRY_DATABASE_URL" => database_as(database, value),
+            _ => value.clone(),
+        };
+        (name.clone(), value)
+    };
+    load(None, given.iter().map(with_login)).unwrap()
 }
 
 impl Drop for Fleet {

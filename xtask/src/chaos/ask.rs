@@ -7,14 +7,19 @@ use std::time::Duration;
 /// Bounds connecting, and each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends one command, its words without blanks or quotes, and returns the reply's values in a row.
+/// The user who may look at everything and change settings, as `docker-compose.yml` has it.
+const LOGIN: &str = "AUTH fleet fleet";
+
+/// Logs in, sends one command, its words without blanks or quotes, and returns the reply's values in a row.
 pub(super) fn redis(port: u16, command: &str) -> io::Result<Vec<String>> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    stream.write_all(format!("{command}\r\n").as_bytes())?;
+    stream.write_all(format!("{LOGIN}\r\n{command}\r\n").as_bytes())?;
+    let mut reader = BufReader::new(stream);
+    read_reply(&mut reader, &mut Vec::new())?;
     let mut values = Vec::new();
-    read_reply(&mut BufReader::new(stream), &mut values)?;
+    read_reply(&mut reader, &mut values)?;
     Ok(values)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fleet_planted::Plant;
-use fleet_testbed::{Postgres, Progress, Proxy, Redis, Root, free_port};
+use fleet_testbed::{DatabaseLogin, Postgres, Progress, Proxy, Redis, RedisLogin, Root, free_port};
 
 use super::schedule::CONSUMERS;
 use super::{ask, refuse};
@@ -21,10 +21,14 @@ const INVERS_TOKEN: &str = "chaos-invers-token";
 /// The queues whose keys are looked at.
 const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
 
-/// The database user of the processes under test, whose password a fault changes.
-const APP: &str = "chaos_app";
+/// The consumers' login in the database, whose password a fault changes, and that password.
+const APP: [&str; 2] = ["consumer", "local-use-only-consumer"];
 
-/// Limits short enough for a recovery to fit the run, and a backlog that one provider exceeds again and again.
+/// Redis' `maxmemory` as docker-compose.yml has it.
+const MAXMEMORY: &str = "1gb";
+
+/// What must differ from what is shipped: limits short enough for a recovery to fit the run, and a backlog that one
+/// provider exceeds again and again. Everything else is as shipped: users, logins, Redis' settings, all other defaults.
 const LIMITS: [(&str, &str); 12] = [
     ("FLEET_API__RETRY_AFTER", "1s"),
     ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
@@ -100,8 +104,7 @@ impl<'a> Stage<'a> {
         };
         drop(progress);
         stage.require_durability()?;
-        stage.postgres.psql(&format!("CREATE ROLE {APP} LOGIN SUPERUSER PASSWORD '{APP}'"))?;
-        stage.consumer_command("migrate", interrupt)?;
+        stage.consumer_command("migrate", DatabaseLogin::Migrator, interrupt)?;
         let mut api = stage.start_api()?;
         api.wait_ready(interrupt)?;
         stage.api = Some(api);
@@ -115,17 +118,23 @@ impl<'a> Stage<'a> {
 
     /// An API on the port every API of this run has.
     pub(super) fn start_api(&self) -> Result<Victim, Failure> {
-        Victim::start(API, self.command(API), self.logs)
+        Victim::start(API, self.api_command(), self.logs)
     }
 
     /// A consumer for this place.
     pub(super) fn start_consumer(&self, index: usize) -> Result<Victim, Failure> {
-        Victim::start(&consumer_name(index), self.command("fleet-consumer"), self.logs)
+        Victim::start(&consumer_name(index), self.consumer(DatabaseLogin::Consumer), self.logs)
     }
 
-    /// `fleet-consumer <subcommand>`, which must succeed; its output goes to stderr.
-    pub(super) fn consumer_command(&self, subcommand: &str, interrupt: &Interrupt) -> Result<(), Failure> {
-        let mut command = self.command("fleet-consumer");
+    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed; its output goes to
+    /// stderr.
+    pub(super) fn consumer_command(
+        &self,
+        subcommand: &str,
+        login: DatabaseLogin,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let mut command = self.consumer(login);
         command.arg(subcommand).stdout(std::io::stderr());
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
         Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
@@ -133,11 +142,11 @@ impl<'a> Stage<'a> {
 
     /// The simulator, apart from what it is to play.
     pub(super) fn simulator(&self) -> Command {
-        let mut command = self.command("fleet-simulator");
+        let mut command = service::command(self.bin_dir, "fleet-simulator", "info");
         command
             .arg("run")
             .args(["--api", &format!("http://127.0.0.1:{}", self.api_port)])
-            .args(["--database-url", &self.postgres.url()])
+            .args(["--database-url", &DatabaseLogin::Reader.of(&self.postgres.url())])
             .args(["--redis-url", &self.redis.url()])
             .args(["--niu-token", NIU_TOKEN])
             .args(["--segway-secret", SEGWAY_SECRET])
@@ -154,7 +163,7 @@ impl<'a> Stage<'a> {
 
     /// Leaves Redis no room for another byte, or gives it back.
     pub(super) fn fill_redis(&self, is_full: bool) -> Result<(), Failure> {
-        let maxmemory = if is_full { "1mb" } else { "0" };
+        let maxmemory = if is_full { "1mb" } else { MAXMEMORY };
         ask::redis(self.redis.port(), &format!("CONFIG SET maxmemory {maxmemory}"))
             .map(drop)
             .map_err(Failure::io("set Redis' maxmemory"))
@@ -169,12 +178,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Changes the password of the processes' user and ends its connections, or makes it the right one again.
+    /// Changes the password of the consumers' login and ends its connections, or makes it the right one again.
     pub(super) fn change_password(&self, is_wrong: bool) -> Result<(), Failure> {
-        let password = if is_wrong { "changed" } else { APP };
+        let [login, right] = APP;
+        let password = if is_wrong { "changed" } else { right };
         self.postgres.psql(&format!(
-            "ALTER ROLE {APP} PASSWORD '{password}';
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{APP}'"
+            "ALTER ROLE {login} PASSWORD '{password}';
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{login}'"
         ))?;
         Ok(())
     }
@@ -210,24 +220,44 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// A binary with this run's configuration.
-    fn command(&self, binary: &str) -> Command {
-        let mut command = service::command(self.bin_dir, binary, "info");
-        if let Some(plant) = self.plant {
-            command.env(fleet_planted::VARIABLE, plant.name());
-        }
-        let [redis, postgres] = self.proxies.each_ref().map(Proxy::port);
+    /// The API.
+    fn api_command(&self) -> Command {
+        let mut command = self.command(API, RedisLogin::Api);
         command
-            .envs(LIMITS)
-            .env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string())
-            .env("FLEET_REDIS_URL", format!("redis://127.0.0.1:{redis}"))
-            .env("FLEET_DATABASE_URL", format!("postgres://{APP}:{APP}@127.0.0.1:{postgres}/fleet"))
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
             .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
         command
     }
+
+    /// The consumer, or a command of it, with what `login` may do in the database.
+    fn consumer(&self, login: DatabaseLogin) -> Command {
+        let mut command = self.command("fleet-consumer", RedisLogin::Consumer);
+        let [_redis, postgres] = self.proxies.each_ref().map(Proxy::port);
+        let url = login.of(&behind(postgres, self.postgres.port(), &self.postgres.url()));
+        command
+            .env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string())
+            .env("FLEET_DATABASE_URL", url);
+        command
+    }
+
+    /// A binary with this run's configuration.
+    fn command(&self, binary: &str, login: RedisLogin) -> Command {
+        let mut command = service::command(self.bin_dir, binary, "info");
+        if let Some(plant) = self.plant {
+            command.env(fleet_planted::VARIABLE, plant.name());
+        }
+        let [redis, _postgres] = self.proxies.each_ref().map(Proxy::port);
+        let url = login.of(&behind(redis, self.redis.port(), &self.redis.url()));
+        command.envs(LIMITS).env("FLEET_REDIS_URL", url);
+        command
+    }
+}
+
+/// The URL of a server that is reached by way of a proxy.
+fn behind(proxy_port: u16, port: u16, url: &str) -> String {
+    url.replacen(&format!(":{port}"), &format!(":{proxy_port}"), 1)
 }
 
 fn key(queue: &str, what: &str) -> String {

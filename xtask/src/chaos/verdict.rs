@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fleet_testbed::DatabaseLogin;
+
 use super::injector::Injector;
 use super::schedule::{CONSUMERS, Kind};
 use super::stage::{API, Stage, consumer_name};
@@ -37,7 +39,7 @@ impl Verdict {
 
     /// Once no fault strikes any more: the ledgers agree, no lease is left, everything stops in order.
     pub(super) fn examine(&mut self, stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
-        self.note(stage.consumer_command("audit", interrupt))?;
+        self.note(stage.consumer_command("audit", DatabaseLogin::Consumer, interrupt))?;
         let end = Instant::now() + LEASES_WITHIN;
         loop {
             let leases = stage.leases()?;

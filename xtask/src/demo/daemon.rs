@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fleet_testbed::free_port;
 
-use super::Stage;
 use crate::failure::Failure;
 use crate::http;
 use crate::interrupt::{Interrupt, POLL};
@@ -32,13 +32,12 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts a binary without a subcommand; health and metrics on a port of its own.
-    pub(super) fn start(name: &'static str, stage: &Stage<'_>, logs: &Path) -> Result<Self, Failure> {
+    pub(super) fn start(name: &'static str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
         let log = logs.join(format!("{name}.log"));
         let doing = || format!("create {}", log.display());
         let out = File::create(&log).map_err(Failure::io(doing()))?;
         let err = out.try_clone().map_err(Failure::io(doing()))?;
         let admin_port = free_port()?;
-        let mut command = stage.command(name);
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}")).stdout(out).stderr(err);
         Ok(Self { name, job: Job::start(name, &mut command)?, log, admin_port })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 
@@ -14,7 +15,7 @@ pub(super) fn text(stage: &Stage<'_>, daemons: [&Daemon; 2]) -> String {
     let now = Timestamp::now();
     let mut text = format!(
         "\nEverything stays up until Ctrl-C.\n\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
-        stage.services.redis_url(),
+        stage.services.redis_url(RedisLogin::Operator),
     );
     for daemon in daemons {
         let (name, port, log) = (daemon.name(), daemon.admin_port(), daemon.log().display());
@@ -29,7 +30,7 @@ pub(super) fn text(stage: &Stage<'_>, daemons: [&Daemon; 2]) -> String {
         segway(&webhooks, now),
         invers(&webhooks, now),
     );
-    let psql = stage.services.psql_command().join(" ");
+    let psql = stage.services.psql_command(DatabaseLogin::Reader).join(" ");
     let _ = write!(
         text,
         "\nLook at the result:\n\n  {psql} -c 'SELECT * FROM vehicle_positions LIMIT 10'\n  {psql} -c \"SELECT * FROM \

@@ -6,7 +6,7 @@ mod hints;
 use std::path::Path;
 use std::process::Command;
 
-use fleet_testbed::{Progress, Services, free_port};
+use fleet_testbed::{DatabaseLogin, Progress, RedisLogin, Services, free_port};
 
 use self::daemon::Daemon;
 use crate::cargo::Cargo;
@@ -15,6 +15,12 @@ use crate::interrupt::Interrupt;
 use crate::job::Job;
 use crate::service;
 use crate::test::build_bins;
+
+const API: &str = "fleet-webhook-api";
+const CONSUMER: &str = "fleet-consumer";
+
+/// What docker-compose.yml gives the API: three quarters of its Redis' `maxmemory` together.
+const MAX_BACKLOG_BYTES: &str = "268435456";
 
 const NIU_TOKEN: &str = "demo-niu-token";
 const SEGWAY_SECRET: &str = "demo-segway-secret";
@@ -47,16 +53,26 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// A binary of the workspace with the demo's configuration.
-    fn command(&self, binary: &str) -> Command {
-        let mut command = service::command(self.bin_dir, binary, "warn");
+    /// The API with the demo's configuration.
+    fn api(&self) -> Command {
+        let mut command = service::command(self.bin_dir, API, "warn");
         command
-            .env("FLEET_REDIS_URL", self.services.redis_url())
-            .env("FLEET_DATABASE_URL", self.services.database_url())
-            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
-            .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
-            .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
-            .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
+            .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Api))
+            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port));
+        for (provider, secret) in [("NIU", NIU_TOKEN), ("SEGWAY", SEGWAY_SECRET), ("INVERS", INVERS_TOKEN)] {
+            command
+                .env(format!("FLEET_PROVIDERS__{provider}__SECRETS"), secret)
+                .env(format!("FLEET_PROVIDERS__{provider}__MAX_BACKLOG_BYTES"), MAX_BACKLOG_BYTES);
+        }
+        command
+    }
+
+    /// The consumer, or a command of it, with what `login` may do in the database.
+    fn consumer(&self, login: DatabaseLogin) -> Command {
+        let mut command = service::command(self.bin_dir, CONSUMER, "warn");
+        command
+            .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Consumer))
+            .env("FLEET_DATABASE_URL", self.services.database_url(login));
         command
     }
 }
@@ -66,18 +82,18 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     build_bins(cargo, interrupt)?;
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
     let progress = Progress::stderr();
-    let services = Services::start_with(&progress)?;
+    let services = Services::start(&progress)?;
     let stage = Stage { bin_dir: cargo.bin_dir(), services: &services, api_port: free_port()? };
 
     progress.say("preparing the database");
     let admin = format!("127.0.0.1:{}", free_port()?);
-    let mut migrate = stage.command("fleet-consumer");
+    let mut migrate = stage.consumer(DatabaseLogin::Migrator);
     migrate.arg("migrate").env("FLEET_ADMIN__LISTEN", admin).stdout(std::io::stderr());
     Job::run("fleet-consumer migrate", &mut migrate, interrupt)?;
 
     progress.say("starting fleet-webhook-api and fleet-consumer");
-    let mut consumer = Daemon::start("fleet-consumer", &stage, logs.path())?;
-    let mut api = Daemon::start("fleet-webhook-api", &stage, logs.path())?;
+    let mut consumer = Daemon::start(CONSUMER, stage.consumer(DatabaseLogin::Consumer), logs.path())?;
+    let mut api = Daemon::start(API, stage.api(), logs.path())?;
     for daemon in [&mut consumer, &mut api] {
         daemon.wait_ready(interrupt)?;
     }
@@ -108,12 +124,13 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
 }
 
 fn simulator(args: &Args, stage: &Stage<'_>) -> Command {
-    let mut command = stage.command("fleet-simulator");
+    let mut command = service::command(stage.bin_dir, "fleet-simulator", "warn");
     command
         .arg("run")
         .args(["--api", &format!("http://127.0.0.1:{}", stage.api_port)])
-        .args(["--database-url", stage.services.database_url()])
-        .args(["--redis-url", stage.services.redis_url()])
+        // It judges by what backend developers can see; it looks for ledgers with SCAN, which only an administrator may.
+        .args(["--database-url", &stage.services.database_url(DatabaseLogin::Reader)])
+        .args(["--redis-url", &stage.services.redis_url(RedisLogin::Admin)])
         .args(["--niu-token", NIU_TOKEN])
         .args(["--segway-secret", SEGWAY_SECRET])
         .args(["--invers-token", INVERS_TOKEN])

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fleet_testbed::DatabaseLogin;
+
 use super::day::Day;
 use super::forecast::Forecast;
 use super::load::Load;
@@ -261,7 +263,7 @@ fn count(
             day.load.refused()
         ),
     );
-    let balances = match stage.consumer_command("audit", interrupt) {
+    let balances = match stage.consumer_command("audit", DatabaseLogin::Consumer, interrupt) {
         Ok(()) => true,
         Err(Failure::Exit { .. }) => false,
         Err(failure) => return Err(failure),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use fleet_testbed::{Postgres, Progress, Redis, Root, free_port};
+use fleet_testbed::{DatabaseLogin, Postgres, Progress, Redis, RedisLogin, Root, free_port};
 
 use super::plan::Plan;
 use super::{refuse, wire};
@@ -17,6 +17,9 @@ use crate::victim::Victim;
 pub(super) const API: &str = "fleet-webhook-api";
 
 const CONSUMER: &str = "fleet-consumer";
+
+/// What deploy/k8s/README.md asks of production's Redis, which is what is rehearsed.
+const MAXMEMORY: &[&str] = &["--maxmemory", "6gb"];
 
 /// Everything that is not scaled.
 pub(super) struct Stage<'a> {
@@ -40,16 +43,17 @@ impl<'a> Stage<'a> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
-        let (redis, postgres) = (Redis::start(&root, &[])?, Postgres::start(&root, &[])?);
+        let (redis, postgres) = (Redis::start(&root, MAXMEMORY)?, Postgres::start(&root, &[])?);
         drop(progress);
         let stage = Self { redis, postgres, bin_dir, logs, api_port: free_port()?, plan };
-        stage.consumer_command("migrate", interrupt)?;
+        stage.consumer_command("migrate", DatabaseLogin::Migrator, interrupt)?;
         Ok(stage)
     }
 
     /// Starts the API and waits until it is ready.
     pub(super) fn start_api(&self, interrupt: &Interrupt) -> Result<Victim, Failure> {
         let mut command = self.command(API);
+        command.env("FLEET_REDIS_URL", RedisLogin::Api.of(&self.redis.url()));
         command
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
             .env("FLEET_PROVIDERS__NIU__SECRETS", wire::NIU_TOKEN)
@@ -61,12 +65,18 @@ impl<'a> Stage<'a> {
 
     /// Starts a replica of the consumer.
     pub(super) fn start_consumer(&self, name: &str) -> Result<Victim, Failure> {
-        Victim::start(name, self.command(CONSUMER), self.logs)
+        Victim::start(name, self.consumer(DatabaseLogin::Consumer), self.logs)
     }
 
-    /// `fleet-consumer <subcommand>`, which must succeed; its output goes to stderr.
-    pub(super) fn consumer_command(&self, subcommand: &str, interrupt: &Interrupt) -> Result<(), Failure> {
-        let mut command = self.command(CONSUMER);
+    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed; its output goes to
+    /// stderr.
+    pub(super) fn consumer_command(
+        &self,
+        subcommand: &str,
+        login: DatabaseLogin,
+        interrupt: &Interrupt,
+    ) -> Result<(), Failure> {
+        let mut command = self.consumer(login);
         command.arg(subcommand).stdout(std::io::stderr());
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
         Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
@@ -83,6 +93,14 @@ impl<'a> Stage<'a> {
         count.parse().map_err(|_| refuse(format!("psql counted {count:?} rows of {table}")))
     }
 
+    fn consumer(&self, login: DatabaseLogin) -> Command {
+        let mut command = self.command(CONSUMER);
+        command
+            .env("FLEET_REDIS_URL", RedisLogin::Consumer.of(&self.redis.url()))
+            .env("FLEET_DATABASE_URL", login.of(&self.postgres.url()));
+        command
+    }
+
     /// A binary with this run's configuration. What it logs is evidence, so its filter cannot be chosen.
     fn command(&self, binary: &str) -> Command {
         let plan = self.plan;
@@ -90,8 +108,6 @@ impl<'a> Stage<'a> {
         let mut command = service::command(self.bin_dir, binary, "info");
         command
             .env("FLEET_LOG", "info")
-            .env("FLEET_REDIS_URL", self.redis.url())
-            .env("FLEET_DATABASE_URL", self.postgres.url())
             .env("FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", plan.choice.events_per_second.to_string())
             .env("FLEET_CONSUMER__LEASE", milliseconds(plan.lease))
             .env("FLEET_CONSUMER__HEARTBEAT", milliseconds(plan.lease / 5))
