@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_consumer::accept_loss;
 use fleet_consumer::audit::Audit;
 use fleet_queue::{Producer, RedisLink};
-use fleet_testbed::{Redis, RedisOptions};
+use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 
 use crate::process::program::{Program, Site, report};
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
@@ -98,10 +98,9 @@ async fn an_old_file_is_found() {
 #[tokio::test]
 async fn a_default_user_without_rights_is_noticed_before_a_restart_and_its_loss_after_it() {
     let database = TestDatabase::migrated().await;
-    let acl = "user default off\nuser fleet on >fleet ~* &* +@all\n".to_owned();
+    let acl = redis_users_for_tests().replace("user default off resetpass ~* &* +@all", "user default off");
     let redis = private_redis(RedisOptions { acl: Some(acl), ..RedisOptions::default() }).await;
-    let url = redis.url().replace("://", "://fleet:fleet@");
-    let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &url)];
+    let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())];
     let fleet = Fleet::api_only(&variables).await;
     post(&fleet, 6).await;
     let before = audit(&fleet).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use comfy_table::Table;
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Durability, Held, Observer, QueueKeys, QueueStatus, RedisLink};
+use fleet_queue::{Durability, Held, Observer, QueueError, QueueKeys, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
@@ -26,7 +26,8 @@ pub struct Audit {
 struct AuditedQueue {
     name: &'static str,
     status: QueueStatus,
-    held: Held,
+    /// Absent if the user may not count them.
+    held: Option<Held>,
     unaccounted: Unaccounted,
     /// Nothing was claimed while the databases were read, and nothing was being worked on.
     at_rest: bool,
@@ -50,7 +51,7 @@ impl Audit {
             let unaccounted = unaccounted.iter().find(|(queue, _)| *queue == name);
             queues.push(AuditedQueue {
                 name,
-                held: observer(&link, settings, name).held().await?,
+                held: held(&observer(&link, settings, name)).await?,
                 unaccounted: unaccounted.map(|(_, unaccounted)| *unaccounted).unwrap_or_default(),
                 at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
                 status,
@@ -79,7 +80,17 @@ impl Audit {
 
 impl AuditedQueue {
     fn balances(&self) -> bool {
-        self.status.balances() && self.held.messages == self.held.claimed_messages
+        let all_held = self.held.as_ref().is_none_or(|held| held.messages == held.claimed_messages);
+        self.status.balances() && all_held
+    }
+}
+
+async fn held(observer: &Observer) -> Result<Option<Held>, ConsumerError> {
+    match observer.held().await {
+        Ok(held) => Ok(Some(held)),
+        // Users made for an earlier release lack HKEYS.
+        Err(QueueError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -165,11 +176,12 @@ impl AuditedQueue {
             let parked = status.parked;
             writeln!(formatter, "{name}: {parked} batches are in one database and wait for the other one.")?;
         }
-        if held.messages < held.claimed_messages {
-            let messages = held.claimed_messages - held.messages;
+        let held = held.as_ref();
+        let lost = held.map_or(0, |held| held.claimed_messages.saturating_sub(held.messages));
+        if lost > 0 {
             writeln!(
                 formatter,
-                "{name}: {messages} claimed messages are in no batch that has an owner's record: see the runbook, \
+                "{name}: {lost} claimed messages are in no batch that has an owner's record: see the runbook, \
                  FleetLedgerUnbalanced."
             )?;
         }

@@ -85,15 +85,7 @@ impl Poller {
             return Ok(Some(taken));
         }
         if Instant::now() >= self.next_takeover {
-            let due = self.consumer.due().await?;
-            if due.has_orphans {
-                let found = self.consumer.reclaim().await?;
-                tracing::warn!(
-                    found,
-                    "batches without an expiry, as after a repair of Redis' file: taking them over"
-                );
-            }
-            if let Some(id) = due.expired {
+            if let Some(id) = self.consumer.due().await?.expired {
                 self.unanswered = Some(Asked::Takeover { id, token: Uuid::now_v7() });
                 return self.answer().await;
             }

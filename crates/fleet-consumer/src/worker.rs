@@ -32,6 +32,9 @@ const NOTE_AFTER: Duration = Duration::from_millis(200);
 /// How often the loop for batches that were set aside looks for one, unless it has just settled one.
 const PARKED_EVERY: Duration = Duration::from_secs(1);
 
+/// How often batches are looked for that have an owner and no expiry.
+const RECLAIM_EVERY: Duration = Duration::from_secs(60);
+
 /// Works on one queue; `batches_in_flight` loops share it.
 #[derive(Debug)]
 pub struct Worker {
@@ -131,9 +134,12 @@ impl Worker {
         deadline: &CancellationToken,
     ) -> Result<(), WorkerError> {
         let mut pause = Duration::ZERO;
+        let mut reclaiming = tokio::time::interval(RECLAIM_EVERY);
+        reclaiming.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
+                _tick = reclaiming.tick() => self.reclaim().await,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match self.take_parked().await {
@@ -147,6 +153,19 @@ impl Worker {
                     self.settings.retry_max
                 }
             };
+        }
+    }
+
+    /// Looks for batches that nobody would ever take over.
+    async fn reclaim(&self) {
+        match self.consumer.reclaim().await {
+            Ok(0) => {}
+            Ok(found) => tracing::warn!(
+                queue = self.provider.slug,
+                found,
+                "found batches without an expiry, as a repair of Redis' file leaves them: taking them over"
+            ),
+            Err(error) => tracing::debug!(%error, "could not look for batches without an expiry"),
         }
     }
 

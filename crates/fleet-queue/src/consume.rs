@@ -193,34 +193,16 @@ impl Consumer {
             command.arg(key).arg(0).arg(0).arg("WITHSCORES");
             command
         };
-        let count = |name: &str, key: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(key);
-            command
-        };
-        let transaction = Transaction::new([
-            first(&keys.leases),
-            first(&keys.parked),
-            redis::cmd("TIME"),
-            count("ZCARD", &keys.leases),
-            count("ZCARD", &keys.parked),
-            count("HLEN", &keys.owners),
-        ]);
-        let (leases, parked, (seconds, micros), leased, set_aside, owners): (
-            First,
-            First,
-            (f64, f64),
-            u64,
-            u64,
-            u64,
-        ) = self.link.transaction(&transaction).await?;
+        let transaction = Transaction::new([first(&keys.leases), first(&keys.parked), redis::cmd("TIME")]);
+        let (leases, parked, (seconds, micros)): (First, First, (f64, f64)) =
+            self.link.transaction(&transaction).await?;
         let now_ms = (seconds * 1000.0) + (micros / 1000.0);
         let due = |first: First| {
             let due = first.into_iter().find(|(_id, due_ms)| *due_ms <= now_ms);
             let id = due.map(|(id, _due_ms)| id.parse().map_err(|_| not_an_id(&id)));
             id.transpose()
         };
-        Ok(Due { expired: due(leases)?, parked: due(parked)?, has_orphans: owners > leased + set_aside })
+        Ok(Due { expired: due(leases)?, parked: due(parked)? })
     }
 
     /// Lets batches that have an owner's record and no expiry expire now, and returns how many there were. There are none
@@ -259,8 +241,6 @@ pub struct Due {
     pub expired: Option<Uuid>,
     /// A batch that was set aside until now.
     pub parked: Option<Uuid>,
-    /// There are batches that [`Consumer::reclaim`] finds.
-    pub has_orphans: bool,
 }
 
 fn not_an_id(text: &str) -> QueueError {

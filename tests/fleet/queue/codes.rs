@@ -30,7 +30,7 @@ async fn a_replica_is_read_only() {
 async fn after_a_failover_behind_one_address_nothing_fails() {
     let (old, new) = (private_redis(&[]).await, private_redis(&[]).await);
     let proxy = Proxy::start(old.port()).unwrap();
-    let rig = Rig::on(&format!("redis://127.0.0.1:{}", proxy.port()), TIMEOUT);
+    let rig = Rig::on(&behind(&proxy, &old), TIMEOUT);
     push(&rig).await.unwrap();
     assert_eq!(rig.status().await.waiting_messages, 1);
     fail_over(&old, &new, &proxy).await;
@@ -42,7 +42,7 @@ async fn after_a_failover_behind_one_address_nothing_fails() {
 async fn an_observer_leaves_a_primary_that_was_demoted() {
     let (old, new) = (private_redis(&[]).await, private_redis(&[]).await);
     let proxy = Proxy::start(old.port()).unwrap();
-    let rig = Rig::on(&format!("redis://127.0.0.1:{}", proxy.port()), TIMEOUT);
+    let rig = Rig::on(&behind(&proxy, &old), TIMEOUT);
     push(&rig).await.unwrap();
     fail_over(&old, &new, &proxy).await;
     let to_new = RedisLink::new(&new.url(), TIMEOUT).unwrap();
@@ -50,10 +50,18 @@ async fn an_observer_leaves_a_primary_that_was_demoted() {
     assert_eq!(rig.status().await.accepted.messages, 0, "read from the new primary");
 }
 
+/// The server's URL through the proxy.
+fn behind(proxy: &Proxy, server: &Redis) -> String {
+    server.url().replace(&server.port().to_string(), &proxy.port().to_string())
+}
+
 /// Makes `new` a copy of `old` and its primary; the connections to `old` stay open.
 async fn fail_over(old: &Redis, new: &Redis, proxy: &Proxy) {
     let [to_old, to_new] = [old, new].map(|server| RedisLink::new(&server.url(), TIMEOUT).unwrap());
     let port = |server: &Redis| server.port().to_string();
+    for link in [&to_old, &to_new] {
+        let () = redis(link, &["CONFIG", "SET", "masteruser", "fleet", "masterauth", "fleet"]).await.unwrap();
+    }
     let () = redis(&to_new, &["REPLICAOF", "127.0.0.1", &port(old)]).await.unwrap();
     eventually("the replica to have everything", async || {
         let info: String = redis(&to_new, &["INFO", "replication"]).await.unwrap();
@@ -94,14 +102,14 @@ async fn a_server_that_loads_its_data_is_waited_for() {
 
 #[tokio::test]
 async fn a_login_that_is_wrong_or_lacks_rights() {
-    let server = private_redis(&["--requirepass", "secret"]).await;
-    let with = |login: &str| server.url().replace("://", &format!("://{login}"));
+    let server = private_redis(&[]).await;
+    let with = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
     // MULTI itself is refused.
-    assert_eq!(refused_push(&Rig::on(&server.url(), TIMEOUT)).await, "auth", "NOAUTH");
-    assert_eq!(refused_push(&Rig::on(&with("default:wrong@"), TIMEOUT)).await, "auth", "WRONGPASS");
-    let admin = Rig::on(&with("default:secret@"), TIMEOUT);
+    assert_eq!(refused_push(&Rig::on(&with(""), TIMEOUT)).await, "auth", "NOAUTH");
+    assert_eq!(refused_push(&Rig::on(&with("api:wrong@"), TIMEOUT)).await, "auth", "WRONGPASS");
+    let admin = Rig::on(&server.url(), TIMEOUT);
     push(&admin).await.unwrap();
-    admin.redis::<()>(&["ACL", "SETUSER", "api", "on", ">x", "~*", "+@all"]).await;
+    admin.redis::<()>(&["ACL", "SETUSER", "api", "reset", "on", ">x", "~*", "+@all"]).await;
     let api = Rig::on(&with("api:x@"), TIMEOUT);
     push(&api).await.unwrap();
     admin.redis::<()>(&["ACL", "SETUSER", "api", "-rpush"]).await;

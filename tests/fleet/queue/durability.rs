@@ -1,12 +1,17 @@
 //! What is noticed of a Redis that does not keep what it accepts.
 
 use fleet_queue::{Durability, QueueKeys, RedisLink};
+use fleet_testbed::Redis;
 
 use super::{QUEUE, TIMEOUT, private_redis, redis};
 use crate::support::redis_url;
 
 async fn durability(link: &RedisLink) -> Durability {
     Durability::read(link, &QueueKeys::new("fleet", QUEUE)).await.unwrap()
+}
+
+fn login(server: &Redis, login: &str) -> String {
+    format!("redis://{login}@127.0.0.1:{}", server.port())
 }
 
 #[tokio::test]
@@ -35,7 +40,7 @@ async fn a_default_user_without_rights_is_a_weakness() {
     let server = private_redis(&[]).await;
     let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
     let () = redis(&link, &["ACL", "SETUSER", "seer", "on", ">x", "~*", "+@all"]).await.unwrap();
-    let seer = RedisLink::new(&server.url().replace("://", "://seer:x@"), TIMEOUT).unwrap();
+    let seer = RedisLink::new(&login(&server, "seer:x"), TIMEOUT).unwrap();
     let () = redis(&seer, &["ACL", "SETUSER", "default", "reset"]).await.unwrap();
     let found = durability(&seer).await;
     assert_eq!(found.default_user_may_write, Some(false));
@@ -55,7 +60,7 @@ async fn what_the_user_may_not_see_is_named() {
     let () = redis(&link, &["ACL", "SETUSER", "blind", "on", ">x", "~*", "+@all", "-acl", "-config"])
         .await
         .unwrap();
-    let blind = RedisLink::new(&server.url().replace("://", "://blind:x@"), TIMEOUT).unwrap();
+    let blind = RedisLink::new(&login(&server, "blind:x"), TIMEOUT).unwrap();
     let found = durability(&blind).await;
     assert_eq!(found, Durability::default());
     assert_eq!((found.weaknesses().len(), found.unseen().len()), (0, 4), "{found:?}");

@@ -46,7 +46,8 @@ async fn an_idle_connection_that_redis_closes_costs_no_push() {
 async fn a_connection_that_breaks_under_a_push_costs_at_most_a_repetition() {
     let server = private_redis(&[]).await;
     let proxy = Proxy::start(server.port()).unwrap();
-    let rig = Rig::on(&format!("redis://127.0.0.1:{}", proxy.port()), TIMEOUT);
+    let url = server.url().replace(&server.port().to_string(), &proxy.port().to_string());
+    let rig = Rig::on(&url, TIMEOUT);
     for _ in 0..200 {
         let cutting = async {
             tokio::task::yield_now().await;
@@ -73,7 +74,7 @@ async fn a_killed_server_that_comes_back_has_kept_everything() {
     });
     let _server = server.await.unwrap();
     eventually("the observer's link to recover", async || rig.observer.status().await.ok()).await;
-    eventually("the consumer's link to recover", async || rig.consumer.expired().await.ok()).await;
+    eventually("the consumer's link to recover", async || rig.consumer.due().await.ok()).await;
     assert_eq!(rig.ledger().await, [(2, 13), (1, 6), (0, 0)]);
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1, "the scripts are gone from its cache");
     assert_eq!(texts(&rig.claim(EVERYTHING).await.unwrap()), ["waiting"]);
