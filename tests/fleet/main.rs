@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod compose;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod consumer;
 #[cfg(test)]
 mod dead_letters;

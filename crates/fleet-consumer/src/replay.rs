@@ -306,12 +306,16 @@ impl Replay {
                 Err(error) => error,
             };
             match error.class() {
-                ErrorClass::Unavailable | ErrorClass::TooSlow if start.elapsed() < PATIENCE => {
+                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow
+                    if start.elapsed() < PATIENCE && !error.is_refused() =>
+                {
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
                 }
-                ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Poison | ErrorClass::Fatal => {
-                    return Err(End::Failed(error));
-                }
+                ErrorClass::Unavailable
+                | ErrorClass::Session
+                | ErrorClass::TooSlow
+                | ErrorClass::Poison
+                | ErrorClass::Fatal => return Err(End::Failed(error)),
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Err(End::Stopped),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use fleet_providers::VehicleEvent;
 use fleet_queue::Lease;
-use fleet_store::{Appended, ErrorClass, Part, StateStore, StoreError, TelemetryRow, TelemetryStore};
+use fleet_store::{
+    Appended, ErrorClass, Part, SESSION_RETRIES, StateStore, StoreError, TelemetryRow, TelemetryStore,
+};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -98,7 +100,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] of class `Fatal`: a retry cannot help, and the batch must stay leased.
+    /// A [`StoreError`] that a retry did not or cannot help: the batch must stay leased.
     pub(crate) async fn write(
         &self,
         lease: &Lease,
@@ -217,10 +219,11 @@ impl Writer {
             return Ok(false);
         }
         let mut pause = self.retry_min;
+        let mut session = 0;
         loop {
             match read().await {
                 Ok(parts) => return Ok(make_up(&parts, index(target.records.len()))),
-                Err(error) if error.class() == ErrorClass::Fatal => return Err(error),
+                Err(error) if gives_up(&error, &mut session) => return Err(error),
                 Err(error) => self.wait(target.side, &error, &mut pause).await,
             }
         }
@@ -237,16 +240,20 @@ impl Writer {
         let mut tasks = self.tasks(target.records.len());
         let mut pause = self.retry_min;
         let mut slow = 0;
+        let mut session = 0;
         while let Some(task) = tasks.pop() {
             let error = match store(task.clone()).await {
                 Ok(written) => {
                     self.health(target.side).answered();
                     sum.add(written);
-                    (pause, slow) = (self.retry_min, 0);
+                    (pause, slow, session) = (self.retry_min, 0, 0);
                     continue;
                 }
                 Err(error) => error,
             };
+            if gives_up(&error, &mut session) {
+                return Err(error);
+            }
             let single = task.range.len() == 1;
             match error.class() {
                 ErrorClass::Poison if single && task.fault.is_none() => {
@@ -260,7 +267,7 @@ impl Writer {
                     slow = 0;
                     halve(target.provider, SplitCause::Slow, &mut tasks, &task);
                 }
-                ErrorClass::Unavailable | ErrorClass::TooSlow => {
+                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
                     tasks.push(task);
                     self.wait(target.side, &error, &mut pause).await;
@@ -289,6 +296,21 @@ impl Writer {
         match side {
             Side::State => &self.health.state,
             Side::Telemetry => &self.health.telemetry,
+        }
+    }
+}
+
+/// Whether trying again is over: at once, or after so many errors in a row that say nothing about the data.
+fn gives_up(error: &StoreError, session: &mut u32) -> bool {
+    match error.class() {
+        ErrorClass::Fatal => true,
+        ErrorClass::Session => {
+            *session += 1;
+            *session > SESSION_RETRIES
+        }
+        ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Poison => {
+            *session = 0;
+            false
         }
     }
 }

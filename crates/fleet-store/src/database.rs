@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, Timeouts};
+use deadpool_postgres::ClientWrapper;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::connector::Connector;
 use crate::tls::TlsParameters;
-use crate::{ErrorClass, StoreError};
+use crate::{StoreError, session};
 
 /// For one transaction: no plan that reads more of a chunk than the rows it wants, if there is another. What cannot be
 /// avoided counts as immensely expensive, for which PostgreSQL would compile every page's plan: not that either.
@@ -43,7 +46,7 @@ pub struct PoolUsage {
 /// One database; clones share its pool.
 #[derive(Clone)]
 pub struct Database {
-    pool: Pool,
+    pool: Pool<Connector>,
     statement_timeout: Duration,
 }
 
@@ -76,16 +79,15 @@ impl Database {
         settings: DatabaseSettings,
     ) -> Result<Self, StoreError> {
         let (config, tls) = session_config(ca_file, url, settings)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        // The server cancels a statement by itself; this is for a network that swallows its answer.
+        let statement_timeout = settings.statement_timeout + settings.connect_timeout;
         let timeout = Some(settings.connect_timeout);
-        let pool = Pool::builder(Manager::from_config(config, tls, recycling))
+        let pool = Pool::builder(Connector { config, tls, longest_statement: statement_timeout })
             .max_size(settings.pool_size)
             .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Pool(error.to_string()))?;
-        // The server cancels a statement by itself; this is for a network that swallows its answer.
-        let statement_timeout = settings.statement_timeout + settings.connect_timeout;
         Ok(Self { pool, statement_timeout })
     }
 
@@ -105,16 +107,9 @@ impl Database {
         std::ptr::eq(self.pool.manager(), other.pool.manager())
     }
 
-    /// A connection of the pool.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] of class `Unavailable` if there is none in time.
-    pub async fn connection(&self) -> Result<Object, StoreError> {
-        Ok(self.pool.get().await?)
-    }
-
     /// Prepares (once a connection) and runs one statement, which is a transaction of its own.
+    ///
+    /// It runs twice if the first connection turns out to be broken: it must do no harm then.
     ///
     /// # Errors
     ///
@@ -124,14 +119,20 @@ impl Database {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let connection = self.connection().await?;
-        let run = async {
-            let statement = connection.prepare_cached(statement).await?;
-            Ok::<_, StoreError>(connection.query(&statement, parameters).await?)
-        };
-        let result = self.in_time(run).await;
-        give_back(connection, &result);
-        result
+        self.run(Statement::Prepared { statement, parameters }).await
+    }
+
+    /// The only row of the answer; otherwise as [`Database::query`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::query`]; [`StoreError::NoRow`] if there is none.
+    pub(crate) async fn query_one(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, StoreError> {
+        self.query(statement, parameters).await?.into_iter().next().ok_or(StoreError::NoRow)
     }
 
     /// Runs one statement, a transaction of its own, by indexes alone and planned for just these values: a plan for any
@@ -145,40 +146,93 @@ impl Database {
         statement: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, StoreError> {
-        let mut connection = self.connection().await?;
-        let run = async {
-            let transaction = connection.transaction().await?;
-            transaction.batch_execute(BY_INDEX).await?;
-            let rows = transaction.query_typed(statement, parameters).await?;
-            transaction.commit().await?;
-            Ok::<_, StoreError>(rows)
-        };
-        let result = self.in_time(run).await;
-        give_back(connection, &result);
+        self.run(Statement::ByIndex { statement, parameters }).await
+    }
+
+    /// Where every statement of a pool comes by.
+    ///
+    /// A connection that was idle may have been closed meanwhile (by the server, an administrator, a balancer), or may hold
+    /// plans of an older schema. That is found by using it, and costs nothing: the statement is repeated at once on a new
+    /// connection. All other idle ones are as old, and are closed.
+    async fn run(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        let busy = Busy(Some(self.pool.get().await?));
+        let was_idle = busy.was_idle();
+        match self.run_on(busy, statement).await {
+            Err(error) if was_idle && error.blames_connection() => {
+                tracing::debug!(%error, "a connection of the pool was no longer usable: repeating the statement on a new one");
+                self.pool.retain(|_client, _metrics| false);
+                self.run_on(Busy(Some(self.pool.get().await?)), statement).await
+            }
+            result => result,
+        }
+    }
+
+    async fn run_on(&self, mut busy: Busy, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        let result = tokio::time::timeout(self.statement_timeout, busy.run(statement)).await;
+        let result = result.unwrap_or(Err(StoreError::Timeout(self.statement_timeout)));
+        if result.as_ref().map_or_else(StoreError::leaves_session_clean, |_rows| true) {
+            busy.give_back();
+        }
         result
     }
+}
 
-    async fn in_time<T>(&self, run: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let result = tokio::time::timeout(self.statement_timeout, run).await;
-        result.unwrap_or(Err(StoreError::Timeout(self.statement_timeout)))
+/// What runs on a connection.
+#[derive(Clone, Copy)]
+enum Statement<'a> {
+    /// Prepared once a connection.
+    Prepared { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
+    /// See [`Database::query_by_index`].
+    ByIndex { statement: &'a str, parameters: &'a [(&'a (dyn ToSql + Sync), Type)] },
+}
+
+/// A connection at work. Dropped before its statement has ended cleanly (the caller has given up, the statement has taken
+/// too long), it is closed and not given back: it may still wait for an answer.
+struct Busy(Option<Object<Connector>>);
+
+impl Busy {
+    /// Whether it was in the pool before.
+    fn was_idle(&self) -> bool {
+        self.0.as_ref().is_some_and(|object| Object::metrics(object).recycle_count > 0)
+    }
+
+    async fn run(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        let Some(client) = &mut self.0 else { return Err(StoreError::NoRow) };
+        match statement {
+            Statement::Prepared { statement, parameters } => {
+                let statement = client.prepare_cached(statement).await?;
+                Ok(client.query(&statement, parameters).await?)
+            }
+            Statement::ByIndex { statement, parameters } => by_index(client, statement, parameters).await,
+        }
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
     }
 }
 
-/// Gives a connection back to its pool, unless it has failed.
-fn give_back<T>(connection: Object, result: &Result<T, StoreError>) {
-    if let Err(error) = result
-        && error.class() == ErrorClass::Unavailable
-    {
-        discard(connection);
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
     }
 }
 
-/// Closes a connection instead of giving it back: it may still be waiting for an answer.
-fn discard(connection: Object) {
-    drop(Object::take(connection));
+async fn by_index(
+    client: &mut ClientWrapper,
+    statement: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, StoreError> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(BY_INDEX).await?;
+    let rows = transaction.query_typed(statement, parameters).await?;
+    transaction.commit().await?;
+    Ok(rows)
 }
 
-/// The session's settings travel in the start-up message, so that no connection is ever without them.
+/// The session's settings travel in the start-up message, and are read back from every new connection.
 pub(crate) fn session_config(
     ca_file: Option<&Path>,
     url: &str,
@@ -189,12 +243,7 @@ pub(crate) fn session_config(
         // Its cause may quote the URL, and with it the password.
         StoreError::Url(error.to_string())
     })?;
-    let timeout_ms = settings.statement_timeout.as_millis();
-    let own = format!(
-        "-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={timeout_ms} \
-         -c synchronous_commit=on -c timezone=UTC"
-    );
-    let options = config.get_options().map_or_else(|| own.clone(), |given| format!("{own} {given}"));
+    let options = session::options(settings.statement_timeout, config.get_options());
     config.options(options);
     if config.get_application_name().is_none() {
         config.application_name("fleet-consumer");

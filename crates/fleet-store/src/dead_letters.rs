@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::retention::delete_in_pieces;
+use crate::retention::{count, delete_in_pieces};
 use crate::{Database, StoreError};
 
 /// Which dead letters are meant; an absent condition means any.
@@ -103,7 +103,7 @@ pub async fn dead_letters(
     let mut parameters = filter.parameters();
     let page: [&(dyn ToSql + Sync); 3] = [&message_id, &event_index, &limit];
     parameters.extend(page);
-    let rows = telemetry.connection().await?.query(&query, &parameters).await?;
+    let rows = telemetry.query(&query, &parameters).await?;
     Ok(rows.iter().map(stored).collect())
 }
 
@@ -141,7 +141,7 @@ pub async fn dead_messages(
     let mut parameters = filter.parameters();
     let page: [&(dyn ToSql + Sync); 2] = [&after, &limit];
     parameters.extend(page);
-    let rows = telemetry.connection().await?.query(&query, &parameters).await?;
+    let rows = telemetry.query(&query, &parameters).await?;
     let message =
         |row: &Row| DeadMessage { message_id: row.get(0), provider: row.get(1), envelope: row.get(2) };
     Ok(rows.iter().map(message).collect())
@@ -160,7 +160,7 @@ pub async fn dead_letter_totals(
         "SELECT provider, reason, count(*), count(DISTINCT message_id)
            FROM dead_letters WHERE {CONDITIONS} GROUP BY provider, reason ORDER BY provider, reason"
     );
-    let rows = telemetry.connection().await?.query(&query, &filter.parameters()).await?;
+    let rows = telemetry.query(&query, &filter.parameters()).await?;
     let totals = |row: &Row| DeadLetterTotals {
         provider: row.get(0),
         reason: row.get(1),
@@ -177,7 +177,7 @@ pub async fn dead_letter_totals(
 /// Any [`StoreError`].
 pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
     let query = format!("SELECT count(*) FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry.connection().await?.query_one(&query, &filter.parameters()).await?.get(0))
+    Ok(telemetry.query_one(&query, &filter.parameters()).await?.get(0))
 }
 
 /// How many messages have such dead letters.
@@ -187,7 +187,7 @@ pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter)
 /// Any [`StoreError`].
 pub async fn count_dead_messages(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
     let query = format!("SELECT count(DISTINCT message_id) FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry.connection().await?.query_one(&query, &filter.parameters()).await?.get(0))
+    Ok(telemetry.query_one(&query, &filter.parameters()).await?.get(0))
 }
 
 /// Removes dead letters and returns how many; tells `progress` after every piece how many those are so far.
@@ -200,8 +200,7 @@ pub async fn purge_dead_letters(
     filter: &DeadLetterFilter,
     progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
-    let connection = telemetry.connection().await?;
-    delete_in_pieces(&connection, "dead_letters", CONDITIONS, &filter.parameters(), progress).await
+    delete_in_pieces(telemetry, "dead_letters", CONDITIONS, &filter.parameters(), progress).await
 }
 
 /// The telemetry database's clock, which dates dead letters.
@@ -210,7 +209,7 @@ pub async fn purge_dead_letters(
 ///
 /// Any [`StoreError`].
 pub async fn telemetry_now(telemetry: &Database) -> Result<Timestamp, StoreError> {
-    Ok(telemetry.connection().await?.query_one("SELECT now()", &[]).await?.get(0))
+    Ok(telemetry.query_one("SELECT now()", &[]).await?.get(0))
 }
 
 /// Removes all dead letters of these messages, except those that died at `before` or later: a consumer may have tried
@@ -224,6 +223,7 @@ pub async fn forget_dead_messages(
     message_ids: &[Uuid],
     before: Timestamp,
 ) -> Result<u64, StoreError> {
-    let statement = "DELETE FROM dead_letters WHERE message_id = ANY($1) AND last_dead_at < $2";
-    Ok(telemetry.connection().await?.execute(statement, &[&message_ids, &before]).await?)
+    let statement = "WITH forgotten AS (DELETE FROM dead_letters WHERE message_id = ANY($1) AND last_dead_at < $2 \
+                                        RETURNING 1) SELECT count(*) FROM forgotten";
+    Ok(count(&telemetry.query_one(statement, &[&message_ids, &before]).await?))
 }

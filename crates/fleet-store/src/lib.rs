@@ -5,6 +5,7 @@
 //! natural keys of the rows that makes every redelivery harmless.
 
 mod composite;
+mod connector;
 mod database;
 mod dead_letters;
 mod error;
@@ -12,7 +13,9 @@ mod migrations;
 mod replay;
 mod retention;
 mod roles;
+mod session;
 mod settled;
+mod sqlstate;
 mod state;
 mod telemetry;
 mod timestamp;
@@ -26,7 +29,7 @@ pub use dead_letters::{
     count_dead_messages, dead_letter_totals, dead_letters, dead_messages, forget_dead_messages,
     purge_dead_letters, telemetry_now,
 };
-pub use error::{ErrorClass, StoreError};
+pub use error::{ErrorClass, SESSION_RETRIES, StoreError};
 pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};
 pub use replay::{
     Correction, Derived, EventKey, PageBounds, StoredTelemetry, Window, correct_telemetry, telemetry_page,

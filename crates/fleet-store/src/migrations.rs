@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use refinery::Runner;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
+use crate::connector::connect;
 use crate::database::session_config;
 use crate::{Database, DatabaseSettings, StoreError, roles};
 
@@ -22,8 +23,14 @@ const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
 /// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
 const LOCK: i64 = 0x0066_6c65_6574_0001;
 
+/// A pooler may give the next statement to another session, which does not hold the lock.
+const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connection pooler, and a migration needs a session of \
+                      its own; let `migrate` connect directly";
+
 /// TimescaleDB from this version on has what the schema uses.
 const TIMESCALE: (u32, u32) = (2, 19);
+
+const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
 
 /// Which of the two schemas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +83,12 @@ pub async fn migrate_trusting(
     let settings =
         DatabaseSettings { pool_size: 1, connect_timeout: Duration::from_secs(10), statement_timeout: hour };
     let (config, tls) = session_config(ca_file, url, settings)?;
-    let (mut client, connection) = config.connect(tls).await?;
-    let connection = tokio::spawn(connection);
-    let applied = migrate_locked(&mut client, schema).await;
-    // Closing the session also ends the lock, whatever happened.
-    drop(client);
-    if let Ok(Err(error)) = connection.await {
-        tracing::debug!(%error, "the migration's connection did not end cleanly");
+    let (mut client, session) = connect(&config, &tls).await?;
+    if !session.is_own {
+        return Err(StoreError::Settings(POOLED.to_owned()));
     }
-    applied
+    // The end of the session also ends the lock, whatever happened.
+    migrate_locked(&mut client, schema).await
 }
 
 async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {
@@ -92,7 +96,7 @@ async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<Strin
     let report = schema.runner().run_async(client).await?;
     roles::grant(client, schema).await?;
     if schema == Schema::Telemetry {
-        check_timescale(client).await?;
+        check_timescale(client.query_opt(TIMESCALE_VERSION, &[]).await?.as_ref())?;
         client.batch_execute(TELEMETRY_POLICIES).await?;
     }
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
@@ -105,11 +109,10 @@ async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<Strin
 ///
 /// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
 pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<Vec<String>, StoreError> {
-    let connection = database.connection().await?;
     let history = schema.history();
-    let exists = connection.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
+    let exists = database.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
     let applied: Vec<i32> = if exists.get(0) {
-        let rows = connection.query(&format!("SELECT version FROM {history}"), &[]).await?;
+        let rows = database.query(&format!("SELECT version FROM {history}"), &[]).await?;
         rows.iter().map(|row| row.get(0)).collect()
     } else {
         Vec::new()
@@ -118,14 +121,13 @@ pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<V
     let missing = runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
     let missing: Vec<_> = missing.map(ToString::to_string).collect();
     if missing.is_empty() && schema == Schema::Telemetry {
-        check_timescale(&connection).await?;
+        check_timescale(database.query(TIMESCALE_VERSION, &[]).await?.first())?;
     }
     Ok(missing)
 }
 
-async fn check_timescale(client: &Client) -> Result<(), StoreError> {
-    let query = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
-    let Some(row) = client.query_opt(query, &[]).await? else {
+fn check_timescale(installed: Option<&Row>) -> Result<(), StoreError> {
+    let Some(row) = installed else {
         return Err(StoreError::Timescale(
             "the extension is not there; run `fleet-consumer migrate`".to_owned(),
         ));

@@ -1,13 +1,14 @@
 //! Forgetting what is old.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_postgres::Client;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::{Database, StoreError};
+use crate::{Database, ErrorClass, StoreError};
 
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug)]
@@ -41,27 +42,19 @@ pub async fn expire(
     telemetry: &Database,
     periods: RetentionPeriods,
 ) -> Result<Expired, StoreError> {
-    let telemetry = telemetry.connection().await?;
     let chunks = "SELECT count(*) FROM drop_chunks('telemetry', now() - make_interval(secs => $1))";
-    let chunks: i64 = telemetry.query_one(chunks, &[&periods.telemetry.as_secs_f64()]).await?.get(0);
+    let chunks = count(&patiently(telemetry, chunks, &[&periods.telemetry.as_secs_f64()]).await?);
     let old = "last_dead_at < now() - make_interval(secs => $1)";
-    let dead_letters =
-        delete_in_pieces(&telemetry, "dead_letters", old, &[&periods.dead_letters.as_secs_f64()], |_| ())
-            .await?;
+    let age = periods.dead_letters.as_secs_f64();
+    let dead_letters = delete_in_pieces(telemetry, "dead_letters", old, &[&age], |_| ()).await?;
     // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
     let oldest_lease = oldest_lease(periods.settled_batches);
     let old = "lease_id < $1";
     let telemetry_batches =
-        delete_in_pieces(&telemetry, "settled_batches", old, &[&oldest_lease], |_| ()).await?;
-    drop(telemetry);
-    let state = state.connection().await?;
+        delete_in_pieces(telemetry, "settled_batches", old, &[&oldest_lease], |_| ()).await?;
     let state_batches =
-        delete_in_pieces(&state, "settled_state_batches", old, &[&oldest_lease], |_| ()).await?;
-    Ok(Expired {
-        chunks: u64::try_from(chunks).unwrap_or_default(),
-        dead_letters,
-        settled_batches: telemetry_batches + state_batches,
-    })
+        delete_in_pieces(state, "settled_state_batches", old, &[&oldest_lease], |_| ()).await?;
+    Ok(Expired { chunks, dead_letters, settled_batches: telemetry_batches + state_batches })
 }
 
 /// The least UUIDv7 of the moment `age` ago.
@@ -74,7 +67,7 @@ fn oldest_lease(age: Duration) -> Uuid {
 /// Deletes what `condition` names, in transactions that stay far below the statement timeout: what was deleted until a
 /// failure stays deleted. Tells `progress` how many that are.
 pub(crate) async fn delete_in_pieces(
-    client: &Client,
+    database: &Database,
     table: &str,
     condition: &str,
     parameters: &[&(dyn ToSql + Sync)],
@@ -82,15 +75,49 @@ pub(crate) async fn delete_in_pieces(
 ) -> Result<u64, StoreError> {
     const PIECE: u64 = 5000;
     let statement = format!(
-        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {PIECE}))"
+        "WITH deleted AS (DELETE FROM {table} \
+                           WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {PIECE})) \
+                          RETURNING 1) \
+         SELECT count(*) FROM deleted"
     );
     let mut deleted = 0;
     loop {
-        let piece = client.execute(&statement, parameters).await?;
+        let piece = count(&patiently(database, &statement, parameters).await?);
         deleted += piece;
         progress(deleted);
         if piece < PIECE {
             return Ok(deleted);
         }
+    }
+}
+
+/// The number in the first column of a row.
+pub(crate) fn count(row: &Row) -> u64 {
+    u64::try_from(row.get::<_, i64>(0)).unwrap_or_default()
+}
+
+/// Repeats a statement that met a deadlock, a lock, a restart or the like. A command should come to an end: after a few
+/// times the error is the caller's.
+async fn patiently(
+    database: &Database,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Row, StoreError> {
+    // Ten seconds together.
+    const RETRIES: u32 = 8;
+    const PAUSE: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(2);
+    let (mut retries, mut pause) = (0, PAUSE.start);
+    loop {
+        let error = match database.query_one(statement, parameters).await {
+            Ok(row) => return Ok(row),
+            Err(error) => error,
+        };
+        let may_pass = matches!(error.class(), ErrorClass::Unavailable | ErrorClass::Session);
+        if retries == RETRIES || !may_pass || error.is_refused() {
+            return Err(error);
+        }
+        tracing::warn!(%error, pause_ms = pause.as_millis(), "the database did not remove what is old: trying again");
+        tokio::time::sleep(pause).await;
+        (retries, pause) = (retries + 1, (pause * 2).min(PAUSE.end));
     }
 }

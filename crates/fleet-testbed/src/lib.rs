@@ -18,6 +18,9 @@
 //! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
 //! and restart it. [`RedisServer::Valkey`] has a root of its own, which is made when a test first asks for it.
 //!
+//! [`PgBouncer`] is a connection pooler in front of a [`Postgres`], from a small root of its own that is made when it is
+//! first needed.
+//!
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules, fetched once into the same folder.
 //!
 //! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
@@ -26,6 +29,7 @@ mod certificate;
 mod data;
 mod error;
 mod logins;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod proc;
@@ -40,6 +44,7 @@ mod spawn;
 pub use certificate::ServerCertificate;
 pub use error::Error;
 pub use logins::{DatabaseLogin, RedisLogin, database_sql, redis_users, redis_users_for_tests};
+pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use progress::Progress;

@@ -34,6 +34,15 @@ const VALKEY: Recipe = Recipe {
     announcement: "making a private Debian root with Valkey (once; about 12 s and 140 MB)",
 };
 
+/// The root of the connection pooler, which only the tests of it need.
+const POOLER: Recipe = Recipe {
+    name: "trixie-pgbouncer-1",
+    variant: "minbase",
+    packages: "pgbouncer",
+    left_out: &[],
+    announcement: "making a private Debian root with PgBouncer (once; about 20 s and 200 MB)",
+};
+
 /// Where Debian keeps PostgreSQL's programs, inside the root.
 pub(crate) const POSTGRES_BIN: &str = "/usr/lib/postgresql/17/bin";
 
@@ -69,6 +78,11 @@ impl Root {
     /// [`Error::NoRoot`] where it cannot be made or used.
     pub fn valkey(progress: &Progress) -> Result<Self, Error> {
         Self::of(&VALKEY, progress)
+    }
+
+    /// The root of the connection pooler.
+    pub(crate) fn with_pooler(progress: &Progress) -> Result<Self, Error> {
+        Self::of(&POOLER, progress)
     }
 
     fn of(recipe: &Recipe, progress: &Progress) -> Result<Self, Error> {

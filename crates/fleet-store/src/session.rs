@@ -1,0 +1,128 @@
+//! The settings of a session: asked for in the start-up message, and read back, because a connection pooler may drop them.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+use crate::StoreError;
+
+/// Only this crate sets it, and PostgreSQL knows nothing of it: whoever finds it talks to a server that has read the
+/// start-up message of this very session.
+const MARK: &str = "fleet.session";
+
+/// One round trip, and no prepared statement, which a pooler may not support.
+const READ_BACK: &str = "SELECT current_setting('synchronous_commit'),
+       extract(epoch FROM current_setting('statement_timeout')::interval) * 1000,
+       current_setting('fleet.session', true) = 'own',
+       quote_ident(session_user)";
+
+/// The start-up message's `options`. What the URL says comes last, and wins.
+pub(crate) fn options(statement_timeout: Duration, given: Option<&str>) -> String {
+    let timeout_ms = statement_timeout.as_millis();
+    let own = format!(
+        "-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={timeout_ms} \
+         -c synchronous_commit=on -c timezone=UTC -c {MARK}=own"
+    );
+    given.map_or_else(|| own.clone(), |given| format!("{own} {given}"))
+}
+
+/// A session's settings.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Session {
+    synchronous_commit: String,
+    /// 0: there is none.
+    statement_timeout_ms: f64,
+    /// Whether the settings of the start-up message are in effect.
+    pub(crate) is_own: bool,
+    user: String,
+}
+
+impl Session {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if there is no answer, or a strange one.
+    pub(crate) async fn read(client: &Client) -> Result<Self, StoreError> {
+        let answer = client.simple_query(READ_BACK).await?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Self::from_row(row),
+            _ => None,
+        });
+        row.ok_or(StoreError::NoRow)
+    }
+
+    fn from_row(row: &SimpleQueryRow) -> Option<Self> {
+        Some(Self {
+            synchronous_commit: row.get(0)?.to_owned(),
+            statement_timeout_ms: row.get(1)?.parse().ok()?,
+            is_own: row.get(2) == Some("t"),
+            user: row.get(3)?.to_owned(),
+        })
+    }
+
+    /// Makes sure of what the data need: a commit that survives a crash, because a batch is deleted from its queue after
+    /// it; and an end to statements that are too slow, `longest` at most, because only that halves them. No statement
+    /// depends on the time zone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Settings`], which says what to set.
+    pub(crate) fn check(&self, longest: Duration) -> Result<(), StoreError> {
+        let mut wrong = Vec::new();
+        if !["on", "remote_apply"].contains(&&*self.synchronous_commit) {
+            wrong.push(format!(
+                "synchronous_commit is {}, and a crash of the server would lose batches that are settled (it must be on or \
+                 remote_apply)",
+                self.synchronous_commit
+            ));
+        }
+        let longest_ms = longest.as_secs_f64() * 1000.0;
+        if self.statement_timeout_ms <= 0.0 || self.statement_timeout_ms > longest_ms {
+            wrong.push(format!(
+                "statement_timeout is {} ms (it must be above 0 and at most {longest_ms} ms)",
+                self.statement_timeout_ms
+            ));
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let user = &self.user;
+        let cure = if self.is_own {
+            "remove these settings from the options of the database URL".to_owned()
+        } else {
+            format!(
+                "a connection pooler drops the settings of the session: connect directly; or give them to the role, by \
+                 `ALTER ROLE {user} SET synchronous_commit = on; ALTER ROLE {user} SET statement_timeout = '30s';`, and let \
+                 the pooler reconnect (PgBouncer: RECONNECT)"
+            )
+        };
+        Err(StoreError::Settings(format!("{}; {cure}", wrong.join("; "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(synchronous_commit: &str, statement_timeout_ms: f64) -> Result<(), String> {
+        let synchronous_commit = synchronous_commit.to_owned();
+        let session =
+            Session { synchronous_commit, statement_timeout_ms, is_own: false, user: "worker".to_owned() };
+        session.check(Duration::from_secs(35)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_commit_must_last_and_a_statement_must_end() {
+        check("on", 30_000.0).unwrap();
+        check("remote_apply", 35_000.0).unwrap();
+        for weaker in ["off", "local", "remote_write"] {
+            assert!(
+                check(weaker, 30_000.0).unwrap_err().contains("ALTER ROLE worker SET synchronous_commit")
+            );
+        }
+        for timeout in [0.0, 35_001.0] {
+            assert!(check("on", timeout).unwrap_err().contains("SET statement_timeout"));
+        }
+    }
+}

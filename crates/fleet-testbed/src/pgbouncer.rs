@@ -1,0 +1,72 @@
+//! A private PgBouncer in front of a private PostgreSQL.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use crate::data::DataFolder;
+use crate::process::{Launch, Process, on_free_port};
+use crate::root::Root;
+use crate::{Error, Postgres, Progress};
+
+const SERVER: &str = "PgBouncer";
+
+/// How long a start may take.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A PgBouncer of one's own on a loopback port. It takes every password. Dropping it ends it.
+#[derive(Debug)]
+pub struct PgBouncer {
+    process: Process,
+    _folder: DataFolder,
+    port: u16,
+}
+
+impl PgBouncer {
+    /// Starts one in front of `postgres`, making its private root first if need be. It logs in as `user`, with that as the
+    /// password too; `settings` are lines of its section `[pgbouncer]`, as in `&["pool_mode = transaction"]`.
+    ///
+    /// # Errors
+    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    pub fn private(postgres: &Postgres, user: &str, settings: &[&str]) -> Result<Self, Error> {
+        let root = Root::with_pooler(&Progress::stderr())?;
+        let account = root.account("nobody")?;
+        let folder = DataFolder::create(&root, account)?;
+        let launch = |port| {
+            let file = format!(
+                "[databases]\nfleet = host=127.0.0.1 port={} dbname=fleet user={user} password={user}\n\
+                 [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{}\n",
+                postgres.port(),
+                settings.join("\n"),
+            );
+            folder.write(account, "pgbouncer.ini", &file)?;
+            let argv = ["/usr/sbin/pgbouncer".to_owned(), format!("{}/pgbouncer.ini", folder.data_inside())];
+            let log = folder.log();
+            Process::launch(Launch {
+                server: SERVER,
+                root: &root,
+                account,
+                parent_death_signal: "KILL",
+                argv: &argv,
+                log,
+            })
+        };
+        let (process, port) = on_free_port(launch, |process, port| {
+            process
+                .wait_until(READY_WITHIN, |_process| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+        })?;
+        Ok(Self { process, _folder: folder, port })
+    }
+
+    /// `postgres://fleet:fleet@127.0.0.1:<port>/fleet`; whatever login it names, PgBouncer uses its own.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://fleet:fleet@127.0.0.1:{}/fleet", self.port)
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        // Nothing left to tell anybody: the kernel ends it with this process at the latest.
+        drop(self.process.kill());
+    }
+}

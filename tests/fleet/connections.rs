@@ -1,0 +1,44 @@
+//! Connections to PostgreSQL that break, and states of connection, session and schema that say nothing about the data.
+
+mod broken;
+mod pooler;
+mod retention;
+mod states;
+
+use std::time::Duration;
+
+use fleet_store::{Database, DatabaseSettings};
+use tokio_postgres::Client;
+
+/// A pool of so many connections.
+fn database(url: &str, pool_size: usize) -> Database {
+    let settings = DatabaseSettings {
+        pool_size,
+        connect_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(30),
+    };
+    Database::new(url, settings).unwrap()
+}
+
+/// Lets every insertion into (or deletion from) a table fail with this SQLSTATE, the first `times` times. A sequence
+/// counts, because a transaction that fails takes nothing back from it.
+async fn fail(client: &Client, event: &str, table: &str, state: &str, times: usize) {
+    let sql = format!(
+        "CREATE SEQUENCE IF NOT EXISTS tries;
+         ALTER SEQUENCE tries RESTART;
+         CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('tries') <= {times} THEN
+                 RAISE EXCEPTION 'on purpose' USING ERRCODE = '{state}';
+             END IF;
+             RETURN NULL;
+         END $$;
+         CREATE OR REPLACE TRIGGER refuse AFTER {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse()"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+/// How many dead letters there are.
+async fn buried(client: &Client) -> i64 {
+    client.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0)
+}

@@ -1,0 +1,112 @@
+//! PgBouncer in transaction mode between the consumer and PostgreSQL.
+
+use fleet_store::{ErrorClass, Schema, migrate};
+use fleet_testbed::{PgBouncer, Postgres};
+
+use super::database;
+use crate::process::program::{Program, Site};
+
+/// What every PgBouncer here has. Its connections to PostgreSQL are made anew soon after they were last used, as after a
+/// RECONNECT.
+const TRANSACTIONS: [&str; 3] =
+    ["pool_mode = transaction", "default_pool_size = 2", "server_idle_timeout = 1"];
+
+/// As the settings of the session cannot arrive, PgBouncer is told to drop them.
+const IGNORE: &str = "ignore_startup_parameters = extra_float_digits, options";
+
+/// What the role needs then.
+const ROLE: &str =
+    "ALTER ROLE fleet SET synchronous_commit = on; ALTER ROLE fleet SET statement_timeout = '30s'";
+
+async fn blocking<T: Send + 'static>(start: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(start).await.unwrap()
+}
+
+/// A migrated PostgreSQL.
+async fn postgres() -> Postgres {
+    let postgres = blocking(|| Postgres::private(&[]).unwrap()).await;
+    for schema in [Schema::State, Schema::Telemetry] {
+        migrate(&postgres.url(), schema).await.unwrap();
+    }
+    postgres
+}
+
+/// A PgBouncer in front of it, with these settings too.
+async fn pooler(postgres: Postgres, settings: &[&'static str]) -> (Postgres, PgBouncer) {
+    let settings = [&TRANSACTIONS, settings].concat();
+    blocking(move || {
+        let pooler = PgBouncer::private(&postgres, "fleet", &settings).unwrap();
+        (postgres, pooler)
+    })
+    .await
+}
+
+fn consumer(site: &Site) -> Program {
+    let mut command = site.consumer(&[]);
+    Program::start(command.env("FLEET_CONSUMER__RETRY_MIN", "20ms").env("FLEET_CONSUMER__RETRY_MAX", "200ms"))
+}
+
+fn count(postgres: &Postgres, table: &str) -> usize {
+    postgres.psql(&format!("SELECT count(*) FROM {table}")).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_settings_names_the_cure() {
+    let (_postgres, pooler) = pooler(postgres().await, &[]).await;
+    let error = database(&pooler.url(), 1).query("SELECT 1", &[]).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("08P01") && said.contains("ignore_startup_parameters = options"), "{said}");
+    assert_eq!(error.class(), ErrorClass::Unavailable);
+}
+
+#[tokio::test]
+async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works() {
+    let (postgres, pooler) = pooler(postgres().await, &[IGNORE, "max_prepared_statements = 100"]).await;
+    postgres.psql("ALTER DATABASE fleet SET synchronous_commit = off").unwrap();
+    let site = Site::new(&pooler.url());
+    let mut consumers = [consumer(&site), consumer(&site)];
+    for consumer in &mut consumers {
+        let log = consumer.logged("the database session cannot be used").await;
+        assert!(log.contains("synchronous_commit is off") && log.contains("statement_timeout is 0"), "{log}");
+        assert!(log.contains("ALTER ROLE fleet SET synchronous_commit = on"), "{log}");
+        consumer.assert_running();
+        assert_eq!(consumer.status("/readyz").await, Some(503));
+    }
+    // A lock of the session, as migrate takes one, may be another session's a moment later.
+    for settings in ["SELECT 1", ROLE] {
+        postgres.psql(settings).unwrap();
+        let error = migrate(&pooler.url(), Schema::State).await.unwrap_err().to_string();
+        assert!(error.contains("let `migrate` connect directly"), "{error}");
+    }
+    for consumer in &mut consumers {
+        consumer.readiness(200).await;
+    }
+    for _round in 0..20 {
+        site.fill(25).await;
+    }
+    site.settled().await;
+    for consumer in &mut consumers {
+        consumer.assert_running();
+    }
+    assert_eq!((count(&postgres, "telemetry"), count(&postgres, "dead_letters")), (500, 0));
+}
+
+#[tokio::test]
+async fn without_prepared_statements_nothing_is_buried_and_the_cure_is_named() {
+    let (postgres, pooler) = pooler(postgres().await, &[IGNORE, "max_prepared_statements = 0"]).await;
+    postgres.psql(ROLE).unwrap();
+    let site = Site::new(&pooler.url());
+    let consumers = [consumer(&site), consumer(&site), consumer(&site)];
+    for _round in 0..20 {
+        site.fill(5).await;
+    }
+    consumers[0].logged("max_prepared_statements above 0").await;
+    drop(consumers);
+    assert_eq!(count(&postgres, "dead_letters"), 0);
+    // All of it is still there for a consumer that connects directly.
+    let direct = Site { prefix: site.prefix.clone(), ..Site::new(&postgres.url()) };
+    let mut command = direct.consumer(&[]);
+    let mut consumer = Program::start(&mut command);
+    consumer.readiness(200).await;
+    consumer.assert_running();
+}
