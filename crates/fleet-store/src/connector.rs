@@ -9,7 +9,7 @@ use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, Socket};
+use tokio_postgres::{Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::StoreError;
@@ -43,7 +43,7 @@ impl Manager for Connector {
 ///
 /// # Errors
 ///
-/// [`StoreError`] of class `Unavailable`, whatever the reason.
+/// [`StoreError`], of class `Unavailable` or `Session`.
 pub(crate) async fn connect(
     config: &Config,
     tls: &MakeRustlsConnect,
@@ -62,15 +62,8 @@ pub(crate) async fn connect(
         }
     });
     let client = ClientWrapper::new(client, task);
-    let session = read_session(&client).await?;
-    Ok((client, session))
-}
-
-async fn read_session(client: &Client) -> Result<Session, StoreError> {
-    Session::read(client).await.map_err(|error| match error {
-        StoreError::Postgres(error) => StoreError::Connect(error),
-        other => other,
-    })
+    let session = Session::read(&client).await.map_err(StoreError::Connect)?;
+    Ok((client, session.ok_or(StoreError::NoRow)?))
 }
 
 /// Whether TLS is why there is no connection. `asked`: the server was asked for TLS, and no handshake began.

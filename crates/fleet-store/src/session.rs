@@ -38,18 +38,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Reads them.
+    /// Reads them; `None` if the answer makes no sense.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if there is no answer, or a strange one.
-    pub(crate) async fn read(client: &Client) -> Result<Self, StoreError> {
+    /// The driver's, if there is no answer.
+    pub(crate) async fn read(client: &Client) -> Result<Option<Self>, tokio_postgres::Error> {
         let answer = client.simple_query(READ_BACK).await?;
-        let row = answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Self::from_row(row),
-            _ => None,
-        });
-        row.ok_or(StoreError::NoRow)
+        let mut rows = answer
+            .iter()
+            .filter_map(|message| if let SimpleQueryMessage::Row(row) = message { Some(row) } else { None });
+        Ok(rows.next().and_then(Self::from_row))
     }
 
     fn from_row(row: &SimpleQueryRow) -> Option<Self> {
