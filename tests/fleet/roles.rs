@@ -1,6 +1,7 @@
 //! Least privilege: the roles of PostgreSQL and the users of Redis, as docker-compose.yml sets them up.
 
 mod operator;
+mod own_schema;
 mod redis_users;
 mod restarts;
 

@@ -62,6 +62,20 @@ BEGIN
         END LOOP;
     END IF;
 
+    -- Everybody may use the schema public, and nobody but its owner another one.
+    FOR wanted IN
+        SELECT rolname AS role FROM pg_roles
+         WHERE rolname IN ('fleet_consumer', 'fleet_reader')
+           AND NOT has_schema_privilege(oid, current_schema(), 'USAGE')
+    LOOP
+        BEGIN
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), wanted.role);
+        EXCEPTION
+            -- The schema is somebody else's. The caller looks who may not use it, and says so.
+            WHEN insufficient_privilege THEN NULL;
+        END;
+    END LOOP;
+
     FOR wanted IN
         SELECT role, relation, privileges
           FROM (VALUES ('fleet_consumer', 'vehicles', '{SELECT,INSERT,UPDATE}'::text[]),

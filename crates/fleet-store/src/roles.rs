@@ -14,6 +14,11 @@ const ROLES: &str = include_str!("../sql/roles.sql");
 /// [`StoreError::Postgres`] if the tables are somebody else's.
 pub(crate) async fn grant(client: &Client, schema: Schema) -> Result<(), StoreError> {
     client.batch_execute(ROLES).await?;
+    report_missing_roles(client, schema).await?;
+    report_missing_usage(client, schema).await
+}
+
+async fn report_missing_roles(client: &Client, schema: Schema) -> Result<(), StoreError> {
     let missing = "SELECT name FROM unnest(ARRAY['fleet_migrator', 'fleet_consumer', 'fleet_reader']) \
                     WITH ORDINALITY AS role (name, position) \
                     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) ORDER BY position";
@@ -33,5 +38,19 @@ pub(crate) async fn grant(client: &Client, schema: Schema) -> Result<(), StoreEr
          then only the tables' owner can use them",
         create.join(" ")
     );
+    Ok(())
+}
+
+async fn report_missing_usage(client: &Client, schema: Schema) -> Result<(), StoreError> {
+    let missing = "SELECT format('GRANT USAGE ON SCHEMA %I TO %s;', current_schema(), string_agg(rolname, ', ' ORDER BY rolname)) \
+                     FROM pg_roles WHERE rolname IN ('fleet_consumer', 'fleet_reader') \
+                      AND NOT has_schema_privilege(oid, current_schema(), 'USAGE') HAVING count(*) > 0";
+    if let Some(row) = client.query_opt(missing, &[]).await? {
+        let grant: String = row.get(0);
+        tracing::warn!(
+            ?schema,
+            "the tables are in a schema that this user may not grant, and the consumer cannot use it: have its owner run `{grant}`"
+        );
+    }
     Ok(())
 }

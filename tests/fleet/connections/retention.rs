@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::{buried, fail};
 use crate::process::program::{Program, Site};
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, eventually};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -87,9 +87,10 @@ async fn chunks_may_go_while_old_events_come() {
             site.fill_with(&old_reports(rounds, 76..88)).await;
             rounds += 1;
             // As fast as they are stored.
-            while site.queue().await.backlog().messages > 1000 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            eventually("the backlog to be short", async || {
+                (site.queue().await.backlog().messages < 1000).then_some(())
+            })
+            .await;
         }
         rounds
     };
