@@ -28,7 +28,8 @@ impl Manager for Connector {
     type Error = StoreError;
 
     async fn create(&self) -> Result<ClientWrapper, StoreError> {
-        let (client, session) = connect(&self.config, &self.tls).await?;
+        // Boxed, because a statement's future would have room for a whole handshake otherwise.
+        let (client, session) = Box::pin(connect(&self.config, &self.tls)).await?;
         session.check(self.longest_statement)?;
         Ok(client)
     }

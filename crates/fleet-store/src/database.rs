@@ -155,15 +155,18 @@ impl Database {
     /// plans of an older schema. That is found by using it, and costs nothing: the statement is repeated at once on a new
     /// connection. All other idle ones are as old, and are closed.
     async fn run(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
-        let busy = Busy(Some(self.pool.get().await?));
-        let was_idle = busy.was_idle();
-        match self.run_on(busy, statement).await {
-            Err(error) if was_idle && error.blames_connection() => {
-                tracing::debug!(%error, "a connection of the pool was no longer usable: repeating the statement on a new one");
-                self.pool.retain(|_client, _metrics| false);
-                self.run_on(Busy(Some(self.pool.get().await?)), statement).await
+        let mut repeats = 0;
+        loop {
+            let busy = Busy(Some(self.pool.get().await?));
+            let may_be_stale = busy.was_idle() && repeats == 0;
+            match self.run_on(busy, statement).await {
+                Err(error) if may_be_stale && error.blames_connection() => {
+                    tracing::debug!(%error, "an idle connection was no longer usable: repeating the statement on a new one");
+                    self.pool.retain(|_client, _metrics| false);
+                    repeats += 1;
+                }
+                result => return result,
             }
-            result => result,
         }
     }
 
