@@ -4,7 +4,7 @@ use fleet_store::{ErrorClass, Schema, migrate};
 use fleet_testbed::{PgBouncer, Postgres};
 
 use super::database;
-use crate::process::program::{Program, Site};
+use crate::process::program::{Program, Site, report};
 
 /// What every PgBouncer here has. Its connections to PostgreSQL are made anew soon after they were last used, as after a
 /// RECONNECT.
@@ -81,8 +81,10 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
     for consumer in &mut consumers {
         consumer.readiness(200).await;
     }
-    for _round in 0..20 {
-        site.fill(25).await;
+    for round in 0..20 {
+        // Each of its own vehicle: two reports of one in the same millisecond are one event.
+        let reports: Vec<_> = (0..25).map(|number| report(round * 25 + number)).collect();
+        site.fill_with(&reports).await;
     }
     site.settled().await;
     for consumer in &mut consumers {
