@@ -16,11 +16,13 @@ mod http_to_sql;
 mod k8s;
 #[cfg(test)]
 mod lost_history;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]
 mod one_database_away;
+#[cfg(test)]
 mod poison;
 #[cfg(test)]
 mod poison_kills;
