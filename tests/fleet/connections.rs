@@ -25,6 +25,7 @@ fn database(url: &str, pool_size: usize) -> Database {
 async fn fail(client: &Client, event: &str, table: &str, state: &str, times: usize) {
     let sql = format!(
         "CREATE SEQUENCE IF NOT EXISTS tries;
+         GRANT USAGE ON SEQUENCE tries TO PUBLIC;
          ALTER SEQUENCE tries RESTART;
          CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN

@@ -4,7 +4,7 @@ use fleet_store::ErrorClass;
 
 use super::{buried, database, fail};
 use crate::process::program::{Program, Site};
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, eventually};
 
 /// More than [`fleet_store::SESSION_RETRIES`].
 const FOR_LONG: usize = 12;
@@ -61,7 +61,9 @@ async fn what_nothing_cures_stops_the_consumer_and_keeps_the_batch() {
     let database = TestDatabase::migrated().await;
     let client = database.client().await;
     let site = Site::new(database.url());
-    fail(&client, "INSERT", "settled_batches", "XX000", 1_000_000).await;
+    for table in ["settled_state_batches", "settled_batches"] {
+        fail(&client, "INSERT", table, "XX000", 1_000_000).await;
+    }
     let consumer = consumer(&site);
     site.fill(3).await;
     let ended = consumer.ended().await;
@@ -74,13 +76,31 @@ async fn what_nothing_cures_stops_the_consumer_and_keeps_the_batch() {
 }
 
 #[tokio::test]
+async fn while_one_side_is_stored_the_consumer_goes_on_without_the_other() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    let site = Site::new(database.url());
+    fail(&client, "INSERT", "settled_batches", "XX000", 1_000_000).await;
+    let mut command = site.consumer(&[]);
+    let mut consumer = Program::start(&mut command);
+    site.fill(3).await;
+    eventually("the batch to stand aside", async || (site.queue().await.parked == 1).then_some(())).await;
+    consumer.logged("look at its log").await;
+    consumer.assert_running();
+    client.batch_execute("DROP TRIGGER refuse ON settled_batches").await.unwrap();
+    site.settled().await;
+    assert_eq!(buried(&client).await, 0);
+}
+
+#[tokio::test]
 async fn a_missing_partition_buries_nothing() {
     let database = TestDatabase::migrated().await;
     let client = database.client().await;
     let partitioned = "DROP TABLE settled_state_batches;
         CREATE TABLE settled_state_batches (
             lease_id uuid NOT NULL, first_record integer NOT NULL, records integer NOT NULL, provider text NOT NULL,
-            vehicles integer NOT NULL, settled_at timestamptz NOT NULL DEFAULT now()) PARTITION BY LIST (provider)";
+            vehicles integer NOT NULL, settled_at timestamptz NOT NULL DEFAULT now()) PARTITION BY LIST (provider);
+        GRANT SELECT, INSERT ON settled_state_batches TO fleet_consumer";
     client.batch_execute(partitioned).await.unwrap();
     let site = Site::new(database.url());
     // With the pauses of production, which leave time to make the partition.
