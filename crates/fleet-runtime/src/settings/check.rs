@@ -35,6 +35,13 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         let key = "consumer.max_events_per_second";
         problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
     }
+    if settings.queue.prefix.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        problems.push(
+            "FLEET_QUEUE__PREFIX (queue.prefix): must be one word, because it begins the name of every key; for example \
+             fleet"
+                .to_owned(),
+        );
+    }
     if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {
         problems.push(format!("FLEET_TLS__CA_FILE (tls.ca_file): {error}"));
     }

@@ -35,8 +35,9 @@ pub fn load(
     if let Some(path) = file {
         builder = builder.add_source(File::from(path).format(FileFormat::Toml).required(true));
     }
-    let given =
-        builder.add_source(environment).build().map_err(|error| SettingsError(vec![error.to_string()]))?;
+    let given = builder.add_source(environment).build();
+    let mut given = given.map_err(|error| SettingsError(vec![without_source_lines(&error.to_string())]))?;
+    trim(&mut given.cache);
 
     let errors = wrong_keys(&given);
     if !errors.is_empty() {
@@ -46,6 +47,31 @@ pub fn load(
         given.try_deserialize().map_err(|error| SettingsError(vec![error.to_string()]))?;
     let problems = problems(&settings);
     if problems.is_empty() { Ok(settings) } else { Err(SettingsError(problems)) }
+}
+
+/// Leaves out the lines of the file that a TOML parser quotes, because they may hold secrets; it names their numbers.
+fn without_source_lines(error: &str) -> String {
+    let is_quoted = |line: &&str| {
+        let gutter = line.split_once('|').map(|(gutter, _source)| gutter.trim());
+        gutter.is_some_and(|gutter| gutter.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    error.lines().filter(|line| !is_quoted(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// Removes white space around every text: files of secrets and of variables often end with a line end.
+fn trim(value: &mut Value) {
+    match &mut value.kind {
+        ValueKind::String(text) => *text = text.trim().to_owned(),
+        ValueKind::Table(table) => table.values_mut().for_each(trim),
+        ValueKind::Array(values) => values.iter_mut().for_each(trim),
+        ValueKind::Nil
+        | ValueKind::Boolean(_)
+        | ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_) => {}
+    }
 }
 
 /// Deserialising stops at the first error; so each key is tried alone, on top of the defaults.
@@ -198,6 +224,50 @@ mod tests {
         ])
         .unwrap_err();
         assert_eq!(error.0.len(), 5, "{error}");
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_no_part_of_it_wherever_it_comes_from() {
+        let variables = [
+            ("FLEET_DATABASE_URL", " postgres://u:p@db/fleet\r\n"),
+            ("FLEET_TELEMETRY_DATABASE_URL", "\tpostgres://u:p@db/telemetry\n\n"),
+            ("FLEET_QUEUE__PREFIX", "fleet\n"),
+            ("FLEET_API__MAX_BODY_BYTES", "1000\n"),
+            ("FLEET_CONSUMER__LEASE", "45s\n"),
+            ("FLEET_LOG_FORMAT", "json\n"),
+            ("FLEET_PROVIDERS__NIU__AUTH", "header:token\n"),
+        ];
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"redis_url = \"\"\"\nredis://cache:1\n\"\"\"\n").unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = load(Some(file.path()), variables).unwrap();
+        assert_eq!(settings.redis_url.expose(), "redis://cache:1");
+        assert_eq!(settings.database_url.expose(), "postgres://u:p@db/fleet");
+        let telemetry = settings.telemetry_database_url.unwrap();
+        assert_eq!(telemetry.expose(), "postgres://u:p@db/telemetry");
+        assert_eq!(settings.queue.prefix, "fleet");
+        assert_eq!(settings.api.max_body_bytes, 1000);
+        assert_eq!(settings.consumer.lease, Duration::from_secs(45));
+        assert_eq!(settings.log_format, crate::settings::LogFormat::Json);
+        assert_eq!(settings.providers["niu"].auth.as_deref(), Some("header:token"));
+    }
+
+    #[test]
+    fn white_space_inside_a_secret_is_refused_without_showing_it() {
+        for (name, value) in [
+            ("FLEET_REDIS_URL", "redis://:hunter2@cache:1\nredis://:hunter2@other:1"),
+            ("FLEET_DATABASE_URL", "postgres://u:hunter2 @db/fleet"),
+            ("FLEET_TELEMETRY_DATABASE_URL", "postgres://u:hunter2@db/fleet?options=-c\u{a0}x"),
+            ("FLEET_TELEMETRY_DATABASE_URL", "postgres://u:hunter2@d\u{7}b/fleet"),
+            ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2\nhunter2-old"),
+        ] {
+            let error = from_variables(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+        }
+        for prefix in ["fleet one", "fleet\none"] {
+            let error = from_variables(&[("FLEET_QUEUE__PREFIX", prefix)]).unwrap_err().to_string();
+            assert!(error.contains("FLEET_QUEUE__PREFIX"), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use fleet_providers::Secrets;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const REDACTED: &str = "[redacted]";
@@ -55,7 +56,15 @@ impl fmt::Debug for ConnectionUrl {
 
 impl<'de> Deserialize<'de> for ConnectionUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|url| Self(SecretString::from(url)))
+        let url = String::deserialize(deserializer)?;
+        // PostgreSQL and Redis would be asked for a database or a user whose name ends with the line.
+        if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            return Err(Error::custom(
+                "there is white space or a control character inside the URL; percent-encode it (a space is %20), or look \
+                 for a second line",
+            ));
+        }
+        Ok(Self(SecretString::from(url)))
     }
 }
 
@@ -68,6 +77,11 @@ impl Serialize for ConnectionUrl {
 pub(super) fn deserialize_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
     let list = String::deserialize(deserializer)?;
     let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
+    if secrets.clone().any(|secret| secret.contains(char::is_control)) {
+        return Err(Error::custom(
+            "there is a line end or another control character inside a secret; separate secrets by commas",
+        ));
+    }
     Ok(Secrets(secrets.map(SecretString::from).collect()))
 }
 
