@@ -161,8 +161,28 @@ pub(crate) struct Ended {
     pub(crate) errors: String,
 }
 
+/// The same command, run by a shell that executes `preparation` first, such as `trap "" HUP`.
+pub(crate) fn prepared(command: &Command, preparation: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{preparation}; exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args()).env_clear().stdin(Stdio::null());
+    shell.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    shell
+}
+
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
+        let errors = NamedTempFile::new().unwrap();
+        let written = errors.reopen().unwrap();
+        Self::start_logging_to(command, written, errors)
+    }
+
+    /// Starts it with this as standard error; what it says there is not read.
+    pub(crate) fn start_with_errors(command: &mut Command, errors: impl Into<Stdio>) -> Self {
+        Self::start_logging_to(command, errors, NamedTempFile::new().unwrap())
+    }
+
+    fn start_logging_to(command: &mut Command, written: impl Into<Stdio>, errors: NamedTempFile) -> Self {
         let variable = |name: &str| {
             let mut given = command.get_envs();
             let value = given.find(|(given, _)| *given == name).and_then(|(_, value)| value);
@@ -170,8 +190,8 @@ impl Program {
         };
         let api = variable("FLEET_API__LISTEN").unwrap_or_default();
         let admin = variable("FLEET_ADMIN__LISTEN").unwrap_or_default();
-        let (output, errors) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
-        command.stdout(output.reopen().unwrap()).stderr(errors.reopen().unwrap());
+        let output = NamedTempFile::new().unwrap();
+        command.stdout(output.reopen().unwrap()).stderr(written);
         Self { child: command.spawn().unwrap(), output, errors, api, admin }
     }
 
@@ -182,8 +202,12 @@ impl Program {
 
     /// What a GET on the admin listener is answered: status and body; nothing if it is not there.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let response = reqwest::get(format!("{}{path}", self.admin)).await.ok()?;
-        Some((response.status().as_u16(), response.text().await.ok()?))
+        let asked = async {
+            let response = reqwest::get(format!("{}{path}", self.admin)).await.ok()?;
+            Some((response.status().as_u16(), response.text().await.ok()?))
+        };
+        // One that accepts connections and never answers is as good as none.
+        tokio::time::timeout(DEADLINE, asked).await.ok()?
     }
 
     /// The status of a GET on the admin listener.

@@ -47,7 +47,8 @@ async fn what_is_interrupted_says_how_to_go_on() {
     ];
     let replay = stage.start_replay(&ALL, &slow);
     replay.logged("% of the range").await;
-    replay.signal(Signal::TERM);
+    // As when the session ends.
+    replay.signal(Signal::HUP);
     let ended = replay.ended().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let read = count(&ended.output, "events read");
