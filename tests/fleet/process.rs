@@ -8,3 +8,5 @@ mod operations;
 pub(crate) mod program;
 mod rolling;
 mod shutdown;
+mod stderr;
+mod stdout;

@@ -17,6 +17,7 @@ use fleet_consumer::service::{self, Databases};
 use fleet_runtime::admin::{Readiness, serve_admin};
 use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
+use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
 use tokio::net::TcpListener;
@@ -57,9 +58,14 @@ enum Command {
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
 
+const PROGRAM: &str = "fleet-consumer";
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let settings = match cli::start(arguments.config.as_deref()) {
+    cli::main(execute)
+}
+
+fn execute(arguments: Arguments) -> ExitCode {
+    let settings = match cli::start(PROGRAM, arguments.config.as_deref()) {
         Ok(settings) => settings,
         Err(status) => return status,
     };
@@ -69,9 +75,9 @@ fn main() -> ExitCode {
         (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         (Command::CheckConfig, checked) => {
             cli::print_settings(&settings);
-            checked.map_or_else(cli::refuse, |()| ExitCode::SUCCESS)
+            checked.map_or_else(|error| cli::refuse(PROGRAM, error), |()| ExitCode::SUCCESS)
         }
-        (_, Err(error)) => cli::refuse(error),
+        (_, Err(error)) => cli::refuse(PROGRAM, error),
         (Command::Run, Ok(())) => cli::block_on(&settings, run(&settings)),
         (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate(&settings)),
         (Command::Retention, Ok(())) => cli::block_on(&settings, retention(&settings)),
@@ -92,7 +98,7 @@ async fn run(settings: &Settings) -> ExitCode {
             return cli::fail(format!("cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"));
         }
     };
-    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics("fleet-consumer", &BUCKETS)) {
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics(PROGRAM, &BUCKETS)) {
         (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
         (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),
@@ -119,8 +125,8 @@ async fn migrate(settings: &Settings) -> ExitCode {
     let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
     for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
         match fleet_store::migrate_trusting(settings.tls.ca_file.as_deref(), url.expose(), schema).await {
-            Ok(applied) if applied.is_empty() => println!("{schema:?} at {url}: nothing to do"),
-            Ok(applied) => println!("{schema:?} at {url}: applied {}", applied.join(", ")),
+            Ok(applied) if applied.is_empty() => print(format_args!("{schema:?} at {url}: nothing to do")),
+            Ok(applied) => print(format_args!("{schema:?} at {url}: applied {}", applied.join(", "))),
             Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),
         }
     }
@@ -141,9 +147,9 @@ async fn retention(settings: &Settings) -> ExitCode {
     match expire().await {
         Ok(expired) => {
             let fleet_store::Expired { chunks, dead_letters, settled_batches } = expired;
-            println!(
+            print(format_args!(
                 "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches"
-            );
+            ));
             ExitCode::SUCCESS
         }
         Err(error) => cli::fail(error),
@@ -153,7 +159,7 @@ async fn retention(settings: &Settings) -> ExitCode {
 async fn audit(settings: &Settings) -> ExitCode {
     match Audit::read(settings).await {
         Ok(audit) => {
-            println!("{audit}");
+            print(&audit);
             if !audit.balances() {
                 cli::fail(
                     "the ledger does not balance: something else writes to these keys or tables, or a message was lost",
@@ -173,12 +179,12 @@ async fn audit(settings: &Settings) -> ExitCode {
 async fn accept_loss(settings: &Settings) -> ExitCode {
     match fleet_consumer::accept_loss(settings).await {
         Ok(accepted) if accepted.is_empty() => {
-            println!("nothing is unaccounted for");
+            print("nothing is unaccounted for");
             ExitCode::SUCCESS
         }
         Ok(accepted) => {
             for (queue, messages) in accepted {
-                println!("{queue}: took note of up to {messages} lost webhooks");
+                print(format_args!("{queue}: took note of up to {messages} lost webhooks"));
             }
             ExitCode::SUCCESS
         }

@@ -9,3 +9,5 @@ pub mod logging;
 pub mod metrics;
 pub mod settings;
 pub mod shutdown;
+pub mod stderr;
+pub mod stdout;

@@ -1,4 +1,4 @@
-//! Log lines on standard error.
+//! Log lines on standard error, which nothing waits for: see [`stderr`].
 
 use std::io::IsTerminal;
 
@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
 use crate::settings::LogFormat;
+use crate::stderr;
 
 /// Starts logging. Must be called at most once a process.
 ///
@@ -16,7 +17,9 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| stderr::LogWriter)
+        // Else a field that cannot be formatted would be reported with `eprintln!`, which blocks and panics.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     // A second start (tests that run a binary's code in process) keeps the first one's settings.
     let _already_started = match format {
@@ -32,8 +35,9 @@ pub fn trace_id(traceparent: Option<&str>) -> Option<&str> {
     traceparent?.split('-').nth(1)
 }
 
-/// A panic is one log line like any other. What it says is left out unless it stands in the source: a message put together
-/// at run time may quote what was being parsed.
+/// A panic is one log line like any other: it waits in the buffer, so that this hook touches nothing that may have failed.
+/// What it says is left out unless it stands in the source: a message put together at run time may quote what was being
+/// parsed.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

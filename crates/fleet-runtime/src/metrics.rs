@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::admin::Readiness;
+use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
 const READY: &str = "fleet_runtime_ready";
@@ -15,6 +16,7 @@ const WORKERS: &str = "fleet_runtime_workers";
 const ALIVE_TASKS: &str = "fleet_runtime_alive_tasks";
 const TIMER_LAG: &str = "fleet_runtime_timer_lag_seconds";
 const SILENCE: &str = "fleet_runtime_task_silence_seconds";
+const LINES_DROPPED: &str = "fleet_runtime_log_lines_dropped_total";
 
 /// Timers tick in milliseconds.
 const LAG_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -62,6 +64,10 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
         "By how much a timer fires late, tried every second: how long a task waits for its thread"
     );
     describe_gauge!(SILENCE, Unit::Seconds, "For how long the most silent watched task has made no progress");
+    describe_counter!(
+        LINES_DROPPED,
+        "Log lines that nobody can read, by why: the buffer in front of standard error was full, or writing failed"
+    );
     let _shown = histogram!(TIMER_LAG);
     let commit = option_env!("GIT_COMMIT").unwrap_or("unknown");
     gauge!(BUILD_INFO, "program" => program, "version" => env!("CARGO_PKG_VERSION"), "commit" => commit)
@@ -78,6 +84,9 @@ impl Metrics {
         gauge!(WORKERS).set(float(self.runtime.num_workers()));
         gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
         gauge!(SILENCE).set(readiness.liveness().longest_silence());
+        let Dropped { buffer_full, write_failed } = stderr::dropped();
+        counter!(LINES_DROPPED, "reason" => "buffer_full").absolute(buffer_full);
+        counter!(LINES_DROPPED, "reason" => "write_failed").absolute(write_failed);
         self.recorder.render()
     }
 

@@ -38,21 +38,26 @@ enum Command {
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
+const PROGRAM: &str = "fleet-webhook-api";
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let settings = match cli::start(arguments.config.as_deref()) {
+    cli::main(execute)
+}
+
+fn execute(arguments: Arguments) -> ExitCode {
+    let settings = match cli::start(PROGRAM, arguments.config.as_deref()) {
         Ok(settings) => settings,
         Err(status) => return status,
     };
     match arguments.command.unwrap_or(Command::Serve) {
         Command::CheckConfig => {
             cli::print_settings(&settings);
-            sources(&settings).map_or_else(cli::refuse, |_served| ExitCode::SUCCESS)
+            sources(&settings).map_or_else(|error| cli::refuse(PROGRAM, error), |_served| ExitCode::SUCCESS)
         }
         Command::Health => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         Command::Serve => match sources(&settings) {
             Ok(sources) => cli::block_on(&settings, run(&settings, sources)),
-            Err(error) => cli::refuse(error),
+            Err(error) => cli::refuse(PROGRAM, error),
         },
     }
 }
@@ -63,7 +68,7 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
         (Ok(webhooks), Ok(admin)) => (webhooks, admin),
         (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
     };
-    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics("fleet-webhook-api", &BUCKETS)) {
+    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics(PROGRAM, &BUCKETS)) {
         (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
         (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),

@@ -9,6 +9,7 @@ use comfy_table::Table;
 use fleet_consumer::service::{ConsumerError, Databases};
 use fleet_queue::{Producer, RedisLink};
 use fleet_runtime::settings::Settings;
+use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, shutdown};
 use fleet_store::{
     Database, DeadLetterFilter, DeadLetterTotals, DeadMessage, count_dead_letters, count_dead_messages,
@@ -18,7 +19,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::progress::ProgressLines;
-use super::{print, provider_slug, time};
+use super::{provider_slug, time};
 
 /// Dead letters that are shown from one answer.
 const PAGE: i64 = 500;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use fleet_runtime::stderr;
+
 /// Time between two lines.
 const INTERVAL: Duration = Duration::from_secs(3);
 
@@ -24,7 +26,7 @@ impl ProgressLines {
         let now = Instant::now();
         if now >= self.next {
             self.next = now + INTERVAL;
-            eprintln!("{}", line());
+            stderr::say(line());
         }
     }
 

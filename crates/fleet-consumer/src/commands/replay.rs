@@ -6,15 +6,13 @@ use clap::Args;
 use fleet_consumer::replay::{End, Outcome, Progress, Replay};
 use fleet_consumer::service::Databases;
 use fleet_runtime::settings::Settings;
+use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, shutdown};
 use fleet_store::{Schema, missing_migrations};
 use jiff::Timestamp;
 
 use super::progress::ProgressLines;
-use super::{print, provider_slug, time};
-
-/// Exit status for a command line that makes no sense, as clap has it.
-const EXIT_COMMAND_LINE: u8 = 2;
+use super::{provider_slug, time};
 
 const EXPLANATION: &str = "\
 The range is that of observed_at, the vehicles' own time, because telemetry is stored by it. A backlog may have come in \
@@ -51,8 +49,9 @@ pub(crate) struct ReplayArguments {
 pub(crate) async fn run(settings: &Settings, arguments: ReplayArguments) -> ExitCode {
     let ReplayArguments { from, to, provider, dry_run } = arguments;
     if from >= to {
-        eprintln!("there is nothing between --from {from} and --to {to}: --from must be before --to");
-        return ExitCode::from(EXIT_COMMAND_LINE);
+        return cli::refuse_command_line(format!(
+            "there is nothing between --from {from} and --to {to}: --from must be before --to"
+        ));
     }
     let slug = provider.as_deref().and_then(fleet_providers::provider).map(|provider| provider.slug);
     let databases = match ready(settings).await {

@@ -1,0 +1,44 @@
+//! What commands print on standard output.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use crate::cli::EXIT_FAILURE;
+use crate::stderr;
+
+/// Why nothing more is printed.
+static FAILURE: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints `text` and a line end. If that fails the command goes on with its work: [`finish`] has the last word.
+pub fn print(text: impl Display) {
+    if FAILURE.get().is_none() {
+        let mut output = io::stdout().lock();
+        note(output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush()));
+    }
+}
+
+/// Remembers the first failure to write standard output.
+pub(crate) fn note(written: io::Result<()>) {
+    if let Err(error) = written {
+        let _earlier_one_stays = FAILURE.set(error);
+    }
+}
+
+/// The exit status of a command that would end with `status`.
+///
+/// A reader that has seen enough, such as `head`, changes nothing. Anything else that kept output from being written is
+/// said on standard error, and turns success into failure.
+pub(crate) fn finish(status: ExitCode) -> ExitCode {
+    note(io::stdout().flush());
+    match FAILURE.get() {
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            stderr::say(format_args!(
+                "cannot write to standard output: {error}; the output is incomplete: make room, or send it elsewhere"
+            ));
+            if status == ExitCode::SUCCESS { ExitCode::from(EXIT_FAILURE) } else { status }
+        }
+        Some(_) | None => status,
+    }
+}
