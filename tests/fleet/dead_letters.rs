@@ -72,7 +72,7 @@ async fn list_and_show() {
         [["--reason", "nonsense"], ["--provider", "nonsense"], ["--since", "nonsense"], ["--limit", "0"]]
     {
         let refused = consumer(&fleet, &database, &[&["list"], &nonsense[..]].concat());
-        assert_eq!(refused.status.code(), Some(2), "{nonsense:?}");
+        assert_eq!(refused.status.code(), Some(64), "{nonsense:?}");
     }
 }
 

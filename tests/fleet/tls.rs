@@ -199,7 +199,7 @@ async fn what_can_never_work_is_refused_at_once() {
         ("FLEET_TELEMETRY_DATABASE_URL", "postgres://fleet:hunter2@db/fleet?sslrootcert=/no/such.pem"),
     ];
     let ended = run(binary("fleet-consumer", &["check-config"]).envs(wrong)).await;
-    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert_eq!(ended.code, Some(78), "{ended:?}");
     for said in ["#insecure would take any certificate", "verify-full", "/no/such.pem cannot be read"] {
         assert!(ended.errors.contains(said), "{said}: {ended:?}");
     }
@@ -208,7 +208,7 @@ async fn what_can_never_work_is_refused_at_once() {
         let mut command = binary(name, &["check-config"]);
         command.env("FLEET_TLS__CA_FILE", "/no/such.pem").env("FLEET_QUEUE__TIMEOUT", "0s");
         let ended = run(&mut command).await;
-        assert_eq!(ended.code, Some(64), "{name}: {ended:?}");
+        assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
         for said in ["FLEET_TLS__CA_FILE", "/no/such.pem cannot be read", "FLEET_QUEUE__TIMEOUT"] {
             assert!(ended.errors.contains(said), "{name}, {said}: {ended:?}");
         }

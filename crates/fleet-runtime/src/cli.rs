@@ -14,10 +14,10 @@ use crate::{logging, stderr, stdout};
 
 /// Exit status for a start or a run that failed.
 pub const EXIT_FAILURE: u8 = 1;
-/// Exit status for a wrong command line (clap's own).
-pub const EXIT_USAGE: u8 = 2;
-/// Exit status for a bad configuration (`EX_USAGE`).
-pub const EXIT_CONFIG: u8 = 64;
+/// Exit status for a wrong command line (`EX_USAGE`).
+pub const EXIT_USAGE: u8 = 64;
+/// Exit status for a bad configuration (`EX_CONFIG`).
+pub const EXIT_CONFIG: u8 = 78;
 
 /// The `main` of a binary: reads the command line, runs `program`, and lets what was said and printed be written.
 pub fn main<Arguments: Parser>(program: impl FnOnce(Arguments) -> ExitCode) -> ExitCode {

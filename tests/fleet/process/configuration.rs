@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use tempfile::NamedTempFile;
 
-use super::program::{Ended, Site, binary, own_ip, run};
-use crate::support::TOKEN;
+use super::program::{Ended, Program, Site, binary, own_ip, run};
+use crate::support::{TOKEN, TestDatabase};
 
 const BINARIES: [&str; 2] = ["fleet-webhook-api", "fleet-consumer"];
 
@@ -27,7 +27,7 @@ async fn everything_wrong_is_said_at_once() {
     for name in BINARIES {
         for arguments in [&[][..], &["check-config"]] {
             let ended = run(binary(name, arguments).envs(wrong)).await;
-            assert_eq!(ended.code, Some(64), "{name} {arguments:?}: {ended:?}");
+            assert_eq!(ended.code, Some(78), "{name} {arguments:?}: {ended:?}");
             for (variable, _value) in wrong {
                 assert!(ended.errors.contains(variable), "{name} {arguments:?}: {}", ended.errors);
             }
@@ -39,7 +39,7 @@ async fn everything_wrong_is_said_at_once() {
 async fn an_api_without_a_provider_is_refused() {
     for arguments in [&[][..], &["check-config"]] {
         let ended = run(&mut binary("fleet-webhook-api", arguments)).await;
-        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert_eq!(ended.code, Some(78), "{ended:?}");
         assert!(ended.errors.contains("FLEET_PROVIDERS__NIU__SECRETS"), "{ended:?}");
     }
     let consumer = check("fleet-consumer", &[]).await;
@@ -57,7 +57,7 @@ async fn every_wrong_provider_is_said_at_once() {
         ],
     )
     .await;
-    assert_eq!(ended.code, Some(64), "{ended:?}");
+    assert_eq!(ended.code, Some(78), "{ended:?}");
     for named in ["FLEET_PROVIDERS__NUI__", "FLEET_PROVIDERS__NIU__AUTH", "FLEET_PROVIDERS__SEGWAY__SECRETS"]
     {
         assert!(ended.errors.contains(named), "{named}: {}", ended.errors);
@@ -65,7 +65,8 @@ async fn every_wrong_provider_is_said_at_once() {
 }
 
 /// Both the program itself and `check-config` refuse this, and name the variable.
-async fn assert_refused(name: &str, variable: &str, value: &str) {
+async fn assert_refused(name: &str, variable: &str, value: &str) -> Ended {
+    let mut last = None;
     let site = Site::new("postgres://nobody@127.0.0.1:1/none");
     for arguments in [&[][..], &["check-config"]] {
         let mut command = match name {
@@ -74,9 +75,11 @@ async fn assert_refused(name: &str, variable: &str, value: &str) {
         };
         let ended = run(command.env(variable, value)).await;
         let tried = format!("{name} {arguments:?} {variable}={value}");
-        assert_eq!(ended.code, Some(64), "{tried}: {ended:?}");
+        assert_eq!(ended.code, Some(78), "{tried}: {ended:?}");
         assert!(ended.errors.contains(variable), "{tried}: {ended:?}");
+        last = Some(ended);
     }
+    last.unwrap()
 }
 
 #[tokio::test]
@@ -90,6 +93,62 @@ async fn a_wrong_log_filter_is_refused() {
 async fn a_redis_url_that_can_never_work_is_refused() {
     for name in BINARIES {
         assert_refused(name, "FLEET_REDIS_URL", "cache").await;
+    }
+}
+
+#[tokio::test]
+async fn a_url_may_end_with_a_line_and_not_hold_one() {
+    let database = TestDatabase::migrated().await;
+    let mut site = Site::new(&format!("{}\n", database.url()));
+    site.redis = format!(" {}\n", site.redis);
+    for mut command in [site.api(&[]), site.consumer(&[])] {
+        Program::start(&mut command).readiness(200).await;
+    }
+    for (name, variable, value) in [
+        ("fleet-webhook-api", "FLEET_REDIS_URL", "redis://:hunter2@cache:1\nredis://:hunter2@other:1"),
+        ("fleet-consumer", "FLEET_DATABASE_URL", "postgres://u:hunter2 @db/fleet"),
+        ("fleet-consumer", "FLEET_TELEMETRY_DATABASE_URL", "postgres://u:hunter2@db\t/fleet"),
+    ] {
+        let ended = assert_refused(name, variable, value).await;
+        assert!(!ended.errors.contains("hunter2"), "{ended:?}");
+    }
+}
+
+/// A TOML parser likes to show the line.
+#[tokio::test]
+async fn a_broken_file_does_not_show_its_secrets() {
+    for text in
+        ["redis_url = \"redis://:hunter2@cache:1\nredis://:hunter2@other\"\n", "redis_url = hunter2\n"]
+    {
+        let file = toml(text);
+        for name in BINARIES {
+            let ended = run(&mut binary(name, &["--config", file.path().to_str().unwrap()])).await;
+            assert_eq!(ended.code, Some(78), "{ended:?}");
+            assert!(ended.errors.contains("line "), "{ended:?}");
+            assert!(!ended.errors.contains("hunter2"), "{ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_from_a_wrong_configuration() {
+    for name in BINARIES {
+        for (arguments, status) in
+            [(&["no-such-command"][..], 64), (&["--no-such-flag"], 64), (&["--help"], 0), (&["--version"], 0)]
+        {
+            let ended = run(&mut binary(name, arguments)).await;
+            assert_eq!(ended.code, Some(status), "{name} {arguments:?}: {ended:?}");
+            let (said, silent) =
+                if status == 0 { (&ended.output, &ended.errors) } else { (&ended.errors, &ended.output) };
+            assert!(!said.is_empty() && silent.is_empty(), "{name} {arguments:?}: {ended:?}");
+        }
+        // The advice is a command that exists.
+        let refused = run(binary(name, &[]).env("FLEET_COLOUR", "red")).await;
+        let (_, advice) = refused.errors.split_once("check it with `").unwrap();
+        let mut words = advice.split('`').next().unwrap().split(' ');
+        assert_eq!(words.next(), Some(name), "{refused:?}");
+        let arguments: Vec<_> = words.chain(["--help"]).collect();
+        assert_eq!(run(&mut binary(name, &arguments)).await.code, Some(0), "{refused:?}");
     }
 }
 
@@ -137,7 +196,7 @@ async fn variables_of_tests_and_of_kubernetes_are_ignored() {
         let ended = check(name, &variables).await;
         assert_eq!(ended.code, Some(0), "{name}: {ended:?}");
         let ended = check(name, &[variables[3], ("FLEET_CONSUMER_PORT", "1")]).await;
-        assert_eq!(ended.code, Some(64), "{name}: {ended:?}");
+        assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
         assert!(ended.errors.contains("FLEET_CONSUMER_PORT"), "{name}: {ended:?}");
     }
 }
@@ -178,11 +237,11 @@ async fn a_wrong_file_is_refused() {
         for (path, said) in [
             (wrong.path().to_str().unwrap(), "colour"),
             (wrong.path().to_str().unwrap(), "listne"),
-            (broken.path().to_str().unwrap(), "api"),
+            (broken.path().to_str().unwrap(), "line 1"),
             ("/nowhere/fleet.toml", "/nowhere/fleet.toml"),
         ] {
             let ended = run(&mut binary(name, &["--config", path])).await;
-            assert_eq!(ended.code, Some(64), "{name} {said}: {ended:?}");
+            assert_eq!(ended.code, Some(78), "{name} {said}: {ended:?}");
             assert!(ended.errors.contains(said), "{name} {said}: {ended:?}");
         }
     }

@@ -142,7 +142,7 @@ async fn the_consumer_works_although_nobody_reads_its_log() {
 #[tokio::test]
 async fn a_command_ends_although_nobody_reads_what_it_says() {
     let site = Site::new(&format!("postgres://nobody@{NOWHERE}/none"));
-    for (arguments, status) in [(&["audit"][..], 1), (&["no-such-command"], 2)] {
+    for (arguments, status) in [(&["audit"][..], 1), (&["no-such-command"], 64)] {
         let (_reader, errors) = stalled();
         for errors in [errors, full_disk().into(), deserted()] {
             let command = Program::start_with_errors(&mut site.consumer(arguments), errors);

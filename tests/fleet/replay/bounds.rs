@@ -65,7 +65,7 @@ async fn a_command_line_that_makes_no_sense_is_refused() {
         (&["--from", "2024-06-10", "--to", "2024-06-11", "--provider", "nui"], "niu"),
     ] {
         let ended = stage.replay(arguments).await;
-        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
         assert!(ended.errors.contains(says), "{arguments:?}: {ended:?}");
     }
 }
