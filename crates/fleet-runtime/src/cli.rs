@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::settings::{Settings, load};
+use crate::settings::{Settings, load, variables};
 use crate::{logging, stderr, stdout};
 
 /// Exit status for a start or a run that failed.
@@ -51,7 +51,9 @@ pub fn refuse_command_line(problem: impl Display) -> ExitCode {
 ///
 /// The exit status, after saying on standard error what is wrong.
 pub fn start(program: &str, config_file: Option<&Path>) -> Result<Settings, ExitCode> {
-    let settings = load(config_file, std::env::vars()).map_err(|error| refuse(program, error))?;
+    let settings =
+        variables(std::env::vars_os()).and_then(|variables| load(config_file, variables.into_iter()));
+    let settings = settings.map_err(|error| refuse(program, error))?;
     logging::start(&settings.log, settings.log_format).map_err(|error| {
         refuse(program, format!("FLEET_LOG is not a log filter: {error}; use for example `info`"))
     })?;

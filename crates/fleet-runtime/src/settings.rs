@@ -5,7 +5,7 @@ mod load;
 mod schema;
 mod secret;
 
-pub use load::{SettingsError, environment_name, load};
+pub use load::{SettingsError, environment_name, load, variables};
 pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
     QueueSettings, RetentionSettings, Settings,

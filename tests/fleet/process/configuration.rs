@@ -1,7 +1,9 @@
 //! Settings, and how a wrong one is refused.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 
 use tempfile::NamedTempFile;
 
@@ -198,6 +200,20 @@ async fn variables_of_tests_and_of_kubernetes_are_ignored() {
         let ended = check(name, &[variables[3], ("FLEET_CONSUMER_PORT", "1")]).await;
         assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
         assert!(ended.errors.contains("FLEET_CONSUMER_PORT"), "{name}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf_8_are_refused_where_they_matter() {
+    let odd = OsStr::from_bytes(b"hunter2\xff");
+    for name in BINARIES {
+        let secrets = ("FLEET_PROVIDERS__NIU__SECRETS", TOKEN);
+        let elsewhere = run(binary(name, &["check-config"]).envs([secrets]).env("LS_COLORS", odd)).await;
+        assert_eq!(elsewhere.code, Some(0), "{name}: {elsewhere:?}");
+        let ended = run(binary(name, &["check-config"]).env("FLEET_DATABASE_URL", odd)).await;
+        assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
+        assert!(ended.errors.contains("FLEET_DATABASE_URL: the value is not UTF-8"), "{ended:?}");
+        assert!(!ended.errors.contains("hunter2"), "{ended:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading the settings.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use config::builder::DefaultState;
@@ -15,6 +16,25 @@ const IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is not valid:\n{}", .0.iter().map(|line| format!("  - {line}")).collect::<Vec<_>>().join("\n"))]
 pub struct SettingsError(pub Vec<String>);
+
+/// The variables whose names begin with `FLEET_`; others may hold any bytes.
+///
+/// # Errors
+///
+/// Every variable whose name or value is not UTF-8, at once.
+pub fn variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, SettingsError> {
+    let (mut variables, mut errors) = (Vec::new(), Vec::new());
+    for (name, value) in all.filter(|(name, _value)| name.as_encoded_bytes().starts_with(b"FLEET_")) {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (Ok(name), Err(_secret)) => errors.push(format!("{name}: the value is not UTF-8")),
+            (Err(name), _) => errors.push(format!("{}: the name is not UTF-8", name.to_string_lossy())),
+        }
+    }
+    if errors.is_empty() { Ok(variables) } else { Err(SettingsError(errors)) }
+}
 
 /// Reads the settings from the defaults, the TOML file and the variables, later ones winning.
 ///
