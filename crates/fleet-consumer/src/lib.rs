@@ -4,6 +4,12 @@
 //! purely), [`write`] (two transactions side by side), ack. Whatever fails or dies in between, the batch stays leased
 //! and is taken over whole.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they block and panic: use fleet_runtime::stdout or stderr"
+)]
+
 pub mod audit;
 pub mod batch;
 mod connect;

@@ -1,5 +1,11 @@
 //! `fleet-consumer`: stores the queued webhooks; and the commands that operators need.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they block and panic: use fleet_runtime::stdout or stderr"
+)]
+
 mod commands;
 
 use std::net::SocketAddr;

@@ -1,5 +1,11 @@
 //! What every binary needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they block and panic: use fleet_runtime::stdout or stderr"
+)]
+
 pub mod admin;
 pub mod cli;
 pub mod health;

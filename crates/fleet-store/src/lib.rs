@@ -4,6 +4,8 @@
 //! transactions, and each remembers which batches it holds ([`Part`]), in the transaction that stored them. With the
 //! natural keys of the rows that makes every redelivery harmless.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they block and panic: its callers print")]
+
 mod composite;
 mod connector;
 mod database;

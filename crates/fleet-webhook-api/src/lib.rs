@@ -3,6 +3,12 @@
 //! A request goes through [`webhook`] (every check, in the order of the documented table), then [`group_commit`]
 //! (one push for all requests that arrived while the last one was under way), then [`answer`].
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they block and panic: use fleet_runtime::stdout or stderr"
+)]
+
 pub mod answer;
 pub mod group_commit;
 pub mod metrics;

@@ -1,5 +1,11 @@
 //! `fleet-webhook-api`: takes webhooks into Redis and answers at once.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they block and panic: use fleet_runtime::stdout or stderr"
+)]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
