@@ -6,10 +6,8 @@ use std::time::Duration;
 use fleet_consumer::audit::Audit;
 use fleet_consumer::service::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
-use fleet_runtime::admin::Readiness;
 use fleet_store::{Expired, RetentionPeriods, expire};
 use fleet_testbed::{DatabaseLogin, Postgres};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually, redis_url};
@@ -224,25 +222,20 @@ async fn shutdown_during_an_outage_releases_the_batch() {
 }
 
 #[tokio::test]
-async fn a_schema_it_does_not_know_stops_the_consumer_and_keeps_the_batch() {
+async fn a_batch_stands_aside_until_its_schema_is_right() {
     let database = TestDatabase::migrated().await;
-    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    let client = database.client().await;
+    let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
     post(&fleet, &["A"]).await;
-    database
-        .client()
-        .await
-        .batch_execute("ALTER TABLE vehicles RENAME COLUMN lat TO latitude")
-        .await
-        .unwrap();
-    let running = fleet_consumer::service::run(
-        &fleet.settings,
-        Arc::new(Readiness::default()),
-        CancellationToken::new(),
-    );
-    let error = tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("42703"), "{error}");
-    let status = fleet.queue("niu").await;
-    assert_eq!((status.leases, status.backlog().messages), (1, 1));
+    client.batch_execute("ALTER TABLE vehicles RENAME COLUMN lat TO latitude").await.unwrap();
+    fleet.start_consumer();
+    eventually("the batch to stand aside", async || (fleet.queue("niu").await.parked == 1).then_some(()))
+        .await;
+    let stored = client.query_one("SELECT count(*) FROM telemetry", &[]).await.unwrap();
+    assert_eq!((stored.get::<_, i64>(0), dead_letters(&database).await.len()), (1, 0));
+    client.batch_execute("ALTER TABLE vehicles RENAME COLUMN latitude TO lat").await.unwrap();
+    fleet.settled().await;
+    assert_eq!(vehicles(&database).await, ["A"]);
 }
 
 /// What `fleet-consumer audit` would say.

@@ -183,7 +183,7 @@ async fn a_cluster_is_refused_at_the_start() {
     site.redis = redis.url();
     for mut command in [site.api(&[]), site.consumer(&[])] {
         let ended = Program::start(&mut command).ended().await;
-        assert_eq!(ended.code, Some(64), "{ended:?}");
+        assert_eq!(ended.code, Some(78), "{ended:?}");
         assert!(ended.errors.contains("cluster mode, which is not supported yet"), "{ended:?}");
     }
 }

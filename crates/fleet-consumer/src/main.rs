@@ -122,7 +122,7 @@ async fn run(settings: &Settings) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_configuration() => cli::refuse(error),
+        Err(error) if error.is_configuration() => cli::refuse(PROGRAM, error),
         Err(error) => cli::fail(error),
     }
 }

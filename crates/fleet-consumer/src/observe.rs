@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fleet_providers::PROVIDERS;
 use fleet_queue::{Durability, Observer, QueueKeys, RedisLink, RedisMemory};
+use fleet_runtime::liveness::idle;
 use jiff::Timestamp;
 
 use crate::connect::Databases;
 use crate::metrics;
 
 /// Between two looks at Redis' settings, which people change while it runs.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Shows every queue's state as metrics.
 pub(crate) async fn queues(link: RedisLink, prefix: String, every: Duration) {
@@ -59,7 +60,7 @@ pub(crate) async fn durability(link: RedisLink, prefix: String) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut said = Vec::new();
     loop {
-        interval.tick().await;
+        idle(interval.tick()).await;
         match Durability::read(&link, &keys).await {
             Ok(durability) => {
                 let weaknesses = durability.weaknesses();

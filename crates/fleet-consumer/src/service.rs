@@ -122,8 +122,7 @@ fn observers(
     let queues = observe::queues(connect::redis_link(settings)?, prefix.clone(), every);
     observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, queues));
     let durability = observe::durability(connect::redis_link(settings)?, prefix);
-    let wait = longest_wait.max(observe::LOOK_EVERY);
-    observers.spawn(readiness.liveness().watch("durability observer".to_owned(), wait, durability));
+    observers.spawn(readiness.liveness().watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(readiness.liveness().watch("witness".to_owned(), longest_wait, witness));
     let pools = observe::pools(databases, every);

@@ -93,7 +93,7 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => cli::fail("stopped before every request was answered; see the log for why"),
-        Err(error) if error.is_permanent() => cli::refuse(error),
+        Err(error) if error.is_permanent() => cli::refuse(PROGRAM, error),
         Err(error) => cli::fail(error),
     }
 }
