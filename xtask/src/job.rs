@@ -58,6 +58,11 @@ impl Job {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its exit status, once it has ended.
     pub(crate) fn status(&mut self) -> Result<Option<ExitStatus>, Failure> {
         self.child.try_wait().map_err(Failure::io(format!("wait for {}", self.what)))

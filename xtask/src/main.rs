@@ -9,6 +9,8 @@ mod failure;
 mod http;
 mod interrupt;
 mod job;
+mod limits;
+mod quantity;
 mod rehearse;
 mod service;
 mod services;

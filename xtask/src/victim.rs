@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fleet_testbed::free_port;
+use fleet_testbed::{MemoryGroup, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;
@@ -29,11 +29,23 @@ pub(crate) struct Victim {
     admin_port: u16,
     /// When it got SIGTERM.
     asked_to_stop: Option<Instant>,
+    /// Its memory limit. Removed after the process, as fields are dropped after `drop` has run.
+    memory: Option<MemoryGroup>,
 }
 
 impl Victim {
     /// Starts `command` with health and metrics on a port of its own; its output is appended to `<name>.log`.
-    pub(crate) fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(name: &str, command: Command, logs: &Path) -> Result<Self, Failure> {
+        Self::start_in(None, name, command, logs)
+    }
+
+    /// As [`Victim::start`], under a memory limit if there is one.
+    pub(crate) fn start_in(
+        memory: Option<MemoryGroup>,
+        name: &str,
+        mut command: Command,
+        logs: &Path,
+    ) -> Result<Self, Failure> {
         let path = log_path(logs, name);
         let doing = || format!("open {}", path.display());
         let out = File::options().create(true).append(true).open(&path);
@@ -48,7 +60,11 @@ impl Victim {
         // A group of its own: Ctrl-C reaches it only through this program.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(Failure::io(format!("run {name}")))?;
-        Ok(Self { name: name.to_owned(), child, admin_port, asked_to_stop: None })
+        let victim = Self { name: name.to_owned(), child, admin_port, asked_to_stop: None, memory };
+        if let Some(memory) = &victim.memory {
+            memory.add(victim.pid())?;
+        }
+        Ok(victim)
     }
 
     /// Its port for health and metrics.
@@ -80,6 +96,9 @@ impl Victim {
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.status()? {
             None => Ok(()),
+            Some(_) if self.memory.as_ref().is_some_and(MemoryGroup::has_killed) => Err(Failure::Process(
+                format!("{} needed more than its memory limit and was killed", self.name),
+            )),
             Some(status) => Err(Failure::Process(format!("{} ended by itself ({status})", self.name))),
         }
     }

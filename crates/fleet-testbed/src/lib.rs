@@ -26,6 +26,7 @@
 //! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
 
 mod certificate;
+mod cgroup;
 mod data;
 mod error;
 mod logins;
@@ -42,6 +43,7 @@ mod services;
 mod spawn;
 
 pub use certificate::ServerCertificate;
+pub use cgroup::{MemoryGroup, MemoryLimits};
 pub use error::Error;
 pub use logins::{DatabaseLogin, RedisLogin, database_sql, redis_users, redis_users_for_tests};
 pub use pgbouncer::PgBouncer;

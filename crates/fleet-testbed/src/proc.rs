@@ -13,6 +13,11 @@ pub(crate) fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
+/// When the process started, in clock ticks since the machine did; with its pid it names one process for good.
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
+    stat(pid).map(|stat| stat.start)
+}
+
 /// The pids whose working directory is inside `folder`.
 pub(crate) fn working_in(folder: &Path) -> Vec<u32> {
     pids()
@@ -23,6 +28,7 @@ pub(crate) fn working_in(folder: &Path) -> Vec<u32> {
 struct Stat {
     state: char,
     parent: u32,
+    start: u64,
 }
 
 fn pids() -> impl Iterator<Item = u32> {
@@ -39,5 +45,7 @@ fn stat(pid: u32) -> Option<Stat> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    Some(Stat { state, parent })
+    // The 22nd field of all.
+    let start = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, start })
 }

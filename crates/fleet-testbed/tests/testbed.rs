@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fleet_testbed::{DatabaseLogin, Error, Postgres, PostgresOptions, Progress, Redis, Root, Source, Tools};
+use fleet_testbed::{
+    DatabaseLogin, Error, MemoryLimits, Postgres, PostgresOptions, Progress, Redis, Root, Source, Tools,
+};
 
 /// Logs in as `fleet`, asks, and reads so much of the reply.
 fn ask(redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
@@ -170,4 +172,41 @@ fn every_tool_runs() {
         let output = command.args(arguments).output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// Where there are no control groups, there is nothing to test: chaos and demo say so and go on.
+#[test]
+fn a_process_above_its_memory_limit_is_killed_and_counted() {
+    let Ok(limits) = MemoryLimits::find() else { return };
+    let run = |mebibytes: u32| {
+        let group = limits.group(64 << 20).unwrap();
+        // It waits for its standard input, so that it is in the group before it takes memory.
+        let script =
+            format!("read line; head -c {} /dev/zero | tail -c {} | wc -c", mebibytes << 20, mebibytes << 20);
+        let mut child = Command::new("sh");
+        let mut child =
+            child.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        group.add(child.id()).unwrap();
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        (group.has_killed(), String::from_utf8(output.stdout).unwrap(), group.peak_bytes())
+    };
+    let (killed, output, peak) = run(8);
+    assert_eq!((killed, output.trim()), (false, "8388608"));
+    assert!(peak.is_none_or(|peak| (8 << 20..=64 << 20).contains(&peak)), "{peak:?}");
+    assert_eq!(limits.killed(), 0);
+    let (killed, _output, _peak) = run(256);
+    assert!(killed && limits.killed() > 0);
+
+    // A group of another process, which is gone: no process has this id.
+    let root = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let root = root.into_iter().find(|root| root.join("cgroup.procs").exists()).unwrap();
+    let leftover = root.join("fleet-testbed-4294967295-0-0");
+    std::fs::create_dir(&leftover).unwrap();
+    let mut orphan =
+        Command::new("sleep").arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::fs::write(leftover.join("cgroup.procs"), orphan.id().to_string()).unwrap();
+    drop(MemoryLimits::find().unwrap());
+    assert!(!leftover.exists());
+    assert!(!orphan.wait().unwrap().success(), "it was killed");
 }

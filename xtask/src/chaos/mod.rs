@@ -25,6 +25,7 @@ use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::limits::Limits;
 use crate::victim;
 
 /// The simulator's: requests at a time. Most of them wait while a provider is shed or a server is away.
@@ -72,7 +73,8 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
     eprintln!("seed {seed}");
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
-    let outcome = survive(args, seed, &bin_dir, logs.path(), interrupt);
+    let limits = Limits::read(cargo)?;
+    let outcome = survive(args, seed, &bin_dir, limits, logs.path(), interrupt);
     if let Err(failure) = &outcome
         && !matches!(failure, Failure::Interrupted)
     {
@@ -94,10 +96,11 @@ fn survive(
     args: &Args,
     seed: u64,
     bin_dir: &Path,
+    limits: Limits,
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, args.plant, args.batch, logs, interrupt)?;
+    let mut stage = Stage::set(bin_dir, args.plant, args.batch, limits, logs, interrupt)?;
     let result = logs.join("simulator.json");
     let mut command = stage.simulator();
     command

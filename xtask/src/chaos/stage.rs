@@ -11,6 +11,7 @@ use super::{ask, refuse};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::limits::Limits;
 use crate::service;
 use crate::victim::Victim;
 
@@ -73,6 +74,8 @@ pub(super) struct Stage<'a> {
     plant: Option<Plant>,
     batch: u32,
     api_port: u16,
+    /// The processes' memory limits.
+    pub(super) limits: Limits,
 }
 
 impl<'a> Stage<'a> {
@@ -81,6 +84,7 @@ impl<'a> Stage<'a> {
         bin_dir: &'a Path,
         plant: Option<Plant>,
         batch: u32,
+        limits: Limits,
         logs: &'a Path,
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
@@ -101,6 +105,7 @@ impl<'a> Stage<'a> {
             plant,
             batch,
             api_port: free_port()?,
+            limits,
         };
         drop(progress);
         stage.require_durability()?;
@@ -118,12 +123,13 @@ impl<'a> Stage<'a> {
 
     /// An API on the port every API of this run has.
     pub(super) fn start_api(&self) -> Result<Victim, Failure> {
-        Victim::start(API, self.api_command(), self.logs)
+        Victim::start_in(self.limits.api()?, API, self.api_command(), self.logs)
     }
 
     /// A consumer for this place.
     pub(super) fn start_consumer(&self, index: usize) -> Result<Victim, Failure> {
-        Victim::start(&consumer_name(index), self.consumer(DatabaseLogin::Consumer), self.logs)
+        let command = self.consumer(DatabaseLogin::Consumer);
+        Victim::start_in(self.limits.consumer()?, &consumer_name(index), command, self.logs)
     }
 
     /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed; its output goes to

@@ -63,6 +63,9 @@ impl Verdict {
                 thread::sleep(POLL);
             }
         }
+        if let Some(killed @ 1..) = stage.limits.killed() {
+            self.blame(format!("{killed} processes needed more than their memory limit and were killed"));
+        }
         for name in names() {
             if victim::log(stage.logs, &name).contains("panicked at") {
                 self.blame(format!("{name} has panicked"));
@@ -140,6 +143,7 @@ impl Verdict {
             ("dead letters", count("dead_letters")),
             ("stored more than once", count("repeated")),
             ("lost", count("lost")),
+            ("processes killed for memory", stage.limits.killed()),
         ] {
             let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
             println!("{name:<42} {value:>9}");

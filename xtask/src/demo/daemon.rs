@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fleet_testbed::free_port;
+use fleet_testbed::{MemoryGroup, free_port};
 
 use crate::failure::Failure;
 use crate::http;
@@ -28,18 +28,30 @@ pub(super) struct Daemon {
     job: Job,
     log: PathBuf,
     admin_port: u16,
+    /// Its memory limit; removed after the process, being the last field.
+    memory: Option<MemoryGroup>,
 }
 
 impl Daemon {
-    /// Starts a binary without a subcommand; health and metrics on a port of its own.
-    pub(super) fn start(name: &'static str, mut command: Command, logs: &Path) -> Result<Self, Failure> {
+    /// Starts a binary without a subcommand, under a memory limit if there is one; health and metrics on a port of its
+    /// own.
+    pub(super) fn start(
+        name: &'static str,
+        mut command: Command,
+        memory: Option<MemoryGroup>,
+        logs: &Path,
+    ) -> Result<Self, Failure> {
         let log = logs.join(format!("{name}.log"));
         let doing = || format!("create {}", log.display());
         let out = File::create(&log).map_err(Failure::io(doing()))?;
         let err = out.try_clone().map_err(Failure::io(doing()))?;
         let admin_port = free_port()?;
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}")).stdout(out).stderr(err);
-        Ok(Self { name, job: Job::start(name, &mut command)?, log, admin_port })
+        let daemon = Self { name, job: Job::start(name, &mut command)?, log, admin_port, memory };
+        if let Some(memory) = &daemon.memory {
+            memory.add(daemon.job.pid())?;
+        }
+        Ok(daemon)
     }
 
     /// Its port for health and metrics.
@@ -61,6 +73,9 @@ impl Daemon {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
         match self.job.status()? {
             None => Ok(()),
+            Some(_) if self.memory.as_ref().is_some_and(MemoryGroup::has_killed) => Err(Failure::Process(
+                format!("{} needed more than its memory limit and was killed", self.name),
+            )),
             Some(status) => Err(Failure::Died { name: self.name, status, log_tail: self.log_tail() }),
         }
     }

@@ -13,6 +13,7 @@ use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
+use crate::limits::Limits;
 use crate::service;
 use crate::test::build_bins;
 
@@ -80,6 +81,7 @@ impl Stage<'_> {
 /// Starts everything, lets the simulator send and check, stops everything.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     build_bins(cargo, interrupt)?;
+    let limits = Limits::read(cargo)?;
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
     let progress = Progress::stderr();
     let services = Services::start(&progress)?;
@@ -92,8 +94,9 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     Job::run("fleet-consumer migrate", &mut migrate, interrupt)?;
 
     progress.say("starting fleet-webhook-api and fleet-consumer");
-    let mut consumer = Daemon::start(CONSUMER, stage.consumer(DatabaseLogin::Consumer), logs.path())?;
-    let mut api = Daemon::start(API, stage.api(), logs.path())?;
+    let consumer = stage.consumer(DatabaseLogin::Consumer);
+    let mut consumer = Daemon::start(CONSUMER, consumer, limits.consumer()?, logs.path())?;
+    let mut api = Daemon::start(API, stage.api(), limits.api()?, logs.path())?;
     for daemon in [&mut consumer, &mut api] {
         daemon.wait_ready(interrupt)?;
     }

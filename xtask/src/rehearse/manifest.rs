@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use yaml_serde::{Deserializer, Value};
 
 use super::hpa::{Limit, Metric, Policy, Rules, Scaling, Select};
-use super::quantity::Quantity;
 use super::refuse;
 use crate::failure::Failure;
+use crate::quantity::Quantity;
 
 /// The Deployment, and the HPA that scales it.
 const WORKLOAD: &str = "fleet-consumer";

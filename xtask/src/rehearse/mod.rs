@@ -11,7 +11,6 @@ mod manifest;
 mod plan;
 mod plot;
 mod pool;
-mod quantity;
 mod render;
 mod script;
 mod series;

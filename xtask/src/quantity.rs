@@ -21,7 +21,15 @@ const SUFFIXES: [(&str, f64); 13] = [
 
 /// A quantity in its unit: cores, bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Quantity(pub(super) f64);
+pub(crate) struct Quantity(pub(crate) f64);
+
+impl Quantity {
+    /// As a whole number of bytes, if it is one that a machine could have.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    pub(crate) fn bytes(self) -> Option<u64> {
+        (self.0.fract() == 0.0 && (0.0..1e15).contains(&self.0)).then_some(self.0 as u64)
+    }
+}
 
 /// YAML may hold it as text or as a number.
 #[derive(Deserialize)]
@@ -66,6 +74,13 @@ mod tests {
         assert_eq!(parse("2E"), Some(2e18));
         assert_eq!(parse("0.05"), Some(0.05));
         assert_eq!([parse("fast"), parse("M"), parse("")], [None; 3]);
+    }
+
+    #[test]
+    fn bytes_are_whole_and_not_negative() {
+        let bytes = |text| parse(text).map(Quantity).and_then(Quantity::bytes);
+        assert_eq!(bytes("384Mi"), Some(384 << 20));
+        assert_eq!([bytes("100m"), bytes("-1"), bytes("2E")], [None; 3]);
     }
 
     #[test]
