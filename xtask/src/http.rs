@@ -23,10 +23,23 @@ pub(crate) fn is_ok(port: u16, path: &str) -> bool {
 
 /// GETs `path` from this loopback port on a connection of its own; `timeout` bounds connecting, and each read and write.
 pub(crate) fn get(port: u16, path: &str, timeout: Duration) -> io::Result<Answer> {
+    ask(port, &format!("GET {path}"), "", "", timeout)
+}
+
+/// POSTs `body` with one more header, such as `token: x`.
+pub(crate) fn post(port: u16, path: &str, header: &str, body: &str) -> io::Result<Answer> {
+    let headers = format!("{header}\r\nContent-Length: {}\r\n", body.len());
+    ask(port, &format!("POST {path}"), &headers, body, TIMEOUT)
+}
+
+fn ask(port: u16, request: &str, headers: &str, body: &str, timeout: Duration) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}Connection: close\r\n\r\n{body}"
+    )?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let malformed = || io::Error::other("the answer is not HTTP");

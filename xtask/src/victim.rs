@@ -1,6 +1,7 @@
 //! A process of the project that is struck, watched and replaced.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -31,6 +32,8 @@ pub(crate) struct Victim {
     asked_to_stop: Option<Instant>,
     /// Its memory limit. Removed after the process, as fields are dropped after `drop` has run.
     memory: Option<MemoryGroup>,
+    /// Its log, as long as nobody reads it.
+    _unread: Option<io::PipeReader>,
 }
 
 impl Victim {
@@ -50,17 +53,45 @@ impl Victim {
         let doing = || format!("open {}", path.display());
         let out = File::options().create(true).append(true).open(&path);
         let out = out.map_err(Failure::io(doing()))?;
-        let err = out.try_clone().map_err(Failure::io(doing()))?;
+        command.stderr(out.try_clone().map_err(Failure::io(doing()))?).stdout(out);
+        Self::spawn(memory, name, command, None)
+    }
+
+    /// As [`Victim::start_in`], with a log that takes nothing: on a full disk, or in a pipe that nobody reads.
+    pub(crate) fn start_unlogged(
+        memory: Option<MemoryGroup>,
+        name: &str,
+        mut command: Command,
+        is_pipe: bool,
+    ) -> Result<Self, Failure> {
+        let doing = "open a log that takes nothing";
+        let unread = if is_pipe {
+            let (unread, log) = io::pipe().map_err(Failure::io(doing))?;
+            command.stderr(log.try_clone().map_err(Failure::io(doing))?).stdout(log);
+            // Every line, so that the pipe is soon full.
+            command.env("FLEET_LOG", "debug");
+            Some(unread)
+        } else {
+            let full = File::options().write(true).open("/dev/full").map_err(Failure::io(doing))?;
+            command.stderr(full.try_clone().map_err(Failure::io(doing))?).stdout(full);
+            None
+        };
+        Self::spawn(memory, name, command, unread)
+    }
+
+    fn spawn(
+        memory: Option<MemoryGroup>,
+        name: &str,
+        mut command: Command,
+        unread: Option<io::PipeReader>,
+    ) -> Result<Self, Failure> {
         let admin_port = free_port()?;
-        command
-            .env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"))
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err);
+        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}")).stdin(Stdio::null());
         // A group of its own: Ctrl-C reaches it only through this program.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(Failure::io(format!("run {name}")))?;
-        let victim = Self { name: name.to_owned(), child, admin_port, asked_to_stop: None, memory };
+        let victim =
+            Self { name: name.to_owned(), child, admin_port, asked_to_stop: None, memory, _unread: unread };
         if let Some(memory) = &victim.memory {
             memory.add(victim.pid())?;
         }

@@ -47,6 +47,13 @@ fn everything_acknowledged_survives_every_kind_of_fault() {
 }
 
 #[test]
+fn one_of_two_databases_may_be_away() {
+    let arguments = ["--for", "20s", "--seed", "7", "--databases", "two"];
+    let output = chaos(&bin_dir("FLEET_TEST_BIN_DIR"), &arguments);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
 fn a_build_with_faults_survives_while_none_is_switched_on() {
     let output = chaos(&bin_dir("FLEET_TEST_PLANTED_BIN_DIR"), &["--for", "15s", "--seed", "3"]);
     assert!(output.status.success(), "{}", printed(&output));

@@ -257,6 +257,7 @@ impl Committer {
             messages,
             message_id = %first.message_id,
             trace_id = first.trace_id,
+            kind = error.kind(),
             %error,
             "Redis did not take a push, whose first message is named: answering 503"
         );

@@ -1,15 +1,21 @@
 //! Inflicts the schedule's faults and mends them.
 
 use std::collections::VecDeque;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fleet_testbed::Proxy;
+use jiff::{SignedDuration, Timestamp};
 
 use super::refuse;
 use super::schedule::{CONSUMERS, Fault, Kind};
-use super::stage::Stage;
+use super::stage::{Stage, change_password, make_read_only};
 use super::victim::Victim;
 use crate::failure::Failure;
+use crate::interrupt::POLL;
+
+/// A push that began without Redis fails within its time of 1 s; what waits behind it may begin a little later.
+const AFTERMATH: SignedDuration = SignedDuration::from_millis(2_200);
 
 /// The schedule at work.
 pub(super) struct Injector {
@@ -20,6 +26,17 @@ pub(super) struct Injector {
     /// When no fault may begin any more.
     until: Instant,
     inflicted: Vec<Kind>,
+    /// When Redis could not be used.
+    without_redis: Vec<Outage>,
+}
+
+/// A time without Redis.
+struct Outage {
+    kind: Kind,
+    target: usize,
+    since: Timestamp,
+    /// Not yet known while it lasts.
+    until: Option<Timestamp>,
 }
 
 /// The end of a fault that lasts.
@@ -38,6 +55,7 @@ impl Injector {
             began: None,
             until: Instant::now() + run_for,
             inflicted: Vec::new(),
+            without_redis: Vec::new(),
         }
     }
 
@@ -50,7 +68,8 @@ impl Injector {
     pub(super) fn tick(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         check_processes(stage)?;
         while let Some(due) = self.mends.iter().position(|mend| mend.at <= Instant::now()) {
-            mend(&self.mends.swap_remove(due), stage)?;
+            let due = self.mends.swap_remove(due);
+            self.mend(&due, stage)?;
         }
         let Some(began) = self.began else {
             if stage.has_accepted() {
@@ -80,7 +99,28 @@ impl Injector {
     /// Mends what is still broken, now.
     pub(super) fn mend_all(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.faults.clear();
-        self.mends.drain(..).try_for_each(|due| mend(&due, stage))
+        let mends: Vec<_> = self.mends.drain(..).collect();
+        mends.iter().try_for_each(|due| self.mend(due, stage))
+    }
+
+    fn mend(&mut self, due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        mend(due, stage)?;
+        let is_it = |outage: &&mut Outage| {
+            outage.until.is_none() && (outage.kind, outage.target) == (due.kind, due.target)
+        };
+        if let Some(outage) = self.without_redis.iter_mut().find(is_it) {
+            outage.until = Some(Timestamp::now());
+        }
+        Ok(())
+    }
+
+    /// Whether Redis could not be used at that time, or shortly before: what began then may fail now.
+    pub(super) fn was_without_redis(&self, at: Timestamp) -> bool {
+        self.without_redis.iter().any(|outage| {
+            let until =
+                outage.until.map_or(Timestamp::MAX, |until| until.saturating_add(AFTERMATH).unwrap_or(until));
+            (outage.since..=until).contains(&at)
+        })
     }
 
     fn inflict(&mut self, fault: Fault, began: Instant, stage: &mut Stage<'_>) -> Result<(), Failure> {
@@ -93,6 +133,7 @@ impl Injector {
         } else {
             eprintln!("{at:>6.1} s  {label}, {ms} ms");
         }
+        let since = Timestamp::now();
         match kind {
             Kind::KillApi => {
                 if let Some(api) = stage.api.take() {
@@ -108,23 +149,34 @@ impl Injector {
                 stage.redis.kill()?;
                 stage.redis.restart()?;
             }
-            Kind::StopPostgres => stage.postgres.stop_immediate()?,
+            Kind::StopPostgres | Kind::DatabaseAway => stage.database(target).stop_immediate()?,
             Kind::FreezeConsumer => stage.consumers[target].freeze()?,
             Kind::FreezeConsumers => stage.consumers.iter_mut().try_for_each(Victim::freeze)?,
             Kind::FreezeRedis => stage.redis.pause()?,
             Kind::RollConsumer => {
                 let successor = stage.start_consumer(target)?;
-                let mut old = std::mem::replace(&mut stage.consumers[target], successor);
-                old.ask_to_stop()?;
-                stage.leaving.push(old);
+                retire_consumer(stage, target, successor)?;
             }
             Kind::CutConnections => stage.proxies.iter().for_each(Proxy::cut),
             Kind::BlackHole => stage.proxies[target].black_hole(),
             Kind::FillRedis => stage.fill_redis(true)?,
-            Kind::ReadOnlyPostgres => stage.make_postgres_read_only(true)?,
-            Kind::WrongPassword => stage.change_password(true)?,
+            Kind::ReadOnlyPostgres => make_read_only(stage.database(target), true)?,
+            Kind::WrongPassword => change_password(stage.database(target), true)?,
+            Kind::CloseConnections => stage.close_connections()?,
+            Kind::FailOver => stage.fail_over()?,
+            Kind::UnwritableLogs => {
+                let is_pipe = target == 0;
+                stop_api(stage)?;
+                stage.api = Some(stage.start_unlogged_api(is_pipe)?);
+                let successor = stage.start_unlogged_consumer(target, is_pipe)?;
+                retire_consumer(stage, target, successor)?;
+            }
         }
         self.inflicted.push(kind);
+        if kind.takes_redis_away(target) {
+            let until = lasts.is_zero().then(Timestamp::now);
+            self.without_redis.push(Outage { kind, target, since, until });
+        }
         if !lasts.is_zero() {
             let at = Instant::now() + lasts;
             self.mends.push(Mend { at, kind, target });
@@ -149,25 +201,60 @@ impl Injector {
             | Kind::BlackHole
             | Kind::FillRedis
             | Kind::ReadOnlyPostgres
-            | Kind::WrongPassword => fault.target,
+            | Kind::WrongPassword
+            | Kind::CloseConnections
+            | Kind::FailOver
+            | Kind::UnwritableLogs
+            | Kind::DatabaseAway => fault.target,
         }
     }
 }
 
 fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
     match due.kind {
-        Kind::StopPostgres => stage.postgres.restart()?,
+        Kind::StopPostgres | Kind::DatabaseAway => stage.database(due.target).restart()?,
         Kind::FreezeRedis => stage.redis.resume()?,
         Kind::FreezeConsumer => stage.consumers[due.target].thaw()?,
         Kind::FreezeConsumers => stage.consumers.iter_mut().try_for_each(Victim::thaw)?,
         Kind::BlackHole => stage.proxies[due.target].heal(),
         Kind::FillRedis => stage.fill_redis(false)?,
-        Kind::ReadOnlyPostgres => stage.make_postgres_read_only(false)?,
-        Kind::WrongPassword => stage.change_password(false)?,
-        Kind::KillApi | Kind::KillConsumer | Kind::KillRedis | Kind::RollConsumer | Kind::CutConnections => {
+        Kind::ReadOnlyPostgres => make_read_only(stage.database(due.target), false)?,
+        Kind::WrongPassword => change_password(stage.database(due.target), false)?,
+        Kind::UnwritableLogs => {
+            stop_api(stage)?;
+            stage.api = Some(stage.start_api()?);
+            let successor = stage.start_consumer(due.target)?;
+            retire_consumer(stage, due.target, successor)?;
+        }
+        Kind::KillApi
+        | Kind::KillConsumer
+        | Kind::KillRedis
+        | Kind::RollConsumer
+        | Kind::CutConnections
+        | Kind::CloseConnections
+        | Kind::FailOver => {
             return Err(refuse(format!("{} cannot be mended", due.kind.label())));
         }
     }
+    Ok(())
+}
+
+/// Ends the API as SIGTERM does: the next one needs its port.
+fn stop_api(stage: &mut Stage<'_>) -> Result<(), Failure> {
+    if let Some(mut api) = stage.api.take() {
+        api.ask_to_stop()?;
+        while !api.has_stopped()? {
+            thread::sleep(POLL);
+        }
+    }
+    Ok(())
+}
+
+/// Ends a consumer as SIGTERM does, beside its successor.
+fn retire_consumer(stage: &mut Stage<'_>, index: usize, successor: Victim) -> Result<(), Failure> {
+    let mut old = std::mem::replace(&mut stage.consumers[index], successor);
+    old.ask_to_stop()?;
+    stage.leaving.push(old);
     Ok(())
 }
 

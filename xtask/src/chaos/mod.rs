@@ -2,7 +2,10 @@
 
 mod ask;
 mod build;
+mod failover;
+mod history;
 mod injector;
+mod needless;
 mod schedule;
 mod stage;
 mod verdict;
@@ -18,9 +21,9 @@ use fleet_planted::Plant;
 use jiff::SignedDuration;
 
 use self::injector::Injector;
-use self::schedule::CONSUMERS;
+use self::schedule::{CONSUMERS, Databases};
 use self::stage::{API, Stage, consumer_name};
-use self::verdict::Verdict;
+use self::verdict::{Run, Verdict};
 use crate::cargo::Cargo;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -54,6 +57,9 @@ pub(crate) struct Args {
     /// Most messages in a consumer's batch; the smaller, the more of them meet.
     #[arg(long, value_name = "N", default_value_t = 200)]
     batch: u32,
+    /// Where state and telemetry are; with two, one at a time is also away for longer than a lease.
+    #[arg(long, value_enum, default_value_t = Databases::One)]
+    databases: Databases,
     /// Builds the services with this one fault in them: the run must fail.
     #[arg(long, value_name = "FAULT", value_parser = plant)]
     plant: Option<Plant>,
@@ -82,9 +88,13 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         let seconds = args.run_for.as_secs();
         eprintln!("whole logs: {}", logs.keep().display());
         eprintln!(
-            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}",
+            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}{}",
             args.vehicles,
             args.batch,
+            match args.databases {
+                Databases::One => "",
+                Databases::Two => " --databases two",
+            },
             args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
             args.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name())),
         );
@@ -100,7 +110,7 @@ fn survive(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, args.plant, args.batch, limits, logs, interrupt)?;
+    let mut stage = Stage::set(bin_dir, args.databases, args.plant, args.batch, limits, logs, interrupt)?;
     let result = logs.join("simulator.json");
     let mut command = stage.simulator();
     command
@@ -116,7 +126,7 @@ fn survive(
         command.args(["--rate", &rate.to_string()]);
     }
     let simulator = Job::start("fleet-simulator", &mut command)?;
-    let mut injector = Injector::new(schedule::faults(seed, args.run_for), args.run_for);
+    let mut injector = Injector::new(schedule::faults(seed, args.run_for, args.databases), args.run_for);
     let end = Instant::now() + args.run_for + RETRY_FOR + SETTLE_FOR * 2;
     let simulated = simulator.finish(interrupt, || {
         if Instant::now() >= end {
@@ -134,7 +144,7 @@ fn survive(
     injector.mend_all(&mut stage)?;
     let counts = fs::read_to_string(&result).unwrap_or_default();
     verdict.examine(&mut stage, interrupt)?;
-    verdict.print(&stage, &injector, &counts, args.run_for, seed)
+    verdict.print(&stage, &injector, &counts, &Run { databases: args.databases, run_for: args.run_for, seed })
 }
 
 /// A failure of the run itself.

@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(super) const CONSUMERS: usize = 2;
 
 /// The pause between two faults, ms: in a minute every kind strikes at least five times.
-const GAP_MS: (u64, u64) = (400, 1_100);
+const GAP_MS: (u64, u64) = (300, 900);
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,19 @@ pub(super) enum Kind {
     FillRedis,
     ReadOnlyPostgres,
     WrongPassword,
+    CloseConnections,
+    FailOver,
+    UnwritableLogs,
+    DatabaseAway,
+}
+
+/// Where state and telemetry are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Databases {
+    /// In one database, as shipped.
+    One,
+    /// On two servers, of which one may be away alone.
+    Two,
 }
 
 /// What only one fault at a time may have in its hands.
@@ -35,8 +48,15 @@ pub(super) enum Held {
 }
 
 impl Kind {
-    /// Every kind.
-    pub(super) const ALL: [Self; 13] = [
+    /// Every kind that strikes with these databases.
+    pub(super) fn all(databases: Databases) -> Vec<Self> {
+        match databases {
+            Databases::One => Self::ALWAYS.to_vec(),
+            Databases::Two => Self::ALWAYS.into_iter().chain([Self::DatabaseAway]).collect(),
+        }
+    }
+
+    const ALWAYS: [Self; 16] = [
         Self::KillApi,
         Self::KillConsumer,
         Self::KillRedis,
@@ -50,6 +70,9 @@ impl Kind {
         Self::FillRedis,
         Self::ReadOnlyPostgres,
         Self::WrongPassword,
+        Self::CloseConnections,
+        Self::FailOver,
+        Self::UnwritableLogs,
     ];
 
     /// For humans.
@@ -68,6 +91,10 @@ impl Kind {
             Self::FillRedis => "Redis at maxmemory",
             Self::ReadOnlyPostgres => "PostgreSQL read-only",
             Self::WrongPassword => "PostgreSQL password changed, put right later",
+            Self::CloseConnections => "every connection closed by Redis",
+            Self::FailOver => "failover of Redis behind one address",
+            Self::UnwritableLogs => "API and a consumer whose logs take nothing",
+            Self::DatabaseAway => "one of two databases away",
         }
     }
 
@@ -78,10 +105,13 @@ impl Kind {
             | Self::KillConsumer
             | Self::KillRedis
             | Self::RollConsumer
-            | Self::CutConnections => (0, 0),
+            | Self::CutConnections
+            | Self::CloseConnections
+            | Self::FailOver => (0, 0),
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
             // The lease is 2 s.
-            Self::FreezeConsumer => (2_500, 4_000),
+            Self::FreezeConsumer | Self::DatabaseAway => (2_500, 4_000),
+            Self::UnwritableLogs => (800, 1_500),
             Self::FreezeConsumers => (1_000, 1_800),
             Self::FreezeRedis | Self::FillRedis => (300, 1_000),
             // A call to Redis has 1 s, a statement 3 s.
@@ -92,10 +122,40 @@ impl Kind {
     /// What it has in its hands until it is mended.
     pub(super) fn holds(self) -> Option<Held> {
         match self {
-            Self::KillRedis | Self::FreezeRedis | Self::FillRedis => Some(Held::Redis),
-            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => Some(Held::Postgres),
-            Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer => Some(Held::Consumers),
-            Self::KillApi | Self::KillConsumer | Self::CutConnections | Self::BlackHole => None,
+            Self::KillRedis | Self::FreezeRedis | Self::FillRedis | Self::FailOver => Some(Held::Redis),
+            Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword | Self::DatabaseAway => {
+                Some(Held::Postgres)
+            }
+            Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer | Self::UnwritableLogs => {
+                Some(Held::Consumers)
+            }
+            Self::KillApi
+            | Self::KillConsumer
+            | Self::CutConnections
+            | Self::BlackHole
+            | Self::CloseConnections => None,
+        }
+    }
+
+    /// Whether Redis cannot take webhooks meanwhile, if it strikes `target`. All other faults leave it there: they must cost
+    /// no webhook a 503.
+    pub(super) fn takes_redis_away(self, target: usize) -> bool {
+        match self {
+            Self::KillRedis | Self::FreezeRedis | Self::FillRedis => true,
+            Self::BlackHole => target == 0,
+            Self::KillApi
+            | Self::KillConsumer
+            | Self::StopPostgres
+            | Self::FreezeConsumer
+            | Self::FreezeConsumers
+            | Self::RollConsumer
+            | Self::CutConnections
+            | Self::ReadOnlyPostgres
+            | Self::WrongPassword
+            | Self::CloseConnections
+            | Self::FailOver
+            | Self::UnwritableLogs
+            | Self::DatabaseAway => false,
         }
     }
 }
@@ -109,16 +169,17 @@ pub(super) struct Fault {
     pub(super) kind: Kind,
     /// Until it is mended.
     pub(super) lasts: Duration,
-    /// Which one it strikes where there are two: consumers, or for a black hole Redis (0) and PostgreSQL (1).
+    /// Which one it strikes where there are two: consumers, databases, or for a black hole Redis (0) and the state's
+    /// PostgreSQL (1).
     pub(super) target: usize,
 }
 
 /// The faults of a run: all kinds in random order, then all kinds again.
-pub(super) fn faults(seed: u64, run_for: Duration) -> Vec<Fault> {
+pub(super) fn faults(seed: u64, run_for: Duration, databases: Databases) -> Vec<Fault> {
     let mut random = Random(seed);
     let (mut faults, mut at) = (Vec::new(), Duration::ZERO);
     loop {
-        let mut kinds = Kind::ALL;
+        let mut kinds = Kind::all(databases);
         for last in (1..kinds.len()).rev() {
             kinds.swap(last, random.index(last + 1));
         }
@@ -160,7 +221,11 @@ impl Random {
 mod tests {
     use std::time::Duration;
 
-    use super::{CONSUMERS, Kind, faults};
+    use super::{CONSUMERS, Databases, Kind};
+
+    fn faults(seed: u64, run_for: Duration) -> Vec<super::Fault> {
+        super::faults(seed, run_for, Databases::Two)
+    }
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -177,7 +242,7 @@ mod tests {
         for seed in 0..2_000 {
             for (run_for, least) in [(MINUTE, 5), (MINUTE / 4, 1)] {
                 let faults = faults(seed, run_for);
-                for kind in Kind::ALL {
+                for kind in Kind::all(Databases::Two) {
                     let count = faults.iter().filter(|fault| fault.kind == kind).count();
                     assert!(count >= least, "seed {seed}: {count} times {kind:?}");
                 }
@@ -191,7 +256,7 @@ mod tests {
             let mut last = Duration::ZERO;
             for fault in faults(seed, MINUTE) {
                 let gap = fault.at - last;
-                assert!((400..=1_100).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
+                assert!((300..=900).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
                 let (least, most) = fault.kind.lasts_ms();
                 assert!((least..=most).contains(&u64::try_from(fault.lasts.as_millis()).unwrap()));
                 assert!(fault.target < CONSUMERS && fault.at < MINUTE);

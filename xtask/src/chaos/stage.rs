@@ -1,14 +1,16 @@
 //! The servers, the processes under test and how they are configured.
 
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
 use fleet_planted::Plant;
 use fleet_testbed::{DatabaseLogin, Postgres, Progress, Proxy, Redis, RedisLogin, Root, free_port};
 
-use super::schedule::CONSUMERS;
-use super::{ask, refuse};
+use super::schedule::{CONSUMERS, Databases};
+use super::{ask, failover, refuse};
 use crate::failure::Failure;
+use crate::http;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
 use crate::limits::Limits;
@@ -64,10 +66,12 @@ pub(super) struct Stage<'a> {
     pub(super) leaving: Vec<Victim>,
     /// The queues' Redis.
     pub(super) redis: Redis,
-    /// Both databases.
-    pub(super) postgres: Postgres,
-    /// The processes' ways to Redis and to PostgreSQL.
-    pub(super) proxies: [Proxy; 2],
+    /// What takes its place in a failover.
+    spare: Redis,
+    /// The state's database, and the telemetry's if it is another one.
+    pub(super) databases: Vec<Postgres>,
+    /// The processes' ways to Redis and to the databases.
+    pub(super) proxies: Vec<Proxy>,
     /// Where the processes log.
     pub(super) logs: &'a Path,
     bin_dir: &'a Path,
@@ -82,6 +86,7 @@ impl<'a> Stage<'a> {
     /// Starts the servers and checks that they are as durable as production's; migrates; starts the processes.
     pub(super) fn set(
         bin_dir: &'a Path,
+        databases: Databases,
         plant: Option<Plant>,
         batch: u32,
         limits: Limits,
@@ -91,14 +96,22 @@ impl<'a> Stage<'a> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
-        let (redis, postgres) = (Redis::start(&root, &[])?, Postgres::start(&root, &[])?);
-        let proxies = [Proxy::start(redis.port())?, Proxy::start(postgres.port())?];
+        let (redis, spare) = (Redis::start(&root, &[])?, Redis::start(&root, &[])?);
+        let servers = match databases {
+            Databases::One => 1,
+            Databases::Two => 2,
+        };
+        let databases: Vec<_> =
+            (0..servers).map(|_server| Postgres::start(&root, &[])).collect::<Result<_, _>>()?;
+        let ports = [redis.port()].into_iter().chain(databases.iter().map(Postgres::port));
+        let proxies = ports.map(Proxy::start).collect::<Result<_, _>>()?;
         let mut stage = Self {
             api: None,
             consumers: Vec::new(),
             leaving: Vec::new(),
             redis,
-            postgres,
+            spare,
+            databases,
             proxies,
             logs,
             bin_dir,
@@ -126,6 +139,17 @@ impl<'a> Stage<'a> {
         Victim::start_in(self.limits.api()?, API, self.api_command(), self.logs)
     }
 
+    /// An API whose log takes nothing.
+    pub(super) fn start_unlogged_api(&self, is_pipe: bool) -> Result<Victim, Failure> {
+        Victim::start_unlogged(self.limits.api()?, API, self.api_command(), is_pipe)
+    }
+
+    /// A consumer for this place, whose log takes nothing.
+    pub(super) fn start_unlogged_consumer(&self, index: usize, is_pipe: bool) -> Result<Victim, Failure> {
+        let command = self.consumer(DatabaseLogin::Consumer);
+        Victim::start_unlogged(self.limits.consumer()?, &consumer_name(index), command, is_pipe)
+    }
+
     /// A consumer for this place.
     pub(super) fn start_consumer(&self, index: usize) -> Result<Victim, Failure> {
         let command = self.consumer(DatabaseLogin::Consumer);
@@ -141,7 +165,7 @@ impl<'a> Stage<'a> {
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
         let mut command = self.consumer(login);
-        command.arg(subcommand).stdout(std::io::stderr());
+        command.arg(subcommand).stdout(io::stderr());
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
         Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
     }
@@ -152,8 +176,9 @@ impl<'a> Stage<'a> {
         command
             .arg("run")
             .args(["--api", &format!("http://127.0.0.1:{}", self.api_port)])
-            .args(["--database-url", &DatabaseLogin::Reader.of(&self.postgres.url())])
-            .args(["--redis-url", &self.redis.url()])
+            .args(["--database-url", &DatabaseLogin::Reader.of(&self.state().url())])
+            .args(["--telemetry-database-url", &DatabaseLogin::Reader.of(&self.telemetry().url())])
+            .args(["--redis-url", &self.behind(0, self.redis.port(), &self.redis.url())])
             .args(["--niu-token", NIU_TOKEN])
             .args(["--segway-secret", SEGWAY_SECRET])
             .args(["--invers-token", INVERS_TOKEN]);
@@ -170,44 +195,63 @@ impl<'a> Stage<'a> {
     /// Leaves Redis no room for another byte, or gives it back.
     pub(super) fn fill_redis(&self, is_full: bool) -> Result<(), Failure> {
         let maxmemory = if is_full { "1mb" } else { MAXMEMORY };
-        ask::redis(self.redis.port(), &format!("CONFIG SET maxmemory {maxmemory}"))
-            .map(drop)
-            .map_err(Failure::io("set Redis' maxmemory"))
+        ask_redis(&self.redis, &format!("CONFIG SET maxmemory {maxmemory}")).map(drop)
     }
 
-    /// Refuses every write, as a server does that runs out of disk, or takes them again.
-    pub(super) fn make_postgres_read_only(&self, is_read_only: bool) -> Result<(), Failure> {
-        let value = if is_read_only { "on" } else { "off" };
-        // Two statements in one string would be one transaction, in which ALTER SYSTEM is refused.
-        self.postgres.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"))?;
-        self.postgres.psql("SELECT pg_reload_conf()")?;
+    /// Redis closes every connection, as it does with idle ones if it is told to.
+    pub(super) fn close_connections(&self) -> Result<(), Failure> {
+        ask_redis(&self.redis, "CLIENT KILL TYPE normal").map(drop)
+    }
+
+    /// Makes the spare server the primary, without a loss, as the operator of a managed Redis does: behind the same address,
+    /// while connections to the old primary stay open.
+    pub(super) fn fail_over(&mut self) -> Result<(), Failure> {
+        failover::switch(&self.redis, &self.spare)?;
+        if let Some(way) = self.proxies.first() {
+            way.retarget(self.spare.port());
+        }
+        ask_redis(&self.redis, "CLIENT UNPAUSE")?;
+        std::mem::swap(&mut self.redis, &mut self.spare);
         Ok(())
     }
 
-    /// Changes the password of the consumers' login and ends its connections, or makes it the right one again.
-    pub(super) fn change_password(&self, is_wrong: bool) -> Result<(), Failure> {
-        let [login, right] = APP;
-        let password = if is_wrong { "changed" } else { right };
-        self.postgres.psql(&format!(
-            "ALTER ROLE {login} PASSWORD '{password}';
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{login}'"
-        ))?;
-        Ok(())
+    /// The database that a fault strikes.
+    pub(super) fn database(&mut self, target: usize) -> &mut Postgres {
+        let count = self.databases.len();
+        &mut self.databases[target % count]
     }
 
-    /// Batches that are some consumer's, of all queues.
+    /// Batches that are some consumer's, or set aside, of all queues.
     pub(super) fn leases(&self) -> Result<u64, Failure> {
         let count = |queue: &&str| {
-            ask::redis_number(self.redis.port(), &format!("ZCARD {}", key(queue, "leases")))
-                .map_err(Failure::io("count the leases"))
+            let count = |what| {
+                ask::redis_number(self.redis.port(), &format!("ZCARD {}", key(queue, what)))
+                    .map_err(Failure::io("count the leases"))
+            };
+            Ok(count("leases")? + count("parked")?)
         };
         QUEUES.iter().map(count).sum()
     }
 
     /// Events that came again and met their row.
     pub(super) fn duplicates(&self) -> Result<u64, Failure> {
-        let sum = self.postgres.psql("SELECT coalesce(sum(duplicate), 0) FROM settled_batches")?;
+        let sum = self.telemetry().psql("SELECT coalesce(sum(duplicate), 0) FROM settled_batches")?;
         sum.parse().map_err(|_| refuse(format!("psql counted {sum:?} duplicates")))
+    }
+
+    /// Where a webhook of NIU is taken, and with which header.
+    pub(super) fn post(&self, body: &str) -> Result<u16, Failure> {
+        let header = format!("token: {NIU_TOKEN}");
+        let answer = http::post(self.api_port, "/webhooks/niu", &header, body);
+        answer.map(|answer| answer.status).map_err(Failure::io("post a webhook"))
+    }
+
+    fn state(&self) -> &Postgres {
+        &self.databases[0]
+    }
+
+    fn telemetry(&self) -> &Postgres {
+        &self.databases[self.databases.len() - 1]
     }
 
     /// Prints the settings that durability hangs on, and fails if one is weaker than it must be.
@@ -220,8 +264,10 @@ impl<'a> Stage<'a> {
             require("Redis", name, reply.get(1).map_or("", String::as_str), required)?;
         }
         for name in ["fsync", "synchronous_commit"] {
-            let found = self.postgres.psql(&format!("SHOW {name}"))?;
-            require("PostgreSQL", name, &found, "on")?;
+            for database in &self.databases {
+                let found = database.psql(&format!("SHOW {name}"))?;
+                require("PostgreSQL", name, &found, "on")?;
+            }
         }
         Ok(())
     }
@@ -240,11 +286,12 @@ impl<'a> Stage<'a> {
     /// The consumer, or a command of it, with what `login` may do in the database.
     fn consumer(&self, login: DatabaseLogin) -> Command {
         let mut command = self.command("fleet-consumer", RedisLogin::Consumer);
-        let [_redis, postgres] = self.proxies.each_ref().map(Proxy::port);
-        let url = login.of(&behind(postgres, self.postgres.port(), &self.postgres.url()));
-        command
-            .env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string())
-            .env("FLEET_DATABASE_URL", url);
+        command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string());
+        let variables = ["FLEET_DATABASE_URL", "FLEET_TELEMETRY_DATABASE_URL"];
+        for (index, (variable, database)) in variables.into_iter().zip(&self.databases).enumerate() {
+            let url = self.behind(index + 1, database.port(), &database.url());
+            command.env(variable, login.of(&url));
+        }
         command
     }
 
@@ -254,16 +301,41 @@ impl<'a> Stage<'a> {
         if let Some(plant) = self.plant {
             command.env(fleet_planted::VARIABLE, plant.name());
         }
-        let [redis, _postgres] = self.proxies.each_ref().map(Proxy::port);
-        let url = login.of(&behind(redis, self.redis.port(), &self.redis.url()));
+        let url = login.of(&self.behind(0, self.redis.port(), &self.redis.url()));
         command.envs(LIMITS).env("FLEET_REDIS_URL", url);
         command
     }
+
+    /// The URL of a server that is reached by way of a proxy.
+    fn behind(&self, proxy: usize, port: u16, url: &str) -> String {
+        let way = self.proxies.get(proxy).map_or(port, Proxy::port);
+        url.replacen(&format!(":{port}"), &format!(":{way}"), 1)
+    }
 }
 
-/// The URL of a server that is reached by way of a proxy.
-fn behind(proxy_port: u16, port: u16, url: &str) -> String {
-    url.replacen(&format!(":{port}"), &format!(":{proxy_port}"), 1)
+/// Refuses every write, as a server does that runs out of disk, or takes them again.
+pub(super) fn make_read_only(database: &Postgres, is_read_only: bool) -> Result<(), Failure> {
+    let value = if is_read_only { "on" } else { "off" };
+    // Two statements in one string would be one transaction, in which ALTER SYSTEM is refused.
+    database.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"))?;
+    database.psql("SELECT pg_reload_conf()")?;
+    Ok(())
+}
+
+/// Changes the password of the consumers' login and ends its connections, or makes it the right one again.
+pub(super) fn change_password(database: &Postgres, is_wrong: bool) -> Result<(), Failure> {
+    let [login, right] = APP;
+    let password = if is_wrong { "changed" } else { right };
+    database.psql(&format!(
+        "ALTER ROLE {login} PASSWORD '{password}';
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{login}'"
+    ))?;
+    Ok(())
+}
+
+/// What a Redis replies to a command.
+pub(super) fn ask_redis(redis: &Redis, command: &str) -> Result<Vec<String>, Failure> {
+    ask::redis(redis.port(), command).map_err(Failure::io(format!("send Redis {command}")))
 }
 
 fn key(queue: &str, what: &str) -> String {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use fleet_testbed::DatabaseLogin;
 
 use super::injector::Injector;
-use super::schedule::{CONSUMERS, Kind};
+use super::schedule::{CONSUMERS, Databases, Kind};
 use super::stage::{API, Stage, consumer_name};
-use super::{ask, refuse};
+use super::{ask, history, needless, refuse};
 use crate::failure::Failure;
 use crate::interrupt::{Interrupt, POLL};
 use crate::victim;
@@ -24,6 +24,13 @@ const FAULTS_OF_A_KIND: usize = 5;
 
 /// Acknowledged events a second in a full run, at least.
 const EVENTS_A_SECOND: u64 = 2_000;
+
+/// Which run it was.
+pub(super) struct Run {
+    pub(super) databases: Databases,
+    pub(super) run_for: Duration,
+    pub(super) seed: u64,
+}
 
 /// The problems found.
 #[derive(Default)]
@@ -53,6 +60,7 @@ impl Verdict {
             interrupt.check()?;
             thread::sleep(POLL);
         }
+        self.note(history::lose(stage, interrupt))?;
         let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).collect();
         for process in &mut stopping {
             self.note(process.ask_to_stop())?;
@@ -84,11 +92,11 @@ impl Verdict {
         stage: &Stage<'_>,
         injector: &Injector,
         simulated: &str,
-        run_for: Duration,
-        seed: u64,
+        run: &Run,
     ) -> Result<(), Failure> {
-        self.faults(stage, injector, run_for);
-        self.counts(stage, simulated, run_for)?;
+        let Run { seed, .. } = run;
+        self.faults(stage, injector, run);
+        self.counts(stage, injector, simulated, run.run_for)?;
         if self.problems.is_empty() {
             println!("\nOK: seed {seed} lost nothing");
             return Ok(());
@@ -97,14 +105,15 @@ impl Verdict {
         Err(refuse(self.problems.join("; ")))
     }
 
-    fn faults(&mut self, stage: &Stage<'_>, injector: &Injector, run_for: Duration) {
+    fn faults(&mut self, stage: &Stage<'_>, injector: &Injector, run: &Run) {
+        let run_for = run.run_for;
         let least = if run_for >= FULL_RUN {
             FAULTS_OF_A_KIND
         } else {
             usize::try_from(run_for.as_secs() * 4 / FULL_RUN.as_secs()).unwrap_or(0)
         };
         println!("{:<42} {:>9}", "fault", "times");
-        for kind in Kind::ALL {
+        for kind in Kind::all(run.databases) {
             self.struck(kind.label(), injector.count(kind), least);
         }
         // Comes of the other faults, if they last: in a short run it may not.
@@ -119,7 +128,17 @@ impl Verdict {
         }
     }
 
-    fn counts(&mut self, stage: &Stage<'_>, simulated: &str, run_for: Duration) -> Result<(), Failure> {
+    fn counts(
+        &mut self,
+        stage: &Stage<'_>,
+        injector: &Injector,
+        simulated: &str,
+        run_for: Duration,
+    ) -> Result<(), Failure> {
+        let needless = needless::count(&victim::log(stage.logs, API), |at| injector.was_without_redis(at));
+        if needless > 0 {
+            self.blame(format!("{needless} webhooks were answered 503 although Redis was there"));
+        }
         let count = |name: &str| ask::json_number(simulated, name);
         let acknowledged = count("distinct_events");
         let rate = acknowledged.map(|events| events / run_for.as_secs().max(1));
@@ -129,11 +148,13 @@ impl Verdict {
             ("webhooks posted", count("posted")),
             ("webhooks answered 200", count("answered_200")),
             ("attempts repeated", count("retried")),
+            ("answered 503 although Redis was there", Some(needless)),
             ("events acknowledged", acknowledged),
             ("events acknowledged a second", rate),
             ("telemetry rows", count("telemetry_rows")),
             ("duplicates absorbed", stage.duplicates().map(Some)?),
             ("batches taken over", logged("took a batch over")),
+            ("times that a database was away alone", logged("the database takes nothing")),
             ("leases lost to another consumer", logged("the lease is gone")),
             // Which needs several deaths while parsing; each could bury an innocent message.
             ("batches parsed one by one", logged("parsing its messages one by one")),

@@ -1,0 +1,49 @@
+//! Webhooks that were answered 503 although Redis was there.
+
+use jiff::Timestamp;
+
+/// What the API says of a push that failed.
+const FAILED_PUSH: &str = "Redis did not take a push";
+
+/// Webhooks answered 503, as `log` says, at times at which Redis was there. Not those that Redis did not answer in time: two
+/// busy cores can be the reason for that.
+pub(super) fn count(log: &str, was_without_redis: impl Fn(Timestamp) -> bool) -> u64 {
+    let failed = log.lines().filter(|line| line.contains(FAILED_PUSH) && !line.contains("kind=\"timeout\""));
+    let needless = failed.filter(|line| at(line).is_some_and(|at| !was_without_redis(at)));
+    needless.filter_map(messages).sum()
+}
+
+/// When a line was logged.
+fn at(line: &str) -> Option<Timestamp> {
+    line.split(' ').next()?.parse().ok()
+}
+
+fn messages(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(" messages=")?;
+    rest.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn only_refusals_without_an_outage_count() {
+        let line = |second: u32, messages: u32, kind: &str| {
+            format!(
+                "2026-03-01T12:00:{second:02}.5Z  WARN fleet_webhook_api::group_commit: Redis did not take a push, whose \
+                 first message is named: answering 503 provider=\"niu\" messages={messages} kind=\"{kind}\" error=x"
+            )
+        };
+        let log = [
+            line(1, 10, "connection"),
+            line(2, 20, "readonly"),
+            line(3, 40, "timeout"),
+            line(9, 80, "connection"),
+            "2026-03-01T12:00:10Z  INFO messages=160".to_owned(),
+        ];
+        let end = "2026-03-01T12:00:05Z".parse().unwrap();
+        assert_eq!(count(&log.join("\n"), |_at| false), 110);
+        assert_eq!(count(&log.join("\n"), |at| at < end), 80);
+    }
+}
