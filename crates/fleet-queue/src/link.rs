@@ -20,6 +20,9 @@ use crate::transaction::Transaction;
 const INSECURE: &str = "#insecure would take any certificate, and so any server; leave it out and set FLEET_TLS__CA_FILE \
                         to the file of the CA that signed the server's certificate";
 
+/// How often a call is repeated on a new connection.
+const MOST_REPETITIONS: usize = 2;
+
 /// A multiplexed connection, made on first use and replaced as soon as it may be of no use: after a timeout, an I/O error,
 /// or a reply that says that the server has become a replica, is loading, or wants another login.
 ///
@@ -84,34 +87,34 @@ impl RedisLink {
         Ok(Self { client, timeout, current: Mutex::default() })
     }
 
-    /// Runs one operation on the connection, and once more on a new connection if the old one turns out to be useless: Redis
-    /// or a balancer has closed it while it was idle, or the server behind it is no longer the primary. The link's timeout
-    /// bounds all of that together.
+    /// Runs one operation on the connection, and again on a new connection if the old one turns out to be useless: Redis or
+    /// a balancer has closed it while it was idle, or the server behind it is no longer the primary. The link's timeout bounds
+    /// all of that together.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; after a timeout or a broken connection the operation may still have been carried out, and after a
-    /// repetition twice.
+    /// Any [`QueueError`]; after a timeout or a broken connection the operation may still have been carried out, and after
+    /// repetitions more than once.
     pub(crate) async fn run<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         operation: impl Fn(MultiplexedConnection) -> Running,
     ) -> Result<T, QueueError> {
         let deadline = Instant::now() + self.timeout;
-        match self.attempt(deadline, &operation).await {
-            Err(Failed { error, was_open: true }) if error.is_cured_by_new_connection() => {
-                self.attempt(deadline, &operation).await
+        let mut repetitions = 0..MOST_REPETITIONS;
+        loop {
+            match self.attempt(deadline, &operation).await {
+                Err(failed) if failed.is_worth_repeating() && repetitions.next().is_some() => {}
+                result => return result.map_err(|failed| failed.error),
             }
-            result => result,
         }
-        .map_err(|failed| failed.error)
     }
 
-    /// Sends one command, and once more on a new connection if the old one turns out to be useless.
+    /// Sends one command, and again on a new connection if the old one turns out to be useless.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; after a timeout or a broken connection the command may still have been carried out, and after a
-    /// repetition twice.
+    /// Any [`QueueError`]; after a timeout or a broken connection the command may still have been carried out, and after
+    /// repetitions more than once.
     pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueueError> {
         self.run(|mut connection| async move { command.query_async(&mut connection).await }).await
     }
@@ -150,7 +153,7 @@ impl RedisLink {
         // Waiting for another caller's attempt counts too.
         let connecting = tokio::time::timeout_at(deadline, self.connect()).await.map_err(too_late);
         let Connected { connection, generation, was_open } =
-            connecting.flatten().map_err(|error| Failed { error, was_open: false })?;
+            connecting.flatten().map_err(|error| Failed { error, on: None })?;
         let result = tokio::time::timeout_at(deadline, operation(connection)).await.map_err(too_late);
         let error = match result {
             Ok(Ok(value)) => return Ok(value),
@@ -163,7 +166,8 @@ impl RedisLink {
                 current.connection = None;
             }
         }
-        Err(Failed { error, was_open })
+        let on = Some(if was_open { Connection::Old } else { Connection::New });
+        Err(Failed { error, on })
     }
 
     /// Asks Redis for a sign of life.
@@ -181,10 +185,8 @@ impl RedisLink {
             let (connection, generation) = (connection.clone(), current.generation);
             return Ok(Connected { connection, generation, was_open: true });
         }
-        // `attempt` bounds replies, so that its timeout is the one that decides.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(None);
+        // `attempt` bounds everything, so that its timeout is the one that decides.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         if Greeting::ask(&mut connection).await?.is_some_and(|greeting| greeting.is_cluster()) {
             return Err(QueueError::Cluster);
@@ -203,8 +205,28 @@ struct Connected {
     was_open: bool,
 }
 
-/// Why one attempt failed, and whether on a connection that was there before.
+/// Why one attempt failed, and on which connection; on none if none could be made.
 struct Failed {
     error: QueueError,
-    was_open: bool,
+    on: Option<Connection>,
+}
+
+/// Which connection an attempt had.
+enum Connection {
+    /// One that was there before.
+    Old,
+    /// One that was made for it.
+    New,
+}
+
+impl Failed {
+    /// A new connection may help at once. What refuses a new one, as with a wrong password, refuses the next one too; but one
+    /// that breaks may just have met a second fault.
+    fn is_worth_repeating(&self) -> bool {
+        match self.on {
+            None => false,
+            Some(Connection::Old) => self.error.is_cured_by_new_connection(),
+            Some(Connection::New) => matches!(self.error, QueueError::Connection(_)),
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl Producer {
     ///
     /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same.
     ///
-    /// A push whose connection turns out to be broken is repeated once, even where the first one may have been carried out:
+    /// A push whose connection turns out to be broken is repeated, even where the first one may have been carried out:
     /// the same items twice are the same events, with the same ids.
     pub async fn push_batch(&self, batch: PushBatch) -> Result<Ledger, QueueError> {
         let PushBatch { command, messages, bytes } = batch;

@@ -122,18 +122,18 @@ impl Kind {
     /// What it has in its hands until it is mended.
     pub(super) fn holds(self) -> Option<Held> {
         match self {
-            Self::KillRedis | Self::FreezeRedis | Self::FillRedis | Self::FailOver => Some(Held::Redis),
+            Self::KillRedis
+            | Self::FreezeRedis
+            | Self::FillRedis
+            | Self::FailOver
+            | Self::CloseConnections => Some(Held::Redis),
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword | Self::DatabaseAway => {
                 Some(Held::Postgres)
             }
             Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer | Self::UnwritableLogs => {
                 Some(Held::Consumers)
             }
-            Self::KillApi
-            | Self::KillConsumer
-            | Self::CutConnections
-            | Self::BlackHole
-            | Self::CloseConnections => None,
+            Self::KillApi | Self::KillConsumer | Self::CutConnections | Self::BlackHole => None,
         }
     }
 
