@@ -95,7 +95,9 @@ impl Fleet {
 
     /// The queue of `provider`.
     pub(crate) async fn queue(&self, provider: &str) -> QueueStatus {
-        let link = Arc::new(RedisLink::new(&redis_url(), self.settings.queue.timeout).unwrap());
+        let Settings { redis_url, tls, queue, .. } = &self.settings;
+        let link = RedisLink::trusting(tls.ca_file.as_deref(), redis_url.expose(), queue.timeout);
+        let link = Arc::new(link.unwrap());
         Observer::new(link, &self.settings.queue.prefix, provider).status().await.unwrap()
     }
 
