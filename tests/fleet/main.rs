@@ -15,6 +15,8 @@ mod http_to_sql;
 #[cfg(test)]
 mod k8s;
 #[cfg(test)]
+mod lossy_restart;
+#[cfg(test)]
 mod lost_history;
 #[cfg(test)]
 mod migrations;

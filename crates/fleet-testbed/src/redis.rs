@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -158,6 +159,20 @@ impl Redis {
     /// [`Error::Io`] if it cannot be written.
     pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
         show(&self.folder, self.account, certificate)
+    }
+
+    /// Exchanges the ACL file, for the next [`Redis::restart`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    pub fn set_acl(&self, acl: &str) -> Result<(), Error> {
+        self.folder.write(self.account, ACL, acl)
+    }
+
+    /// The folder of its append-only file, which outlives [`Redis::kill`].
+    #[must_use]
+    pub fn append_only_folder(&self) -> PathBuf {
+        self.folder.data_host().join("appendonlydir")
     }
 
     /// The TCP port; [`Redis::restart`] keeps it.

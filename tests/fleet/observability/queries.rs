@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::token::{T_GROUP, T_MAX, T_MIN, TokenId};
-use promql_parser::parser::{Expr, LabelModifier, VectorSelector, parse};
+use promql_parser::parser::{Call, Expr, LabelModifier, VectorSelector, parse};
 use serde_json::Value;
 
 use super::rules::alerts;
@@ -60,14 +60,24 @@ fn select<'a>(
         Expr::Paren(paren) => select(&paren.expr, aggregation, labels, found),
         Expr::Subquery(subquery) => select(&subquery.expr, aggregation, labels, found),
         Expr::Call(call) => {
+            let made = made_label(call);
+            let labels: Vec<_> = labels.iter().filter(|label| Some(*label) != made).cloned().collect();
             for argument in &call.args.args {
-                select(argument, aggregation, labels, found);
+                select(argument, aggregation, &labels, found);
             }
         }
         Expr::VectorSelector(selector) => found.push(selected(selector)),
         Expr::MatrixSelector(matrix) => found.push(selected(&matrix.vs)),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) => {}
         Expr::Extension(_) => panic!("no such thing is parsed"),
+    }
+}
+
+/// The label that `label_replace` makes; what it is made of does not have it.
+fn made_label(call: &Call) -> Option<&String> {
+    match call.args.args.get(1).map(AsRef::as_ref) {
+        Some(Expr::StringLiteral(label)) if call.func.name == "label_replace" => Some(&label.val),
+        Some(_) | None => None,
     }
 }
 

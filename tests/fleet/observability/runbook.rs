@@ -71,24 +71,45 @@ async fn every_command_line_of_the_consumer_is_one() {
     assert_eq!(wrong.code, Some(64), "the check can fail: {wrong:?}");
 }
 
-/// The words of each Redis command.
+/// The words of each Redis command for people on call.
 pub(crate) fn redis_commands() -> Vec<Vec<String>> {
+    let commands = redis_commands_as("FLEET_REDIS_URL");
+    assert!(commands.len() >= 10, "{commands:?}");
+    commands
+}
+
+/// The words of each Redis command for an administrator.
+pub(crate) fn admin_redis_commands() -> Vec<Vec<String>> {
+    redis_commands_as("ADMIN_REDIS_URL")
+}
+
+fn redis_commands_as(url: &str) -> Vec<Vec<String>> {
     let runbook = read(RUNBOOK);
     let lines = commands(&runbook, "redis-cli ");
-    assert!(lines.len() >= 10, "{lines:?}");
-    let words = |line: &str| {
-        let command = line.strip_prefix(r#"redis-cli -u "$FLEET_REDIS_URL" "#).expect(line);
-        let quoted = command.split('\'').enumerate();
-        quoted
-            .flat_map(|(place, text)| {
-                let is_quoted = place % 2 == 1;
-                let words: Vec<_> = if is_quoted { vec![text] } else { text.split_whitespace().collect() };
-                words
-            })
-            .map(str::to_owned)
-            .collect()
-    };
-    lines.into_iter().map(words).collect()
+    let named = |line: &&str| line.contains("_REDIS_URL\" ");
+    assert!(lines.iter().all(named), "whose command is it? {lines:?}");
+    let start = format!("redis-cli -u \"${url}\" ");
+    lines.into_iter().filter_map(|line| Some(words(line.strip_prefix(&start)?))).collect()
+}
+
+fn words(command: &str) -> Vec<String> {
+    // What redis-cli makes of this option of its own.
+    let command = command.replace("--scan --pattern", "SCAN 0 MATCH");
+    let quoted = command.split('\'').enumerate();
+    let words = quoted.flat_map(|(place, text)| {
+        let is_quoted = place % 2 == 1;
+        if is_quoted { vec![text] } else { text.split_whitespace().collect() }
+    });
+    words.map(str::to_owned).collect()
+}
+
+/// The shell block in which this word stands.
+pub(crate) fn script(word: &str) -> String {
+    let runbook = read(RUNBOOK);
+    let mut found = blocks(&runbook, "sh").into_iter().filter(|block| block.contains(word));
+    let script = found.next().unwrap_or_else(|| panic!("no block has {word}")).to_owned();
+    assert_eq!(found.next(), None, "{word} is in two blocks");
+    script
 }
 
 /// Every query, and those statements that change something.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::process::program::{Program, Site};
-use crate::support::{TOKEN, TestDatabase, eventually, redis_url};
+use crate::support::{TOKEN, TestDatabase, eventually};
 
 /// One metric, over all its series.
 #[derive(Debug, Default)]
@@ -59,21 +59,22 @@ pub(crate) async fn families() -> Families {
     let api = Program::start(
         site.api(&[])
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", TOKEN)
-            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN)
-            // The shipped user may not read Redis' settings, and so does not export the gauge of their weaknesses.
-            .env("FLEET_REDIS_URL", redis_url()),
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
     );
     let shared = Program::start(&mut site.consumer(&[]));
     let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));
     let mut families = Families::new();
+    let consumers = vec![
+        r#"fleet_queue_backlog_bytes{queue="invers"}"#,
+        r#"fleet_queue_unaccounted_messages{queue="invers"}"#,
+        "fleet_consumer_redis_durability_weaknesses",
+        "fleet_consumer_pool_max_connections",
+    ];
     // What each shows last.
     for (program, last) in [
         (&api, vec!["fleet_api_redis_durability_weaknesses"]),
-        (
-            &shared,
-            vec![r#"fleet_queue_backlog_bytes{queue="invers"}"#, "fleet_consumer_pool_max_connections"],
-        ),
-        (&apart, vec![r#"fleet_queue_backlog_bytes{queue="invers"}"#, "fleet_consumer_pool_max_connections"]),
+        (&shared, consumers.clone()),
+        (&apart, consumers),
     ] {
         let text = eventually(&format!("{last:?}"), async || {
             let (_status, text) = program.get("/metrics").await?;

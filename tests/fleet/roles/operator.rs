@@ -7,14 +7,25 @@ use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
 use uuid::Uuid;
 
 use super::{Servers, connect, login, redis, send};
-use crate::observability::runbook::{queries, redis_commands};
+use crate::observability::runbook::{admin_redis_commands, queries, redis_commands};
 
 #[tokio::test]
 async fn every_redis_command_of_the_runbook_works_for_the_operator() {
     let server = redis().await;
     let mut operator = connect(&login(&server.url(), "operator")).await;
+    let mut admin = connect(&server.url()).await;
     for command in redis_commands() {
+        if command[0] == "RENAMENX" {
+            send(&mut admin, &["RPUSH", &command[1], "foreign"]).await.unwrap();
+        }
         send(&mut operator, &command).await.unwrap_or_else(|error| panic!("{error}: {command:?}"));
+    }
+    let admins = admin_redis_commands();
+    assert!(!admins.is_empty());
+    for command in &admins {
+        let refused = send(&mut operator, command).await.expect_err("an administrator's");
+        assert_eq!(refused.code(), Some("NOPERM"), "{command:?}");
+        send(&mut admin, command).await.unwrap_or_else(|error| panic!("{error}: {command:?}"));
     }
     for refused in
         ["FLUSHALL", "ACL LIST", "SHUTDOWN NOSAVE", "KEYS *", "LPOP fleet:{niu}:queue", "DEL other"]
