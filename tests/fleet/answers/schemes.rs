@@ -102,6 +102,15 @@ async fn query() {
     .await;
 }
 
+/// As README.md says: a query is decoded as a form, where a plus sign stands for a space.
+#[tokio::test]
+async fn a_plus_in_a_query_secret_is_percent_encoded() {
+    let plus = ("/webhooks/niu?key=a+b", &[][..]);
+    let encoded = ("/webhooks/niu?key=a%2Bb", &[][..]);
+    check("query:key", "a+b", BODY, &[encoded], &[plus]).await;
+    check("query:key", "a b", BODY, &[plus], &[encoded]).await;
+}
+
 #[tokio::test]
 async fn hmac_sha256() {
     // The example of Wikipedia's article on HMAC.
