@@ -19,6 +19,8 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
         let at = arguments.iter().position(|argument| *argument == name);
         arguments[at.unwrap_or_else(|| panic!("redis-server is not given {name}")) + 1]
     };
+    let acl = ["--aclfile", "/etc/redis/users.acl"];
+    assert_eq!(arguments, [&fleet_testbed::REDIS_ARGUMENTS[..], &acl].concat(), "as in docker-compose.yml");
     assert_eq!(flag("--appendonly"), "yes");
     assert_eq!(flag("--appendfsync"), "always");
     assert_eq!(flag("--maxmemory-policy"), "noeviction");
