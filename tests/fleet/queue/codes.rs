@@ -1,5 +1,8 @@
 //! Every refusal that Redis knows, from a server that makes it, is told apart by its code.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use fleet_queue::{QueueError, RedisLink};
 use fleet_testbed::{Proxy, Redis};
 
@@ -132,6 +135,17 @@ async fn a_server_that_may_not_write() {
     assert_eq!(refused_push(&rig).await, "misconf", "NOREPLICAS");
     rig.redis::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     push(&rig).await.unwrap();
+    // A snapshot that cannot be written makes Redis refuse, too, if it is to write snapshots.
+    let folder = server.append_only_folder().parent().unwrap().to_owned();
+    let permit = |mode| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+    rig.redis::<()>(&["CONFIG", "SET", "save", "3600 1000000"]).await;
+    permit(0o500);
+    rig.redis::<()>(&["BGSAVE"]).await;
+    let refused = async || Some(push(&rig).await.err()?.kind());
+    assert_eq!(eventually("the snapshot to fail", refused).await, "misconf", "MISCONF");
+    permit(0o700);
+    rig.redis::<()>(&["BGSAVE"]).await;
+    eventually("a snapshot to be written", async || push(&rig).await.ok()).await;
 }
 
 #[tokio::test]

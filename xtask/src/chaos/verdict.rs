@@ -60,6 +60,11 @@ impl Verdict {
             interrupt.check()?;
             thread::sleep(POLL);
         }
+        // Until here no fault has made Redis forget anything.
+        let alarms = in_logs(stage, "gone back behind what it had confirmed");
+        if alarms > 0 {
+            self.blame(format!("{alarms} times a loss of history was seen that there was not"));
+        }
         self.note(history::lose(stage, interrupt))?;
         let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).collect();
         for process in &mut stopping {

@@ -13,7 +13,10 @@ use crate::k8s::{read, repository};
 fn exported() -> &'static BTreeSet<String> {
     static EXPORTED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let crates = std::fs::read_dir(repository().join("crates")).unwrap();
-        let files = crates.map(|folder| folder.unwrap().path().join("src/metrics.rs"));
+        let files = crates.flat_map(|folder| {
+            let source = folder.unwrap().path().join("src");
+            [source.join("metrics.rs"), source.join("metrics/queues.rs")]
+        });
         let sources: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
         let quoted = sources.split('"');
         quoted.filter(|text| text.starts_with("fleet_") && is_name(text)).map(str::to_owned).collect()
