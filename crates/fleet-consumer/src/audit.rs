@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use comfy_table::Table;
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Durability, Held, Observer, QueueError, QueueKeys, QueueStatus, RedisLink};
+use fleet_queue::{Durability, Held, Observer, QueueKeys, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
@@ -51,7 +51,7 @@ impl Audit {
             let unaccounted = unaccounted.iter().find(|(queue, _)| *queue == name);
             queues.push(AuditedQueue {
                 name,
-                held: held(&observer(&link, settings, name)).await?,
+                held: observer(&link, settings, name).held().await?,
                 unaccounted: unaccounted.map(|(_, unaccounted)| *unaccounted).unwrap_or_default(),
                 at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
                 status,
@@ -82,15 +82,6 @@ impl AuditedQueue {
     fn balances(&self) -> bool {
         let all_held = self.held.as_ref().is_none_or(|held| held.messages == held.claimed_messages);
         self.status.balances() && all_held
-    }
-}
-
-async fn held(observer: &Observer) -> Result<Option<Held>, ConsumerError> {
-    match observer.held().await {
-        Ok(held) => Ok(Some(held)),
-        // Users made for an earlier release lack HKEYS.
-        Err(QueueError::Refused { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -176,8 +167,10 @@ impl AuditedQueue {
             let parked = status.parked;
             writeln!(formatter, "{name}: {parked} batches are in one database and wait for the other one.")?;
         }
-        let held = held.as_ref();
-        let lost = held.map_or(0, |held| held.claimed_messages.saturating_sub(held.messages));
+        if held.is_none() {
+            writeln!(formatter, "{name}: this user may not count the messages of claimed batches (HKEYS).")?;
+        }
+        let lost = held.as_ref().map_or(0, |held| held.claimed_messages.saturating_sub(held.messages));
         if lost > 0 {
             writeln!(
                 formatter,
@@ -189,8 +182,8 @@ impl AuditedQueue {
             let since = since.map_or_else(String::new, |since| format!(" since {since}"));
             writeln!(
                 formatter,
-                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}: see the runbook, \
-                 FleetWebhooksUnaccounted. Once you have decided what to do: fleet-consumer accept-loss"
+                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}, not counting those that \
+                 came after that: see the runbook, FleetWebhooksUnaccounted. Once you have decided what to do: fleet-consumer accept-loss"
             )?;
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! Whether each of the two databases takes anything: one that does not must not hold up the other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_store::StoreError;
@@ -13,8 +12,8 @@ use crate::metrics::{self, Side};
 /// How long a database may fail before batches that the other one has taken step aside.
 const FAILING: Duration = Duration::from_secs(1);
 
-/// How long it may say nothing after the other one has taken the same batch. It doubles each time: what is only slow must
-/// be waited for in the end.
+/// How long it may answer nothing while the other one has the batch. It doubles each time: what is only slow must be waited
+/// for in the end.
 const SILENT: Duration = Duration::from_secs(5);
 
 /// Longer than any statement may take.
@@ -41,9 +40,18 @@ impl Default for DatabaseHealth {
 #[derive(Debug)]
 pub(crate) struct SideHealth {
     side: Side,
-    is_ready: AtomicBool,
-    outage: watch::Sender<Option<Outage>>,
-    silent: Mutex<Duration>,
+    known: watch::Sender<Known>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Its schema is there: before that no batch is tried on it.
+    is_ready: bool,
+    outage: Option<Outage>,
+    /// When it last took something, or refused it for what it is.
+    answered_at: Option<Instant>,
+    /// How long it may be silent at the moment.
+    silent: Duration,
 }
 
 /// A database fails, or is silent.
@@ -69,38 +77,57 @@ impl Outage {
     }
 }
 
+impl Known {
+    fn is_usable(&self) -> bool {
+        self.is_ready && !self.outage.is_some_and(|outage| outage.is_away)
+    }
+}
+
 impl SideHealth {
     fn new(side: Side) -> Self {
-        Self {
-            side,
-            is_ready: AtomicBool::new(false),
-            outage: watch::Sender::new(None),
-            silent: Mutex::new(SILENT),
-        }
+        let known = Known { is_ready: false, outage: None, answered_at: None, silent: SILENT };
+        Self { side, known: watch::Sender::new(known) }
     }
 
     /// Its schema is there.
     pub(crate) fn set_ready(&self) {
-        self.is_ready.store(true, Ordering::Release);
+        self.known.send_modify(|known| known.is_ready = true);
     }
 
-    /// Whether its schema is there: before that no batch is tried on it.
+    /// Whether its schema is there.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire)
+        self.known.borrow().is_ready
     }
 
-    /// Batches step aside for it; one of them at a time is tried on it.
-    pub(crate) fn is_away(&self) -> bool {
-        self.outage.borrow().is_some_and(|outage| outage.is_away)
+    /// Whether every batch is to be tried on it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.known.borrow().is_usable()
+    }
+
+    /// Waits until every batch is to be tried on it.
+    pub(crate) async fn usable(&self) {
+        self.known_to(Known::is_usable).await;
+    }
+
+    /// Waits until its schema is there.
+    pub(crate) async fn ready(&self) {
+        self.known_to(|known| known.is_ready).await;
+    }
+
+    async fn known_to(&self, be: impl FnMut(&Known) -> bool) {
+        let mut changes = self.known.subscribe();
+        // The sender lives as long as this value.
+        let _known = changes.wait_for(be).await;
     }
 
     /// It has taken something, or has refused it for what it is.
     pub(crate) fn answered(&self) {
-        if self.outage.borrow().is_none() {
-            return;
-        }
-        if let Some(outage) = self.outage.send_replace(None) {
-            self.change_silent(|silent| (silent / 2).max(SILENT));
+        let mut ended = None;
+        self.known.send_modify(|known| {
+            known.answered_at = Some(Instant::now());
+            ended = known.outage.take();
+        });
+        if let Some(outage) = ended {
             metrics::side_away(self.side, false);
             tracing::info!(
                 side = self.side.name(),
@@ -111,20 +138,33 @@ impl SideHealth {
         }
     }
 
+    /// It has said that a statement takes too long: it is slow, and there.
+    pub(crate) fn is_slow(&self) {
+        self.known.send_modify(|known| known.answered_at = Some(Instant::now()));
+    }
+
+    /// It has all of a batch: what comes next need not wait as long for it as this one had to.
+    pub(crate) fn completed(&self) {
+        self.known.send_if_modified(|known| {
+            let shorter = (known.silent / 2).max(SILENT);
+            std::mem::replace(&mut known.silent, shorter) != shorter
+        });
+    }
+
     /// It could not take something; says so when that begins, and once a minute.
     pub(crate) fn failed(&self, error: &StoreError) {
         let now = Instant::now();
-        let mut say = false;
-        self.outage.send_modify(|outage| {
-            let outage = outage.get_or_insert_with(|| Outage::begins(now));
+        let (mut say, mut failures) = (false, 0);
+        self.known.send_modify(|known| {
+            let outage = known.outage.get_or_insert_with(|| Outage::begins(now));
             outage.failed_at = Some(now);
             say = outage.failures == 0 || now.duration_since(outage.said_at) >= SAY_EVERY;
             outage.failures += 1;
+            failures = outage.failures;
             if say {
                 outage.said_at = now;
             }
         });
-        let failures = self.outage.borrow().map_or(0, |outage| outage.failures);
         if say {
             tracing::warn!(
                 side = self.side.name(),
@@ -138,38 +178,33 @@ impl SideHealth {
     }
 
     /// Waits until a batch that the other database has taken, and that has been tried on this one since then, should no
-    /// longer wait for it.
+    /// longer wait for it. Each answer is a reason to wait longer.
     pub(crate) async fn out_of_patience(&self, tried_since: Instant) {
-        let silent_until = Instant::now() + self.change_silent(|silent| silent);
-        let mut outages = self.outage.subscribe();
-        loop {
-            let outage = *outages.borrow_and_update();
-            let failing_until = outage.and_then(|outage| outage.failing_until(tried_since));
+        let start = Instant::now();
+        let mut changes = self.known.subscribe();
+        let was_silent = loop {
+            let known = *changes.borrow_and_update();
+            let silent_since = known.answered_at.map_or(start, |answered_at| answered_at.max(start));
+            let silent_until = silent_since + known.silent;
+            let failing_until = known.outage.and_then(|outage| outage.failing_until(tried_since));
             let until = failing_until.map_or(silent_until, |failing_until| failing_until.min(silent_until));
             tokio::select! {
-                () = tokio::time::sleep_until(until) => break,
+                () = tokio::time::sleep_until(until) => break until == silent_until,
                 // The sender lives as long as this value.
-                _changed = outages.changed() => {}
+                _changed = changes.changed() => {}
             }
-        }
-        if Instant::now() >= silent_until {
-            self.change_silent(|silent| (silent * 2).min(MOST_SILENT));
-        }
-        self.set_away();
+        };
+        self.set_away(was_silent);
     }
 
-    fn change_silent(&self, change: impl Fn(Duration) -> Duration) -> Duration {
-        // A duration is whole whoever panics.
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        *silent = change(*silent);
-        *silent
-    }
-
-    fn set_away(&self) {
+    fn set_away(&self, was_silent: bool) {
         let now = Instant::now();
         let mut began = false;
-        self.outage.send_modify(|outage| {
-            let outage = outage.get_or_insert_with(|| Outage::begins(now));
+        self.known.send_modify(|known| {
+            if was_silent {
+                known.silent = (known.silent * 2).min(MOST_SILENT);
+            }
+            let outage = known.outage.get_or_insert_with(|| Outage::begins(now));
             began = !outage.is_away;
             outage.is_away = true;
         });
@@ -191,25 +226,31 @@ mod tests {
         StoreError::Timeout(Duration::ZERO)
     }
 
+    fn ready(side: Side) -> SideHealth {
+        let health = SideHealth::new(side);
+        health.set_ready();
+        health
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_database_that_fails_is_away_soon_and_a_silent_one_later() {
-        let health = SideHealth::new(Side::Telemetry);
+        let health = ready(Side::Telemetry);
         let start = Instant::now();
         health.failed(&failure());
-        assert!(!health.is_away(), "once is not enough");
+        assert!(health.is_usable(), "once is not enough");
         health.out_of_patience(start).await;
-        assert_eq!((start.elapsed().as_secs(), health.is_away()), (FAILING.as_secs(), true));
+        assert_eq!((start.elapsed(), health.is_usable()), (FAILING, false));
         health.answered();
-        assert!(!health.is_away());
+        assert!(health.is_usable());
 
         let start = Instant::now();
         health.out_of_patience(start).await;
-        assert_eq!((start.elapsed().as_secs(), health.is_away()), (SILENT.as_secs(), true));
+        assert_eq!((start.elapsed(), health.is_usable()), (SILENT, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_tried_anew_on_a_database_that_failed_before() {
-        let health = SideHealth::new(Side::State);
+        let health = ready(Side::State);
         health.failed(&failure());
         tokio::time::sleep(2 * FAILING).await;
         let start = Instant::now();
@@ -223,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_database_is_waited_for_longer_and_longer() {
-        let health = SideHealth::new(Side::Telemetry);
+        let health = ready(Side::Telemetry);
         let mut waited = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
@@ -231,11 +272,47 @@ mod tests {
             waited.push(start.elapsed().as_secs());
         }
         assert_eq!(waited, [5, 10, 20]);
+        health.answered();
+        let start = Instant::now();
+        health.out_of_patience(start).await;
+        assert_eq!(start.elapsed().as_secs(), 40, "an answer alone is no batch");
+        health.completed();
+        let start = Instant::now();
+        health.out_of_patience(start).await;
+        assert_eq!(start.elapsed().as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_answers_is_not_silent() {
+        for answer in [SideHealth::answered, SideHealth::is_slow] {
+            let health = ready(Side::Telemetry);
+            let start = Instant::now();
+            let answering = async {
+                for _ in 0..4 {
+                    tokio::time::sleep(SILENT - Duration::from_secs(1)).await;
+                    answer(&health);
+                }
+            };
+            tokio::join!(health.out_of_patience(start), answering);
+            assert_eq!(start.elapsed(), 4 * (SILENT - Duration::from_secs(1)) + SILENT);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_without_its_schema_is_waited_for() {
+        let health = SideHealth::new(Side::State);
+        let coming = async {
+            tokio::time::sleep(FAILING).await;
+            health.set_ready();
+        };
+        let start = Instant::now();
+        tokio::join!(health.usable(), coming);
+        assert_eq!(start.elapsed(), FAILING);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_while_waiting_shortens_the_wait() {
-        let health = SideHealth::new(Side::State);
+        let health = ready(Side::State);
         let start = Instant::now();
         let waiting = health.out_of_patience(start);
         let failing = async {
@@ -243,6 +320,6 @@ mod tests {
             health.failed(&failure());
         };
         tokio::join!(waiting, failing);
-        assert_eq!(start.elapsed().as_secs(), 2 * FAILING.as_secs(), "from the failure on");
+        assert_eq!(start.elapsed(), 2 * FAILING, "from the failure on");
     }
 }

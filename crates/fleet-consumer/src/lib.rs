@@ -18,6 +18,7 @@ mod health;
 mod held;
 pub mod metrics;
 mod observe;
+mod parts;
 mod poll;
 pub mod replay;
 mod report;

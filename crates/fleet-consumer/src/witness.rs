@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Counted, Lookout, RedisLink, Witness};
+use fleet_queue::{Counted, HistoryLoss, Lookout, RedisLink, Witness};
 use fleet_runtime::settings::Settings;
 use fleet_store::{QueueWitness, WitnessStore};
 use jiff::Timestamp;
@@ -21,7 +21,8 @@ pub(crate) struct Witnesses {
     store: WitnessStore,
 }
 
-/// Webhooks of one queue that were answered 200 and are unaccounted for.
+/// Webhooks of one queue that had been answered 200 when it was last seen whole, and are unaccounted for. What came after
+/// that, until the loss, only the APIs know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unaccounted {
     /// At most so many.
@@ -60,25 +61,33 @@ impl Witnesses {
         lookout: &Lookout,
         known: Option<&QueueWitness>,
     ) -> Result<Unaccounted, ConsumerError> {
-        let now_ms = Timestamp::now().as_millisecond();
-        let look = lookout.look(unsigned(now_ms)).await?;
+        let look = lookout.look().await?;
         let loss = known.and_then(|known| witness(known).loss(&look));
-        let missing = loss.map_or(0, |loss| loss.missing_messages);
-        let whole_at = known.and_then(|known| Timestamp::from_millisecond(known.looked_at_ms).ok());
+        let now = Timestamp::now();
+        let (seen, missing) = match loss {
+            // The database first: once Redis has noted a look, the loss could not be seen any more.
+            Some(HistoryLoss { missing_messages }) => (Some(look), missing_messages),
+            None => (lookout.note(&look, unsigned(now.as_millisecond())).await?, 0),
+        };
+        let whole_at = known.map(|known| known.looked_at);
         if loss.is_some() {
             report(slug, missing, whole_at);
         }
-        let seen = QueueWitness {
-            queue: lookout.queue().to_owned(),
-            looked_at_ms: known.map_or(now_ms, |known| known.looked_at_ms.max(now_ms)),
-            accepted: signed(look.counted.accepted),
-            settled: signed(look.counted.settled),
-            missing: signed(missing),
-            missing_since: whole_at.filter(|_whole_at| missing > 0),
-        };
-        self.store.note(&seen, known.map(|known| known.looked_at_ms)).await?;
+        // Otherwise another consumer has looked at the same time.
+        if let Some(seen) = seen {
+            let seen = QueueWitness {
+                queue: lookout.queue().to_owned(),
+                look: signed(seen.number),
+                looked_at: now,
+                accepted: signed(seen.counted.accepted),
+                settled: signed(seen.counted.settled),
+                missing: signed(missing),
+                missing_since: whole_at.filter(|_whole_at| missing > 0),
+            };
+            self.store.note(&seen, known).await?;
+        }
         let before = known.map_or(0, |known| unsigned(known.missing));
-        let since = known.and_then(|known| known.missing_since).or(seen.missing_since);
+        let since = known.and_then(|known| known.missing_since).or(whole_at.filter(|_whole_at| missing > 0));
         Ok(Unaccounted { messages: before + missing, since })
     }
 }
@@ -106,7 +115,12 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
 ///
 /// [`ConsumerError`] if the state database cannot be asked.
 pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, ConsumerError> {
-    let store = WitnessStore::new(Databases::new(settings)?.state);
+    let databases = Databases::new(settings)?;
+    // What has just been lost on purpose is to be among it. People may also accept while Redis is away.
+    if let Err(error) = Witnesses::new(settings, &databases)?.look().await {
+        tracing::warn!(%error, "could not look at the queues first");
+    }
+    let store = WitnessStore::new(databases.state);
     let accepted = store.accept_loss(&queue_prefix(settings)).await?;
     Ok(accepted.into_iter().map(|lost| (lost.queue, unsigned(lost.missing))).collect())
 }
@@ -129,15 +143,16 @@ fn report(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp
             queue,
             missing_messages,
             whole_at,
-            "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; see \
-             the runbook, FleetWebhooksUnaccounted"
+            "Redis has gone back behind what it had confirmed: up to so many webhooks that had been answered 200 when it was \
+             last seen whole are gone, and what came after that; see the runbook, FleetWebhooksUnaccounted"
         );
     }
 }
 
 fn witness(known: &QueueWitness) -> Witness {
     let counted = Counted { accepted: unsigned(known.accepted), settled: unsigned(known.settled) };
-    Witness { looked_at_ms: unsigned(known.looked_at_ms), counted }
+    let looked_at_ms = unsigned(known.looked_at.as_millisecond());
+    Witness { number: unsigned(known.look), looked_at_ms, counted }
 }
 
 fn unsigned(value: i64) -> u64 {

@@ -159,8 +159,9 @@ impl Worker {
     /// Looks for batches that nobody would ever take over.
     async fn reclaim(&self) {
         match self.consumer.reclaim().await {
-            Ok(0) => {}
-            Ok(found) => tracing::warn!(
+            Ok(None) => tracing::debug!("this user may not look for batches without an expiry (HKEYS, HLEN)"),
+            Ok(Some(0)) => {}
+            Ok(Some(found)) => tracing::warn!(
                 queue = self.provider.slug,
                 found,
                 "found batches without an expiry, as a repair of Redis' file leaves them: taking them over"
@@ -269,7 +270,10 @@ impl Worker {
         origin: Origin,
         records: &[Record<'_>],
     ) -> Result<Stored, StoreError> {
-        idle(self.throttle.pay(records.len())).await;
+        // What is resumed has been paid for.
+        if origin != Origin::Resumed {
+            idle(self.throttle.pay(records.len())).await;
+        }
         self.writer.write(lease, origin, self.provider.slug, records).await
     }
 

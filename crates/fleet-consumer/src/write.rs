@@ -17,6 +17,7 @@ use crate::batch::{Fault, Record};
 use crate::fold::fold;
 use crate::health::{DatabaseHealth, SideHealth};
 use crate::metrics::{self, Side, SplitCause, timed};
+use crate::parts::make_up;
 use crate::report;
 
 /// Stores batches.
@@ -72,12 +73,6 @@ impl Written {
     }
 }
 
-/// The side that has all of a batch first.
-enum First {
-    State,
-    Telemetry(Written),
-}
-
 /// A batch while it is written.
 #[derive(Clone, Copy)]
 struct Target<'a> {
@@ -110,40 +105,46 @@ impl Writer {
     ) -> Result<Stored, StoreError> {
         let target = |side| Target { lease, provider, records, side };
         let taken_over = origin != Origin::Claimed;
-        let mut state = pin!(self.write_state(target(Side::State), taken_over));
-        let mut telemetry = pin!(self.write_telemetry(target(Side::Telemetry), taken_over));
+        let mut state = pin!(async {
+            self.health.state.ready().await;
+            self.write_state(target(Side::State), taken_over).await
+        });
+        let mut telemetry = pin!(async {
+            self.health.telemetry.ready().await;
+            self.write_telemetry(target(Side::Telemetry), taken_over).await
+        });
         let tried_since = Instant::now();
-        let first = match self.sides_to_try(origin) {
-            (true, true) => tokio::select! {
-                stored = &mut state => {
-                    stored?;
-                    First::State
-                }
-                stored = &mut telemetry => First::Telemetry(stored?),
-            },
-            (true | false, false) => return state.await.map(|_| Stored::OneSide),
-            (false, true) => return telemetry.await.map(|_| Stored::OneSide),
-        };
-        match first {
-            First::State => tokio::select! {
-                stored = telemetry => stored.map(Stored::Whole),
-                () = self.health.telemetry.out_of_patience(tried_since) => Ok(Stored::OneSide),
-            },
-            First::Telemetry(written) => tokio::select! {
-                stored = state => stored.map(|_| Stored::Whole(written)),
-                () = self.health.state.out_of_patience(tried_since) => Ok(Stored::OneSide),
-            },
-        }
-    }
-
-    /// Whether state and telemetry are to be tried; at least one of them.
-    fn sides_to_try(&self, origin: Origin) -> (bool, bool) {
+        let DatabaseHealth { state: state_health, telemetry: telemetry_health } = &self.health;
         let is_tried =
-            |health: &SideHealth| health.is_ready() && (origin == Origin::Resumed || !health.is_away());
-        match (is_tried(&self.health.state), is_tried(&self.health.telemetry)) {
-            // Neither database takes anything: this batch waits for those whose schema is there.
-            (false, false) => (self.health.state.is_ready(), self.health.telemetry.is_ready()),
-            tried => tried,
+            |health: &SideHealth| health.is_ready() && (origin == Origin::Resumed || health.is_usable());
+        // One side alone, as long as the other one takes nothing and this one does: its own outage must not keep the batch
+        // from a database that is back.
+        match (is_tried(state_health), is_tried(telemetry_health)) {
+            (true, false) => tokio::select! {
+                stored = &mut state => return stored.map(|_written| Stored::OneSide),
+                () = state_health.out_of_patience(tried_since) => {}
+                () = telemetry_health.usable() => {}
+            },
+            (false, true) => tokio::select! {
+                stored = &mut telemetry => return stored.map(|_written| Stored::OneSide),
+                () = telemetry_health.out_of_patience(tried_since) => {}
+                () = state_health.usable() => {}
+            },
+            (true, true) | (false, false) => {}
+        }
+        tokio::select! {
+            stored = &mut state => stored?,
+            stored = &mut telemetry => {
+                let written = stored?;
+                return tokio::select! {
+                    stored = state => stored.map(|_written| Stored::Whole(written)),
+                    () = state_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+                };
+            }
+        };
+        tokio::select! {
+            stored = telemetry => stored.map(Stored::Whole),
+            () = telemetry_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
         }
     }
 
@@ -152,18 +153,25 @@ impl Writer {
         if self.is_stored(target, taken_over, read).await? {
             return Ok(Written::default());
         }
+        let of_state = |error| (Side::State, error);
         let store = |task: Task| async move {
             if let Some(fault) = &task.fault {
                 let letters: Vec<_> =
                     target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
-                timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await?;
-                timed(Side::State, self.state.write(&target.part(&task), &[])).await?;
+                if let Err(error) =
+                    timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await
+                {
+                    return Err((Side::Telemetry, error));
+                }
+                let stored = timed(Side::State, self.state.write(&target.part(&task), &[])).await;
+                stored.map_err(of_state)?;
                 // Not before: as long as the state does not take it, this is tried again.
                 let buried = target.records_of(&task).map(|record| (record, fault));
                 report::dead_letters(target.provider, target.lease.id, buried);
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
-                timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await?;
+                let stored = timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await;
+                stored.map_err(of_state)?;
                 let events = target.records_of(&task).filter_map(event).count();
                 metrics::folded(target.provider, events, vehicles.len());
             }
@@ -192,8 +200,8 @@ impl Writer {
                 }
             }
             let part = target.part(&task);
-            let Appended { inserted, duplicate } =
-                timed(Side::Telemetry, self.telemetry.write(&part, &rows, &dead)).await?;
+            let stored = timed(Side::Telemetry, self.telemetry.write(&part, &rows, &dead)).await;
+            let Appended { inserted, duplicate } = stored.map_err(|error| (Side::Telemetry, error))?;
             let buried = target.records_of(&task).filter_map(|record| {
                 let fault = task.fault.as_ref().or(record.outcome.as_ref().err())?;
                 Some((record, fault))
@@ -222,16 +230,26 @@ impl Writer {
         let mut session = 0;
         loop {
             match read().await {
-                Ok(parts) => return Ok(make_up(&parts, index(target.records.len()))),
+                Ok(parts) => {
+                    let is_whole = make_up(&parts, index(target.records.len()));
+                    if is_whole {
+                        // A statement whose reply was lost, or that was given up, has gone through all the same.
+                        self.health(target.side).answered();
+                    }
+                    return Ok(is_whole);
+                }
                 Err(error) if gives_up(&error, &mut session) => return Err(error),
-                Err(error) => self.wait(target.side, &error, &mut pause).await,
+                Err(error) => {
+                    self.note(target.side, &error);
+                    self.wait(target.side, &error, &mut pause).await;
+                }
             }
         }
     }
 
     /// Runs one side: parts of bounded size, each tried until it is stored, halved if it is too slow, or narrowed down
     /// to the record that the database refuses.
-    async fn drive<Storing: Future<Output = Result<Written, StoreError>>>(
+    async fn drive<Storing: Future<Output = Result<Written, (Side, StoreError)>>>(
         &self,
         target: Target<'_>,
         store: impl Fn(Task) -> Storing,
@@ -242,7 +260,7 @@ impl Writer {
         let mut slow = 0;
         let mut session = 0;
         while let Some(task) = tasks.pop() {
-            let error = match store(task.clone()).await {
+            let (side, error) = match store(task.clone()).await {
                 Ok(written) => {
                     self.health(target.side).answered();
                     sum.add(written);
@@ -255,6 +273,7 @@ impl Writer {
                 return Err(error);
             }
             let single = task.range.len() == 1;
+            self.note(side, &error);
             match error.class() {
                 ErrorClass::Poison if single && task.fault.is_none() => {
                     let fault = Some(Fault::rejected(&error));
@@ -270,11 +289,12 @@ impl Writer {
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
                     tasks.push(task);
-                    self.wait(target.side, &error, &mut pause).await;
+                    self.wait(side, &error, &mut pause).await;
                 }
                 ErrorClass::Poison | ErrorClass::Fatal => return Err(error),
             }
         }
+        self.health(target.side).completed();
         Ok(sum)
     }
 
@@ -287,9 +307,18 @@ impl Writer {
 
     async fn wait(&self, side: Side, error: &StoreError, pause: &mut Duration) {
         metrics::database_retry(side, error.label());
-        self.health(side).failed(error);
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(self.retry_max);
+    }
+
+    /// What an error says of the database's health.
+    fn note(&self, side: Side, error: &StoreError) {
+        match error.class() {
+            ErrorClass::Unavailable | ErrorClass::Session => self.health(side).failed(error),
+            ErrorClass::TooSlow => self.health(side).is_slow(),
+            ErrorClass::Poison => self.health(side).answered(),
+            ErrorClass::Fatal => {}
+        }
     }
 
     fn health(&self, side: Side) -> &SideHealth {
@@ -320,17 +349,6 @@ fn index(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// Whether the parts, as (first record, records), are exactly the records from 0 to `records`.
-fn make_up(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
-    let mut parts: Vec<_> = parts.iter().copied().collect();
-    parts.sort_unstable();
-    let reached = parts.iter().try_fold(0, |reached, &(first, count)| {
-        // A part that was halved later overlaps its halves.
-        (first <= reached).then_some(reached.max(first.saturating_add(count)))
-    });
-    reached == Some(records)
-}
-
 /// The first half is tried first.
 fn halve(provider: &'static str, cause: SplitCause, tasks: &mut Vec<Task>, task: &Task) {
     metrics::split(provider, cause);
@@ -357,22 +375,4 @@ impl<'a> Target<'a> {
 fn event<'a>(record: &'a Record<'a>) -> Option<(&'a VehicleEvent<'a>, Timestamp)> {
     let event = record.outcome.as_ref().ok()?;
     Some((event, record.message.received_at?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_whole_batch_is_the_batch() {
-        let make_up = |parts: &[(i32, i32)], records| make_up(&parts.iter().copied().collect(), records);
-        assert!(make_up(&[(0, 5)], 5));
-        assert!(make_up(&[(3, 2), (0, 3)], 5));
-        assert!(make_up(&[(0, 5), (0, 2), (2, 3)], 5));
-        assert!(!make_up(&[], 5));
-        assert!(!make_up(&[(0, 4)], 5), "the end is missing");
-        assert!(!make_up(&[(0, 2), (3, 2)], 5), "one is missing in between");
-        assert!(!make_up(&[(1, 4)], 5), "the first is missing");
-        assert!(!make_up(&[(0, 6)], 5), "the records were numbered differently");
-    }
 }

@@ -26,13 +26,12 @@ impl Greeting {
         }
     }
 
-    /// Reads the reply, alternating names and values.
+    /// Reads the reply: names and values, one after the other (RESP2) or as a map (RESP3).
     fn read(reply: &Value) -> Option<Self> {
-        let fields: Vec<Value> = Vec::from_redis_value_ref(reply).ok()?;
+        let fields: Vec<(String, Value)> = Vec::from_redis_value_ref(reply).ok()?;
         let field = |name: &str| {
-            let (pairs, _rest) = fields.as_chunks::<2>();
-            let [_name, value] = pairs.iter().find(|[found, _value]| text(found).as_deref() == Some(name))?;
-            text(value)
+            let (_name, value) = fields.iter().find(|(found, _value)| found == name)?;
+            String::from_redis_value_ref(value).ok()
         };
         Some(Self { mode: field("mode")?, role: field("role")? })
     }
@@ -52,8 +51,4 @@ pub(crate) async fn require_primary(connection: &mut MultiplexedConnection) -> R
         }
         Some(_) | None => Ok(()),
     }
-}
-
-fn text(value: &Value) -> Option<String> {
-    String::from_redis_value_ref(value).ok()
 }

@@ -11,7 +11,7 @@ use redis::Script;
 
 use crate::{Ledger, QueueError, QueueKeys, RedisLink};
 
-static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
+static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));
 
 /// Redis may forget this much of the consumers' looks without a word: a failover loses the last moments of what its replica
 /// had not received, and that in itself is no loss of messages.
@@ -55,6 +55,20 @@ pub struct PushHistory {
 }
 
 impl PushHistory {
+    /// Some of what was pushed had not been settled when this producer last looked.
+    pub fn is_owed(&self) -> bool {
+        self.last.is_some_and(|last| last.settled < last.accepted)
+    }
+
+    /// Notes what the ledger says between two pushes, so that what is settled meanwhile is not thought to be owed.
+    pub fn looked(&mut self, ledger: &Ledger) {
+        let now = Counted::from(ledger);
+        // A ledger that has gone back is left to the next push, which tells.
+        if self.last.is_some_and(|last| now.accepted >= last.accepted) {
+            self.last = Some(now);
+        }
+    }
+
     /// Compares the ledger behind a push of so many messages with the one behind the push before.
     pub fn pushed(&mut self, ledger: &Ledger, messages: u64) -> Option<HistoryLoss> {
         let now = Counted::from(ledger);
@@ -68,46 +82,41 @@ impl PushHistory {
 /// What was known of a queue when somebody last looked, kept outside of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witness {
+    /// The number of that look.
+    pub number: u64,
     /// When that was, ms since the epoch, by the clock of whoever looked.
     pub looked_at_ms: u64,
     /// What the ledger counted.
     pub counted: Counted,
 }
 
-/// What Redis itself knew when somebody looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What Redis itself knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// What the ledger counts.
     pub counted: Counted,
-    /// The look before, if Redis remembers one.
-    pub before: Option<Before>,
-}
-
-/// The look before, as Redis remembers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Before {
-    /// When it was, ms since the epoch.
+    /// The number of the last look that Redis remembers; 0 if there was none.
+    pub number: u64,
+    /// When that was, ms since the epoch.
     pub looked_at_ms: u64,
     /// Messages ever pushed until then.
-    pub accepted: u64,
+    pub accepted_then: u64,
 }
 
 impl Witness {
-    /// Whether Redis, which was asked after this witness was read, has gone back. Whoever looks writes to Redis first: what
-    /// the witness knows, Redis has known.
+    /// Whether Redis, which was asked after this witness was read, has gone back. Whoever looks notes it in Redis first: the
+    /// look that the witness knows, Redis has known.
     pub fn loss(&self, look: &Look) -> Option<HistoryLoss> {
         let tolerance_ms = u64::try_from(TOLERANCE.as_millis()).unwrap_or(u64::MAX);
-        let before = look.before.filter(|before| before.looked_at_ms <= self.looked_at_ms);
-        let remembers = match look.before {
-            Some(before) => before.looked_at_ms.saturating_add(tolerance_ms) >= self.looked_at_ms,
-            None => false,
-        };
-        if look.counted.accepted >= self.counted.accepted && remembers {
+        let forgot_looks =
+            look.number < self.number && look.looked_at_ms.saturating_add(tolerance_ms) < self.looked_at_ms;
+        if look.counted.accepted >= self.counted.accepted && !forgot_looks {
             return None;
         }
-        // Pushes since then make the counter of now too high: the look that Redis remembers is the safe side.
-        let went_back_to = before.map_or(0, |before| before.accepted).min(look.counted.accepted);
-        Some(HistoryLoss { missing_messages: self.counted.missing_since(went_back_to) })
+        // Pushes since then make the counter of now too high: a look that the witness knows too is the safe side.
+        let then = if look.number <= self.number { look.accepted_then } else { 0 };
+        let missing_messages = self.counted.missing_since(then.min(look.counted.accepted));
+        Some(HistoryLoss { missing_messages })
     }
 }
 
@@ -117,6 +126,8 @@ pub struct Lookout {
     link: Arc<RedisLink>,
     keys: QueueKeys,
 }
+
+type Fields = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
 
 impl Lookout {
     /// A lookout for `queue` under the key prefix `prefix`.
@@ -129,18 +140,42 @@ impl Lookout {
         self.keys.name()
     }
 
-    /// Reads the queue's counters, and leaves in Redis that somebody looked at `now_ms` (ms since the epoch).
+    /// Reads what Redis knows.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
-    pub async fn look(&self, now_ms: u64) -> Result<Look, QueueError> {
-        let mut call = LOOK.prepare_invoke();
-        call.key(&self.keys.ledger).arg(now_ms);
-        let (accepted, settled, looked_at_ms, looked_accepted): (u64, u64, u64, u64) =
-            self.link.script(&call).await?;
-        let before = Before { looked_at_ms, accepted: looked_accepted };
-        Ok(Look { counted: Counted { accepted, settled }, before: (looked_at_ms > 0).then_some(before) })
+    pub async fn look(&self) -> Result<Look, QueueError> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.keys.ledger).arg("accepted_messages").arg("settled_messages");
+        command.arg("look").arg("looked_at_ms").arg("looked_accepted");
+        let fields: Fields = self.link.command(&command).await?;
+        Ok(fields.into())
+    }
+
+    /// Notes in Redis the look after `last`, at `now_ms` (ms since the epoch), and returns it. `None`: somebody else has noted
+    /// one since.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`]; then it may have been noted.
+    pub async fn note(&self, last: &Look, now_ms: u64) -> Result<Option<Look>, QueueError> {
+        let mut call = NOTE_LOOK.prepare_invoke();
+        call.key(&self.keys.ledger).arg(last.number).arg(now_ms);
+        // Once: after a lost reply a second try would not know its own note from another's.
+        let fields: Option<Fields> = self.link.script_once(&call).await?;
+        Ok(fields.map(Look::from))
+    }
+}
+
+impl From<Fields> for Look {
+    fn from((accepted, settled, number, looked_at_ms, accepted_then): Fields) -> Self {
+        Self {
+            counted: Counted { accepted: accepted.unwrap_or_default(), settled: settled.unwrap_or_default() },
+            number: number.unwrap_or_default(),
+            looked_at_ms: looked_at_ms.unwrap_or_default(),
+            accepted_then: accepted_then.unwrap_or_default(),
+        }
     }
 }
 
@@ -149,11 +184,12 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_800_000_000_000;
-    const WITNESS: Witness = Witness { looked_at_ms: NOW, counted: Counted { accepted: 1000, settled: 649 } };
+    const HOUR: u64 = 3_600_000;
+    const WITNESS: Witness =
+        Witness { number: 500, looked_at_ms: NOW, counted: Counted { accepted: 1000, settled: 649 } };
 
-    fn look(accepted: u64, before: Option<(u64, u64)>) -> Look {
-        let before = before.map(|(looked_at_ms, accepted)| Before { looked_at_ms, accepted });
-        Look { counted: Counted { accepted, settled: 0 }, before }
+    fn look(accepted: u64, (number, looked_at_ms, accepted_then): (u64, u64, u64)) -> Look {
+        Look { counted: Counted { accepted, settled: 0 }, number, looked_at_ms, accepted_then }
     }
 
     fn missing(look: &Look) -> Option<u64> {
@@ -162,30 +198,34 @@ mod tests {
 
     #[test]
     fn a_queue_that_only_grows_has_lost_nothing() {
-        assert_eq!(missing(&look(1000, Some((NOW, 1000)))), None);
-        assert_eq!(missing(&look(5000, Some((NOW + 2000, 4000)))), None, "another consumer has looked since");
-        assert_eq!(missing(&look(1000, Some((NOW - 2000, 990)))), None, "a failover forgot the look alone");
+        assert_eq!(missing(&look(1000, (500, NOW, 1000))), None);
+        assert_eq!(missing(&look(5000, (501, NOW + 2000, 4000))), None, "another consumer has looked since");
+        assert_eq!(missing(&look(5000, (501, NOW - HOUR, 4000))), None, "one whose clock is slow");
+        assert_eq!(missing(&look(1000, (499, NOW - 2000, 990))), None, "a failover forgot the look alone");
     }
 
     #[test]
     fn an_emptied_redis_owes_what_was_not_settled() {
-        assert_eq!(missing(&look(0, None)), Some(351));
-        assert_eq!(missing(&look(400, None)), Some(351), "with pushes since");
-        assert_eq!(missing(&look(9000, None)), Some(351), "also if these are more than there were before");
+        assert_eq!(missing(&look(0, (0, 0, 0))), Some(351));
+        assert_eq!(missing(&look(400, (0, 0, 0))), Some(351), "with pushes since");
+        assert_eq!(
+            missing(&look(9000, (0, 0, 0))),
+            Some(351),
+            "also if these are more than there were before"
+        );
     }
 
     #[test]
     fn an_old_file_owes_what_came_after_it() {
-        let hour = 3_600_000;
-        assert_eq!(missing(&look(900, Some((NOW - hour, 890)))), Some(110));
-        assert_eq!(missing(&look(600, Some((NOW - hour, 600)))), Some(351), "what was settled is not owed");
-        assert_eq!(missing(&look(2000, Some((NOW - hour, 900)))), Some(100), "overtaken by pushes since");
+        assert_eq!(missing(&look(900, (40, NOW - HOUR, 890))), Some(110));
+        assert_eq!(missing(&look(600, (40, NOW - HOUR, 600))), Some(351), "what was settled is not owed");
+        assert_eq!(missing(&look(2000, (40, NOW - HOUR, 900))), Some(100), "overtaken by pushes since");
     }
 
     #[test]
     fn a_settled_history_may_be_forgotten() {
         let settled = Witness { counted: Counted { accepted: 1000, settled: 1000 }, ..WITNESS };
-        let loss = settled.loss(&look(0, None)).unwrap();
+        let loss = settled.loss(&look(0, (0, 0, 0))).unwrap();
         assert_eq!(loss.missing_messages, 0);
     }
 
@@ -204,5 +244,11 @@ mod tests {
         assert_eq!(history.pushed(&ledger(3, 0), 1), None, "it is told once");
         let loss = history.pushed(&ledger(3, 0), 1).unwrap();
         assert_eq!(loss.missing_messages, 1, "a failover that lost one push");
+
+        assert!(history.is_owed());
+        history.looked(&ledger(3, 3));
+        assert!(!history.is_owed());
+        let loss = history.pushed(&ledger(1, 0), 1).unwrap();
+        assert_eq!(loss.missing_messages, 0, "an empty queue may begin anew");
     }
 }

@@ -33,7 +33,7 @@ pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::QueueError;
-pub use history::{Before, Counted, HistoryLoss, Look, Lookout, PushHistory, Witness};
+pub use history::{Counted, HistoryLoss, Look, Lookout, PushHistory, Witness};
 pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use ledger::{Ledger, Volume};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use fleet_tls::TrustAnchors;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, RedisResult,
-    ScriptInvocation, TlsCertificates,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisResult, ScriptInvocation, ServerErrorKind, TlsCertificates,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -125,6 +125,21 @@ impl RedisLink {
         call: &ScriptInvocation<'_>,
     ) -> Result<T, QueueError> {
         self.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
+    }
+
+    /// As [`RedisLink::script`]; `None` if the user lacks a right for it, with which nothing is wrong otherwise.
+    pub(crate) async fn script_if_allowed<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<Option<T>, QueueError> {
+        self.run(|mut connection| async move {
+            match call.invoke_async(&mut connection).await {
+                Ok(reply) => Ok(Some(reply)),
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     /// A script, without the repetition: one that must not be carried out twice.

@@ -137,15 +137,16 @@ impl Observer {
     }
 
     /// Counts the messages of all claimed batches, in one script: for audits, not for every second.
+    /// `None`: the user may not count them.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
-    pub async fn held(&self) -> Result<Held, QueueError> {
+    pub async fn held(&self) -> Result<Option<Held>, QueueError> {
         let mut call = HELD.prepare_invoke();
         call.key(&self.keys.owners).key(&self.keys.ledger).arg(self.keys.lease_prefix());
-        let (messages, claimed_messages): (u64, u64) = self.link.script(&call).await?;
-        Ok(Held { messages, claimed_messages })
+        let counts: Option<(u64, u64)> = self.link.script_if_allowed(&call).await?;
+        Ok(counts.map(|(messages, claimed_messages)| Held { messages, claimed_messages }))
     }
 
     /// When the heads of the queue, of a lease and of a parked batch were received. Reads their header lines alone: bodies

@@ -2,35 +2,38 @@
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::{Database, StoreError};
 
 /// The queues whose names begin with a prefix.
-pub const READ_WITNESSES: &str = "SELECT queue, looked_at_ms, accepted, settled, missing, missing_since \
+pub const READ_WITNESSES: &str = "SELECT queue, look, looked_at, accepted, settled, missing, missing_since \
                                     FROM queue_witnesses WHERE starts_with(queue, $1)";
 
 /// One look, unless another consumer has noted one since the row was read.
 pub const NOTE_WITNESS: &str = "\
-INSERT INTO queue_witnesses AS w (queue, looked_at_ms, accepted, settled, missing, missing_since)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO queue_witnesses AS w (queue, look, looked_at, accepted, settled, missing, missing_since)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (queue) DO UPDATE
-   SET looked_at_ms = excluded.looked_at_ms, accepted = excluded.accepted, settled = excluded.settled,
+   SET look = excluded.look, looked_at = excluded.looked_at, accepted = excluded.accepted, settled = excluded.settled,
        missing = w.missing + excluded.missing, missing_since = coalesce(w.missing_since, excluded.missing_since)
- WHERE w.looked_at_ms = $7";
+ WHERE (w.look, w.looked_at) = ($8, $9)";
 
 /// One queue as it was last seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueWitness {
     /// Name of the queue, key prefix included, such as `fleet:{niu}`.
     pub queue: String,
-    /// When a consumer last looked, ms since the epoch.
-    pub looked_at_ms: i64,
+    /// The number of the last look at it; looks are counted in Redis.
+    pub look: i64,
+    /// When that was.
+    pub looked_at: Timestamp,
     /// Messages ever accepted, by the ledger in Redis.
     pub accepted: i64,
     /// Messages ever settled, by the ledger in Redis.
     pub settled: i64,
-    /// Messages, at most, that were accepted and that Redis has forgotten before they were settled. When a look is noted: by
-    /// how many there are more.
+    /// Of the messages that had been accepted at the last look before each loss: how many Redis has forgotten before they
+    /// were settled, at most. When a look is noted: by how many there are more.
     pub missing: i64,
     /// When the queue was last seen whole, if messages are missing.
     pub missing_since: Option<Timestamp>,
@@ -58,16 +61,16 @@ impl WitnessStore {
         Ok(rows.iter().map(witness).collect())
     }
 
-    /// Notes a look, unless the row is not the one of `last_looked_at_ms` any more: then another consumer was quicker, and
-    /// nothing is noted.
+    /// Notes a look, unless the row is not `known` any more: then another consumer was quicker, and nothing is noted.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
-    pub async fn note(&self, look: &QueueWitness, last_looked_at_ms: Option<i64>) -> Result<(), StoreError> {
-        let QueueWitness { queue, looked_at_ms, accepted, settled, missing, missing_since } = look;
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [queue, looked_at_ms, accepted, settled, missing, missing_since, &last_looked_at_ms];
+    pub async fn note(&self, look: &QueueWitness, known: Option<&QueueWitness>) -> Result<(), StoreError> {
+        let QueueWitness { queue, look, looked_at, accepted, settled, missing, missing_since } = look;
+        let (last_look, last_looked_at) = known.map(|known| (known.look, known.looked_at)).unzip();
+        let parameters: [&(dyn ToSql + Sync); 9] =
+            [queue, look, looked_at, accepted, settled, missing, missing_since, &last_look, &last_looked_at];
         self.database.query(NOTE_WITNESS, &parameters).await?;
         Ok(())
     }
@@ -82,7 +85,7 @@ impl WitnessStore {
         let statement = "WITH lost AS (SELECT * FROM queue_witnesses WHERE starts_with(queue, $1) AND missing > 0 FOR UPDATE), \
                          known AS (UPDATE queue_witnesses AS w SET missing = 0, missing_since = NULL \
                                      FROM lost WHERE w.queue = lost.queue) \
-                         SELECT queue, looked_at_ms, accepted, settled, missing, missing_since FROM lost";
+                         SELECT queue, look, looked_at, accepted, settled, missing, missing_since FROM lost";
         let rows = self.database.query(statement, &[&prefix]).await?;
         Ok(rows.iter().map(witness).collect())
     }
@@ -91,10 +94,11 @@ impl WitnessStore {
 fn witness(row: &Row) -> QueueWitness {
     QueueWitness {
         queue: row.get(0),
-        looked_at_ms: row.get(1),
-        accepted: row.get(2),
-        settled: row.get(3),
-        missing: row.get(4),
-        missing_since: row.get(5),
+        look: row.get(1),
+        looked_at: row.get(2),
+        accepted: row.get(3),
+        settled: row.get(4),
+        missing: row.get(5),
+        missing_since: row.get(6),
     }
 }

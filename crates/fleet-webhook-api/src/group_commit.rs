@@ -24,6 +24,9 @@ mod waiting;
 /// How often the backlog is read while it is above its cap.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often the ledger is read while a provider sends nothing and its last messages are not settled.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Most looks into the sockets before a push.
 const LOOKS: u32 = 8;
 
@@ -137,7 +140,7 @@ impl Committer {
         }
     }
 
-    async fn next(&self) -> Option<Batch> {
+    async fn next(&mut self) -> Option<Batch> {
         loop {
             self.gather().await;
             if let Some(batch) = self.waiting.take() {
@@ -146,7 +149,22 @@ impl Committer {
             if self.waiting.is_finished() {
                 return None;
             }
-            idle(self.waiting.arrival()).await;
+            self.arrival().await;
+        }
+    }
+
+    /// Waits for the next message, and looks meanwhile at what becomes of the last ones.
+    async fn arrival(&mut self) {
+        if !self.history.is_owed() {
+            return idle(self.waiting.arrival()).await;
+        }
+        tokio::select! {
+            () = self.waiting.arrival() => {}
+            () = tokio::time::sleep(LOOK_INTERVAL) => {
+                if let Ok(ledger) = self.producer.ledger().await {
+                    self.history.looked(&ledger);
+                }
+            }
         }
     }
 

@@ -2,15 +2,15 @@
 
 use rustix::process::Signal;
 
-use super::program::{Program, Site, prepared, run};
+use super::program::{Program, Site, hearing_hangups, prepared, run};
 use crate::support::TestDatabase;
 
 #[tokio::test]
 async fn a_hangup_ends_both_programs_gracefully() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
-    for mut command in [site.api(&[]), site.consumer(&[])] {
-        let mut program = Program::start(&mut command);
+    for command in [site.api(&[]), site.consumer(&[])] {
+        let mut program = Program::start(&mut hearing_hangups(&command));
         program.readiness(200).await;
         program.signal(Signal::HUP);
         let ended = program.ended().await;

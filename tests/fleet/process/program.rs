@@ -170,6 +170,15 @@ pub(crate) fn prepared(command: &Command, preparation: &str) -> Command {
     shell
 }
 
+/// The same command, with SIGHUP's default action: whoever runs the tests under `nohup` ignores it, and so do their children.
+pub(crate) fn hearing_hangups(command: &Command) -> Command {
+    let mut env = Command::new("/usr/bin/env");
+    env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
+    env.env_clear().stdin(Stdio::null());
+    env.envs(command.get_envs().filter_map(|(name, value)| value.map(|value| (name, value))));
+    env
+}
+
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
         let errors = NamedTempFile::new().unwrap();

@@ -16,7 +16,7 @@ async fn a_parked_batch_belongs_to_nobody_until_it_is_due() {
     let status = rig.status().await;
     assert_eq!((status.leases, status.parked, status.leased().messages), (0, 1, 2));
     assert!(status.balances(), "{status:?}");
-    assert_eq!(rig.observer.held().await.unwrap(), Held { messages: 2, claimed_messages: 2 });
+    assert_eq!(rig.observer.held().await.unwrap().unwrap(), Held { messages: 2, claimed_messages: 2 });
     assert_eq!(rig.consumer.due().await.unwrap(), fleet_queue::Due::default());
     let early = rig.consumer.take_over(lease.id, Uuid::now_v7(), LONG).await.unwrap();
     assert!(early.is_none(), "it is not due");
@@ -61,15 +61,35 @@ async fn known_killers_stay_known() {
 }
 
 #[tokio::test]
+async fn a_late_heartbeat_does_not_bring_a_parked_batch_back() {
+    let rig = Rig::new();
+    let lease = rig.leased(&["a"]).await;
+    assert!(rig.consumer.park(&lease, &Mark::Clear, LONG).await.unwrap());
+    rig.consumer.extend(&lease, LONG).await.unwrap();
+    let status = rig.status().await;
+    assert_eq!((status.leases, status.parked), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_batch_is_in_nobodys_way() {
+    let rig = Rig::new();
+    let lease = rig.leased(&["a"]).await;
+    rig.redis::<()>(&["ZADD", &rig.keys.parked, "0", "nonsense"]).await;
+    assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
+    let due = rig.consumer.due().await.unwrap();
+    assert_eq!((due.expired, due.parked), (Some(lease.id), None));
+}
+
+#[tokio::test]
 async fn a_batch_without_an_expiry_is_reclaimed() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
     rig.redis::<()>(&["DEL", &rig.keys.leases]).await;
     assert!(!rig.status().await.balances());
-    assert_eq!(rig.consumer.reclaim().await.unwrap(), 1);
+    assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(1));
     let found = rig.takeover().await.unwrap();
     assert_eq!((found.id, texts(&found)), (lease.id, vec!["a".to_owned()]));
-    assert_eq!(rig.consumer.reclaim().await.unwrap(), 0);
+    assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(0));
 }
 
 #[tokio::test]
@@ -77,7 +97,7 @@ async fn a_batch_without_an_owner_is_still_owed() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "bc"]).await;
     rig.redis::<()>(&["DEL", &rig.keys.owners]).await;
-    assert_eq!(rig.observer.held().await.unwrap(), Held { messages: 0, claimed_messages: 2 });
+    assert_eq!(rig.observer.held().await.unwrap().unwrap(), Held { messages: 0, claimed_messages: 2 });
     assert!(rig.consumer.extend(&lease, SHORT).await.is_ok_and(|ours| !ours));
     rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &lease.id.to_string()]).await;
     let found = rig.takeover().await.unwrap();

@@ -9,7 +9,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::http_to_sql::scene::{fixture_topic, fixtures, folder};
-use crate::process::program::{Ended, Program, Site, run};
+use crate::process::program::{Ended, Program, Site, hearing_hangups, run};
 use crate::support::{Fleet, TestDatabase, redis_url};
 
 /// A range that has all fixtures in it.
@@ -89,7 +89,7 @@ impl Stage {
     pub(super) fn start_replay(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Program {
         let mut command = self.site.consumer(&[&["replay"], arguments].concat());
         command.envs(settings.iter().copied());
-        Program::start(&mut command)
+        Program::start(&mut hearing_hangups(&command))
     }
 
     /// Whether the ledgers of queues and databases still agree.

@@ -33,7 +33,7 @@ pub(super) fn describe() {
     );
     describe_gauge!(
         UNACCOUNTED,
-        "Webhooks answered 200 that Redis has forgotten before they were settled, at most, until fleet-consumer accept-loss"
+        "Webhooks answered 200 until the consumers last looked, that Redis has forgotten before they were settled, at most, until fleet-consumer accept-loss"
     );
     describe_gauge!(
         REDIS_WEAKNESSES,

@@ -10,5 +10,6 @@ local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local owner = redis.call('HGET', owners, id)
 if not owner or string.match(owner, '^%S+') ~= token then return 0 end
 local time = redis.call('TIME')
-redis.call('ZADD', leases, time[1] * 1000 + math.floor(time[2] / 1000) + duration_ms, id)
+-- XX: a heartbeat that was still on its way when its owner set the batch aside must not put it back.
+redis.call('ZADD', leases, 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + duration_ms, id)
 return 1

@@ -6,6 +6,7 @@
 -- Returns how many there were.
 local leases, parked, owners = KEYS[1], KEYS[2], KEYS[3]
 
+if redis.call('HLEN', owners) == redis.call('ZCARD', leases) + redis.call('ZCARD', parked) then return 0 end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = 0
