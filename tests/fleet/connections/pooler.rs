@@ -6,10 +6,10 @@ use fleet_testbed::{PgBouncer, Postgres};
 use super::database;
 use crate::process::program::{Program, Site, report};
 
-/// What every PgBouncer here has. Its connections to PostgreSQL are made anew soon after they were last used, as after a
-/// RECONNECT.
-const TRANSACTIONS: [&str; 3] =
-    ["pool_mode = transaction", "default_pool_size = 2", "server_idle_timeout = 1"];
+/// What every PgBouncer here has. Its connections to PostgreSQL are made anew every second, as after a RECONNECT, also while
+/// consumers that are not ready keep asking.
+const TRANSACTIONS: [&str; 4] =
+    ["pool_mode = transaction", "default_pool_size = 2", "server_idle_timeout = 1", "server_lifetime = 1"];
 
 /// As the settings of the session cannot arrive, PgBouncer is told to drop them.
 const IGNORE: &str = "ignore_startup_parameters = extra_float_digits, options";
