@@ -354,3 +354,27 @@ async fn many_bad_events_of_a_message_are_one_dead_letter() {
     assert_eq!((row.get::<_, i32>(0), row.get::<_, &str>(1)), (-1, "missing_vehicle_id"));
     assert!(row.get::<_, &str>(2).starts_with("100 of 101 events, the first being event 0"));
 }
+
+#[tokio::test]
+async fn a_side_that_is_slow_gets_smaller_parts_although_the_other_one_is_done() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
+                CREATE TRIGGER slow BEFORE INSERT ON telemetry FOR EACH ROW EXECUTE FUNCTION slow()";
+    client.batch_execute(slow).await.unwrap();
+    let settings = [("FLEET_DATABASE_URL", database.url()), ("FLEET_DATABASE__STATEMENT_TIMEOUT", "300ms")];
+    let mut fleet = Fleet::api_only(&settings).await;
+    let reports: Vec<_> = (0..40)
+        .map(|number| serde_json::json!({ "sn": format!("V{number}"), "infoTimestamp": now_ms() }))
+        .collect();
+    post_body(&fleet, &serde_json::Value::from(reports)).await;
+    fleet.start_consumer();
+    fleet.settled().await;
+    let stored =
+        client.query_one("SELECT count(*), count(DISTINCT vehicle_id) FROM telemetry", &[]).await.unwrap();
+    assert_eq!((stored.get::<_, i64>(0), stored.get::<_, i64>(1)), (40, 40));
+    let parts = client.query_one("SELECT count(*) FROM settled_batches", &[]).await.unwrap();
+    assert!(parts.get::<_, i64>(0) >= 4, "it was not halved");
+    assert_eq!(dead_letters(&database).await, []);
+}
