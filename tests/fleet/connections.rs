@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL that break, and states of connection, session and schema that say nothing about the data.
 
+pub(crate) mod abandoned;
 mod broken;
 mod pooler;
 mod retention;
@@ -8,16 +9,32 @@ mod states;
 use std::time::Duration;
 
 use fleet_store::{Database, DatabaseSettings};
+use fleet_testbed::Proxy;
 use tokio_postgres::Client;
 
 /// A pool of so many connections.
 fn database(url: &str, pool_size: usize) -> Database {
-    let settings = DatabaseSettings {
+    Database::new(url, settings(pool_size)).unwrap()
+}
+
+/// Bounds of such a pool.
+pub(crate) fn settings(pool_size: usize) -> DatabaseSettings {
+    DatabaseSettings {
         pool_size,
         connect_timeout: Duration::from_secs(5),
         statement_timeout: Duration::from_secs(30),
-    };
-    Database::new(url, settings).unwrap()
+    }
+}
+
+/// The port in a URL of PostgreSQL.
+fn port(url: &str) -> u16 {
+    let address = url.rsplit_once('@').unwrap().1;
+    address.split(['/', ':']).nth(1).unwrap().parse().unwrap()
+}
+
+/// The URL with the proxy's port.
+fn through(proxy: &Proxy, url: &str) -> String {
+    url.replace(&format!(":{}", port(url)), &format!(":{}", proxy.port()))
 }
 
 /// Lets every insertion into (or deletion from) a table fail with this SQLSTATE, the first `times` times. A sequence

@@ -2,9 +2,12 @@
 
 mod authority;
 
+use fleet_store::Database;
 use fleet_testbed::{Postgres, PostgresOptions, Redis, RedisOptions, ServerCertificate};
 
 use self::authority::{Authority, HERE};
+use crate::connections::abandoned::Lock;
+use crate::connections::settings;
 use crate::process::program::{Program, Site, binary, report, run};
 use crate::support::{TOKEN, eventually, redis_url, server_database_url};
 
@@ -156,6 +159,17 @@ async fn a_certificate_for_another_name_is_refused_unless_no_name_is_asked_for()
         let ended = run(&mut servers.site(&authority, sslmode).consumer(&["migrate"])).await;
         assert_eq!(ended.code, Some(0), "{sslmode}: {ended:?}");
     }
+}
+
+#[tokio::test]
+async fn a_dropped_statement_is_cancelled_over_tls() {
+    let authority = Authority::new();
+    let servers = Servers::start(authority.issue(HERE)).await;
+    let url = format!("{}?sslmode=verify-full", servers.postgres.url());
+    let file = authority.file();
+    let database = |size| Database::trusting(Some(&file), &url, settings(size)).unwrap();
+    let lock = Lock::take(database(1)).await;
+    lock.assert_dropped_statements_are_cancelled(&database(2)).await;
 }
 
 #[tokio::test]

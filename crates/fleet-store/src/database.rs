@@ -10,6 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::cancel::Canceller;
 use crate::connector::Connector;
 use crate::tls::TlsParameters;
 use crate::{StoreError, session};
@@ -47,6 +48,7 @@ pub struct PoolUsage {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<Connector>,
+    canceller: Canceller,
     statement_timeout: Duration,
 }
 
@@ -82,13 +84,14 @@ impl Database {
         // The server cancels a statement by itself; this is for a network that swallows its answer.
         let statement_timeout = settings.statement_timeout + settings.connect_timeout;
         let timeout = Some(settings.connect_timeout);
+        let canceller = Canceller::new(tls.clone(), settings.pool_size, settings.connect_timeout);
         let pool = Pool::builder(Connector { config, tls, longest_statement: statement_timeout })
             .max_size(settings.pool_size)
             .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Pool(error.to_string()))?;
-        Ok(Self { pool, statement_timeout })
+        Ok(Self { pool, canceller, statement_timeout })
     }
 
     /// How busy the pool is.
@@ -109,7 +112,8 @@ impl Database {
 
     /// Prepares (once a connection) and runs one statement, which is a transaction of its own.
     ///
-    /// It runs twice if the first connection turns out to be broken: it must do no harm then.
+    /// It runs twice if the first connection turns out to be broken: it must do no harm then. If the caller drops the
+    /// future, the connection is closed and the server is asked to cancel the statement.
     ///
     /// # Errors
     ///
@@ -157,7 +161,8 @@ impl Database {
     async fn run(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         let mut repeats = 0;
         loop {
-            let busy = Busy(Some(self.pool.get().await?));
+            let object = self.pool.get().await?;
+            let busy = Busy { object: Some(object), awaits_answer: false, canceller: &self.canceller };
             let may_be_stale = busy.was_idle() && repeats == 0;
             match self.run_on(busy, statement).await {
                 Err(error) if may_be_stale && error.blames_connection() => {
@@ -170,7 +175,7 @@ impl Database {
         }
     }
 
-    async fn run_on(&self, mut busy: Busy, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+    async fn run_on(&self, mut busy: Busy<'_>, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         let result = tokio::time::timeout(self.statement_timeout, busy.run(statement)).await;
         let result = result.unwrap_or(Err(StoreError::Timeout(self.statement_timeout)));
         if result.as_ref().map_or_else(StoreError::leaves_session_clean, |_rows| true) {
@@ -189,18 +194,31 @@ enum Statement<'a> {
     ByIndex { statement: &'a str, parameters: &'a [(&'a (dyn ToSql + Sync), Type)] },
 }
 
-/// A connection at work. Dropped before its statement has ended cleanly (the caller has given up, the statement has taken
-/// too long), it is closed and not given back: it may still wait for an answer.
-struct Busy(Option<Object<Connector>>);
+/// A connection at work. If it is dropped before its statement has ended cleanly (the caller has given up, or the statement
+/// has taken too long), it is closed and not given back. If the server has not answered, it is asked to cancel the statement.
+struct Busy<'a> {
+    object: Option<Object<Connector>>,
+    /// The server may be at work: it has not answered.
+    awaits_answer: bool,
+    canceller: &'a Canceller,
+}
 
-impl Busy {
+impl Busy<'_> {
     /// Whether it was in the pool before.
     fn was_idle(&self) -> bool {
-        self.0.as_ref().is_some_and(|object| Object::metrics(object).recycle_count > 0)
+        self.object.as_ref().is_some_and(|object| Object::metrics(object).recycle_count > 0)
     }
 
     async fn run(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
-        let Some(client) = &mut self.0 else { return Err(StoreError::NoRow) };
+        self.awaits_answer = true;
+        let result = self.answer(statement).await;
+        // If the error is not the server's own, the connection may be cut while the server still runs the statement.
+        self.awaits_answer = result.as_ref().is_err_and(|error| !error.is_of_server());
+        result
+    }
+
+    async fn answer(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
+        let Some(client) = &mut self.object else { return Err(StoreError::NoRow) };
         match statement {
             Statement::Prepared { statement, parameters } => {
                 let statement = client.prepare_cached(statement).await?;
@@ -211,14 +229,16 @@ impl Busy {
     }
 
     fn give_back(mut self) {
-        drop(self.0.take());
+        drop(self.object.take());
     }
 }
 
-impl Drop for Busy {
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
-            drop(Object::take(object));
+        let Some(object) = self.object.take() else { return };
+        let client = Object::take(object);
+        if self.awaits_answer {
+            self.canceller.abandon(client);
         }
     }
 }

@@ -150,6 +150,11 @@ impl StoreError {
         }
     }
 
+    /// Whether PostgreSQL itself has answered with an error, so that it has ended the statement.
+    pub(crate) fn is_of_server(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
+    }
+
     /// Whether the session is as good as before: the server has refused a statement, and nothing else happened.
     pub(crate) fn leaves_session_clean(&self) -> bool {
         let Self::Postgres(error) = self else { return false };

@@ -6,6 +6,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they block and panic: its callers print")]
 
+mod cancel;
 mod composite;
 mod connector;
 mod database;

@@ -4,23 +4,16 @@ use std::time::{Duration, Instant};
 
 use fleet_testbed::Proxy;
 
-use super::database;
+use super::{database, port, through};
 use crate::process::program::{Program, Site};
 use crate::support::{TestDatabase, eventually};
-
-/// The port in a URL of PostgreSQL.
-fn port(url: &str) -> u16 {
-    let address = url.rsplit_once('@').unwrap().1;
-    address.split(['/', ':']).nth(1).unwrap().parse().unwrap()
-}
 
 // On one thread, the connection's own task has had no time to notice.
 #[tokio::test]
 async fn a_connection_that_was_cut_while_it_was_idle_costs_nothing() {
     let test = TestDatabase::migrated().await;
     let proxy = Proxy::start(port(test.url())).unwrap();
-    let url = test.url().replace(&format!(":{}", port(test.url())), &format!(":{}", proxy.port()));
-    let database = database(&url, 3);
+    let database = database(&through(&proxy, test.url()), 3);
     for _round in 0..3 {
         // All three connections are opened, and idle then.
         let sleep = "SELECT pg_sleep(0.05)";

@@ -3,6 +3,7 @@
 use fleet_store::{ErrorClass, Schema, migrate};
 use fleet_testbed::{PgBouncer, Postgres};
 
+use super::abandoned::Lock;
 use super::database;
 use crate::process::program::{Program, Site, report};
 
@@ -91,6 +92,14 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
         consumer.assert_running();
     }
     assert_eq!((count(&postgres, "telemetry"), count(&postgres, "dead_letters")), (500, 0));
+}
+
+#[tokio::test]
+async fn a_dropped_statement_is_cancelled_behind_it() {
+    let (postgres, pooler) = pooler(postgres().await, &[IGNORE, "max_prepared_statements = 100"]).await;
+    postgres.psql(ROLE).unwrap();
+    let lock = Lock::take(database(&postgres.url(), 1)).await;
+    lock.assert_dropped_statements_are_cancelled(&database(&pooler.url(), 2)).await;
 }
 
 #[tokio::test]
