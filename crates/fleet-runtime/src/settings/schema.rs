@@ -153,7 +153,7 @@ pub struct AdminSettings {
 pub struct QueueSettings {
     /// What every key starts with.
     pub prefix: String,
-    /// Most time for connecting and for each reply.
+    /// Most time for one call, connecting and repetitions included.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }
