@@ -87,9 +87,9 @@ impl RedisLink {
         Ok(Self { client, timeout, current: Mutex::default() })
     }
 
-    /// Runs one operation on the connection, and again on a new connection if the old one turns out to be useless: Redis or
-    /// a balancer has closed it while it was idle, or the server behind it is no longer the primary. The link's timeout bounds
-    /// all of that together.
+    /// Runs one operation on the connection, and again on a new connection, at most twice: if the old one turns out to be
+    /// useless, because Redis or a balancer has closed it while it was idle or the server behind it is no longer the primary,
+    /// or if a new one breaks. The link's timeout bounds all of that together.
     ///
     /// # Errors
     ///
@@ -109,7 +109,8 @@ impl RedisLink {
         }
     }
 
-    /// Sends one command, and again on a new connection if the old one turns out to be useless.
+    /// Sends one command, and again on a new connection, at most twice, if the old one turns out to be useless or a new one
+    /// breaks.
     ///
     /// # Errors
     ///

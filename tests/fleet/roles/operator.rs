@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink};
 use uuid::Uuid;
 
 use super::{Servers, connect, login, redis, send};
@@ -52,6 +52,15 @@ async fn every_query_of_the_runbook_works_for_the_operator() {
     servers.assert_refused("operator", &["SELECT envelope FROM dead_letters", "DELETE FROM vehicles"]);
 }
 
+/// The runbook's only script with these words.
+fn script(words: &str) -> Vec<String> {
+    let is_it = |command: &Vec<String>| command[0] == "EVAL" && command[1].contains(words);
+    let mut found = redis_commands().into_iter().filter(is_it);
+    let script = found.next().unwrap_or_else(|| panic!("no script has {words}"));
+    assert_eq!(found.next(), None, "{words} is in two scripts");
+    script
+}
+
 #[tokio::test]
 async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     let server = redis().await;
@@ -59,8 +68,7 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     let mut operator = connect(&login(&server.url(), "operator")).await;
     let mut stranger = connect(&server.url()).await;
-    let commands = redis_commands();
-    let repair = commands.iter().find(|command| command[0] == "EVAL").expect("the ledger's repair");
+    let repair = &script("begun anew");
     let said = |value| redis::from_redis_value::<String>(value).unwrap();
 
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec()]).await.unwrap();
@@ -78,4 +86,48 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     assert!(!observer.status().await.unwrap().balances());
     assert_eq!(said(send(&mut operator, repair).await.unwrap()), "begun anew");
     assert!(observer.status().await.unwrap().balances());
+}
+
+#[tokio::test]
+async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
+    let server = redis().await;
+    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
+    let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
+    let mut operator = connect(&login(&server.url(), "operator")).await;
+    let mut admin = connect(&server.url()).await;
+    let rollback = script("#ids");
+    let moved = |value| redis::from_redis_value::<u64>(value).unwrap();
+    let lease_time = Duration::from_secs(30);
+    let limits = ClaimLimits { max_messages: 1, max_bytes: 1 << 20, lease: lease_time };
+
+    let producer = Producer::new(Arc::clone(&link), "fleet", "niu");
+    producer.push(&[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]).await.unwrap();
+    let mut parked = Vec::new();
+    for _ in 0..2 {
+        let id = Uuid::now_v7();
+        let lease = consumer.claim(id, id, limits).await.unwrap().unwrap();
+        assert!(consumer.park(&lease, &Mark::Clear, Duration::from_secs(3600)).await.unwrap());
+        parked.push((id, lease.items));
+    }
+    let id = Uuid::now_v7();
+    let held = consumer.claim(id, id, limits).await.unwrap().unwrap();
+    let takeover = || consumer.takeover(Uuid::now_v7(), lease_time);
+    assert!(takeover().await.unwrap().is_none(), "nothing of it is a lease that has expired");
+
+    // A backlog that an outage has left may have filled Redis.
+    send(&mut admin, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
+    assert_eq!(moved(send(&mut operator, &rollback).await.unwrap()), 2);
+    let status = observer.status().await.unwrap();
+    assert_eq!((status.parked, status.leases), (0, 3));
+    assert!(status.balances(), "{status:?}");
+    let mut taken = Vec::new();
+    while let Some(lease) = takeover().await.unwrap() {
+        assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
+        taken.push((lease.id, lease.items));
+    }
+    taken.sort();
+    assert_eq!(taken, parked);
+    assert!(consumer.extend(&held, lease_time).await.unwrap(), "who works on a batch keeps it");
+    assert_eq!(moved(send(&mut operator, &rollback).await.unwrap()), 0, "a second time it does nothing");
 }
