@@ -257,13 +257,21 @@ impl Committer {
     /// Redis had told this process of messages that it has forgotten since.
     fn report_loss(&self, loss: HistoryLoss) {
         let HistoryLoss { missing_messages } = loss;
+        let provider = self.metrics.provider;
         self.metrics.unaccounted(missing_messages);
-        tracing::error!(
-            provider = self.metrics.provider,
-            missing_messages,
-            "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; \
-             see the runbook, FleetWebhooksUnaccounted"
-        );
+        if missing_messages == 0 {
+            tracing::warn!(
+                provider,
+                "Redis has gone back behind what it had confirmed; everything that it has forgotten was stored before"
+            );
+        } else {
+            tracing::error!(
+                provider,
+                missing_messages,
+                "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; \
+                 see the runbook, FleetWebhooksUnaccounted"
+            );
+        }
     }
 
     /// One line for all the requests of a push; it names the first.
