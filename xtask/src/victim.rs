@@ -153,6 +153,16 @@ impl Victim {
         self.signal(Signal::CONT)
     }
 
+    /// Waits until it is up and hears signals: before that it would simply die of one.
+    pub(crate) fn wait_up(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + READY_WITHIN;
+        while !http::is_ok(self.admin_port, "/livez") && Instant::now() < end {
+            self.check()?;
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// SIGTERM; [`Victim::has_stopped`] tells what became of it.
     pub(crate) fn ask_to_stop(&mut self) -> Result<(), Failure> {
         self.asked_to_stop = Some(Instant::now());

@@ -242,6 +242,7 @@ fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
 /// Ends the API as SIGTERM does: the next one needs its port.
 fn stop_api(stage: &mut Stage<'_>) -> Result<(), Failure> {
     if let Some(mut api) = stage.api.take() {
+        api.wait_up()?;
         api.ask_to_stop()?;
         while !api.has_stopped()? {
             thread::sleep(POLL);
@@ -253,6 +254,7 @@ fn stop_api(stage: &mut Stage<'_>) -> Result<(), Failure> {
 /// Ends a consumer as SIGTERM does, beside its successor.
 fn retire_consumer(stage: &mut Stage<'_>, index: usize, successor: Victim) -> Result<(), Failure> {
     let mut old = std::mem::replace(&mut stage.consumers[index], successor);
+    old.wait_up()?;
     old.ask_to_stop()?;
     stage.leaving.push(old);
     Ok(())
