@@ -11,6 +11,7 @@ use redis::Script;
 
 use crate::{Ledger, QueueError, QueueKeys, RedisLink};
 
+static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
 static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));
 
 /// Redis may forget this much of the consumers' looks without a word: a failover loses the last moments of what its replica
@@ -144,12 +145,11 @@ impl Lookout {
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`].
+    /// Any [`QueueError`]; a replica is one, which forgets everything for a moment while it copies its primary.
     pub async fn look(&self) -> Result<Look, QueueError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(&self.keys.ledger).arg("accepted_messages").arg("settled_messages");
-        command.arg("look").arg("looked_at_ms").arg("looked_accepted");
-        let fields: Fields = self.link.command(&command).await?;
+        let mut call = LOOK.prepare_invoke();
+        call.key(&self.keys.ledger);
+        let fields: Fields = self.link.script(&call).await?;
         Ok(fields.into())
     }
 

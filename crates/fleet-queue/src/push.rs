@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use redis::Cmd;
+use redis::aio::MultiplexedConnection;
 
 use crate::ledger::{self, Ledger};
 use crate::transaction::Transaction;
-use crate::{QueueError, QueueKeys, RedisLink};
+use crate::{QueueError, QueueKeys, RedisLink, greeting};
 
 /// Messages that are to be appended together, each written into the command that will carry it.
 #[derive(Debug)]
@@ -100,9 +101,13 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`].
+    /// Any [`QueueError`]; a server that has become a replica is one, as what it holds may be old.
     pub async fn ledger(&self) -> Result<Ledger, QueueError> {
-        let found: ledger::Fields = self.link.command(&ledger::read(&self.keys)).await?;
-        Ok(found.into())
+        let command = &ledger::read(&self.keys);
+        let run = |mut connection: MultiplexedConnection| async move {
+            greeting::require_primary(&mut connection).await?;
+            command.query_async::<ledger::Fields>(&mut connection).await
+        };
+        Ok(self.link.run(run).await?.into())
     }
 }

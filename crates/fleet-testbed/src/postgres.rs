@@ -165,7 +165,16 @@ impl Postgres {
         if self.process.ended_within(STOP_WITHIN) {
             return Ok(());
         }
-        Err(self.process.control_error(&format!("still runs {} s after SIGQUIT", STOP_WITHIN.as_secs())))
+        let pid = self.process.pid();
+        let left: Vec<_> = std::iter::once(pid).chain(proc::children_of(pid)).map(proc::describe).collect();
+        let log = self.process.log();
+        let lines: Vec<_> = log.lines().rev().take(12).collect();
+        let said = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+        Err(self.process.control_error(&format!(
+            "still runs {} s after SIGQUIT:\n{}\nits log ends with\n{said}",
+            STOP_WITHIN.as_secs(),
+            left.join("\n")
+        )))
     }
 
     /// kill -9 of the server and all its backends, and waits until they are gone. The data stay for

@@ -13,6 +13,14 @@ pub(crate) fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
+/// What a process is and does, for people: its state and its command line.
+pub(crate) fn describe(pid: u32) -> String {
+    let state = stat(pid).map_or('?', |stat| stat.state);
+    let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let (command, waits) = (read("cmdline").replace('\0', " "), read("wchan"));
+    format!("{pid} {state} {waits} {}", command.trim())
+}
+
 /// When the process started, in clock ticks since the machine did; with its pid it names one process for good.
 pub(crate) fn start_of(pid: u32) -> Option<u64> {
     stat(pid).map(|stat| stat.start)

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use fleet_queue::{QueueError, RedisLink};
+use fleet_queue::{Lookout, QueueError, RedisLink};
 use fleet_testbed::{Proxy, Redis};
 
 use super::{Rig, TIMEOUT, private_redis, redis};
@@ -25,6 +25,13 @@ async fn a_replica_is_read_only() {
     rig.redis::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     assert_eq!(refused_push(&rig).await, "readonly");
     assert_eq!(rig.observer.status().await.unwrap_err().kind(), "readonly", "what it holds may be old");
+    assert_eq!(rig.producer.ledger().await.unwrap_err().kind(), "readonly");
+    let lookout = Lookout::new(rig.link.clone(), &rig.prefix, "niu");
+    assert_eq!(
+        lookout.look().await.unwrap_err().kind(),
+        "readonly",
+        "a replica that copies forgets everything"
+    );
     rig.redis::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     push(&rig).await.unwrap();
 }
@@ -83,7 +90,8 @@ async fn a_replica_without_its_primary_knows_nothing() {
     let server = private_redis(&["--replica-serve-stale-data", "no"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
     rig.redis::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    assert_eq!(rig.producer.ledger().await.unwrap_err().kind(), "loading", "MASTERDOWN");
+    let read = redis::<Vec<Option<u64>>>(&rig.link, &["HMGET", &rig.keys.ledger, "accepted_messages"]).await;
+    assert_eq!(read.unwrap_err().kind(), "loading", "MASTERDOWN");
 }
 
 #[tokio::test]
