@@ -123,7 +123,7 @@ fn observers(
     observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, queues));
     let durability = observe::durability(connect::redis_link(settings)?, prefix);
     observers.spawn(readiness.liveness().watch("durability observer".to_owned(), longest_wait, durability));
-    let witness = witness::watch(Witnesses::new(settings, &databases)?);
+    let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(readiness.liveness().watch("witness".to_owned(), longest_wait, witness));
     let pools = observe::pools(databases, every);
     observers.spawn(readiness.liveness().watch("pool observer".to_owned(), longest_wait, pools));

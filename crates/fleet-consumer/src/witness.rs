@@ -92,12 +92,12 @@ impl Witnesses {
     }
 }
 
-/// Between two looks: a write to Redis and one to the database for each queue.
+/// The least time between two looks, which are a write to Redis and one to the database for each queue.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Looks again and again. A database or a Redis that is away only means that nobody looks meanwhile.
-pub(crate) async fn watch(witnesses: Witnesses) {
-    let mut interval = tokio::time::interval(LOOK_EVERY);
+pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
+    let mut interval = tokio::time::interval(every.max(LOOK_EVERY));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
