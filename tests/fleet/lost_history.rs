@@ -1,5 +1,6 @@
 //! A Redis that has forgotten what was answered 200, and one that only looks like it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,10 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
 async fn private_redis(options: RedisOptions) -> Redis {
     tokio::task::spawn_blocking(move || Redis::private_with(options).unwrap()).await.unwrap()
+}
+
+async fn api_on(database: &TestDatabase, redis: &Redis) -> Fleet {
+    Fleet::api_only(&[("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())]).await
 }
 
 async fn restart(mut redis: Redis) -> Redis {
@@ -53,8 +58,7 @@ async fn assert_unaccounted(fleet: &Fleet, messages: usize) {
 async fn an_emptied_redis_is_found_until_people_accept_the_loss() {
     let database = TestDatabase::migrated().await;
     let redis = private_redis(RedisOptions::default()).await;
-    let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())];
-    let fleet = Fleet::api_only(&variables).await;
+    let fleet = api_on(&database, &redis).await;
     post(&fleet, 5).await;
     let before = audit(&fleet).await;
     assert!(before.balances(), "{before}");
@@ -76,23 +80,26 @@ async fn an_emptied_redis_is_found_until_people_accept_the_loss() {
 #[tokio::test]
 async fn an_old_file_is_found() {
     let database = TestDatabase::migrated().await;
-    let redis = private_redis(RedisOptions::default()).await;
-    let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())];
-    let fleet = Fleet::api_only(&variables).await;
+    let mut redis = private_redis(RedisOptions::default()).await;
+    let fleet = api_on(&database, &redis).await;
     post(&fleet, 3).await;
     audit(&fleet).await;
-    // The file of now, whole as Redis writes it on shutdown, is what comes back later.
-    let prefix = &fleet.settings.queue.prefix;
-    let keys = [format!("{prefix}:{{niu}}:queue"), format!("{prefix}:{{niu}}:ledger")];
-    for key in &keys {
-        command(&redis.url(), &["COPY", key, &format!("old:{key}")]).await;
-    }
+    let old = files(&redis.append_only_folder());
     post(&fleet, 4).await;
     assert!(audit(&fleet).await.balances());
-    for key in &keys {
-        command(&redis.url(), &["COPY", &format!("old:{key}"), key, "REPLACE"]).await;
+    // As a disk's snapshot that is put back does.
+    redis.kill().unwrap();
+    for (path, bytes) in &old {
+        std::fs::write(path, bytes).unwrap();
     }
+    let redis = restart(redis).await;
     assert_unaccounted(&fleet, 4).await;
+    drop(redis);
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
 }
 
 #[tokio::test]
@@ -100,8 +107,7 @@ async fn a_default_user_without_rights_is_noticed_before_a_restart_and_its_loss_
     let database = TestDatabase::migrated().await;
     let acl = redis_users_for_tests().replace("user default off resetpass ~* &* +@all", "user default off");
     let redis = private_redis(RedisOptions { acl: Some(acl), ..RedisOptions::default() }).await;
-    let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())];
-    let fleet = Fleet::api_only(&variables).await;
+    let fleet = api_on(&database, &redis).await;
     post(&fleet, 6).await;
     let before = audit(&fleet).await;
     assert!(before.balances() && before.loses_at_restart(), "{before}");
