@@ -1,6 +1,5 @@
 //! The servers, the processes under test and how they are configured.
 
-use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +11,6 @@ use super::{ask, failover, refuse};
 use crate::failure::Failure;
 use crate::http;
 use crate::interrupt::Interrupt;
-use crate::job::Job;
 use crate::limits::Limits;
 use crate::service;
 use crate::victim::Victim;
@@ -156,18 +154,14 @@ impl<'a> Stage<'a> {
         Victim::start_in(self.limits.consumer()?, &consumer_name(index), command, self.logs)
     }
 
-    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed; its output goes to
-    /// stderr.
+    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed.
     pub(super) fn consumer_command(
         &self,
         subcommand: &str,
         login: DatabaseLogin,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        let mut command = self.consumer(login);
-        command.arg(subcommand).stdout(io::stderr());
-        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
-        Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
+        service::consumer_subcommand(self.consumer(login), subcommand, interrupt)
     }
 
     /// The simulator, apart from what it is to play.

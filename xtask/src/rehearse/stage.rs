@@ -9,7 +9,6 @@ use super::plan::Plan;
 use super::{refuse, wire};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::job::Job;
 use crate::service;
 use crate::victim::Victim;
 
@@ -68,18 +67,14 @@ impl<'a> Stage<'a> {
         Victim::start(name, self.consumer(DatabaseLogin::Consumer), self.logs)
     }
 
-    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed; its output goes to
-    /// stderr.
+    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed.
     pub(super) fn consumer_command(
         &self,
         subcommand: &str,
         login: DatabaseLogin,
         interrupt: &Interrupt,
     ) -> Result<(), Failure> {
-        let mut command = self.consumer(login);
-        command.arg(subcommand).stdout(std::io::stderr());
-        command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
-        Job::run(format!("fleet-consumer {subcommand}"), &mut command, interrupt)
+        service::consumer_subcommand(self.consumer(login), subcommand, interrupt)
     }
 
     /// The webhooks' port.
