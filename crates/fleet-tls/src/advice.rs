@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use rustls::CertificateError;
+use rustls::{CertificateError, OtherError};
 
 /// What to do about a TLS error that `error` is, or has as a cause; `None` if it has none.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -48,7 +48,9 @@ fn what_to_do(error: &rustls::Error) -> &'static str {
         return "the server's certificate is not trusted: set FLEET_TLS__CA_FILE (for PostgreSQL alone: sslrootcert in the \
                 URL) to the file of the CA that signed it";
     }
-    if problem.to_string().contains("CaUsedAsEndEntity") {
+    if let CertificateError::Other(OtherError(cause)) = problem
+        && let Some(webpki::Error::CaUsedAsEndEntity) = cause.downcast_ref()
+    {
         return "the server shows a CA's own certificate: sign one for the server with that CA, and install it there";
     }
     "the server's certificate cannot be used: have another one issued for it"
