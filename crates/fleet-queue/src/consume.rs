@@ -19,6 +19,10 @@ static PARK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scrip
 static RECLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reclaim.lua")));
 static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/ack.lua")));
 
+/// So many members that are no id, and that nobody here has made, may stand in front of a due batch and not keep it from its
+/// next owner.
+const MOST_FOREIGN: usize = 7;
+
 /// Takes batches from one queue.
 #[derive(Clone, Debug)]
 pub struct Consumer {
@@ -151,8 +155,7 @@ impl Consumer {
     }
 
     /// Sets the batch aside until `delay` from now: it stays claimed, and belongs to nobody. With a clear `mark` its next
-    /// owner's death counts against it as the first one's.
-    /// `false`: another consumer has taken it over.
+    /// owner's death counts against it as the first one's. `false`: another consumer has taken it over.
     ///
     /// # Errors
     ///
@@ -190,15 +193,17 @@ impl Consumer {
         // The script judges by Redis' clock; this only proposes what is due first.
         let first = |key: &str| {
             let mut command = redis::cmd("ZRANGE");
-            command.arg(key).arg(0).arg(0).arg("WITHSCORES");
+            command.arg(key).arg(0).arg(MOST_FOREIGN).arg("WITHSCORES");
             command
         };
         let transaction = Transaction::new([first(&keys.leases), first(&keys.parked), redis::cmd("TIME")]);
         let (leases, parked, (seconds, micros)): (First, First, (f64, f64)) =
             self.link.transaction(&transaction).await?;
         let now_ms = (seconds * 1000.0) + (micros / 1000.0);
-        // What is no id, nobody here has made: it must not keep the other batches from their next owners.
-        let due = |first: First| first.into_iter().find(|(_id, due_ms)| *due_ms <= now_ms)?.0.parse().ok();
+        let due = |first: First| {
+            let mut due = first.into_iter().take_while(|(_id, due_ms)| *due_ms <= now_ms);
+            due.find_map(|(id, _due_ms)| id.parse().ok())
+        };
         Ok(Due { expired: due(leases), parked: due(parked) })
     }
 
@@ -228,7 +233,7 @@ impl Consumer {
     }
 }
 
-/// The first member of a sorted set, with its score.
+/// The first members of a sorted set, with their scores.
 type First = Vec<(String, f64)>;
 
 /// What waits for an owner; of each kind the first.

@@ -73,12 +73,12 @@ impl Producer {
     ///
     /// One variadic RPUSH: the server logs and syncs one command, however many messages it carries.
     ///
+    /// A push whose connection turns out to be broken is repeated, even where the first one may have been carried out:
+    /// the same items twice are the same events, with the same ids.
+    ///
     /// # Errors
     ///
     /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same.
-    ///
-    /// A push whose connection turns out to be broken is repeated, even where the first one may have been carried out:
-    /// the same items twice are the same events, with the same ids.
     pub async fn push_batch(&self, batch: PushBatch) -> Result<Ledger, QueueError> {
         let PushBatch { command, messages, bytes } = batch;
         let count = |field: &str, amount: usize| {

@@ -74,10 +74,15 @@ async fn a_late_heartbeat_does_not_bring_a_parked_batch_back() {
 async fn what_is_no_batch_is_in_nobodys_way() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
-    rig.redis::<()>(&["ZADD", &rig.keys.parked, "0", "nonsense"]).await;
+    for key in [&rig.keys.leases, &rig.keys.parked] {
+        rig.redis::<()>(&["ZADD", key, "0", "nonsense", "1", "more of it"]).await;
+    }
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     let due = rig.consumer.due().await.unwrap();
     assert_eq!((due.expired, due.parked), (Some(lease.id), None));
+    let lease = rig.takeover().await.unwrap();
+    assert!(rig.consumer.park(&lease, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert_eq!(rig.consumer.due().await.unwrap().parked, Some(lease.id));
 }
 
 #[tokio::test]
