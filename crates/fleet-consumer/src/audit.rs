@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use comfy_table::Table;
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Durability, Held, Observer, QueueKeys, QueueStatus, RedisLink};
+use fleet_queue::{Durability, Held, Observer, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
-use crate::connect::{Databases, redis_link};
+use crate::connect::{Databases, keys_of_one_queue, redis_link};
 use crate::service::ConsumerError;
 use crate::witness::{Unaccounted, Witnesses};
 
@@ -57,9 +57,7 @@ impl Audit {
                 status,
             });
         }
-        let keys =
-            QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug));
-        let durability = Durability::read(&link, &keys).await?;
+        let durability = Durability::read(&link, &keys_of_one_queue(settings)).await?;
         Ok(Self { queues, settled, durability })
     }
 
@@ -183,7 +181,8 @@ impl AuditedQueue {
             writeln!(
                 formatter,
                 "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}, not counting those that \
-                 came after that: see the runbook, FleetWebhooksUnaccounted. Once you have decided what to do: fleet-consumer accept-loss"
+                 came after that: see the runbook, FleetWebhooksUnaccounted. Once you have decided what to do: \
+                 fleet-consumer accept-loss"
             )?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! From settings to connections.
 
-use fleet_queue::{QueueError, RedisLink};
+use fleet_providers::PROVIDERS;
+use fleet_queue::{QueueError, QueueKeys, RedisLink};
 use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_store::{Database, DatabaseSettings, StoreError};
 
@@ -38,6 +39,11 @@ impl Databases {
 pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
     let ca_file = settings.tls.ca_file.as_deref();
     RedisLink::trusting(ca_file, settings.redis_url.expose(), settings.queue.timeout)
+}
+
+/// The keys of one queue, which stands for all of them where it is about rights: those go by prefix.
+pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
+    QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug))
 }
 
 /// Makes sure that every URL the consumer needs can be used.

@@ -55,8 +55,7 @@ pub(crate) async fn pools(databases: Databases, every: Duration) {
 }
 
 /// Shows, and says when it changes, what makes Redis weaker than an accepted message deserves.
-pub(crate) async fn durability(link: RedisLink, prefix: String) {
-    let keys = QueueKeys::new(&prefix, PROVIDERS.first().map_or("", |provider| provider.slug));
+pub(crate) async fn durability(link: RedisLink, keys: QueueKeys) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut said = Vec::new();
     loop {

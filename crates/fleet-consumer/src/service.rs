@@ -119,9 +119,10 @@ fn observers(
     let (every, prefix) = (settings.consumer.status_interval, settings.queue.prefix.clone());
     let longest_wait = longest_wait(settings);
     let mut observers = JoinSet::new();
-    let queues = observe::queues(connect::redis_link(settings)?, prefix.clone(), every);
+    let queues = observe::queues(connect::redis_link(settings)?, prefix, every);
     observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, queues));
-    let durability = observe::durability(connect::redis_link(settings)?, prefix);
+    let keys = connect::keys_of_one_queue(settings);
+    let durability = observe::durability(connect::redis_link(settings)?, keys);
     observers.spawn(readiness.liveness().watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(readiness.liveness().watch("witness".to_owned(), longest_wait, witness));

@@ -158,10 +158,15 @@ impl Committer {
         if !self.history.is_owed() {
             return idle(self.waiting.arrival()).await;
         }
+        let look = async {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            self.producer.ledger().await
+        };
+        // A message waits for no look.
         tokio::select! {
             () = self.waiting.arrival() => {}
-            () = tokio::time::sleep(LOOK_INTERVAL) => {
-                if let Ok(ledger) = self.producer.ledger().await {
+            looked = look => {
+                if let Ok(ledger) = looked {
                     self.history.looked(&ledger);
                 }
             }

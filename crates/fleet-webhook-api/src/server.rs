@@ -52,8 +52,8 @@ const IDLE_DRAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable Redis is no error: requests are answered 503 until it
-/// is there.
+/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable
+/// Redis is no error: requests are answered 503 until it is there.
 pub async fn run(
     settings: &Settings,
     sources: Vec<SourceSettings>,

@@ -33,7 +33,8 @@ pub(super) fn describe() {
     );
     describe_gauge!(
         UNACCOUNTED,
-        "Webhooks answered 200 until the consumers last looked, that Redis has forgotten before they were settled, at most, until fleet-consumer accept-loss"
+        "Most webhooks that Redis has forgotten although they were answered 200 and not settled when a consumer last looked; \
+         fleet-consumer accept-loss sets it to 0"
     );
     describe_gauge!(
         REDIS_WEAKNESSES,
