@@ -3,17 +3,19 @@
 /// A closed list: each variant is the reason of a dead letter, and [`ParseError::reason`] its stable name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// The body, or a decoded form value, is not UTF-8.
+    /// A form, or a decoded value of it, is not UTF-8.
     #[error("the text is not UTF-8")]
     InvalidUtf8,
-    /// The body is neither the JSON nor the form the provider sends.
-    #[error("the body cannot be parsed: {0}")]
+    /// The body or the event is neither the JSON nor the form the provider sends.
+    #[error("it cannot be parsed: {0}")]
     Unparsable(String),
-    /// U+0000 or an unpaired surrogate: PostgreSQL could store it, but never read it back.
-    #[error("the body has a character that PostgreSQL cannot hold (U+0000 or an unpaired surrogate)")]
+    /// The vehicle's id has a control character, or one that was lost on the way.
+    #[error(
+        "the vehicle id has a control character, or one that is no text (U+0000, an unpaired surrogate, no UTF-8)"
+    )]
     InvalidCharacter,
     /// JSON nested deeper than [`crate::Limits::max_depth`].
-    #[error("the body is nested too deeply")]
+    #[error("the event is nested too deeply")]
     TooDeep,
     /// More events than [`crate::Limits::max_events`].
     #[error("the message has too many events ({0})")]

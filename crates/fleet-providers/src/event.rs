@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::DroppedValue;
+
 /// One report about one vehicle, as the provider observed it.
 ///
 /// All times are UTC, truncated to microseconds, and never later than the message's `received_at` plus the
@@ -23,11 +25,14 @@ pub struct VehicleEvent<'a> {
     pub provider_event_id: Option<Cow<'a, str>>,
     /// When the vehicle observed it, or the message's `received_at` if the provider did not say.
     pub observed_at: Timestamp,
-    /// A time in the event lay too far in the future and was replaced by `received_at`.
+    /// A time in the event cannot be true or cannot be read, and another one was used.
     pub clock_skewed: bool,
     /// What the event says about the vehicle.
     pub attributes: Attributes,
-    /// The event alone, as a JSON object: the provider's own text where it sent JSON.
+    /// What is there and not used.
+    pub dropped: Vec<DroppedValue<'a>>,
+    /// The event alone, as a JSON object: the provider's own text where it sent JSON, but that U+0000, half of a surrogate
+    /// pair and bytes that are no UTF-8 are U+FFFD.
     pub raw: Cow<'a, str>,
 }
 

@@ -1,13 +1,14 @@
 //! Named values as they stand in a body, and the lenient readers every mapping shares.
 //!
-//! A reader answers `None` for a value that is missing, of the wrong type or not finite: such an attribute is
-//! absent, and the rest of the event applies.
+//! A reader tells a value that says nothing (missing, `null`, blank) from one that is there and not understood: either way
+//! the attribute is absent and the rest of the event applies, but the second one is counted.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use crate::{ParseError, json, time};
+use crate::reading::Reading;
+use crate::{DropReason, ParseError, json, time};
 
 /// One event of a message, before it is mapped.
 pub(crate) struct Item<'a> {
@@ -15,23 +16,28 @@ pub(crate) struct Item<'a> {
     pub(crate) raw: Cow<'a, str>,
     /// Its members.
     pub(crate) fields: Fields<'a>,
+    /// A character of it could not be stored, and is U+FFFD now.
+    pub(crate) is_repaired: bool,
 }
 
 /// The events of a message; one that cannot be read does not sink the others.
 pub(crate) type Items<'a> = Vec<Result<Item<'a>, ParseError>>;
 
 /// The members of an object or of a form, in the order received, repeated names included.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, Value<'a>)>);
 
 /// A value nobody has interpreted yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
     /// The text of one JSON value, without white space around it.
-    Json(&'a str),
+    Json(Cow<'a, str>),
     /// A decoded form value.
     Text(Cow<'a, str>),
 }
+
+/// A range check: the value in the unit of its column, or why it cannot be one.
+pub(crate) type Check<T> = fn(f64) -> Result<T, DropReason>;
 
 impl<'a> Fields<'a> {
     /// The member of that name; of a repeated name the last, as most JSON readers do.
@@ -44,24 +50,36 @@ impl<'a> Fields<'a> {
         self.find(name)?.text().filter(|text| !text.trim().is_empty())
     }
 
-    /// The member as a finite number.
-    pub(crate) fn number(&self, name: &str) -> Option<f64> {
-        self.find(name)?.number()
+    /// The member as a number that passes a check.
+    pub(crate) fn number<T>(&self, name: &str, check: Check<T>) -> Reading<'a, T> {
+        self.find(name).map_or(Reading::Absent, |value| value.number(check))
     }
 
     /// The member as a flag.
-    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
-        self.find(name)?.flag()
+    pub(crate) fn flag(&self, name: &str) -> Reading<'a, bool> {
+        self.find(name).map_or(Reading::Absent, Value::flag)
     }
 
-    /// The member as a point in time.
-    pub(crate) fn time(&self, name: &str) -> Option<Timestamp> {
-        self.find(name)?.time()
+    /// The member as one of two words.
+    pub(crate) fn word(&self, name: &str, yes: &str, no: &str) -> Reading<'a, bool> {
+        self.find(name).map_or(Reading::Absent, |value| value.word(yes, no))
     }
 
     /// The members of the object that this member is.
-    pub(crate) fn object(&self, name: &str) -> Option<Fields<'a>> {
-        self.find(name)?.object()
+    pub(crate) fn object(&self, name: &str) -> Reading<'a, Self> {
+        self.find(name).map_or(Reading::Absent, Value::object)
+    }
+
+    /// The same, borrowing from nobody.
+    pub(crate) fn into_owned<'b>(self) -> Fields<'b> {
+        let owned = |(name, value): (Cow<'a, str>, Value<'a>)| {
+            let value = match value {
+                Value::Json(text) => Value::Json(Cow::Owned(text.into_owned())),
+                Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            };
+            (Cow::Owned(name.into_owned()), value)
+        };
+        Fields(self.0.into_iter().map(owned).collect())
     }
 }
 
@@ -69,8 +87,7 @@ impl<'a> Value<'a> {
     /// The value as its sender wrote it, quotes and all.
     pub(crate) fn written(&self) -> Cow<'a, str> {
         match self {
-            Self::Json(text) => Cow::Borrowed(text),
-            Self::Text(text) => text.clone(),
+            Self::Json(text) | Self::Text(text) => text.clone(),
         }
     }
 
@@ -78,57 +95,116 @@ impl<'a> Value<'a> {
     pub(crate) fn text(&self) -> Option<Cow<'a, str>> {
         let json = match self {
             Self::Text(text) => return Some(text.clone()),
-            Self::Json(json) => *json,
+            Self::Json(json) => json,
         };
         match json.as_bytes().first()? {
             b'"' => string(json),
-            b'-' | b'0'..=b'9' => Some(Cow::Borrowed(json)),
+            b'-' | b'0'..=b'9' => Some(json.clone()),
             _ => None,
         }
     }
 
-    /// A finite number, also one written as a string.
-    pub(crate) fn number(&self) -> Option<f64> {
-        let number: f64 = self.text()?.trim().parse().ok()?;
-        // Adding zero turns -0.0 into 0.0, which would otherwise compare equal and still be stored differently.
-        number.is_finite().then_some(number + 0.0)
+    /// A finite number that passes a check, also one written as a string.
+    pub(crate) fn number<T>(&self, check: Check<T>) -> Reading<'a, T> {
+        self.read(|text| {
+            let number: f64 = text.parse().map_err(|_| DropReason::NotUnderstood)?;
+            if !number.is_finite() {
+                return Err(DropReason::OutOfRange);
+            }
+            // Adding zero turns -0.0 into 0.0, which would otherwise compare equal and still be stored differently.
+            check(number + 0.0)
+        })
     }
 
-    /// `true`, `1`, `false` or `0`, also written as a string; anything else, such as `""`, says nothing.
-    pub(crate) fn flag(&self) -> Option<bool> {
+    /// `true`, `1`, `false` or `0`, also written as a string.
+    pub(crate) fn flag(&self) -> Reading<'a, bool> {
         match self {
-            Self::Json("true") => return Some(true),
-            Self::Json("false") => return Some(false),
+            Self::Json(json) if json == "true" => return Reading::Known(true),
+            Self::Json(json) if json == "false" => return Reading::Known(false),
             Self::Json(_) | Self::Text(_) => {}
         }
-        let text = self.text()?;
-        match text.trim() {
-            "1" => Some(true),
-            "0" => Some(false),
-            word if word.eq_ignore_ascii_case("true") => Some(true),
-            word if word.eq_ignore_ascii_case("false") => Some(false),
-            _ => None,
-        }
+        self.read(|text| match text {
+            "1" => Ok(true),
+            "0" => Ok(false),
+            word if word.eq_ignore_ascii_case("true") => Ok(true),
+            word if word.eq_ignore_ascii_case("false") => Ok(false),
+            _ => Err(DropReason::NotUnderstood),
+        })
     }
 
-    /// A point in time: an epoch in seconds or milliseconds, or ISO 8601; see [`time::read`].
-    pub(crate) fn time(&self) -> Option<Timestamp> {
-        time::read(self.text()?.trim())
+    /// A flag written as one of two words.
+    pub(crate) fn word(&self, yes: &str, no: &str) -> Reading<'a, bool> {
+        self.read(|text| {
+            if text.eq_ignore_ascii_case(yes) {
+                return Ok(true);
+            }
+            if text.eq_ignore_ascii_case(no) { Ok(false) } else { Err(DropReason::NotUnderstood) }
+        })
+    }
+
+    /// A point in time; see [`time::read`]. What stands for "no time" is absent.
+    pub(crate) fn time(&self) -> Reading<'a, Timestamp> {
+        let written = self.read(|text| time::read(text).ok_or(DropReason::TimeNotUnderstood));
+        match written {
+            Reading::Known(Some(time)) => Reading::Known(time),
+            Reading::Known(None) | Reading::Absent => Reading::Absent,
+            Reading::Dropped(_, written) => Reading::Dropped(DropReason::TimeNotUnderstood, written),
+        }
     }
 
     /// The members of a JSON object.
-    pub(crate) fn object(&self) -> Option<Fields<'a>> {
-        match self {
-            Self::Json(text) => json::object(text).ok(),
+    pub(crate) fn object(&self) -> Reading<'a, Fields<'a>> {
+        let members = match self {
+            Self::Json(Cow::Borrowed(text)) => json::object(text).ok(),
+            Self::Json(Cow::Owned(text)) => json::object(text).ok().map(Fields::into_owned),
             Self::Text(_) => None,
+        };
+        match members {
+            Some(members) => Reading::Known(members),
+            None if self.is_blank() => Reading::Absent,
+            None => self.dropped(DropReason::NotUnderstood),
         }
+    }
+
+    /// What `read` makes of the value's text without white space around it. A value that has no text is not understood,
+    /// unless it says nothing.
+    fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, DropReason>) -> Reading<'a, T> {
+        let Some(text) = self.text() else {
+            return if self.is_blank() { Reading::Absent } else { self.dropped(DropReason::NotUnderstood) };
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return Reading::Absent;
+        }
+        match read(text) {
+            Ok(value) => Reading::Known(value),
+            Err(reason) => self.dropped(reason),
+        }
+    }
+
+    /// Whether it says nothing: `null`, or a text of nothing but white space.
+    fn is_blank(&self) -> bool {
+        match self {
+            Self::Json(json) if json == "null" => true,
+            Self::Json(_) | Self::Text(_) => self.text().is_some_and(|text| text.trim().is_empty()),
+        }
+    }
+
+    fn dropped<T>(&self, reason: DropReason) -> Reading<'a, T> {
+        Reading::Dropped(reason, self.text().unwrap_or_else(|| self.written()))
     }
 }
 
 /// The content of a JSON string, borrowed unless it has escapes.
-fn string(json: &str) -> Option<Cow<'_, str>> {
+fn string<'a>(json: &Cow<'a, str>) -> Option<Cow<'a, str>> {
     if json.contains('\\') {
         return serde_json::from_str(json).ok().map(Cow::Owned);
     }
-    json.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
+    match json {
+        Cow::Borrowed(json) => json.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed),
+        Cow::Owned(json) => {
+            let text = json.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Cow::Owned(text.to_owned()))
+        }
+    }
 }

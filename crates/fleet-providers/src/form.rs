@@ -1,15 +1,15 @@
 //! Reads `application/x-www-form-urlencoded` bodies, strictly: what cannot be decoded without loss is refused,
-//! because a signature covers the decoded values and a stored event must be what was sent.
+//! because a signature covers the decoded values.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::fields::{Fields, Item, Items, Value};
-use crate::{Limits, ParseError, json};
+use crate::{Limits, ParseError, body, json};
 
-/// The media type of a form.
-const FORM: &str = "application/x-www-form-urlencoded";
+/// What stands for U+0000, which PostgreSQL cannot hold.
+const REPLACEMENT: &str = "\u{fffd}";
 /// The media type of JSON.
 const JSON: &str = "application/json";
 
@@ -19,49 +19,58 @@ const USUAL_PAIRS: usize = 64;
 /// A decoded parameter.
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Whether the body is to be read as a form: by its media type, or, where that says neither form nor JSON, by
-/// its first character.
+/// Whether the body is to be read as a form. The body itself tells: what begins with a bracket is JSON, whatever its media
+/// type says, and what has a parameter is a form. Where the body leaves it open, the media type decides.
 pub(crate) fn is_form(content_type: Option<&str>, body: &[u8]) -> bool {
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case(FORM) {
-        return true;
-    }
-    if media_type.eq_ignore_ascii_case(JSON) {
+    if body::is_json(body) {
         return false;
     }
-    !matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    memchr(b'=', body).is_some() || !media_type.eq_ignore_ascii_case(JSON)
 }
 
-/// The one event a form is. Its raw text is a JSON object of the decoded strings in the order received.
+/// The one event a form is. Its raw text is a JSON object of the decoded strings in the order received; U+0000, which
+/// PostgreSQL cannot hold, is U+FFFD in it.
 pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     if limits.max_events == 0 {
         return Err(ParseError::TooManyEvents(1));
     }
-    let pairs = pairs(body)?;
+    let mut pairs = pairs(body)?;
     if pairs.is_empty() {
         return Err(ParseError::Unparsable("the form is empty".to_owned()));
     }
-    if pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
-        return Err(ParseError::InvalidCharacter);
-    }
+    let is_repaired = repair(&mut pairs);
     let raw = Cow::Owned(json_text(&pairs)?);
     let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
-    Ok(vec![Ok(Item { raw, fields })])
+    Ok(vec![Ok(Item { raw, fields, is_repaired })])
+}
+
+/// Replaces what PostgreSQL cannot hold; tells whether there was any.
+fn repair(pairs: &mut [Pair<'_>]) -> bool {
+    let mut is_repaired = false;
+    for text in pairs.iter_mut().flat_map(|(name, value)| [name, value]) {
+        if text.contains('\0') {
+            *text = Cow::Owned(text.replace('\0', REPLACEMENT));
+            is_repaired = true;
+        }
+    }
+    is_repaired
 }
 
 /// The event that [`items`] kept as this JSON text; nothing if some value of it is no string, so that it was no form.
 pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
-    let Item { raw, fields: Fields(members) } = json::event(raw, limits).ok()?;
+    let Item { raw, fields: Fields(members), is_repaired } = json::event(raw.as_bytes(), limits).ok()?;
     let text = |(name, value): (_, Value<'a>)| {
-        let is_string = !matches!(value, Value::Json(json) if !json.starts_with('"'));
+        let is_string = !matches!(value, Value::Json(ref json) if !json.starts_with('"'));
         is_string.then(|| value.text()).flatten().map(|text| (name, Value::Text(text)))
     };
     let pairs: Option<_> = members.into_iter().map(text).collect();
-    Some(Item { raw, fields: Fields(pairs?) })
+    Some(Item { raw, fields: Fields(pairs?), is_repaired })
 }
 
 /// The form's parameters in the order received, repeated names included.
 pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ParseError> {
+    let body = body::trimmed(body);
     let text = std::str::from_utf8(body).map_err(|_| ParseError::InvalidUtf8)?;
     let is_plain = memchr2(b'+', b'%', body).is_none();
     let mut pairs = Vec::with_capacity(USUAL_PAIRS.min(1 + memchr_iter(b'&', body).count()));

@@ -15,15 +15,13 @@
 
 mod legacy;
 
-use std::borrow::Cow;
-
-use jiff::Timestamp;
-
-use crate::fields::{Fields, Item, Items, Value};
+use crate::fields::{Check, Fields, Item, Items, Value};
+use crate::json::Wrapper;
+use crate::reader::EventReader;
 use crate::report::Report;
-use crate::time::Clock;
 use crate::{
-    Accepted, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, Timed, json, quantity,
+    Accepted, Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, Timed,
+    json, quantity,
 };
 
 /// The provider. Its authentication is an assumption.
@@ -45,30 +43,26 @@ const STATE_TYPES: [&str; 5] = [
     "VehicleDataChanged",
 ];
 
+/// `data` around an array of events. In an event, it is an object.
+const ANSWER: Wrapper = Wrapper { event_members: &[], data_begins_with: b"[" };
+
 /// An event, or an array of events, bare or as `data` alone, as CloudBoxx's long poll answers.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
-    let items = json::items(message.body, limits)?;
-    if let [Ok(Item { fields, .. })] = items.as_slice()
-        && let Some(Value::Json(data)) = fields.find("data")
-        && data.starts_with('[')
-    {
-        return json::split(data, limits);
-    }
-    Ok(items)
+    json::unwrapped_items(message.body, ANSWER, limits)
 }
 
 /// Maps one event of any generation.
 fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
-    let (metadata, data) = (item.fields.object("metadata"), item.fields.object("data"));
+    let (metadata, data) = (item.fields.object("metadata").known(), item.fields.object("data").known());
     if metadata.is_none() && data.is_none() {
         return legacy::map(item, message, limits);
     }
     let (metadata, data) = (metadata.unwrap_or_default(), data.unwrap_or_default());
-    let mut clock = Clock::new(message, limits, [metadata.find("occurred_at")]);
+    let mut reader = EventReader::new(message, limits, [metadata.find("occurred_at")]);
     let kind = metadata.text("type").or_else(|| metadata.text("message_type"));
-    let vehicle = data.object("vehicle");
+    let vehicle = data.object("vehicle").known();
     let attributes = if kind.as_deref().is_none_or(|kind| STATE_TYPES.contains(&kind)) {
-        attributes(&data, vehicle.as_ref(), &mut clock)
+        attributes(&data, vehicle.as_ref(), &mut reader)
     } else {
         Attributes::default()
     };
@@ -78,89 +72,97 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
         kind,
         default_kind: "unknown",
         event_id: metadata.text("id").or_else(|| metadata.text("message_id")),
-        ..Report::new(item, clock, attributes)
+        ..Report::new(item, reader, attributes)
     }
 }
 
 /// The state in an event's data.
-fn attributes(data: &Fields<'_>, vehicle: Option<&Fields<'_>>, clock: &mut Clock<'_>) -> Attributes {
-    let nested = data.object("vehicle_state").or_else(|| data.object("state"));
+fn attributes<'a>(
+    data: &Fields<'a>,
+    vehicle: Option<&Fields<'a>>,
+    reader: &mut EventReader<'a>,
+) -> Attributes {
+    let nested = data.object("vehicle_state").or(|| data.object("state")).known();
     let state = nested.as_ref().unwrap_or(data);
     let charge = Property::of(state, "state_of_charge_or_fuel_level_in_percent")
         .or_else(|| Property::of(state, "fuel_level_in_percent"));
+    let range = Property::of(state, "remaining_range_in_kilometers");
+    let odometer = Property::of(state, "mileage_in_kilometers");
+    let (ignition, lock) = (Property::of(state, "ignition"), Property::of(state, "central_lock"));
+    let km = quantity::metres_from_km;
     Attributes {
-        position: position(state, clock),
-        battery_percent: Property::timed(charge, clock, |value| value.number().and_then(quantity::percent)),
-        range_m: Property::timed(Property::of(state, "remaining_range_in_kilometers"), clock, metres),
-        odometer_m: Property::timed(Property::of(state, "mileage_in_kilometers"), clock, metres),
-        powered_on: Property::timed(Property::of(state, "ignition"), clock, |value| word(value, "on", "off")),
-        locked: Property::timed(Property::of(state, "central_lock"), clock, |value| {
-            word(value, "locked", "unlocked")
-        }),
-        online: vehicle.and_then(|vehicle| online(vehicle, clock)),
+        position: position(state, reader),
+        battery_percent: number(reader, Attribute::Battery, charge, quantity::percent),
+        range_m: number(reader, Attribute::Range, range, km),
+        odometer_m: number(reader, Attribute::Odometer, odometer, km),
+        powered_on: word(reader, Attribute::PoweredOn, ignition, ["on", "off"]),
+        locked: word(reader, Attribute::Locked, lock, ["locked", "unlocked"]),
+        online: vehicle.and_then(|vehicle| online(vehicle, reader)),
         ..Attributes::default()
     }
 }
 
-/// One property of the state.
+/// One property of the state, each part as it was sent.
 struct Property<'a> {
     value: Value<'a>,
-    at: Option<Timestamp>,
+    at: Option<Value<'a>>,
 }
 
 impl<'a> Property<'a> {
     /// The property of that name. A bare value is taken for one without a time.
     fn of(state: &Fields<'a>, name: &str) -> Option<Self> {
         let found = state.find(name)?;
-        let Some(property) = found.object() else {
+        let Some(property) = found.object().known() else {
             return Some(Self { value: found.clone(), at: None });
         };
         let value = property.find("value")?.clone();
-        Some(Self { value, at: property.time("timestamp") })
+        Some(Self { value, at: property.find("timestamp").cloned() })
     }
+}
 
-    /// What `read` makes of the property, at the property's own time.
-    fn timed<T>(
-        property: Option<Self>,
-        clock: &mut Clock<'_>,
-        read: impl FnOnce(&Value<'a>) -> Option<T>,
-    ) -> Option<Timed<T>> {
-        let property = property?;
-        clock.timed(read(&property.value), property.at)
-    }
+/// A property that is a number, at its own time.
+fn number<'a, T>(
+    reader: &mut EventReader<'a>,
+    attribute: Attribute,
+    property: Option<Property<'a>>,
+    check: Check<T>,
+) -> Option<Timed<T>> {
+    let Property { value, at } = property?;
+    reader.timed(attribute, value.number(check), at.as_ref())
+}
+
+/// A property that is one of two words, at its own time.
+fn word<'a>(
+    reader: &mut EventReader<'a>,
+    attribute: Attribute,
+    property: Option<Property<'a>>,
+    [yes, no]: [&str; 2],
+) -> Option<Timed<bool>> {
+    let Property { value, at } = property?;
+    reader.timed(attribute, value.word(yes, no), at.as_ref())
 }
 
 /// The position, with the altitude if it is of the same moment.
-fn position(state: &Fields<'_>, clock: &mut Clock<'_>) -> Option<Timed<Position>> {
+fn position<'a>(state: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Timed<Position>> {
     let property = Property::of(state, "position")?;
-    let coordinates = property.value.object()?;
-    let lat_lon = (coordinates.number("lat"), coordinates.number("lon"));
-    let mut position = quantity::position(&coordinates, lat_lon.0, lat_lon.1)?;
-    let altitude = Property::of(state, "altitude_in_meters").filter(|altitude| altitude.at == property.at);
-    if let Some(altitude) = altitude.and_then(|altitude| altitude.value.number()) {
-        position.altitude_m = Some(altitude);
+    let position = property.value.object().then(|place| {
+        let lat = place.number("lat", quantity::latitude);
+        reader.position(&place, lat, place.number("lon", quantity::longitude))
+    });
+    let mut position = reader.timed(Attribute::Position, position, property.at.as_ref())?;
+    let time = |at: &Option<Value<'a>>| at.as_ref().and_then(|at| at.time().known());
+    let altitude = Property::of(state, "altitude_in_meters");
+    if let Some(altitude) = altitude.filter(|altitude| time(&altitude.at) == time(&property.at)) {
+        let altitude = altitude.value.number(quantity::any);
+        position.value.altitude_m = reader.value(Attribute::Altitude, altitude).or(position.value.altitude_m);
     }
-    clock.timed(Some(position), property.at)
+    Some(position)
 }
 
 /// `life_status` of the vehicle's master data.
-fn online(vehicle: &Fields<'_>, clock: &mut Clock<'_>) -> Option<Timed<bool>> {
-    let status = vehicle.object("life_status")?;
-    let online = status.find("value").and_then(|value| word(value, "online", "offline"));
-    clock.timed(online, status.time("modified_at"))
-}
-
-/// Whole metres of a distance in kilometres.
-fn metres(value: &Value<'_>) -> Option<i32> {
-    value.number().and_then(quantity::metres_from_km)
-}
-
-/// A flag written as one of two words; a third one says nothing.
-fn word(value: &Value<'_>, yes: &str, no: &str) -> Option<bool> {
-    let text: Cow<'_, str> = value.text()?;
-    let text = text.trim();
-    if text.eq_ignore_ascii_case(yes) {
-        return Some(true);
-    }
-    text.eq_ignore_ascii_case(no).then_some(false)
+fn online<'a>(vehicle: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Timed<bool>> {
+    let status = vehicle.object("life_status");
+    let online = status.clone().then(|status| status.word("value", "online", "offline"));
+    let modified_at = status.known().and_then(|status| status.find("modified_at").cloned());
+    reader.timed(Attribute::Online, online, modified_at.as_ref())
 }

@@ -4,6 +4,8 @@
 //! Redis keys, metric labels, configuration checks and fixture tests all follow from that list.
 
 mod auth;
+mod body;
+mod dropped;
 mod error;
 mod event;
 mod fields;
@@ -15,11 +17,14 @@ mod message;
 mod niu;
 mod provider;
 mod quantity;
+mod reader;
+mod reading;
 mod report;
 mod segway;
 mod time;
 
 pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
+pub use dropped::{Attribute, DropReason, DroppedValue};
 pub use error::ParseError;
 pub use event::{Attributes, Position, Timed, VehicleEvent};
 pub use identity::vehicle_id;

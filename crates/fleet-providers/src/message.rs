@@ -34,8 +34,11 @@ pub struct StoredEvent<'a> {
 pub struct Limits {
     /// More events than this in one message are refused.
     pub max_events: usize,
-    /// Deeper JSON than this is refused.
+    /// An event that is nested deeper than this is refused.
     pub max_depth: usize,
+    /// A time longer than this before `received_at` is taken for a clock without a date, unless [`Limits::max_age`] is
+    /// longer.
+    pub max_plausible_age: SignedDuration,
     /// How far a time may lie beyond `received_at` before it is taken for a skewed clock.
     pub max_clock_skew: SignedDuration,
     /// An event observed longer than this before `received_at` is refused.
@@ -47,6 +50,9 @@ impl Default for Limits {
         Self {
             max_events: 10_000,
             max_depth: 64,
+            // Clocks that have lost their date begin in 1970, 1980 or 2000, or are 1,024 weeks late; a value that has not
+            // changed since the vehicle was new is younger.
+            max_plausible_age: SignedDuration::from_hours(5 * 366 * 24),
             max_clock_skew: SignedDuration::from_mins(5),
             max_age: SignedDuration::from_hours(90 * 24),
         }

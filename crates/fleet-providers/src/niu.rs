@@ -11,11 +11,14 @@
 //! The names in `type` are ours, so that every type is read for the fields it carries. Coordinates are stored as
 //! sent: WGS-84, but GCJ-02 from the mainland-China servers.
 
-use crate::fields::{Fields, Item, Items, Value};
+use crate::fields::{Fields, Item, Items};
+use crate::json::Wrapper;
+use crate::reader::EventReader;
+use crate::reading::Reading;
 use crate::report::Report;
-use crate::time::Clock;
 use crate::{
-    Accepted, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, json, quantity,
+    Accepted, Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, json,
+    quantity,
 };
 
 /// The provider. Its authentication is an assumption: `token` is what NIU names such a header elsewhere.
@@ -31,59 +34,63 @@ pub(crate) const NIU: Provider = Provider {
 /// The batteries a vehicle can have, by the name of their compartment.
 const COMPARTMENTS: [&str; 3] = ["compartmentA", "compartmentB", "compartmentC"];
 
+/// `{data, desc, trace, status}` around an event or an array of events.
+const ANSWER: Wrapper = Wrapper { event_members: &["sn", "sn_id"], data_begins_with: b"{[" };
+
 /// An event, an array of events, or either as `data` of an answer's envelope.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
-    let items = json::items(message.body, limits)?;
-    if let [Ok(Item { fields, .. })] = items.as_slice()
-        && vehicle(fields).is_none()
-        && let Some(Value::Json(data)) = fields.find("data")
-        && data.starts_with(['{', '['])
-    {
-        return json::split(data, limits);
-    }
-    Ok(items)
+    json::unwrapped_items(message.body, ANSWER, limits)
 }
 
 /// Maps one report.
 fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
     let fields = &item.fields;
-    let mut clock = Clock::new(message, limits, [fields.find("infoTimestamp"), fields.find("time")]);
-    let online = fields.flag("ss_online_sta").or_else(|| fields.flag("isConnected"));
+    let times = [fields.find("infoTimestamp"), fields.find("time")];
+    let mut reader = EventReader::new(message, limits, times);
+    let position = position(fields, &mut reader);
+    let battery = battery_percent(fields, &mut reader);
+    let online = fields.flag("ss_online_sta").or(|| fields.flag("isConnected"));
+    let speed = fields.number("nowSpeed", quantity::speed_kmh);
+    let range = fields.number("estimatedMileage", quantity::metres_from_km);
+    let odometer = fields.number("totalMileage", quantity::metres_from_km);
     let attributes = Attributes {
-        position: clock.timed(position(fields), fields.time("gpsTimestamp")),
-        speed_kmh: clock.timed(fields.number("nowSpeed").and_then(quantity::speed_kmh), None),
-        battery_percent: clock.timed(battery_percent(fields), None),
-        range_m: clock.timed(fields.number("estimatedMileage").and_then(quantity::metres_from_km), None),
-        odometer_m: clock.timed(fields.number("totalMileage").and_then(quantity::metres_from_km), None),
-        powered_on: clock.timed(fields.flag("isAccOn"), None),
-        locked: clock.timed(fields.flag("isFortificationOn"), None),
-        charging: clock.timed(fields.flag("isCharging"), None),
-        online: clock.timed(online, None),
+        position: reader.timed(Attribute::Position, position, fields.find("gpsTimestamp")),
+        speed_kmh: reader.timed(Attribute::Speed, speed, None),
+        battery_percent: reader.timed(Attribute::Battery, battery, None),
+        range_m: reader.timed(Attribute::Range, range, None),
+        odometer_m: reader.timed(Attribute::Odometer, odometer, None),
+        powered_on: reader.timed(Attribute::PoweredOn, fields.flag("isAccOn"), None),
+        locked: reader.timed(Attribute::Locked, fields.flag("isFortificationOn"), None),
+        charging: reader.timed(Attribute::Charging, fields.flag("isCharging"), None),
+        online: reader.timed(Attribute::Online, online, None),
     };
-    let (vehicle, kind) = (vehicle(fields), fields.text("type"));
-    Report { vehicle, kind, ..Report::new(item, clock, attributes) }
-}
-
-/// The serial number, named `sn` by older and `sn_id` by newer versions of the app's interface.
-fn vehicle<'a>(fields: &Fields<'a>) -> Option<std::borrow::Cow<'a, str>> {
-    fields.text("sn").or_else(|| fields.text("sn_id"))
+    // The serial number is named `sn` by older and `sn_id` by newer versions of the app's interface.
+    let (vehicle, kind) = (fields.text("sn").or_else(|| fields.text("sn_id")), fields.text("type"));
+    Report { vehicle, kind, ..Report::new(item, reader, attributes) }
 }
 
 /// `postion` is NIU's own spelling; the right one and `lon` have been seen too.
-fn position(fields: &Fields<'_>) -> Option<Position> {
-    let place = fields.object("postion").or_else(|| fields.object("position"))?;
-    let lon = place.number("lng").or_else(|| place.number("lon"));
-    quantity::position(&place, place.number("lat"), lon)
+fn position<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a, Position> {
+    fields.object("postion").or(|| fields.object("position")).then(|place| {
+        let lat = place.number("lat", quantity::latitude);
+        let lon = place.number("lng", quantity::longitude).or(|| place.number("lon", quantity::longitude));
+        reader.position(&place, lat, lon)
+    })
 }
 
 /// The mean charge of the connected batteries (`batteryCharging` is a charge, despite its name).
-fn battery_percent(fields: &Fields<'_>) -> Option<f64> {
-    let batteries = fields.object("batteries")?;
-    let charges = COMPARTMENTS.iter().filter_map(|name| {
-        let compartment = batteries.object(name)?;
-        let connected = compartment.flag("isConnected").unwrap_or(true);
-        compartment.number("batteryCharging").and_then(quantity::percent).filter(|_| connected)
-    });
-    let (sum, count) = charges.fold((0.0, 0.0), |(sum, count), charge| (sum + charge, count + 1.0));
-    (count > 0.0).then_some(sum / count)
+fn battery_percent<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a, f64> {
+    fields.object("batteries").then(|batteries| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for name in COMPARTMENTS {
+            let compartment = batteries.object(name);
+            let Some(compartment) = reader.value(Attribute::Battery, compartment) else { continue };
+            let connected = compartment.flag("isConnected").known().unwrap_or(true);
+            let charge = compartment.number("batteryCharging", quantity::percent);
+            if connected && let Some(charge) = reader.value(Attribute::Battery, charge) {
+                (sum, count) = (sum + charge, count + 1.0);
+            }
+        }
+        if count > 0.0 { Reading::Known(sum / count) } else { Reading::Absent }
+    })
 }

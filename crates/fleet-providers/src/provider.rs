@@ -53,7 +53,7 @@ impl Provider {
     }
 
     /// Parses one event again from what telemetry keeps of it. As long as the parser has not changed, the result is the
-    /// event that [`Provider::parse`] found in the message, ids included.
+    /// event that [`Provider::parse`] found in the message, ids included; only the note that a text was repaired is gone.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Provider {
     ) -> Result<VehicleEvent<'a>, ParseError> {
         let StoredEvent { topic, received_at, raw, event_id } = *stored;
         let message = Message { topic, content_type: None, received_at, body: raw.as_bytes() };
-        let event = self.event(json::event(raw, limits)?, &message, limits)?;
+        let event = self.event(json::event(raw.as_bytes(), limits)?, &message, limits)?;
         if event.event_id == event_id {
             return Ok(event);
         }
@@ -83,7 +83,7 @@ impl Provider {
         message: &Message<'_>,
         limits: &Limits,
     ) -> Result<VehicleEvent<'a>, ParseError> {
-        (self.map)(item, message, limits).finish(self.slug, limits)
+        (self.map)(item, message, limits).finish(self.slug)
     }
 }
 

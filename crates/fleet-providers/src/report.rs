@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use crate::fields::Item;
 use crate::identity;
-use crate::time::Clock;
-use crate::{Attributes, Limits, ParseError, VehicleEvent};
+use crate::reader::EventReader;
+use crate::{Attribute, Attributes, DropReason, DroppedValue, ParseError, VehicleEvent};
 
 /// The longest vehicle id taken, in bytes; real ones have at most 20.
 const MAX_VEHICLE_ID_BYTES: usize = 128;
-/// The longest provider's event id taken, in bytes; an event with a longer one is known by its raw text.
+/// The longest provider's event id taken, in bytes; an event with a longer one, or one with control characters, is known by
+/// its raw text.
 const MAX_EVENT_ID_BYTES: usize = 128;
 /// The longest kind kept, in characters.
 const MAX_KIND_CHARS: usize = 64;
@@ -24,8 +25,8 @@ pub(crate) struct Report<'a> {
     pub(crate) default_kind: &'static str,
     /// The provider's own id of the event.
     pub(crate) event_id: Option<Cow<'a, str>>,
-    /// The event's times, after every attribute has been given its own.
-    pub(crate) clock: Clock<'a>,
+    /// The event's time and losses, after every attribute has been read.
+    pub(crate) reader: EventReader<'a>,
     /// What it says about the vehicle.
     pub(crate) attributes: Attributes,
     /// The event alone, as JSON text.
@@ -34,43 +35,62 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// A report about nothing yet.
-    pub(crate) fn new(item: Item<'a>, clock: Clock<'a>, attributes: Attributes) -> Self {
+    pub(crate) fn new(item: Item<'a>, mut reader: EventReader<'a>, attributes: Attributes) -> Self {
+        if item.is_repaired {
+            reader.dropped.push(DroppedValue {
+                attribute: Attribute::Raw,
+                reason: DropReason::InvalidCharacter,
+                written: Cow::Borrowed("a text"),
+            });
+        }
         Self {
             vehicle: None,
             kind: None,
             default_kind: "status",
             event_id: None,
-            clock,
+            reader,
             attributes,
             raw: item.raw,
         }
     }
 
     /// The event, if it names a vehicle and is recent enough to be kept.
-    pub(crate) fn finish(self, slug: &str, limits: &Limits) -> Result<VehicleEvent<'a>, ParseError> {
+    pub(crate) fn finish(self, slug: &str) -> Result<VehicleEvent<'a>, ParseError> {
         let vehicle = self.vehicle.and_then(filled).ok_or(ParseError::MissingVehicleId)?;
         if vehicle.len() > MAX_VEHICLE_ID_BYTES {
             return Err(ParseError::Unparsable("the vehicle id is too long".to_owned()));
         }
-        if self.clock.too_old(limits) {
+        if !is_plain(&vehicle) {
+            return Err(ParseError::InvalidCharacter);
+        }
+        if self.reader.is_too_old() {
             return Err(ParseError::TooOld);
         }
+        let EventReader { written, observed_at, is_skewed, dropped, .. } = self.reader;
         let vehicle_id = identity::vehicle_id(slug, &vehicle);
         let kind = self.kind.and_then(filled).map_or(Cow::Borrowed(self.default_kind), shortened);
-        let event_id = self.event_id.and_then(filled).filter(|id| id.len() <= MAX_EVENT_ID_BYTES);
+        let usable = |id: &Cow<'_, str>| id.len() <= MAX_EVENT_ID_BYTES && is_plain(id);
+        let event_id = self.event_id.and_then(filled).filter(usable);
         let content = event_id.as_deref().map_or(identity::Content::Raw(&self.raw), identity::Content::Id);
         Ok(VehicleEvent {
             vehicle_id,
-            event_id: identity::event_id(vehicle_id, &kind, &self.clock.written, content),
+            event_id: identity::event_id(vehicle_id, &kind, &written, content),
             provider_vehicle_id: vehicle,
             kind,
             provider_event_id: event_id,
-            observed_at: self.clock.observed_at,
-            clock_skewed: self.clock.skewed,
+            observed_at,
+            clock_skewed: is_skewed,
             attributes: self.attributes,
+            dropped,
             raw: self.raw,
         })
     }
+}
+
+/// Whether an id can be trusted to be the one that was meant: without control characters, which no terminal, log or query
+/// shows, and without the character that stands for one that was lost.
+fn is_plain(id: &str) -> bool {
+    !id.contains(|letter: char| letter.is_control() || letter == char::REPLACEMENT_CHARACTER)
 }
 
 /// The text without white space around it, unless nothing is left.

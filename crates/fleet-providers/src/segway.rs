@@ -13,10 +13,13 @@
 
 use std::borrow::Cow;
 
-use crate::fields::{Fields, Item, Items};
+use crate::fields::{Fields, Item, Items, Value};
+use crate::reader::EventReader;
 use crate::report::Report;
-use crate::time::Clock;
-use crate::{Accepted, Attributes, AuthScheme, Limits, Message, ParseError, Provider, form, json, quantity};
+use crate::{
+    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Provider, form,
+    json, quantity,
+};
 
 /// The provider. Receivers answer with different bodies; `{"code":0}` is the one Segway uses itself.
 pub(crate) const SEGWAY: Provider = Provider {
@@ -51,36 +54,42 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
     let kind = kind(message.topic, fields);
     // The pull interface spells it gpsUTCTime.
     let fixed_at = fields.find("gpsUtcTime").or_else(|| fields.find("gpsUTCTime"));
-    let mut clock = Clock::new(message, limits, [fields.find("statusUtcTime"), fixed_at]);
+    let mut reader = EventReader::new(message, limits, [fields.find("statusUtcTime"), fixed_at]);
     let attributes = match kind.as_ref() {
         "alert" | "fault" | "firmware_upgrade_complete" => Attributes::default(),
-        _ => attributes(fields, &mut clock, fixed_at.and_then(crate::fields::Value::time)),
+        _ => attributes(fields, &mut reader, fixed_at),
     };
     let vehicle = fields.text("iotCode");
-    Report { vehicle, kind: Some(kind), default_kind: "unknown", ..Report::new(item, clock, attributes) }
+    Report { vehicle, kind: Some(kind), default_kind: "unknown", ..Report::new(item, reader, attributes) }
 }
 
 /// The state in a status, a location, or both in one.
-fn attributes(fields: &Fields<'_>, clock: &mut Clock<'_>, fixed_at: Option<jiff::Timestamp>) -> Attributes {
-    let position = quantity::position(fields, fields.number("latitude"), fields.number("longitude"));
+fn attributes<'a>(
+    fields: &Fields<'a>,
+    reader: &mut EventReader<'a>,
+    fixed_at: Option<&Value<'a>>,
+) -> Attributes {
+    let lat = fields.number("latitude", quantity::latitude);
+    let position = reader.position(fields, lat, fields.number("longitude", quantity::longitude));
     // An early receiver read remainderRange.
-    let range = fields.number("remainingRange").or_else(|| fields.number("remainderRange"));
-    let odometer = fields.number("odometer");
+    let range = fields.number("remainingRange", metres).or(|| fields.number("remainderRange", metres));
+    let speed = fields.number("speed", quantity::speed_kmh);
+    let battery = fields.number("powerPercent", quantity::percent);
     Attributes {
-        position: clock.timed(position, fixed_at),
-        speed_kmh: clock.timed(fields.number("speed").and_then(quantity::speed_kmh), None),
-        battery_percent: clock.timed(fields.number("powerPercent").and_then(quantity::percent), None),
-        range_m: clock.timed(range.and_then(metres), None),
-        odometer_m: clock.timed(odometer.and_then(metres), None),
+        position: reader.timed(Attribute::Position, position, fixed_at),
+        speed_kmh: reader.timed(Attribute::Speed, speed, None),
+        battery_percent: reader.timed(Attribute::Battery, battery, None),
+        range_m: reader.timed(Attribute::Range, range, None),
+        odometer_m: reader.timed(Attribute::Odometer, fields.number("odometer", metres), None),
         powered_on: None,
-        locked: clock.timed(fields.flag("locked"), None),
-        charging: clock.timed(fields.flag("charging"), None),
-        online: clock.timed(fields.flag("online"), None),
+        locked: reader.timed(Attribute::Locked, fields.flag("locked"), None),
+        charging: reader.timed(Attribute::Charging, fields.flag("charging"), None),
+        online: reader.timed(Attribute::Online, fields.flag("online"), None),
     }
 }
 
 /// Whole metres of a distance in Segway's unit.
-fn metres(value: f64) -> Option<i32> {
+fn metres(value: f64) -> Result<i32, DropReason> {
     quantity::metres(value * METRES_PER_UNIT)
 }
 

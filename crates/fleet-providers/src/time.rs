@@ -1,60 +1,91 @@
 //! Times: how they are written, and how they are judged against the moment of reception.
 
-use std::borrow::Cow;
-
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fields::Value;
-use crate::{Limits, Message, Timed};
+use crate::{Limits, Message};
 
-/// Epochs below this are seconds: as milliseconds it would be March 1973, as seconds it is the year 5138.
-const FIRST_MILLISECONDS: i64 = 100_000_000_000;
+/// An epoch's unit is told by its size: below each of these it is one of seconds, milliseconds or microseconds, and above
+/// the last of nanoseconds. As a finer unit the bound would lie in March 1973, as the coarser one in the year 5138.
+const UNITS: [(i128, i128); 3] =
+    [(100_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000_000_000, 1_000_000)];
 
-/// Reads an epoch (seconds or milliseconds, a fraction allowed) or an ISO 8601 time, truncated to microseconds,
-/// the precision of PostgreSQL.
+/// Nanoseconds in a second.
+const NANOS: i128 = 1_000_000_000;
+
+/// How senders write that there is no time: the epoch, and the first moment of .NET's and Go's calendars.
+const NO_TIMES: [i64; 2] = [0, -62_135_596_800];
+
+/// How MySQL writes that there is no date.
+const ZERO_DATE: &str = "0000-00-00";
+
+/// Reads an epoch (seconds, milliseconds, microseconds or nanoseconds, a fraction allowed) or an ISO 8601 time, truncated
+/// to microseconds, the precision of PostgreSQL. The outer option is empty if it cannot be read, the inner one if it
+/// stands for no time: 0, −1, or the first moment of some calendar.
 ///
 /// A number that no calendar holds becomes the first or last time there is, so that it is judged like any other
 /// that lies too far away.
-pub(crate) fn read(text: &str) -> Option<Timestamp> {
+pub(crate) fn read(text: &str) -> Option<Option<Timestamp>> {
     match text.as_bytes().first()? {
         b'-' | b'0'..=b'9' => {}
         _ => return None,
     }
-    decimal_epoch(text).or_else(|| iso(text)).or_else(|| float_epoch(text)).map(truncated)
+    if let Some(epoch) = decimal_epoch(text).or_else(|| float_epoch(text)) {
+        return Some(epoch.map(truncated));
+    }
+    iso(text).map(|time| time.map(truncated))
 }
 
 /// Drops what is finer than a microsecond.
-fn truncated(time: Timestamp) -> Timestamp {
+pub(crate) fn truncated(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 /// `1718000000123` or `1718000000.123`, exactly.
-fn decimal_epoch(text: &str) -> Option<Timestamp> {
+fn decimal_epoch(text: &str) -> Option<Option<Timestamp>> {
     let (whole_text, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole: i64 = whole_text.parse().ok()?;
+    let whole: i128 = whole_text.parse::<i64>().ok()?.into();
     if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    let places = if whole.abs_diff(0) < FIRST_MILLISECONDS.abs_diff(0) { 6 } else { 3 };
-    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(places);
-    let fraction = digits.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let fraction = if text.starts_with('-') { -fraction } else { fraction };
-    let unit = if places == 6 { 1_000_000 } else { 1_000 };
-    let micros = whole.saturating_mul(unit).saturating_add(fraction);
-    Some(Timestamp::from_microsecond(micros).unwrap_or_else(|_| extreme(whole > 0)))
+    if matches!(whole, 0 | -1) && fraction.bytes().all(|digit| digit == b'0') {
+        return Some(None);
+    }
+    let per_second = units_per_second(whole.unsigned_abs());
+    let per_unit = NANOS / per_second;
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    let billionths = digits.fold(0, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+    let fraction = billionths * per_unit / NANOS;
+    let nanos = whole * per_unit + if text.starts_with('-') { -fraction } else { fraction };
+    Some(Some(at(nanos)))
 }
 
 /// `1.718e12`, or more digits than an integer holds.
-fn float_epoch(text: &str) -> Option<Timestamp> {
+fn float_epoch(text: &str) -> Option<Option<Timestamp>> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() {
         return None;
     }
-    let seconds = if number.abs() < 1e11 { number } else { number / 1000.0 };
+    if number == 0.0 {
+        return Some(None);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "what is too large becomes the largest")]
+    let whole = number as i128;
+    let per_second = units_per_second(whole.unsigned_abs());
+    #[expect(clippy::cast_precision_loss, reason = "a power of ten")]
+    let seconds = number / per_second as f64;
     let time = SignedDuration::try_from_secs_f64(seconds).ok().and_then(|d| Timestamp::from_duration(d).ok());
-    Some(time.unwrap_or_else(|| extreme(number > 0.0)))
+    Some(Some(time.unwrap_or_else(|| extreme(number > 0.0))))
+}
+
+fn units_per_second(number: u128) -> i128 {
+    let unit = UNITS.into_iter().find(|(bound, _)| number < bound.unsigned_abs());
+    unit.map_or(NANOS, |(_, per_second)| per_second)
+}
+
+fn at(nanos: i128) -> Timestamp {
+    Timestamp::from_nanosecond(nanos).unwrap_or_else(|_| extreme(nanos > 0))
 }
 
 /// The end of the calendar on that side.
@@ -62,11 +93,20 @@ fn extreme(future: bool) -> Timestamp {
     if future { Timestamp::MAX } else { Timestamp::MIN }
 }
 
-/// `2024-06-10T06:13:20.000Z`; one without an offset is taken for UTC.
-fn iso(text: &str) -> Option<Timestamp> {
-    if !text.contains('T') && !text.contains(' ') {
+/// `2024-06-10T06:13:20.000Z`; also in lower case, with white space in place of the `T` and before the offset. One without
+/// an offset is taken for UTC.
+fn iso(text: &str) -> Option<Option<Timestamp>> {
+    if !text.contains(['T', 't', ' ']) {
         return None;
     }
+    if text.starts_with(ZERO_DATE) {
+        return Some(None);
+    }
+    let time = strict_iso(text).or_else(|| strict_iso(&usual_notation(text)))?;
+    Some((!NO_TIMES.contains(&time.as_second()) || time.subsec_nanosecond() != 0).then_some(time))
+}
+
+fn strict_iso(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
@@ -74,63 +114,53 @@ fn iso(text: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(local).ok()
 }
 
-/// The times of one event, judged against the moment at which its message was received. Never against now, so
-/// that a redelivery or a replay decides the same.
-pub(crate) struct Clock<'a> {
-    /// The observation's time as the provider wrote it; empty if there is no usable one.
-    pub(crate) written: Cow<'a, str>,
-    /// When the event was observed.
-    pub(crate) observed_at: Timestamp,
-    /// Some time was replaced because it lies too far in the future.
-    pub(crate) skewed: bool,
-    received_at: Timestamp,
-    latest: Timestamp,
+/// The same in upper case, `UTC` and `GMT` as `Z`, and no white space before the offset.
+fn usual_notation(text: &str) -> String {
+    let mut text = text.to_ascii_uppercase();
+    for name in ["UTC", "GMT"] {
+        if let Some(clock) = text.strip_suffix(name) {
+            text = format!("{}Z", clock.trim_end());
+        }
+    }
+    match text.rsplit_once(' ') {
+        Some((clock, offset)) if offset.starts_with(['+', '-', 'Z']) => format!("{clock}{offset}"),
+        Some(_) | None => text,
+    }
 }
 
-impl<'a> Clock<'a> {
-    /// A clock that takes the first usable one of these values for the time of observation, and the moment of
-    /// reception if there is none.
-    pub(crate) fn new<'v>(
-        message: &Message<'_>,
-        limits: &Limits,
-        candidates: impl IntoIterator<Item = Option<&'v Value<'a>>>,
-    ) -> Self
-    where
-        'a: 'v,
-    {
+/// Which times of an event are believed, judged against the moment at which its message was received. Never against now, so
+/// that a redelivery or a replay decides the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plausible {
+    /// When the message was received, to the microsecond.
+    pub(crate) received_at: Timestamp,
+    oldest: Timestamp,
+    latest: Timestamp,
+    oldest_kept: Timestamp,
+}
+
+impl Plausible {
+    /// The times that are believed in this message.
+    pub(crate) fn new(message: &Message<'_>, limits: &Limits) -> Self {
         let received_at = truncated(message.received_at);
-        let latest = received_at.checked_add(limits.max_clock_skew).unwrap_or(Timestamp::MAX);
-        let mut clock =
-            Self { written: Cow::Borrowed(""), observed_at: received_at, skewed: false, received_at, latest };
-        let mut usable = candidates.into_iter().flatten().filter_map(|value| Some((value, value.time()?)));
-        if let Some((value, time)) = usable.next() {
-            clock.written = value.written();
-            clock.observed_at = clock.judged(time);
+        let before = |age: SignedDuration| received_at.checked_sub(age).unwrap_or(Timestamp::MIN);
+        Self {
+            received_at,
+            // Nothing was observed before the epoch, and PostgreSQL's calendar begins later than the one here.
+            oldest: before(limits.max_plausible_age.max(limits.max_age)).max(Timestamp::UNIX_EPOCH),
+            latest: received_at.checked_add(limits.max_clock_skew).unwrap_or(Timestamp::MAX),
+            oldest_kept: before(limits.max_age),
         }
-        clock
     }
 
-    /// The value at its own time, or at the event's if it has none. Its age is its own affair: only the event's
-    /// time can sink an event.
-    pub(crate) fn timed<T>(&mut self, value: Option<T>, at: Option<Timestamp>) -> Option<Timed<T>> {
-        let value = value?;
-        let at = at.map_or(self.observed_at, |at| self.judged(at));
-        Some(Timed { value, at })
+    /// One future-dated fix must not freeze a vehicle until that future comes, and one of a clock that has lost its date
+    /// must not freeze it until its date is back.
+    pub(crate) fn includes(&self, time: Timestamp) -> bool {
+        (self.oldest..=self.latest).contains(&time)
     }
 
-    /// Whether the event was observed before everything that is kept.
-    pub(crate) fn too_old(&self, limits: &Limits) -> bool {
-        let oldest = self.received_at.checked_sub(limits.max_age).unwrap_or(Timestamp::MIN);
-        self.observed_at < oldest
-    }
-
-    /// One future-dated fix must not freeze a vehicle until that future comes; and PostgreSQL's calendar begins later
-    /// than the one times are read with, so that what lies before the epoch counts as the epoch.
-    fn judged(&mut self, time: Timestamp) -> Timestamp {
-        if time <= self.latest {
-            return time.max(Timestamp::UNIX_EPOCH);
-        }
-        self.skewed = true;
-        self.received_at
+    /// Whether that was before everything that is kept.
+    pub(crate) fn is_too_old(&self, time: Timestamp) -> bool {
+        time < self.oldest_kept
     }
 }

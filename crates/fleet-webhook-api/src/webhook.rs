@@ -21,6 +21,20 @@ const ROUTE: &str = "/webhooks/";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_TOPIC_BYTES: usize = 128;
 const MAX_CONTENT_TYPE_BYTES: usize = 64;
+/// Words in `Content-Encoding` that name no coding: none at all, the character set, and what belongs into
+/// `Content-Transfer-Encoding` or `Transfer-Encoding`.
+const NO_CODINGS: [&[u8]; 10] = [
+    b"",
+    b"identity",
+    b"none",
+    b"utf-8",
+    b"utf8",
+    b"us-ascii",
+    b"iso-8859-1",
+    b"8bit",
+    b"binary",
+    b"chunked",
+];
 const USUAL_CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
 
 /// What bounds one provider's requests at work. Each provider has its own bounds: whoever exhausts them, also a stranger
@@ -226,9 +240,13 @@ pub fn split_path(path: &str) -> Option<(&str, &str)> {
     (topic.len() <= MAX_TOPIC_BYTES && topic.bytes().all(plain)).then_some((slug, topic))
 }
 
+/// Whether the body is compressed or otherwise coded. Each word of the header is looked at; one that only says that the
+/// body is not coded, or that names something else by mistake, changes nothing.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut words =
+        encodings.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    words.any(|word| !NO_CODINGS.iter().any(|no_coding| no_coding.eq_ignore_ascii_case(word)))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -271,6 +289,27 @@ mod tests {
         assert_eq!(split_path("/webhooks/niu/a%0ab"), None);
         assert_eq!(split_path(&format!("/webhooks/niu/{}", "a".repeat(129))), None);
         assert_eq!(split_path("/"), None);
+    }
+
+    #[test]
+    fn only_real_codings_are_refused() {
+        let is_encoded = |values: &[&'static str]| {
+            let pair =
+                |value: &&'static str| (header::CONTENT_ENCODING, header::HeaderValue::from_static(value));
+            super::is_encoded(&values.iter().map(pair).collect())
+        };
+        for harmless in
+            ["", " ", "identity", "Identity , identity", "none", "utf-8", "UTF-8", "utf8,identity", "binary"]
+        {
+            assert!(!is_encoded(&[harmless]), "{harmless}");
+            assert!(is_encoded(&[harmless, "gzip"]), "{harmless} and gzip");
+        }
+        assert!(!is_encoded(&[]) && !is_encoded(&["identity", ""]));
+        for coding in
+            ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "identity, GZIP", "utf-16", "gzip;q=1"]
+        {
+            assert!(is_encoded(&[coding]), "{coding}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Secrets, verify};
 use crate::fields::{Fields, Value};
-use crate::{form, json};
+use crate::{body, form, json};
 
 /// The parameter that holds the signature, and is not covered by it.
 const SIGNATURE: &str = "signature";
@@ -74,8 +74,8 @@ fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Para
     if form::is_form(content_type, body) {
         return form::pairs(body).ok();
     }
-    let text = std::str::from_utf8(body).ok()?;
-    let Fields(members) = json::object(json::trimmed(text)).ok()?;
+    let text = std::str::from_utf8(body::trimmed(body)).ok()?;
+    let Fields(members) = json::object(text).ok()?;
     members.into_iter().map(|(name, value)| Some((name, signed(&value)?))).collect()
 }
 

@@ -7,12 +7,10 @@
 //! Confidence: the status' fields, good; the names of id, type and time around it, inferred. Each of those is
 //! looked for in the message and then in `event`.
 
-use crate::fields::{Fields, Item};
+use crate::fields::{Fields, Item, Value};
+use crate::reader::EventReader;
 use crate::report::Report;
-use crate::time::Clock;
-use crate::{Attributes, Limits, Message, Position, Timed, quantity};
-
-use super::{metres, word};
+use crate::{Attribute, Attributes, Limits, Message, quantity};
 
 /// Names of the device's id.
 const DEVICE: [&str; 2] = ["qnr", "device"];
@@ -23,46 +21,48 @@ const TIME: [&str; 2] = ["occurred_at", "timestamp"];
 
 /// Maps one event.
 pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
-    let event = item.fields.object("event").unwrap_or_default();
+    let event = item.fields.object("event").known().unwrap_or_default();
     let around = [&item.fields, &event];
-    let mut clock = Clock::new(message, limits, candidates(&around, &TIME).map(Some));
-    let status = event.object("status").or_else(|| item.fields.object("status"));
-    let attributes = status.map(|status| attributes(&status, &mut clock)).unwrap_or_default();
-    let text = |names| candidates(&around, names).find_map(crate::fields::Value::text);
+    let mut reader = EventReader::new(message, limits, candidates(&around, &TIME).map(Some));
+    let status = event.object("status").or(|| item.fields.object("status")).known();
+    let attributes = status.map(|status| attributes(&status, &mut reader)).unwrap_or_default();
+    let text = |names| candidates(&around, names).find_map(Value::text);
     let (vehicle, kind, event_id) = (text(&DEVICE), text(&KIND), text(&["id"]));
-    Report { vehicle, kind, event_id, ..Report::new(item, clock, attributes) }
+    Report { vehicle, kind, event_id, ..Report::new(item, reader, attributes) }
 }
 
 /// The members of these names, the message's own before the event's.
 fn candidates<'v, 'a>(
     around: &[&'v Fields<'a>; 2],
     names: &'static [&'static str],
-) -> impl Iterator<Item = &'v crate::fields::Value<'a>> {
+) -> impl Iterator<Item = &'v Value<'a>> {
     around.map(|fields| names.iter().filter_map(move |name| fields.find(name))).into_iter().flatten()
 }
 
 /// The state in a status.
-fn attributes(status: &Fields<'_>, clock: &mut Clock<'_>) -> Attributes {
-    let electric = status.object("electric_vehicle_state").unwrap_or_default();
-    let powered_on = status.find("ignition").and_then(|value| word(value, "on", "off"));
-    let locked = status.find("central_lock").and_then(|value| word(value, "locked", "unlocked"));
-    let charging = electric.find("charge").and_then(|value| word(value, "on", "off"));
+fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attributes {
+    let electric = reader.value(Attribute::Charging, status.object("electric_vehicle_state"));
+    let electric = electric.unwrap_or_default();
+    let place = status.object("position");
+    let position = place.clone().then(|place| {
+        let lat = place.number("lat", quantity::latitude);
+        reader.position(&place, lat, place.number("lon", quantity::longitude))
+    });
+    let fixed_at = place.known().and_then(|place| place.find("timestamp").cloned());
+    let speed = status.number("speed", quantity::speed_kmh);
+    let battery = status.number("fuel_level", quantity::percent);
+    let range = electric.number("cruising_range", quantity::metres_from_km);
+    let odometer = status.number("mileage", quantity::metres_from_km);
+    let lock = status.word("central_lock", "locked", "unlocked");
     Attributes {
-        position: position(status, clock),
-        speed_kmh: clock.timed(status.number("speed").and_then(quantity::speed_kmh), None),
-        battery_percent: clock.timed(status.number("fuel_level").and_then(quantity::percent), None),
-        range_m: clock.timed(electric.find("cruising_range").and_then(metres), None),
-        odometer_m: clock.timed(status.find("mileage").and_then(metres), None),
-        powered_on: clock.timed(powered_on, None),
-        locked: clock.timed(locked, None),
-        charging: clock.timed(charging, None),
+        position: reader.timed(Attribute::Position, position, fixed_at.as_ref()),
+        speed_kmh: reader.timed(Attribute::Speed, speed, None),
+        battery_percent: reader.timed(Attribute::Battery, battery, None),
+        range_m: reader.timed(Attribute::Range, range, None),
+        odometer_m: reader.timed(Attribute::Odometer, odometer, None),
+        powered_on: reader.timed(Attribute::PoweredOn, status.word("ignition", "on", "off"), None),
+        locked: reader.timed(Attribute::Locked, lock, None),
+        charging: reader.timed(Attribute::Charging, electric.word("charge", "on", "off"), None),
         online: None,
     }
-}
-
-/// The position at its own time.
-fn position(status: &Fields<'_>, clock: &mut Clock<'_>) -> Option<Timed<Position>> {
-    let place = status.object("position")?;
-    let position: Option<Position> = quantity::position(&place, place.number("lat"), place.number("lon"));
-    clock.timed(position, place.time("timestamp"))
 }

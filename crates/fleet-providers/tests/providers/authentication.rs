@@ -203,7 +203,13 @@ fn segway_signs_decoded_values() {
     }
     let json = format!(r#" {{"b":"\u00e4","signature":"{signature}","a":"x y"}} "#);
     assert!(signed(JSON, json.as_bytes(), &secrets));
-    assert!(!signed(FORM, json.as_bytes(), &secrets));
+    // The body tells what it is, also under the wrong label and with what editors and libraries add.
+    assert!(signed(FORM, json.as_bytes(), &secrets));
+    for body in [format!("b=ä&a=x+y&signature={signature}"), json] {
+        for content_type in [JSON, FORM, None] {
+            assert!(signed(content_type, format!("\u{feff}{body}\r\n").as_bytes(), &secrets), "{body}");
+        }
+    }
 }
 
 #[test]

@@ -33,6 +33,8 @@ fn is_signed(body: &[u8]) -> bool {
 
 /// A form's parameters as a set, the digits of the signature in one case.
 fn parameters(body: &[u8]) -> Vec<(String, String)> {
+    // White space around a form is no part of it.
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     let mut pairs: Vec<_> = form_urlencoded::parse(body)
         .map(|(name, value)| match &*name {
             "signature" => (name.into_owned(), value.to_ascii_lowercase()),

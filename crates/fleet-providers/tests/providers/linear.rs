@@ -103,6 +103,15 @@ fn json_shapes() -> Vec<Shape> {
         ("wrapped numbers", "{\"data\":[0", |_| ",0".to_owned(), "]}"),
         ("an array of objects", "[{}", |_| ",{}".to_owned(), "]"),
         ("an array that never ends", "[{\"sn\":\"A\"}", |_| ",{\"sn\":\"A\"}".to_owned(), ""),
+        ("brackets that close nothing", "[{\"sn\":[[[[", |_| "}[".to_owned(), "]"),
+        ("brackets that nothing closes", "[{\"sn\":\"A\"}", |_| ",[{".to_owned(), "]"),
+        ("elements that are not closed", "[{\"sn\":\"A\"}", |_| ",{\"sn\":[}".to_owned(), "]"),
+        (
+            "escapes of what cannot be stored",
+            "{\"sn\":\"A\",\"x\":\"",
+            |_| "\\u0000\\ud800".to_owned(),
+            "\"}",
+        ),
         ("a string that never ends", "{\"sn\":\"", |_| "x".to_owned(), ""),
     ]
 }

@@ -5,6 +5,8 @@ mod any_bytes;
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
+mod backlogs;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod conversions;
@@ -14,6 +16,8 @@ mod fixtures;
 mod forgeries;
 #[cfg(test)]
 mod linear;
+#[cfg(test)]
+mod losses;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]

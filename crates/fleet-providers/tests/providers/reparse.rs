@@ -83,7 +83,7 @@ fn what_cannot_be_parsed_any_more_says_why() {
     assert_eq!(reason(r#"{"no":"vehicle"}"#, &limits), "missing_vehicle_id");
     assert_eq!(reason("[]", &limits), "unparsable");
     assert_eq!(reason(r#"{"sn":"N1","more":{"deep":1}}"#, &Limits { max_depth: 1, ..limits }), "too_deep");
-    assert_eq!(reason(r#"{"sn":"N1","infoTimestamp":1418000000000}"#, &limits), "too_old");
+    assert_eq!(reason(r#"{"sn":"N1","infoTimestamp":1600000000000}"#, &limits), "too_old");
 }
 
 proptest! {

@@ -1,6 +1,6 @@
 //! Times: how they are read, and how they are judged against the moment of reception.
 
-use fleet_providers::{Limits, Message, ParseError};
+use fleet_providers::{Attribute, DropReason, Limits, Message, ParseError};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::{Fixture, at, form, json, only, received_at};
@@ -12,37 +12,100 @@ fn observed(time: &str) -> (Timestamp, bool) {
 }
 
 #[test]
-fn seconds_milliseconds_and_iso() {
+fn epochs_of_every_unit_and_iso() {
     for (written, expected) in [
         ("1718000000", "06:13:20"),
         ("\"1718000000\"", "06:13:20"),
         ("1718000000.123456789", "06:13:20.123456"),
         ("1718000000123", "06:13:20.123"),
         ("1718000000123.4567", "06:13:20.123456"),
+        ("1718000000123456", "06:13:20.123456"),
+        ("1718000000123456.9", "06:13:20.123456"),
+        ("1718000000123456789", "06:13:20.123456"),
         ("\" 1718000000123 \"", "06:13:20.123"),
         ("1.718e9", "06:13:20"),
         ("1.718e12", "06:13:20"),
+        ("1.718e15", "06:13:20"),
+        ("1.718e18", "06:13:20"),
         ("\"2024-06-10T06:13:20Z\"", "06:13:20"),
         ("\"2024-06-10T08:13:20.5+02:00\"", "06:13:20.5"),
         ("\"2024-06-10T06:13:20.123456789Z\"", "06:13:20.123456"),
+        ("\"20240610T061320Z\"", "06:13:20"),
         ("\"2024-06-10 06:13:20\"", "06:13:20"),
+        ("\"2024-06-10t06:13:20z\"", "06:13:20"),
+        ("\"2024-06-10t08:13:20.25+02:00\"", "06:13:20.25"),
+        ("\"2024-06-10 06:13:20 +0000\"", "06:13:20"),
+        ("\"2024-06-10 08:13:20 +0200\"", "06:13:20"),
+        ("\"2024-06-10 04:13:20 -02:00\"", "06:13:20"),
+        ("\"2024-06-10 06:13:20 UTC\"", "06:13:20"),
+        ("\"2024-06-10T06:13:20 gmt\"", "06:13:20"),
+        ("\"2024-06-10 06:13:20 Z\"", "06:13:20"),
     ] {
         assert_eq!(observed(written), (at(expected), false), "{written}");
     }
 }
 
 #[test]
-fn a_time_that_cannot_be_read_is_missing() {
-    for written in ["\"\"", "\"x\"", "null", "true", "{}", "1e999", "\"inf\"", "\"2024-06-10\"", "\"1718-\""]
-    {
+fn no_time_is_none() {
+    let nothing = [
+        "\"\"",
+        "null",
+        "0",
+        "-1",
+        "\"0\"",
+        "\"-1\"",
+        "0.0",
+        "-0",
+        "0e0",
+        "\"0000-00-00 00:00:00\"",
+        "\"0001-01-01T00:00:00Z\"",
+        "\"1970-01-01T00:00:00.000Z\"",
+        "\"1970-01-01 00:00:00\"",
+    ];
+    for written in nothing {
         assert_eq!(observed(written), (received_at(), false), "{written}");
+        let body = format!(
+            r#"{{"sn":"A","infoTimestamp":{written},"time":1718000001000,"gpsTimestamp":{written},
+                "postion":{{"lat":1,"lng":2}}}}"#
+        );
+        let event = only(json("niu", &body));
+        assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), false), "{written}");
+        assert_eq!(event.attributes.position.map(|fix| fix.at), Some(at("06:13:21")), "{written}");
+        assert_eq!(event.dropped, [], "{written}");
     }
     assert_eq!(only(json("niu", "{\"sn\":\"A\"}")).observed_at, received_at());
+    let segway = only(form("iotCode=1&latitude=52.5&longitude=13.4&gpsUtcTime=0"));
+    assert_eq!(segway.attributes.position.map(|fix| fix.at), Some(received_at()));
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_marked() {
+    for written in [
+        "\"x\"",
+        "true",
+        "{}",
+        "\"inf\"",
+        "1e999",
+        "\"2024-06-10\"",
+        "\"1718-\"",
+        "\"06:13:20\"",
+        "\"2024-13-01T00:00:00Z\"",
+        "\"yesterday at 7 UTC\"",
+    ] {
+        let body = format!(
+            r#"{{"sn":"A","infoTimestamp":{written},"gpsTimestamp":{written},"postion":{{"lat":1,"lng":2}}}}"#
+        );
+        let event = only(json("niu", &body));
+        assert_eq!((event.observed_at, event.clock_skewed), (received_at(), true), "{written}");
+        let losses: Vec<_> = event.dropped.iter().map(|loss| (loss.attribute, loss.reason)).collect();
+        let reason = DropReason::TimeNotUnderstood;
+        assert_eq!(losses, [(Attribute::ObservedAt, reason), (Attribute::Position, reason)], "{written}");
+    }
 }
 
 #[test]
 fn the_second_choice_of_time() {
-    let niu = only(json("niu", r#"{"sn":"A","infoTimestamp":"?","time":1718000001000,"isAccOn":1}"#));
+    let niu = only(json("niu", r#"{"sn":"A","infoTimestamp":0,"time":1718000001000,"isAccOn":1}"#));
     assert_eq!(niu.observed_at, at("06:13:21"));
     assert_eq!(niu.attributes.powered_on.map(|on| on.at), Some(at("06:13:21")));
     let segway = only(form("iotCode=1&gpsUTCTime=1718000002000&latitude=1&longitude=1&locked=0"));
@@ -55,20 +118,48 @@ fn the_future_begins_five_minutes_from_now() {
     assert_eq!(observed("\"2024-06-10T06:18:30Z\""), (at("06:18:30"), false));
     assert_eq!(observed("\"2024-06-10T06:18:30.000001Z\""), (received_at(), true));
     // Below 10^11 a number is seconds: the largest lies in the year 5138.
-    for far in ["99999999999", "1718000000000000", "9223372036854775807", "1e30", "100000000000000000000"] {
+    for far in ["99999999999", "9223372036854775807", "1e30", "100000000000000000000"] {
         assert_eq!(observed(far), (received_at(), true), "{far}");
     }
 }
 
 #[test]
 fn every_time_in_an_event_is_judged() {
-    let body = r#"{"sn":"A","infoTimestamp":1718000000123,"gpsTimestamp":1999999999999,
-        "postion":{"lat":1,"lng":2},"isAccOn":1}"#;
-    let event = only(json("niu", body));
-    assert!(event.clock_skewed);
-    assert_eq!(event.observed_at, at("06:13:20.123"));
-    assert_eq!(event.attributes.position.unwrap().at, received_at());
-    assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123"));
+    for wrong in ["1999999999999", "946684800000", "1098720000", "\"?\""] {
+        let body = format!(
+            r#"{{"sn":"A","infoTimestamp":1718000000123,"gpsTimestamp":{wrong},
+                "postion":{{"lat":1,"lng":2}},"isAccOn":1}}"#
+        );
+        let event = only(json("niu", &body));
+        assert!(event.clock_skewed, "{wrong}");
+        assert_eq!(event.observed_at, at("06:13:20.123"), "{wrong}");
+        // Not the time of receipt: an old report must not beat a newer one.
+        assert_eq!(event.attributes.position.unwrap().at, at("06:13:20.123"), "{wrong}");
+        assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_clock_without_a_date_is_marked_like_one_that_is_ahead() {
+    let weeks_1024 = (received_at().as_second() - 1024 * 7 * 86_400).to_string();
+    for ancient in [
+        weeks_1024.as_str(),
+        "946684800",
+        "946684800000",
+        "315964800",
+        "86400",
+        "-9223372036854775808",
+        "-1e30",
+        "99999999",
+    ] {
+        assert_eq!(observed(ancient), (received_at(), true), "{ancient}");
+        let body = format!(r#"{{"sn":"A","infoTimestamp":{ancient},"time":1718000001000}}"#);
+        let event = only(json("niu", &body));
+        assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), true), "{ancient}");
+    }
+    // Two such reports are two events.
+    let id = |time: &str| only(json("niu", &format!(r#"{{"sn":"A","infoTimestamp":{time}}}"#))).event_id;
+    assert_ne!(id("946684800"), id("946684801"));
 }
 
 #[test]
@@ -81,16 +172,15 @@ fn too_old_is_the_events_time_alone() {
     let (kept, refused) = (written(0), written(-1));
     assert_eq!(only(json("niu", &kept)).observed_at, oldest);
     assert_eq!(json("niu", &refused).unwrap(), [Err(ParseError::TooOld)]);
-    for ancient in ["946684800", "946684800000", "0", "-1", "-9223372036854775808", "-1e30", "99999999"] {
-        let body = format!("[{{\"sn\":\"A\",\"infoTimestamp\":{ancient}}},{{\"sn\":\"B\"}}]");
-        let events = json("niu", &body).unwrap();
-        assert_eq!(events[0], Err(ParseError::TooOld), "{ancient}");
-        assert!(events[1].is_ok());
-    }
+    let old = r#"[{"sn":"A","infoTimestamp":1600000000},{"sn":"B"}]"#;
+    let events = json("niu", old).unwrap();
+    assert_eq!(events[0], Err(ParseError::TooOld));
+    assert!(events[1].is_ok());
     let old_fix =
-        r#"{"sn":"A","infoTimestamp":1718000000,"gpsTimestamp":946684800,"postion":{"lat":1,"lng":2}}"#;
-    let position = only(json("niu", old_fix)).attributes.position.unwrap();
-    assert_eq!(position.at, "2000-01-01T00:00:00Z".parse().unwrap());
+        r#"{"sn":"A","infoTimestamp":1718000000,"gpsTimestamp":1600000000,"postion":{"lat":1,"lng":2}}"#;
+    let event = only(json("niu", old_fix));
+    assert_eq!(event.attributes.position.unwrap().at, "2020-09-13T12:26:40Z".parse().unwrap());
+    assert!(!event.clock_skewed);
 }
 
 #[test]
@@ -173,14 +263,13 @@ fn ids_never_change() {
 }
 
 #[test]
-fn an_attribute_from_before_the_epoch_counts_as_from_the_epoch() {
-    for written in ["0", "-1", "-9e300", "\"-009999-01-02T01:59:59Z\""] {
-        let body = format!(
-            r#"{{"sn":"A","infoTimestamp":1718000000000,"gpsTimestamp":{written},"postion":{{"lat":1,"lng":2}}}}"#
-        );
-        let event = only(json("niu", &body));
-        let fixed_at = event.attributes.position.map(|position| position.at);
-        assert_eq!(fixed_at, Some(Timestamp::UNIX_EPOCH), "{written}");
-        assert_eq!(event.observed_at, at("06:13:20"), "{written}");
-    }
+fn nothing_lies_before_the_epoch_whatever_the_limits() {
+    let body =
+        br#"{"sn":"A","infoTimestamp":-5000000000,"gpsTimestamp":-5000000000,"postion":{"lat":1,"lng":2}}"#;
+    let limits = Limits { max_age: SignedDuration::from_hours(24 * 366 * 1000), ..Limits::default() };
+    let message = Message { topic: "", content_type: None, received_at: received_at(), body };
+    let events = fleet_providers::provider("niu").unwrap().parse(&message, &limits).unwrap();
+    let event = events[0].as_ref().unwrap();
+    assert_eq!((event.observed_at, event.clock_skewed), (received_at(), true));
+    assert_eq!(event.attributes.position.map(|fix| fix.at), Some(received_at()));
 }

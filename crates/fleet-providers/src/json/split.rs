@@ -1,0 +1,141 @@
+//! Where the elements of an array and the members of an object begin and end, in text that nobody has judged.
+//!
+//! Only strings and brackets are looked at, so that whatever is wrong inside of one element stays inside of it. An
+//! unbalanced bracket or quotation mark takes with it what follows, because nobody can tell where it should have ended.
+
+use memchr::memchr2;
+
+/// The pieces of an array.
+pub(super) struct Elements<'a> {
+    /// The text of each element, without white space around it; at most as many as were asked for.
+    pub(super) pieces: Vec<&'a [u8]>,
+    /// How many elements there are in all.
+    pub(super) count: usize,
+    /// What is wrong with the array itself.
+    pub(super) defect: Option<Defect>,
+}
+
+/// What can be wrong with an array beside its elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Defect {
+    /// The text ends before the array does.
+    BreaksOff,
+    /// There is more text behind the array.
+    Trailing,
+}
+
+/// Splits the array that `text` begins with, and keeps its first `most` elements.
+pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
+    let mut brackets = Brackets::default();
+    let mut found = Elements { pieces: Vec::new(), count: 0, defect: None };
+    let mut start = 1;
+    loop {
+        let end = brackets.value_end(text, start, b']');
+        let piece = text.get(start..end).unwrap_or_default().trim_ascii();
+        let ends_array = text.get(end) != Some(&b',');
+        // Neither an empty array nor a comma behind the last element makes one.
+        if !(piece.is_empty() && ends_array) {
+            found.count += 1;
+            if found.count <= most {
+                found.pieces.push(piece);
+            }
+        }
+        if ends_array {
+            let rest = text.get(end + 1..);
+            found.defect = match rest {
+                None => Some(Defect::BreaksOff),
+                Some(rest) => (!rest.trim_ascii().is_empty()).then_some(Defect::Trailing),
+            };
+            return found;
+        }
+        start = end + 1;
+    }
+}
+
+/// The members of the object that `text` begins with: each name as it is written between its quotation marks, and the text
+/// of the value. Ends at the first member that has no such shape.
+pub(super) fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut brackets = Brackets::default();
+    let mut start = 1;
+    std::iter::from_fn(move || {
+        let name_start = start + blanks(text.get(start..)?);
+        if text.get(name_start) != Some(&b'"') {
+            return None;
+        }
+        let name_end = string_end(text, name_start + 1);
+        let colon = name_end + blanks(text.get(name_end..)?);
+        if text.get(colon) != Some(&b':') {
+            return None;
+        }
+        let end = brackets.value_end(text, colon + 1, b'}');
+        start = end + 1;
+        let name = text.get(name_start + 1..name_end - 1)?;
+        Some((name, text.get(colon + 1..end)?.trim_ascii()))
+    })
+}
+
+/// How many bytes of white space `text` begins with.
+fn blanks(text: &[u8]) -> usize {
+    text.len() - text.trim_ascii_start().len()
+}
+
+/// The closing brackets that are awaited; kept so that a walk allocates once.
+#[derive(Default)]
+struct Brackets {
+    awaited: Vec<u8>,
+    /// How many of them are curly.
+    curly: usize,
+}
+
+impl Brackets {
+    /// The index behind the value at `start`: that of the comma behind it, of the bracket `closing` of what is around it, or
+    /// the end of the text.
+    fn value_end(&mut self, text: &[u8], start: usize, closing: u8) -> usize {
+        self.awaited.clear();
+        self.curly = 0;
+        let mut index = start;
+        while let Some(&byte) = text.get(index) {
+            index += 1;
+            match byte {
+                b'"' => index = string_end(text, index),
+                b'{' => self.open(b'}'),
+                b'[' => self.open(b']'),
+                b',' if self.awaited.is_empty() => return index - 1,
+                b'}' | b']' if self.awaited.is_empty() && byte == closing => return index - 1,
+                b'}' | b']' => self.close(byte),
+                _ => {}
+            }
+        }
+        text.len()
+    }
+
+    fn open(&mut self, closing: u8) {
+        self.awaited.push(closing);
+        self.curly += usize::from(closing == b'}');
+    }
+
+    /// Closes what `byte` closes, and whatever was left open in it. A bracket that closes nothing is part of the value.
+    fn close(&mut self, byte: u8) {
+        let same = if byte == b'}' { self.curly } else { self.awaited.len() - self.curly };
+        while same > 0
+            && let Some(closed) = self.awaited.pop()
+        {
+            self.curly -= usize::from(closed == b'}');
+            if closed == byte {
+                return;
+            }
+        }
+    }
+}
+
+/// The index behind the closing quotation mark of the string whose first character is at `index`.
+fn string_end(text: &[u8], mut index: usize) -> usize {
+    while let Some(found) = text.get(index..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        index += found;
+        if text[index] == b'"' {
+            return index + 1;
+        }
+        index += 2;
+    }
+    text.len()
+}

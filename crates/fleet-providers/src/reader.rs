@@ -1,0 +1,132 @@
+//! Reads one event: gives each value its time, and notes what is there and not used.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use crate::fields::{Fields, Value};
+use crate::reading::Reading;
+use crate::time::Plausible;
+use crate::{Attribute, DropReason, DroppedValue, Limits, Message, Position, Timed, quantity};
+
+/// What is known of an event while its values are read.
+pub(crate) struct EventReader<'a> {
+    /// The observation's time as the provider wrote it; empty if there is none.
+    pub(crate) written: Cow<'a, str>,
+    /// When the event was observed.
+    pub(crate) observed_at: Timestamp,
+    /// Some time in it is not believed.
+    pub(crate) is_skewed: bool,
+    /// What is there and not used.
+    pub(crate) dropped: Vec<DroppedValue<'a>>,
+    plausible: Plausible,
+}
+
+impl<'a> EventReader<'a> {
+    /// A reader that takes the first of these values that can be believed for the time of observation, and the moment of
+    /// reception if there is none.
+    pub(crate) fn new<'v>(
+        message: &Message<'_>,
+        limits: &Limits,
+        candidates: impl IntoIterator<Item = Option<&'v Value<'a>>>,
+    ) -> Self
+    where
+        'a: 'v,
+    {
+        let plausible = Plausible::new(message, limits);
+        let mut reader = Self {
+            written: Cow::Borrowed(""),
+            observed_at: plausible.received_at,
+            is_skewed: false,
+            dropped: Vec::new(),
+            plausible,
+        };
+        for value in candidates.into_iter().flatten() {
+            if let Some(time) = reader.believed(Attribute::ObservedAt, value) {
+                reader.written = value.written();
+                reader.observed_at = time;
+                break;
+            }
+            // A wrong time still tells two events apart.
+            if reader.written.is_empty() && matches!(value.time(), Reading::Known(_)) {
+                reader.written = value.written();
+            }
+        }
+        reader
+    }
+
+    /// The value at its own time, or at the event's if it has none that can be believed. Its age is its own affair: only
+    /// the event's time can sink an event.
+    pub(crate) fn timed<T>(
+        &mut self,
+        attribute: Attribute,
+        value: Reading<'a, T>,
+        at: Option<&Value<'a>>,
+    ) -> Option<Timed<T>> {
+        let value = self.value(attribute, value)?;
+        let at = at.and_then(|at| self.believed(attribute, at)).unwrap_or(self.observed_at);
+        Some(Timed { value, at })
+    }
+
+    /// The value, if there is one; a dropped one is noted.
+    pub(crate) fn value<T>(&mut self, attribute: Attribute, value: Reading<'a, T>) -> Option<T> {
+        match value {
+            Reading::Known(value) => Some(value),
+            Reading::Absent => None,
+            Reading::Dropped(reason, written) => {
+                self.dropped.push(DroppedValue { attribute, reason, written });
+                None
+            }
+        }
+    }
+
+    /// The position of a pair of coordinates, with the altitude (metres), heading (degrees) and accuracy (metres) that
+    /// stand in `fields` beside them.
+    pub(crate) fn position(
+        &mut self,
+        fields: &Fields<'a>,
+        lat: Reading<'a, f64>,
+        lon: Reading<'a, f64>,
+    ) -> Reading<'a, Position> {
+        let coordinates = match (lat, lon) {
+            (Reading::Known(lat), Reading::Known(lon)) => (lat, lon),
+            (Reading::Absent, Reading::Absent) => return Reading::Absent,
+            (Reading::Dropped(reason, written), _) | (_, Reading::Dropped(reason, written)) => {
+                return Reading::Dropped(reason, written);
+            }
+            (Reading::Absent, Reading::Known(_)) | (Reading::Known(_), Reading::Absent) => {
+                return Reading::Dropped(DropReason::NotUnderstood, Cow::Borrowed("one coordinate alone"));
+            }
+        };
+        // What units send that have no fix, not a place where vehicles are shared.
+        if coordinates == (0.0, 0.0) {
+            return Reading::Dropped(DropReason::NoFix, Cow::Borrowed("0/0"));
+        }
+        let (lat, lon) = coordinates;
+        Reading::Known(Position {
+            lat,
+            lon,
+            altitude_m: self.value(Attribute::Altitude, fields.number("altitude", quantity::any)),
+            heading_deg: self.value(Attribute::Heading, fields.number("heading", quantity::heading_deg)),
+            accuracy_m: self.value(Attribute::Accuracy, fields.number("accuracy", quantity::accuracy_m)),
+        })
+    }
+
+    /// Whether the event was observed before everything that is kept.
+    pub(crate) fn is_too_old(&self) -> bool {
+        self.plausible.is_too_old(self.observed_at)
+    }
+
+    /// A time that is there, can be read and can be true.
+    fn believed(&mut self, attribute: Attribute, value: &Value<'a>) -> Option<Timestamp> {
+        let (reason, written) = match value.time() {
+            Reading::Absent => return None,
+            Reading::Known(time) if self.plausible.includes(time) => return Some(time),
+            Reading::Known(_) => (DropReason::TimeImplausible, value.text().unwrap_or_default()),
+            Reading::Dropped(reason, written) => (reason, written),
+        };
+        self.is_skewed = true;
+        self.dropped.push(DroppedValue { attribute, reason, written });
+        None
+    }
+}
