@@ -9,7 +9,7 @@ mod upserts;
 
 use std::time::Duration;
 
-use fleet_providers::{Attributes, VehicleEvent, vehicle_id};
+use fleet_providers::{Attributes, Timed, VehicleEvent, vehicle_id};
 use fleet_store::{Database, DatabaseSettings, Part};
 use fleet_testbed::DatabaseLogin;
 use jiff::Timestamp;
@@ -44,6 +44,42 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_718_000_000 + seconds).unwrap()
 }
 
+/// A value that was received with its event.
+fn timed<T>(value: T, observed_at: Timestamp) -> Timed<T> {
+    Timed { value, at: observed_at, received_at: at(1) }
+}
+
+/// The event, received at another time.
+fn received(mut event: VehicleEvent<'static>, received_at: Timestamp) -> VehicleEvent<'static> {
+    fn set<T>(timed: &mut Option<Timed<T>>, received_at: Timestamp) {
+        if let Some(timed) = timed {
+            timed.received_at = received_at;
+        }
+    }
+    event.received_at = received_at;
+    let Attributes {
+        position,
+        speed_kmh,
+        battery_percent,
+        range_m,
+        odometer_m,
+        powered_on,
+        locked,
+        charging,
+        online,
+    } = &mut event.attributes;
+    set(position, received_at);
+    set(speed_kmh, received_at);
+    set(battery_percent, received_at);
+    set(range_m, received_at);
+    set(odometer_m, received_at);
+    for flag in [powered_on, locked, charging, online] {
+        set(flag, received_at);
+    }
+    event
+}
+
+/// An event that was received a second after the fixed moment.
 fn event(vehicle: &str, observed_at: Timestamp, attributes: Attributes) -> VehicleEvent<'static> {
     VehicleEvent {
         vehicle_id: vehicle_id(PROVIDER, vehicle),
@@ -52,8 +88,10 @@ fn event(vehicle: &str, observed_at: Timestamp, attributes: Attributes) -> Vehic
         kind: "status".into(),
         provider_event_id: None,
         observed_at,
+        received_at: at(1),
         clock_skewed: false,
         attributes,
+        dropped: Vec::new(),
         raw: r#"{"sn":"1"}"#.into(),
     }
 }

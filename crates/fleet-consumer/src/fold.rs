@@ -1,6 +1,6 @@
 //! From events to one row a vehicle: pure.
 //!
-//! Every attribute is the greatest (time, value) of its events. A maximum is commutative, associative and idempotent, so
+//! Every attribute is the greatest (time, receipt, value) of its events. A maximum is commutative, associative and idempotent, so
 //! neither order nor repetition changes the result, here or in the database, which applies the same rule.
 
 use std::cmp::Ordering;
@@ -9,15 +9,14 @@ use std::collections::hash_map::Entry;
 use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
 use fleet_store::VehicleState;
-use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-/// Folds events, each with its time of receipt, to one state a vehicle, sorted by `vehicle_id`.
-pub fn fold<'a>(events: impl Iterator<Item = (&'a VehicleEvent<'a>, Timestamp)>) -> Vec<VehicleState<'a>> {
+/// Folds events to one state a vehicle, sorted by `vehicle_id`.
+pub fn fold<'a>(events: impl Iterator<Item = &'a VehicleEvent<'a>>) -> Vec<VehicleState<'a>> {
     let mut vehicles: FxHashMap<Uuid, VehicleState<'a>> = FxHashMap::default();
-    for (event, received_at) in events {
-        let state = state(event, received_at);
+    for event in events {
+        let state = state(event);
         match vehicles.entry(state.vehicle_id) {
             Entry::Vacant(entry) => {
                 entry.insert(state);
@@ -38,7 +37,8 @@ pub fn fold<'a>(events: impl Iterator<Item = (&'a VehicleEvent<'a>, Timestamp)>)
     vehicles
 }
 
-fn state<'a>(event: &'a VehicleEvent<'a>, received_at: Timestamp) -> VehicleState<'a> {
+fn state<'a>(event: &'a VehicleEvent<'a>) -> VehicleState<'a> {
+    let received_at = event.received_at;
     VehicleState {
         vehicle_id: event.vehicle_id,
         provider_vehicle_id: &event.provider_vehicle_id,
@@ -87,7 +87,8 @@ fn keep_greatest<T>(
 ) {
     let Some(candidate) = from else { return };
     let greater = into.as_ref().is_none_or(|current| {
-        current.at.cmp(&candidate.at).then_with(|| compare(&current.value, &candidate.value)).is_lt()
+        let order = (current.at, current.received_at).cmp(&(candidate.at, candidate.received_at));
+        order.then_with(|| compare(&current.value, &candidate.value)).is_lt()
     });
     if greater {
         *into = Some(candidate);

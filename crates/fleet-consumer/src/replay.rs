@@ -103,7 +103,6 @@ impl From<StoreError> for End {
 struct Parsed<'a> {
     provider: &'static str,
     event: VehicleEvent<'a>,
-    received_at: Timestamp,
 }
 
 impl Replay {
@@ -225,7 +224,7 @@ impl Replay {
         outcome.corrected += corrections.len() as u64;
         for Provider { slug, .. } in PROVIDERS {
             let own = parsed.iter().filter(|parsed| parsed.provider == *slug);
-            let vehicles = fold(own.map(|parsed| (&parsed.event, parsed.received_at)));
+            let vehicles = fold(own.map(|parsed| &parsed.event));
             let ids: Vec<_> = vehicles.iter().map(|vehicle| vehicle.vehicle_id).collect();
             if ids.is_empty() {
                 continue;
@@ -265,7 +264,7 @@ impl Replay {
             } else if row.derived != derived {
                 corrections.push(Correction { key: row.key, derived });
             }
-            parsed.push(Parsed { provider, event, received_at: row.received_at });
+            parsed.push(Parsed { provider, event });
         }
         (parsed, corrections)
     }

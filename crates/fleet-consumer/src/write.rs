@@ -10,7 +10,6 @@ use fleet_queue::Lease;
 use fleet_store::{
     Appended, ErrorClass, Part, SESSION_RETRIES, StateStore, StoreError, TelemetryRow, TelemetryStore,
 };
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::batch::{Fault, Record};
@@ -195,7 +194,6 @@ impl Writer {
                         event,
                         message_id: record.message.message_id,
                         topic: record.message.topic,
-                        received_at: record.message.received_at.unwrap_or(event.observed_at),
                     }),
                 }
             }
@@ -372,7 +370,6 @@ impl<'a> Target<'a> {
     }
 }
 
-fn event<'a>(record: &'a Record<'a>) -> Option<(&'a VehicleEvent<'a>, Timestamp)> {
-    let event = record.outcome.as_ref().ok()?;
-    Some((event, record.message.received_at?))
+fn event<'a>(record: &'a Record<'a>) -> Option<&'a VehicleEvent<'a>> {
+    record.outcome.as_ref().ok()
 }

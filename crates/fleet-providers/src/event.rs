@@ -25,6 +25,9 @@ pub struct VehicleEvent<'a> {
     pub provider_event_id: Option<Cow<'a, str>>,
     /// When the vehicle observed it, or the message's `received_at` if the provider did not say.
     pub observed_at: Timestamp,
+    /// When its message was received, to the millisecond, and its place in the message in microseconds behind: so the order
+    /// of events is that of their receipt, also within a message.
+    pub received_at: Timestamp,
     /// A time in the event cannot be true or cannot be read, and another one was used.
     pub clock_skewed: bool,
     /// What the event says about the vehicle.
@@ -59,13 +62,15 @@ pub struct Attributes {
     pub online: Option<Timed<bool>>,
 }
 
-/// A value and the time at which it was true.
+/// A value, the time at which it was true, and when it was heard of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timed<T> {
     /// The value.
     pub value: T,
     /// When it was observed.
     pub at: Timestamp,
+    /// Of two values of one time, the one that was received later counts; see [`VehicleEvent::received_at`].
+    pub received_at: Timestamp,
 }
 
 /// A fix, in the datum the provider sends (WGS-84 but for NIU's mainland-China servers, which send GCJ-02).

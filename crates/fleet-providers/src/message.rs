@@ -10,7 +10,7 @@ pub struct Message<'a> {
     pub topic: &'a str,
     /// The media type of the body without parameters, lower case, such as `application/json`.
     pub content_type: Option<&'a str>,
-    /// When the API received the request; every time in the body is judged against it.
+    /// When the API received the request, to the millisecond; every time in the body is judged against it.
     pub received_at: Timestamp,
     /// The body's bytes, untouched.
     pub body: &'a [u8],
@@ -21,7 +21,7 @@ pub struct Message<'a> {
 pub struct StoredEvent<'a> {
     /// The message's topic.
     pub topic: &'a str,
-    /// When the message was received.
+    /// [`crate::VehicleEvent::received_at`].
     pub received_at: Timestamp,
     /// [`crate::VehicleEvent::raw`].
     pub raw: &'a str,

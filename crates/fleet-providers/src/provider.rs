@@ -1,11 +1,13 @@
 //! The list of providers.
 
+use jiff::SignedDuration;
+
 use crate::fields::{Item, Items};
 use crate::invers::INVERS;
 use crate::niu::NIU;
 use crate::report::Report;
 use crate::segway::SEGWAY;
-use crate::{AuthScheme, Limits, Message, ParseError, StoredEvent, VehicleEvent, form, json};
+use crate::{AuthScheme, Limits, Message, ParseError, StoredEvent, VehicleEvent, form, json, time};
 
 /// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
 pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
@@ -48,8 +50,13 @@ impl Provider {
         limits: &Limits,
     ) -> Result<Vec<Result<VehicleEvent<'a>, ParseError>>, ParseError> {
         let items = (self.split)(message, limits)?;
-        let event = |item| self.event(item, message, limits);
-        Ok(items.into_iter().map(|item| item.and_then(event)).collect())
+        let received_at = time::to_millisecond(message.received_at);
+        let event = |(item, place): (Result<Item<'a>, ParseError>, i64)| {
+            let received_at = received_at.checked_add(SignedDuration::from_micros(place));
+            let message = Message { received_at: received_at.unwrap_or(message.received_at), ..*message };
+            self.event(item?, &message, limits)
+        };
+        Ok(items.into_iter().zip(0..).map(event).collect())
     }
 
     /// Parses one event again from what telemetry keeps of it. As long as the parser has not changed, the result is the

@@ -19,6 +19,8 @@ pub(crate) struct EventReader<'a> {
     pub(crate) is_skewed: bool,
     /// What is there and not used.
     pub(crate) dropped: Vec<DroppedValue<'a>>,
+    /// When the event was received, its place in the message included.
+    pub(crate) received_at: Timestamp,
     plausible: Plausible,
 }
 
@@ -39,6 +41,7 @@ impl<'a> EventReader<'a> {
             observed_at: plausible.received_at,
             is_skewed: false,
             dropped: Vec::new(),
+            received_at: message.received_at,
             plausible,
         };
         for value in candidates.into_iter().flatten() {
@@ -65,7 +68,7 @@ impl<'a> EventReader<'a> {
     ) -> Option<Timed<T>> {
         let value = self.value(attribute, value)?;
         let at = at.and_then(|at| self.believed(attribute, at)).unwrap_or(self.observed_at);
-        Some(Timed { value, at })
+        Some(Timed { value, at, received_at: self.received_at })
     }
 
     /// The value, if there is one; a dropped one is noted.

@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
         if self.reader.is_too_old() {
             return Err(ParseError::TooOld);
         }
-        let EventReader { written, observed_at, is_skewed, dropped, .. } = self.reader;
+        let EventReader { written, observed_at, is_skewed, dropped, received_at, .. } = self.reader;
         let vehicle_id = identity::vehicle_id(slug, &vehicle);
         let kind = self.kind.and_then(filled).map_or(Cow::Borrowed(self.default_kind), shortened);
         let usable = |id: &Cow<'_, str>| id.len() <= MAX_EVENT_ID_BYTES && is_plain(id);
@@ -79,6 +79,7 @@ impl<'a> Report<'a> {
             kind,
             provider_event_id: event_id,
             observed_at,
+            received_at,
             clock_skewed: is_skewed,
             attributes: self.attributes,
             dropped,

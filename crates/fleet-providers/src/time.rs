@@ -37,8 +37,14 @@ pub(crate) fn read(text: &str) -> Option<Option<Timestamp>> {
     iso(text).map(|time| time.map(truncated))
 }
 
+/// Drops what is finer than a millisecond, as an envelope does: the digits below are an event's place in its message.
+pub(crate) fn to_millisecond(time: Timestamp) -> Timestamp {
+    let micros = time.as_microsecond();
+    Timestamp::from_microsecond(micros - micros.rem_euclid(1_000)).unwrap_or(time)
+}
+
 /// Drops what is finer than a microsecond.
-pub(crate) fn truncated(time: Timestamp) -> Timestamp {
+fn truncated(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
@@ -132,7 +138,7 @@ fn usual_notation(text: &str) -> String {
 /// that a redelivery or a replay decides the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plausible {
-    /// When the message was received, to the microsecond.
+    /// When the message was received, to the millisecond.
     pub(crate) received_at: Timestamp,
     oldest: Timestamp,
     latest: Timestamp,
@@ -142,7 +148,7 @@ pub(crate) struct Plausible {
 impl Plausible {
     /// The times that are believed in this message.
     pub(crate) fn new(message: &Message<'_>, limits: &Limits) -> Self {
-        let received_at = truncated(message.received_at);
+        let received_at = to_millisecond(message.received_at);
         let before = |age: SignedDuration| received_at.checked_sub(age).unwrap_or(Timestamp::MIN);
         Self {
             received_at,

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::database::Database;
 use crate::error::Error;
-use crate::model::{Expected, Fix, Latest, Observation};
+use crate::model::{Expected, Fix, Latest};
 use crate::record::{Acknowledged, Record};
 use crate::vehicle::{Provider, Role, Vehicle};
 
@@ -45,13 +45,10 @@ pub async fn compare(
     for provider in Provider::ALL {
         let pairs = fleet.iter().zip(&record.vehicles).filter(|(vehicle, _)| vehicle.provider == provider);
         let all: Vec<Pair<'_>> = pairs.collect();
-        let (skewed, exact): (Vec<_>, Vec<_>) =
-            all.iter().partition(|(vehicle, _)| vehicle.role == Role::Skewed);
         mismatches.extend(rows(state, provider, &all).await?);
         mismatches.extend(clocks(state, provider, &all).await?);
-        mismatches.extend(positions(state, provider, &exact).await?);
-        mismatches.extend(attributes(state, provider, &exact).await?);
-        mismatches.extend(skewed_values(state, provider, &skewed).await?);
+        mismatches.extend(positions(state, provider, &all).await?);
+        mismatches.extend(attributes(state, provider, &all).await?);
     }
     Ok(mismatches)
 }
@@ -101,12 +98,12 @@ async fn clocks(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> R
 async fn positions(
     state: &mut Database,
     provider: Provider,
-    exact: &[Pair<'_>],
+    all: &[Pair<'_>],
 ) -> Result<Vec<Mismatch>, Error> {
     let fix = |part: fn(&Fix) -> Option<f64>| -> Vec<Option<f64>> {
-        exact.iter().map(|(_, sent)| sent.expected.position.and_then(|(_, fix)| part(&fix))).collect()
+        all.iter().map(|(_, sent)| sent.expected.position.and_then(|(_, fix)| part(&fix))).collect()
     };
-    let at: Vec<Option<Timestamp>> = exact.iter().map(|(_, sent)| time(sent.expected.position)).collect();
+    let at: Vec<Option<Timestamp>> = all.iter().map(|(_, sent)| time(sent.expected.position)).collect();
     let sql = "SELECT e.id, 'position',
             format('(%s, %s, %s, %s, %s) at %s', e.lat, e.lon, e.altitude, e.heading, e.accuracy, e.at),
             format('(%s, %s, %s, %s, %s) at %s', v.lat, v.lon, v.altitude_m, v.heading_deg, v.accuracy_m,
@@ -120,22 +117,22 @@ async fn positions(
     let (altitude, heading) = (fix(|fix| fix.altitude_m), fix(|fix| fix.heading_deg));
     let accuracy = fix(|fix| fix.accuracy_m);
     let slug = provider.slug();
-    mismatches(state, sql, &[&slug, &ids(exact), &lat, &lon, &altitude, &heading, &accuracy, &at]).await
+    mismatches(state, sql, &[&slug, &ids(all), &lat, &lon, &altitude, &heading, &accuracy, &at]).await
 }
 
 async fn attributes(
     state: &mut Database,
     provider: Provider,
-    exact: &[Pair<'_>],
+    all: &[Pair<'_>],
 ) -> Result<Vec<Mismatch>, Error> {
-    let mut found = attribute(state, provider, exact, SPEED, |row| row.speed_kmh).await?;
-    found.extend(attribute(state, provider, exact, BATTERY, |row| row.battery_percent).await?);
-    found.extend(attribute(state, provider, exact, RANGE, |row| row.range_m).await?);
-    found.extend(attribute(state, provider, exact, ODOMETER, |row| row.odometer_m).await?);
-    found.extend(attribute(state, provider, exact, POWERED_ON, |row| row.powered_on).await?);
-    found.extend(attribute(state, provider, exact, LOCKED, |row| row.locked).await?);
-    found.extend(attribute(state, provider, exact, CHARGING, |row| row.charging).await?);
-    found.extend(attribute(state, provider, exact, ONLINE, |row| row.online).await?);
+    let mut found = attribute(state, provider, all, SPEED, |row| row.speed_kmh).await?;
+    found.extend(attribute(state, provider, all, BATTERY, |row| row.battery_percent).await?);
+    found.extend(attribute(state, provider, all, RANGE, |row| row.range_m).await?);
+    found.extend(attribute(state, provider, all, ODOMETER, |row| row.odometer_m).await?);
+    found.extend(attribute(state, provider, all, POWERED_ON, |row| row.powered_on).await?);
+    found.extend(attribute(state, provider, all, LOCKED, |row| row.locked).await?);
+    found.extend(attribute(state, provider, all, CHARGING, |row| row.charging).await?);
+    found.extend(attribute(state, provider, all, ONLINE, |row| row.online).await?);
     Ok(found)
 }
 
@@ -154,81 +151,22 @@ const ONLINE: Column = ("online", "online_at", "bool");
 async fn attribute<T: ToSql + Sync>(
     state: &mut Database,
     provider: Provider,
-    exact: &[Pair<'_>],
+    all: &[Pair<'_>],
     (value_column, at_column, type_name): Column,
     of: fn(&Expected) -> Latest<T>,
 ) -> Result<Vec<Mismatch>, Error> {
-    let at: Vec<Option<Timestamp>> = exact.iter().map(|(_, sent)| time(of(&sent.expected))).collect();
+    let at: Vec<Option<Timestamp>> = all.iter().map(|(_, sent)| time(of(&sent.expected))).collect();
     let values: Vec<Option<T>> =
-        exact.iter().map(|(_, sent)| of(&sent.expected).map(|(_, value)| value)).collect();
+        all.iter().map(|(_, sent)| of(&sent.expected).map(|(_, value)| value)).collect();
     let sql = format!(
         "SELECT e.id, '{value_column}', format('%s at %s', e.value, e.at), format('%s at %s', v.{value_column}, v.{at_column})
         FROM unnest($2::text[], $3::{type_name}[], $4::timestamptz[]) AS e (id, value, at)
         JOIN vehicles v ON v.provider = $1 AND v.provider_vehicle_id = e.id
         WHERE (v.{value_column}, v.{at_column}) IS DISTINCT FROM (e.value, e.at)"
     );
-    mismatches(state, &sql, &[&provider.slug(), &ids(exact), &values, &at]).await
+    mismatches(state, &sql, &[&provider.slug(), &ids(all), &values, &at]).await
 }
 
 fn time<T>(latest: Latest<T>) -> Option<Timestamp> {
-    latest.and_then(|(at_ms, _)| Timestamp::from_millisecond(at_ms).ok())
-}
-
-/// A skewed vehicle's values are such as it sent; only the API knows which came last.
-async fn skewed_values(
-    state: &mut Database,
-    provider: Provider,
-    skewed: &[Pair<'_>],
-) -> Result<Vec<Mismatch>, Error> {
-    let sql = "SELECT provider_vehicle_id, lat, lon, altitude_m, heading_deg, accuracy_m, speed_kmh, battery_percent,
-            range_m, odometer_m, powered_on, locked, charging, online
-        FROM vehicles WHERE provider = $1 AND provider_vehicle_id = ANY($2)";
-    let rows = state.query(sql, &[&provider.slug(), &ids(skewed)]).await?;
-    let mut mismatches = Vec::new();
-    for row in &rows {
-        let id: String = row.get(0);
-        let Some((_, sent)) = skewed.iter().find(|(vehicle, _)| vehicle.id == id) else {
-            continue;
-        };
-        let stored = stored(row);
-        for value in stored.iter().filter(|value| !sent.values.contains(value)) {
-            mismatches.push(skewed_mismatch(&id, "a value that was sent".to_owned(), format!("{value:?}")));
-        }
-        let is_stored = |sent: &Observation| {
-            stored.iter().any(|stored| std::mem::discriminant(stored) == std::mem::discriminant(sent))
-        };
-        if let Some(lost) = sent.values.iter().find(|value| !is_stored(value)) {
-            mismatches.push(skewed_mismatch(&id, format!("such as {lost:?}"), "null".to_owned()));
-        }
-    }
-    Ok(mismatches)
-}
-
-fn skewed_mismatch(id: &str, expected: String, found: String) -> Mismatch {
-    Mismatch { provider_vehicle_id: id.to_owned(), attribute: "skewed value".to_owned(), expected, found }
-}
-
-fn stored(row: &Row) -> Vec<Observation> {
-    let number = |column: &str| row.get::<_, Option<f64>>(column);
-    let metres = |column: &str| row.get::<_, Option<i32>>(column);
-    let flag = |column: &str| row.get::<_, Option<bool>>(column);
-    let fix = number("lat").zip(number("lon")).map(|(lat, lon)| Fix {
-        lat,
-        lon,
-        altitude_m: number("altitude_m"),
-        heading_deg: number("heading_deg"),
-        accuracy_m: number("accuracy_m"),
-    });
-    let all = [
-        fix.map(Observation::Position),
-        number("speed_kmh").map(Observation::SpeedKmh),
-        number("battery_percent").map(Observation::BatteryPercent),
-        metres("range_m").map(Observation::RangeM),
-        metres("odometer_m").map(Observation::OdometerM),
-        flag("powered_on").map(Observation::PoweredOn),
-        flag("locked").map(Observation::Locked),
-        flag("charging").map(Observation::Charging),
-        flag("online").map(Observation::Online),
-    ];
-    all.into_iter().flatten().collect()
+    latest.and_then(|(moment, _)| Timestamp::from_millisecond(moment.at_ms).ok())
 }

@@ -63,8 +63,17 @@ pub struct Seen {
     pub what: Observation,
 }
 
-/// The greatest (time, value) of one attribute; `None` if it was never sent.
-pub type Latest<T> = Option<(i64, T)>;
+/// When something was seen, and when the API received it: compared in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Epoch milliseconds, as the vehicle's row must say.
+    pub at_ms: i64,
+    /// Epoch microseconds: the API's milliseconds, and behind them the event's place in its request.
+    pub received_us: i64,
+}
+
+/// The greatest (moment, value) of one attribute; `None` if it was never sent.
+pub type Latest<T> = Option<(Moment, T)>;
 
 /// What a vehicle's row must say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -90,10 +99,10 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Counts one acknowledged observation in: the greater (time, value) stays, true above false.
-    pub fn take(&mut self, seen: &Seen) {
-        let at = seen.at_ms;
-        match seen.what {
+    /// Counts one acknowledged observation in: the later one stays; of one time, the one received later; of one receipt,
+    /// the greater value, true above false.
+    pub fn take(&mut self, at: Moment, what: Observation) {
+        match what {
             Observation::Position(fix) => keep_greatest(&mut self.position, at, fix, Fix::order),
             Observation::SpeedKmh(value) => keep_greatest(&mut self.speed_kmh, at, value, f64::total_cmp),
             Observation::BatteryPercent(value) => {
@@ -109,7 +118,7 @@ impl Expected {
     }
 }
 
-fn keep_greatest<T: Copy>(slot: &mut Latest<T>, at: i64, value: T, order: fn(&T, &T) -> Ordering) {
+fn keep_greatest<T: Copy>(slot: &mut Latest<T>, at: Moment, value: T, order: fn(&T, &T) -> Ordering) {
     let greater =
         slot.is_none_or(|(kept_at, kept)| at.cmp(&kept_at).then_with(|| order(&value, &kept)).is_gt());
     if greater {
@@ -123,42 +132,54 @@ mod tests {
 
     use super::*;
 
+    type Received = (Moment, Observation);
+
     fn fix(lat: f64, altitude_m: Option<f64>) -> Fix {
         Fix { lat, lon: 13.0, altitude_m, heading_deg: None, accuracy_m: None }
     }
 
-    fn fold(all: &[Seen]) -> Expected {
+    fn at(at_ms: i64, received_us: i64) -> Moment {
+        Moment { at_ms, received_us }
+    }
+
+    fn fold(all: &[Received]) -> Expected {
         let mut expected = Expected::default();
-        all.iter().for_each(|seen| expected.take(seen));
+        all.iter().for_each(|(at, what)| expected.take(*at, *what));
         expected
     }
 
     #[test]
     fn a_later_time_wins_and_an_older_one_does_not() {
-        let first = Seen { at_ms: 10, what: Observation::BatteryPercent(80.0) };
-        let later = Seen { at_ms: 11, what: Observation::BatteryPercent(20.0) };
-        assert_eq!(fold(&[first, later]).battery_percent, Some((11, 20.0)));
-        assert_eq!(fold(&[later, first]).battery_percent, Some((11, 20.0)));
+        let first = (at(10, 5), Observation::BatteryPercent(80.0));
+        let later = (at(11, 4), Observation::BatteryPercent(20.0));
+        assert_eq!(fold(&[first, later]).battery_percent, Some((at(11, 4), 20.0)));
+        assert_eq!(fold(&[later, first]).battery_percent, Some((at(11, 4), 20.0)));
     }
 
     #[test]
-    fn at_equal_times_true_and_the_greater_number_win() {
-        let locked = |value| Seen { at_ms: 10, what: Observation::Locked(value) };
-        assert_eq!(fold(&[locked(true), locked(false)]).locked, Some((10, true)));
-        let odometer = |value| Seen { at_ms: 10, what: Observation::OdometerM(value) };
-        assert_eq!(fold(&[odometer(7), odometer(9), odometer(8)]).odometer_m, Some((10, 9)));
+    fn at_equal_times_the_later_receipt_wins() {
+        let locked = |received_us, value| (at(10, received_us), Observation::Locked(value));
+        for first in [true, false] {
+            let both = [locked(1, first), locked(2, !first)];
+            assert_eq!(fold(&both).locked, Some((at(10, 2), !first)));
+            assert_eq!(fold(&[both[1], both[0], both[1]]).locked, Some((at(10, 2), !first)));
+        }
     }
 
     #[test]
-    fn an_absent_altitude_is_below_any_other() {
-        let at = |fix| Seen { at_ms: 10, what: Observation::Position(fix) };
+    fn at_equal_times_and_receipts_true_and_the_greater_number_win() {
+        let locked = |value| (at(10, 0), Observation::Locked(value));
+        assert_eq!(fold(&[locked(true), locked(false)]).locked, Some((at(10, 0), true)));
+        let odometer = |value| (at(10, 0), Observation::OdometerM(value));
+        assert_eq!(fold(&[odometer(7), odometer(9), odometer(8)]).odometer_m, Some((at(10, 0), 9)));
+        let position = |fix| (at(10, 0), Observation::Position(fix));
         let low = fix(52.0, Some(-40.0));
-        assert_eq!(fold(&[at(low), at(fix(52.0, None))]).position, Some((10, low)));
+        assert_eq!(fold(&[position(low), position(fix(52.0, None))]).position, Some((at(10, 0), low)));
         let north = fix(52.1, None);
-        assert_eq!(fold(&[at(north), at(low)]).position, Some((10, north)));
+        assert_eq!(fold(&[position(north), position(low)]).position, Some((at(10, 0), north)));
     }
 
-    fn any_seen() -> impl Strategy<Value = Seen> {
+    fn any_received() -> impl Strategy<Value = Received> {
         let what = prop_oneof![
             (0..3_i32, proptest::option::of(0..3_i32))
                 .prop_map(|(lat, alt)| Observation::Position(fix(f64::from(lat), alt.map(f64::from)))),
@@ -171,28 +192,31 @@ mod tests {
             any::<bool>().prop_map(Observation::Charging),
             any::<bool>().prop_map(Observation::Online),
         ];
-        (0..3_i64, what).prop_map(|(at_ms, what)| Seen { at_ms, what })
+        (0..3_i64, 0..3_i64, what).prop_map(|(at_ms, received_us, what)| (at(at_ms, received_us), what))
     }
 
     proptest! {
         #[test]
         fn order_and_repetition_do_not_matter(
-            (all, shuffled) in proptest::collection::vec(any_seen(), 0..30)
+            (all, shuffled) in proptest::collection::vec(any_received(), 0..30)
                 .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
         ) {
-            let twice: Vec<Seen> = shuffled.iter().chain(&all).copied().collect();
+            let twice: Vec<Received> = shuffled.iter().chain(&all).copied().collect();
             prop_assert_eq!(fold(&all), fold(&shuffled));
             prop_assert_eq!(fold(&all), fold(&twice));
         }
 
         #[test]
-        fn the_kept_odometer_is_the_last_of_the_sorted_pairs(
-            mut pairs in proptest::collection::vec((0..4_i64, 0..4_i32), 1..20),
+        fn the_kept_odometer_is_the_last_of_the_sorted_triples(
+            mut triples in proptest::collection::vec((0..4_i64, 0..4_i64, 0..4_i32), 1..20),
         ) {
-            let all: Vec<Seen> =
-                pairs.iter().map(|&(at_ms, value)| Seen { at_ms, what: Observation::OdometerM(value) }).collect();
-            pairs.sort_unstable();
-            prop_assert_eq!(fold(&all).odometer_m, pairs.last().copied());
+            let all: Vec<Received> = triples
+                .iter()
+                .map(|&(at_ms, received_us, value)| (at(at_ms, received_us), Observation::OdometerM(value)))
+                .collect();
+            triples.sort_unstable();
+            let last = triples.last().map(|&(at_ms, received_us, value)| (at(at_ms, received_us), value));
+            prop_assert_eq!(fold(&all).odometer_m, last);
         }
     }
 }

@@ -165,6 +165,11 @@ impl Plan {
             if vehicle.provider == Provider::Niu && vehicle.role == Role::Ordinary {
                 self.step(index, now_ms);
                 reports.push(niu::report(&self.fleet[index]));
+                if self.chance(self.mix.contradicting) {
+                    self.fleet[index].contradict(&mut self.rng);
+                    self.number(index);
+                    reports.push(niu::report(&self.fleet[index]));
+                }
             }
         }
         self.rng.shuffle(&mut reports);

@@ -1,7 +1,7 @@
 //! What the API has acknowledged, and so must appear in the databases.
 
 use crate::exactly_once::Fates;
-use crate::model::{Expected, Observation};
+use crate::model::{Expected, Moment};
 use crate::stall::Stall;
 use crate::vehicle::{Role, Vehicle};
 use crate::wire::{Event, Webhook};
@@ -11,10 +11,8 @@ use crate::wire::{Event, Webhook};
 pub struct Acknowledged {
     /// Acknowledged events, resends not counted; without any there is no row.
     pub events: u64,
-    /// What the row must say, unless the clock is skewed.
+    /// What the row must say.
     pub expected: Expected,
-    /// All values sent, if the clock is skewed: which of them came last, only the API's clock knows.
-    pub values: Vec<Observation>,
 }
 
 /// The record of a run.
@@ -47,14 +45,17 @@ impl Record {
         }
     }
 
-    /// Counts a delivery answered 200 after `doubtful` attempts that the API may have accepted as well.
-    pub fn acknowledge(&mut self, webhook: &Webhook, doubtful: u64) {
+    /// Counts a delivery answered 200 after `doubtful` attempts that the API may have accepted as well. `received_ms` is the
+    /// API's time of receipt of this delivery, epoch ms; the attempts before it were received before.
+    pub fn acknowledge(&mut self, webhook: &Webhook, doubtful: u64, received_ms: i64) {
         self.answers.progressed();
         let is_first = webhook.acknowledge();
         if is_first {
             self.fates.answered(webhook);
         }
-        for event in &webhook.events {
+        for (event, place) in webhook.events.iter().zip(0..) {
+            // A resend is received later than the first delivery.
+            self.take(event, received_ms, place);
             if !event.keeps_time {
                 self.max_rows += doubtful + u64::from(!is_first);
             }
@@ -62,7 +63,6 @@ impl Record {
                 self.distinct_events += 1;
                 self.max_rows += 1;
                 self.vehicles[event.vehicle].events += 1;
-                self.take(event);
             }
         }
     }
@@ -72,13 +72,12 @@ impl Record {
         self.fates.answered(webhook);
     }
 
-    fn take(&mut self, event: &Event) {
-        let vehicle = &mut self.vehicles[event.vehicle];
+    fn take(&mut self, event: &Event, received_ms: i64, place: i64) {
+        let expected = &mut self.vehicles[event.vehicle].expected;
         for seen in &event.seen {
-            vehicle.expected.take(seen);
-            if self.skewed[event.vehicle] {
-                vehicle.values.push(seen.what);
-            }
+            // A time that cannot be true counts as the time of receipt.
+            let at_ms = if self.skewed[event.vehicle] { received_ms } else { seen.at_ms };
+            expected.take(Moment { at_ms, received_us: received_ms * 1_000 + place }, seen.what);
         }
     }
 }

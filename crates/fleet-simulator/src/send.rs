@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::sync::mpsc::Receiver;
+use uuid::Uuid;
 
 use crate::counts::{Counts, bump};
 use crate::error::Error;
@@ -31,7 +32,8 @@ pub struct Sender {
 }
 
 enum Answer {
-    Accepted,
+    /// At this time of the API, epoch ms.
+    Accepted(i64),
     Unauthorized,
     /// Not now, or nobody knows.
     Again(Duration),
@@ -72,8 +74,8 @@ impl Sender {
         let mut doubtful = 0;
         loop {
             match (self.attempt(webhook).await, webhook.expect) {
-                (Answer::Accepted, Expect::Accepted) => {
-                    self.record().acknowledge(webhook, doubtful);
+                (Answer::Accepted(received_ms), Expect::Accepted) => {
+                    self.record().acknowledge(webhook, doubtful, received_ms);
                     return bump(&self.counts.answered_200);
                 }
                 (Answer::Unauthorized, Expect::Refused) => {
@@ -89,7 +91,7 @@ impl Sender {
                     bump(&self.counts.retried);
                     tokio::time::sleep(pause).await;
                 }
-                (Answer::Accepted, Expect::Refused)
+                (Answer::Accepted(_), Expect::Refused)
                 | (Answer::Unauthorized, Expect::Accepted)
                 | (Answer::Other, _) => return bump(&self.counts.answered_other),
             }
@@ -111,19 +113,27 @@ impl Sender {
             return Answer::Again(RETRY_AFTER_DEFAULT);
         };
         let (status, pause) = (response.status(), retry_after(&response));
+        let received_ms = received_ms(&response);
         // Read to its end, or the connection cannot be used again.
         if response.bytes().await.is_err() && status.is_success() {
             return Answer::Again(RETRY_AFTER_DEFAULT);
         }
         self.counts.answer_times.observe(started.elapsed());
         match status {
-            StatusCode::OK => Answer::Accepted,
+            StatusCode::OK => received_ms.map_or(Answer::Other, Answer::Accepted),
             StatusCode::UNAUTHORIZED => Answer::Unauthorized,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Answer::Again(pause),
             status if status.is_server_error() => Answer::Again(pause),
             _ => Answer::Other,
         }
     }
+}
+
+/// When the API received the request: the message's id, a UUIDv7, tells.
+fn received_ms(response: &Response) -> Option<i64> {
+    let id: Uuid = response.headers().get("x-request-id")?.to_str().ok()?.parse().ok()?;
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    i64::try_from(seconds * 1_000 + u64::from(nanoseconds / 1_000_000)).ok()
 }
 
 fn retry_after(response: &Response) -> Duration {

@@ -32,7 +32,8 @@ impl Provider {
 pub enum Role {
     /// Its clock is right.
     Ordinary,
-    /// Its clock is an hour ahead, so the API's time of receipt replaces every time it sends.
+    /// Its clock is an hour ahead, or has lost its date and is 1,024 weeks behind, as satellite receivers are that count
+    /// weeks in ten bits. The API's time of receipt replaces every time it sends.
     Skewed,
     /// Only ever reported with wrong credentials: it must not exist.
     Ghost,
@@ -40,12 +41,15 @@ pub enum Role {
 
 /// How far ahead a skewed vehicle's clock is, ms; well over the tolerated five minutes.
 const SKEW_MS: i64 = 3_600_000;
+/// How far behind the clock of every other skewed vehicle is, ms.
+const ROLLOVER_MS: i64 = 1_024 * 7 * 24 * 3_600_000;
 
 impl Role {
-    /// What the vehicle's clock says at `now_ms`, epoch ms.
-    fn clock_ms(self, now_ms: i64) -> i64 {
+    /// What the clock of the vehicle with this variant says at `now_ms`, epoch ms.
+    fn clock_ms(self, variant: u8, now_ms: i64) -> i64 {
         match self {
             Self::Ordinary | Self::Ghost => now_ms,
+            Self::Skewed if variant.is_multiple_of(2) => now_ms - ROLLOVER_MS,
             Self::Skewed => now_ms + SKEW_MS,
         }
     }
@@ -106,12 +110,13 @@ impl Vehicle {
         start_ms: i64,
         rng: &mut Rng,
     ) -> Self {
+        let variant = rng.u8(..);
         Self {
             index,
             provider,
             id,
             role,
-            variant: rng.u8(..),
+            variant,
             reports: 0,
             sequence: 0,
             lat_e6: 52_520_008 + rng.i32(-60_000..60_000),
@@ -124,15 +129,15 @@ impl Vehicle {
             locked: true,
             charging: false,
             online: true,
-            state_ms: role.clock_ms(start_ms),
-            fix_ms: role.clock_ms(start_ms),
+            state_ms: role.clock_ms(variant, start_ms),
+            fix_ms: role.clock_ms(variant, start_ms),
             has_fix: true,
         }
     }
 
     /// Lets time pass until `now_ms`, epoch ms (at least one millisecond), and the vehicle live.
     pub fn step(&mut self, now_ms: i64, rng: &mut Rng) {
-        self.state_ms = self.role.clock_ms(now_ms).max(self.state_ms + 1);
+        self.state_ms = self.role.clock_ms(self.variant, now_ms).max(self.state_ms + 1);
         self.live(rng);
     }
 

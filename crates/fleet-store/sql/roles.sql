@@ -43,8 +43,8 @@ BEGIN
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
-               AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'settled_state_batches',
-                                 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
+               AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
+                                 'settled_state_batches', 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
                                  'settled_batches', 'fleet_telemetry_migrations')
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN

@@ -68,7 +68,7 @@ impl From<&Attributes> for Derived {
 pub struct StoredTelemetry {
     /// Its key.
     pub key: EventKey,
-    /// When the message was received.
+    /// When the event was received.
     pub received_at: Timestamp,
     /// The message's id.
     pub message_id: Uuid,

@@ -15,7 +15,7 @@ use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
-/// What a batch says about one vehicle: each attribute the greatest (time, value) of its events.
+/// What a batch says about one vehicle: each attribute the greatest (time, receipt, value) of its events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VehicleState<'a> {
     /// See [`fleet_providers::vehicle_id`].
@@ -32,8 +32,8 @@ pub struct VehicleState<'a> {
     pub clock_skewed_at: Option<Timestamp>,
 }
 
-/// Fields of the composite type `vehicle_state`; they are columns of `vehicles`.
-static FIELDS: [Field; 27] = [
+/// Fields of the composite type `received_vehicle_state`; they are columns of `vehicles`.
+static FIELDS: [Field; 36] = [
     ("vehicle_id", Type::UUID),
     ("provider_vehicle_id", Type::TEXT),
     ("lat", Type::FLOAT8),
@@ -42,37 +42,46 @@ static FIELDS: [Field; 27] = [
     ("heading_deg", Type::FLOAT8),
     ("accuracy_m", Type::FLOAT8),
     ("position_at", Type::TIMESTAMPTZ),
+    ("position_received_at", Type::TIMESTAMPTZ),
     ("speed_kmh", Type::FLOAT8),
     ("speed_at", Type::TIMESTAMPTZ),
+    ("speed_received_at", Type::TIMESTAMPTZ),
     ("battery_percent", Type::FLOAT8),
     ("battery_at", Type::TIMESTAMPTZ),
+    ("battery_received_at", Type::TIMESTAMPTZ),
     ("range_m", Type::INT4),
     ("range_at", Type::TIMESTAMPTZ),
+    ("range_received_at", Type::TIMESTAMPTZ),
     ("odometer_m", Type::INT4),
     ("odometer_at", Type::TIMESTAMPTZ),
+    ("odometer_received_at", Type::TIMESTAMPTZ),
     ("powered_on", Type::BOOL),
     ("powered_on_at", Type::TIMESTAMPTZ),
+    ("powered_on_received_at", Type::TIMESTAMPTZ),
     ("locked", Type::BOOL),
     ("locked_at", Type::TIMESTAMPTZ),
+    ("locked_received_at", Type::TIMESTAMPTZ),
     ("charging", Type::BOOL),
     ("charging_at", Type::TIMESTAMPTZ),
+    ("charging_received_at", Type::TIMESTAMPTZ),
     ("online", Type::BOOL),
     ("online_at", Type::TIMESTAMPTZ),
+    ("online_received_at", Type::TIMESTAMPTZ),
     ("first_seen_at", Type::TIMESTAMPTZ),
     ("last_seen_at", Type::TIMESTAMPTZ),
     ("clock_skewed_at", Type::TIMESTAMPTZ),
 ];
 
-/// Columns of one attribute and of its time, beside the position.
-const ATTRIBUTES: [(&str, &str); 8] = [
-    ("speed_kmh", "speed_at"),
-    ("battery_percent", "battery_at"),
-    ("range_m", "range_at"),
-    ("odometer_m", "odometer_at"),
-    ("powered_on", "powered_on_at"),
-    ("locked", "locked_at"),
-    ("charging", "charging_at"),
-    ("online", "online_at"),
+/// Columns of one attribute, of its time and of its receipt, beside the position.
+const ATTRIBUTES: [(&str, &str, &str); 8] = [
+    ("speed_kmh", "speed_at", "speed_received_at"),
+    ("battery_percent", "battery_at", "battery_received_at"),
+    ("range_m", "range_at", "range_received_at"),
+    ("odometer_m", "odometer_at", "odometer_received_at"),
+    ("powered_on", "powered_on_at", "powered_on_received_at"),
+    ("locked", "locked_at", "locked_received_at"),
+    ("charging", "charging_at", "charging_received_at"),
+    ("online", "online_at", "online_received_at"),
 ];
 
 impl ToSql for VehicleState<'_> {
@@ -104,24 +113,38 @@ impl ToSql for VehicleState<'_> {
 }
 
 fn push_position(row: &mut Composite<'_>, position: Option<Timed<Position>>) -> Result<(), EncodeError> {
-    let (position, at) = position.map(|timed| (timed.value, timed.at)).unzip();
+    let (position, times) = parts(position);
     row.push(&position.map(|position| position.lat))?;
     row.push(&position.map(|position| position.lon))?;
     row.push(&position.and_then(|position| position.altitude_m))?;
     row.push(&position.and_then(|position| position.heading_deg))?;
     row.push(&position.and_then(|position| position.accuracy_m))?;
-    row.push(&at.map(Micros::from))
+    push_times(row, times)
 }
 
 fn push_timed(row: &mut Composite<'_>, timed: Option<Timed<impl ToSql>>) -> Result<(), EncodeError> {
-    let (value, at) = timed.map(|timed| (timed.value, timed.at)).unzip();
+    let (value, times) = parts(timed);
     row.push(&value)?;
-    row.push(&at.map(Micros::from))
+    push_times(row, times)
+}
+
+/// When a value was observed, and when it was received.
+type Times = (Micros, Micros);
+
+fn parts<T>(timed: Option<Timed<T>>) -> (Option<T>, Option<Times>) {
+    timed.map(|Timed { value, at, received_at }| (value, (at.into(), received_at.into()))).unzip()
+}
+
+fn push_times(row: &mut Composite<'_>, times: Option<Times>) -> Result<(), EncodeError> {
+    let (at, received_at) = times.unzip();
+    row.push(&at)?;
+    row.push(&received_at)
 }
 
 /// Stores a part's vehicles and the memory of it, in one statement and so in one transaction and one round trip. Every
-/// attribute becomes the greater of what is there and what comes, by (time, value). A maximum is commutative,
-/// associative and idempotent: any order and any repetition of batches gives the same row.
+/// attribute becomes the greater of what is there and what comes, by (time, receipt, value). A maximum is commutative,
+/// associative and idempotent: any order and any repetition of batches gives the same row. What was stored before receipts
+/// were has none, and is less than any of the same time.
 pub fn store_state() -> &'static str {
     static STATEMENT: LazyLock<String> = LazyLock::new(build_statement);
     &STATEMENT
@@ -146,30 +169,33 @@ pub fn raise_state() -> &'static str {
 fn upsert(vehicles: usize) -> String {
     let position = ["lat", "lon", "altitude_m", "heading_deg", "accuracy_m"];
     let mut updates: Vec<String> = Vec::new();
+    let receipt = |row: &str, column: &str| format!("coalesce({row}.{column}, '-infinity')");
     // An absent altitude, heading or accuracy is less than any.
     let key = |row: &str| {
         let rest = ["altitude_m", "heading_deg", "accuracy_m"];
         let rest = rest.map(|column| format!("coalesce({row}.{column}, '-Infinity')")).join(", ");
-        format!("({row}.position_at, {row}.lat, {row}.lon, {rest})")
+        format!("({row}.position_at, {}, {row}.lat, {row}.lon, {rest})", receipt(row, "position_received_at"))
     };
     let newer = format!(
         "v.position_at IS NULL OR v.lat IS NULL OR v.lon IS NULL OR {} > {}",
         key("excluded"),
         key("v")
     );
-    for column in position.into_iter().chain(["position_at"]) {
+    for column in position.into_iter().chain(["position_at", "position_received_at"]) {
         updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
-    for (value, at) in ATTRIBUTES {
+    for (value, at, received_at) in ATTRIBUTES {
         // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
         let newer = if is_planted(Plant::ArrivalOrder) {
             format!("excluded.{at} IS NOT NULL")
         } else {
             format!(
-                "v.{at} IS NULL OR v.{value} IS NULL OR (excluded.{at}, excluded.{value}) > (v.{at}, v.{value})"
+                "v.{at} IS NULL OR v.{value} IS NULL OR \
+                 (excluded.{at}, excluded.{received_at}, excluded.{value}) > (v.{at}, {}, v.{value})",
+                receipt("v", received_at)
             )
         };
-        for column in [value, at] {
+        for column in [value, at, received_at] {
             updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
         }
     }
@@ -182,7 +208,7 @@ fn upsert(vehicles: usize) -> String {
     let updates = updates.join(",\n    ");
     format!(
         "INSERT INTO vehicles AS v (provider, {names})\n\
-         SELECT $1::text, {names}\n  FROM unnest(${vehicles}::vehicle_state[])\n\
+         SELECT $1::text, {names}\n  FROM unnest(${vehicles}::received_vehicle_state[])\n\
          ON CONFLICT (vehicle_id) DO UPDATE SET\n    {updates}"
     )
 }

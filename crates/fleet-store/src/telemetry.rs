@@ -29,8 +29,6 @@ pub struct TelemetryRow<'a> {
     pub message_id: Uuid,
     /// The message's topic.
     pub topic: &'a str,
-    /// When the message was received.
-    pub received_at: Timestamp,
 }
 
 /// A message, or one event of it, that cannot be stored.
@@ -141,7 +139,7 @@ impl ToSql for TelemetryRow<'_> {
         row.push(&self.event.vehicle_id)?;
         row.push(&Micros::from(self.event.observed_at))?;
         row.push(&event_id(self))?;
-        row.push(&Micros::from(self.received_at))?;
+        row.push(&Micros::from(self.event.received_at))?;
         row.push(&self.message_id)?;
         row.push(&self.topic)?;
         row.push(&&*self.event.kind)?;

@@ -71,14 +71,14 @@ fn stored(row: &Row) -> StoredVehicle {
         provider_vehicle_id: row.get("provider_vehicle_id"),
         attributes: Attributes {
             position: position(row),
-            speed_kmh: timed(row, "speed_kmh", "speed_at"),
-            battery_percent: timed(row, "battery_percent", "battery_at"),
-            range_m: timed(row, "range_m", "range_at"),
-            odometer_m: timed(row, "odometer_m", "odometer_at"),
-            powered_on: timed(row, "powered_on", "powered_on_at"),
-            locked: timed(row, "locked", "locked_at"),
-            charging: timed(row, "charging", "charging_at"),
-            online: timed(row, "online", "online_at"),
+            speed_kmh: timed(row, "speed_kmh", ["speed_at", "speed_received_at"]),
+            battery_percent: timed(row, "battery_percent", ["battery_at", "battery_received_at"]),
+            range_m: timed(row, "range_m", ["range_at", "range_received_at"]),
+            odometer_m: timed(row, "odometer_m", ["odometer_at", "odometer_received_at"]),
+            powered_on: timed(row, "powered_on", ["powered_on_at", "powered_on_received_at"]),
+            locked: timed(row, "locked", ["locked_at", "locked_received_at"]),
+            charging: timed(row, "charging", ["charging_at", "charging_received_at"]),
+            online: timed(row, "online", ["online_at", "online_received_at"]),
         },
         first_seen_at: row.get("first_seen_at"),
         last_seen_at: row.get("last_seen_at"),
@@ -86,14 +86,19 @@ fn stored(row: &Row) -> StoredVehicle {
     }
 }
 
-fn timed<'a, T: FromSql<'a>>(row: &'a Row, value: &str, at: &str) -> Option<Timed<T>> {
-    let (value, at): (Option<T>, Option<Timestamp>) = (row.get(value), row.get(at));
-    Some(Timed { value: value?, at: at? })
+fn timed<'a, T: FromSql<'a>>(row: &'a Row, value: &str, times: [&str; 2]) -> Option<Timed<T>> {
+    let value: Option<T> = row.get(value);
+    at(row, value?, times)
+}
+
+/// A value that was stored before receipts were counts as received before any.
+fn at<T>(row: &Row, value: T, [at, received_at]: [&str; 2]) -> Option<Timed<T>> {
+    let (at, received_at): (Option<Timestamp>, Option<Timestamp>) = (row.get(at), row.get(received_at));
+    Some(Timed { value, at: at?, received_at: received_at.unwrap_or(Timestamp::MIN) })
 }
 
 fn position(row: &Row) -> Option<Timed<Position>> {
-    let (lat, lon, at): (Option<f64>, Option<f64>, Option<Timestamp>) =
-        (row.get("lat"), row.get("lon"), row.get("position_at"));
+    let (lat, lon): (Option<f64>, Option<f64>) = (row.get("lat"), row.get("lon"));
     let value = Position {
         lat: lat?,
         lon: lon?,
@@ -101,5 +106,5 @@ fn position(row: &Row) -> Option<Timed<Position>> {
         heading_deg: row.get("heading_deg"),
         accuracy_m: row.get("accuracy_m"),
     };
-    Some(Timed { value, at: at? })
+    at(row, value, ["position_at", "position_received_at"])
 }

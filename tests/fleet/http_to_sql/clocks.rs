@@ -59,22 +59,29 @@ async fn every_providers_times_are_judged_alike() {
             ("MS", Some(ms(MINUTE_MS)), Some(MINUTE_MS)),
             ("SECONDS", Some(seconds), Some(MINUTE_MS)),
             ("MISSING", None, None),
+            ("ZERO", Some("0".to_owned()), None),
             ("FUTURE", Some(ms(-YEAR_MS)), None),
-            ("MICROSECONDS", Some(format!("{now_ms}000")), None),
+            ("WEEKS_1024", Some(ms(1024 * 7 * 24 * 60 * MINUTE_MS)), None),
+            ("YEAR_1999", Some("930000000000".to_owned()), None),
+            ("UNREADABLE", Some("\"at noon\"".to_owned()), None),
+            ("MICROSECONDS", Some(format!("{}000", now_ms - MINUTE_MS)), Some(MINUTE_MS)),
         ];
         for (name, time, _) in &cases {
             take(&scene, provider, &format!("{provider}-{name}"), 52.1, time.as_deref()).await;
         }
-        let old = take(&scene, provider, &format!("{provider}-OLD"), 52.1, Some("930000000000")).await;
+        let old =
+            take(&scene, provider, &format!("{provider}-OLD"), 52.1, Some(&ms(200 * 24 * 60 * MINUTE_MS)))
+                .await;
         scene.fleet.settled().await;
-        assert_eq!(scene.stored(old).await, (0, 1), "{provider}: decades old");
+        assert_eq!(scene.stored(old).await, (0, 1), "{provider}: older than the retention");
         for (name, _, ago_ms) in &cases {
             let (lat, found_ms, skewed) = position(&scene, &format!("{provider}-{name}")).await;
             let expected_ms = ago_ms.unwrap_or_default();
             // Between writing the time and its receipt a busy machine may have done much else.
             assert!((expected_ms..expected_ms + 30_000).contains(&found_ms), "{provider} {name}: {found_ms}");
             assert_eq!(lat.to_bits(), 52.1_f64.to_bits());
-            assert_eq!(skewed, ["FUTURE", "MICROSECONDS"].contains(name), "{provider} {name}");
+            let is_marked = ["FUTURE", "WEEKS_1024", "YEAR_1999", "UNREADABLE"].contains(name);
+            assert_eq!(skewed, is_marked, "{provider} {name}");
         }
         // None of them is frozen, and an older report that comes later turns none of them back.
         for (name, _, _) in &cases {

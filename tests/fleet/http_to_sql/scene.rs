@@ -94,11 +94,13 @@ impl Scene {
         }
     }
 
-    /// What is known about the vehicle; what is not known is left out.
+    /// What is known about the vehicle; what is not known, and when anything was received, is left out.
     pub(super) async fn vehicle(&self, provider_vehicle_id: &str) -> Value {
-        let query =
-            "SELECT jsonb_strip_nulls(to_jsonb(v) - ARRAY['vehicle_id', 'first_seen_at', 'last_seen_at'])
-                       FROM vehicles v WHERE provider_vehicle_id = $1";
+        let query = "SELECT jsonb_object_agg(key, value)
+                       FROM vehicles v, jsonb_each(jsonb_strip_nulls(to_jsonb(v))) AS columns (key, value)
+                      WHERE provider_vehicle_id = $1
+                        AND key NOT IN ('vehicle_id', 'first_seen_at', 'last_seen_at') AND key NOT LIKE '%received_at'
+                      GROUP BY vehicle_id";
         let row = self.sql.query_opt(query, &[&provider_vehicle_id]).await.unwrap();
         row.map_or(Value::Null, |row| row.get(0))
     }

@@ -91,7 +91,7 @@ async fn events_that_changed_beyond_recognition_keep_their_rows() {
              SELECT gen_random_uuid(), '2024-06-10T06:13:20Z', gen_random_uuid(), '2024-06-10T06:13:30Z',
                     gen_random_uuid(), provider, '', 'status', raw::json
                FROM (VALUES ('niu', '{\"no\":\"vehicle\"}'), ('niu', '{\"sn\":\"FOUND\",\"nowSpeed\":7}'),
-                            ('niu', '{\"sn\":\"OLD\",\"time\":1000000000}'), ('gone', '{}')) AS new (provider, raw)",
+                            ('niu', '{\"sn\":\"OLD\",\"time\":1600000000}'), ('gone', '{}')) AS new (provider, raw)",
         )
         .await;
     let rows = "SELECT string_agg(xmin::text || ctid::text, ' ' ORDER BY event_id) FROM telemetry";

@@ -4,39 +4,35 @@ use std::collections::BTreeMap;
 
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent, vehicle_id};
 use fleet_store::VehicleState;
-use jiff::Timestamp;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{PROVIDER, at, event};
-
-/// An event and when it was received.
-pub(super) type Received = (VehicleEvent<'static>, Timestamp);
+use super::{PROVIDER, at, event as event_of, received};
 
 /// What the vehicles must look like after `events`, sorted by id.
-pub(super) fn naive(events: &[Received]) -> Vec<VehicleState<'_>> {
-    let mut vehicles: BTreeMap<_, Vec<&Received>> = BTreeMap::new();
-    for received in events {
-        vehicles.entry(received.0.vehicle_id).or_default().push(received);
+pub(super) fn naive<'a>(events: &'a [VehicleEvent<'static>]) -> Vec<VehicleState<'a>> {
+    let mut vehicles: BTreeMap<_, Vec<&VehicleEvent<'static>>> = BTreeMap::new();
+    for event in events {
+        vehicles.entry(event.vehicle_id).or_default().push(event);
     }
     vehicles.into_values().map(|events| vehicle(&events)).collect()
 }
 
-fn vehicle<'a>(events: &[&'a Received]) -> VehicleState<'a> {
-    let received = || events.iter().map(|(_, at)| *at);
-    let skewed = events.iter().filter(|(event, _)| event.clock_skewed);
+fn vehicle<'a>(events: &[&'a VehicleEvent<'static>]) -> VehicleState<'a> {
+    let received = || events.iter().map(|event| event.received_at);
+    let skewed = events.iter().filter(|event| event.clock_skewed);
     VehicleState {
-        vehicle_id: events[0].0.vehicle_id,
-        provider_vehicle_id: &events[0].0.provider_vehicle_id,
+        vehicle_id: events[0].vehicle_id,
+        provider_vehicle_id: &events[0].provider_vehicle_id,
         attributes: attributes(events),
         first_seen_at: received().min().unwrap(),
         last_seen_at: received().max().unwrap(),
-        clock_skewed_at: skewed.map(|(_, at)| *at).max(),
+        clock_skewed_at: skewed.map(|event| event.received_at).max(),
     }
 }
 
-fn attributes(events: &[&Received]) -> Attributes {
-    let all: Vec<Attributes> = events.iter().map(|(event, _)| event.attributes).collect();
+fn attributes(events: &[&VehicleEvent<'static>]) -> Attributes {
+    let all: Vec<Attributes> = events.iter().map(|event| event.attributes).collect();
     // `None` is less than `Some`, in a tuple too.
     let place = |p: Position| (p.lat, p.lon, p.altitude_m, p.heading_deg, p.accuracy_m);
     Attributes {
@@ -52,50 +48,52 @@ fn attributes(events: &[&Received]) -> Attributes {
     }
 }
 
-/// Sorted by (time, value), the last one.
+/// Sorted by (time, receipt, value), the last one.
 fn newest<T: Copy, K: PartialOrd>(
     events: &[Attributes],
     attribute: impl Fn(&Attributes) -> Option<Timed<T>>,
     key: impl Fn(T) -> K,
 ) -> Option<Timed<T>> {
     let mut values: Vec<Timed<T>> = events.iter().filter_map(attribute).collect();
-    values.sort_by(|a, b| (a.at, key(a.value)).partial_cmp(&(b.at, key(b.value))).unwrap());
+    let key = |timed: &Timed<T>| (timed.at, timed.received_at, key(timed.value));
+    values.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap());
     values.last().copied()
 }
 
 /// Events of three vehicles within four seconds, so that most times tie.
-pub(super) fn events() -> impl Strategy<Value = Vec<Received>> {
-    let received = (0..3_usize, 0..4_i64, any::<bool>(), attribute_values(), 0..4_i64);
-    let received = received.prop_map(|(vehicle, observed, clock_skewed, attributes, received)| {
-        let mut event = event(&format!("vehicle-{vehicle}"), at(observed), attributes);
+pub(super) fn events() -> impl Strategy<Value = Vec<VehicleEvent<'static>>> {
+    let event = (0..3_usize, 0..4_i64, any::<bool>(), attribute_values(), 0..4_i64);
+    let event = event.prop_map(|(vehicle, observed, clock_skewed, attributes, received_at)| {
+        let mut event = event_of(&format!("vehicle-{vehicle}"), at(observed), attributes);
         event.clock_skewed = clock_skewed;
-        (event, at(received))
+        received(event, at(received_at))
     });
-    prop::collection::vec(received, 1..25)
+    prop::collection::vec(event, 1..25)
 }
 
 /// Each event at least once, some of them again, in any order.
-pub(super) fn shuffled(events: Vec<Received>) -> impl Strategy<Value = (Vec<Received>, Vec<Received>)> {
+pub(super) fn shuffled(
+    events: Vec<VehicleEvent<'static>>,
+) -> impl Strategy<Value = (Vec<VehicleEvent<'static>>, Vec<VehicleEvent<'static>>)> {
     let repeated = events.iter().chain(events.iter().step_by(2)).cloned().collect();
     (Just(events), Just::<Vec<_>>(repeated).prop_shuffle())
 }
 
 /// The same events of vehicles that nobody has seen yet.
-pub(super) fn renamed(events: &[Received], suffix: &str) -> Vec<Received> {
-    let rename = |(event, received_at): &Received| {
+pub(super) fn renamed(events: &[VehicleEvent<'static>], suffix: &str) -> Vec<VehicleEvent<'static>> {
+    let rename = |event: &VehicleEvent<'static>| {
         let name = format!("{}-{suffix}", event.provider_vehicle_id);
-        let event = VehicleEvent {
+        VehicleEvent {
             vehicle_id: vehicle_id(PROVIDER, &name),
             provider_vehicle_id: name.into(),
             ..event.clone()
-        };
-        (event, *received_at)
+        }
     };
     events.iter().map(rename).collect()
 }
 
 fn timed<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<Timed<T>>> {
-    option::of((value, 0..4_i64).prop_map(|(value, seconds)| Timed { value, at: at(seconds) }))
+    option::of((value, 0..4_i64).prop_map(|(value, seconds)| super::timed(value, at(seconds))))
 }
 
 fn few(values: &'static [f64]) -> impl Strategy<Value = f64> {

@@ -8,16 +8,16 @@ use proptest::test_runner::{Config, TestRunner};
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use super::model::{Received, events, naive, renamed, shuffled};
-use super::{at, event, part, pool};
+use super::model::{events, naive, renamed, shuffled};
+use super::{at, event, part, pool, received};
 use crate::support::TestDatabase;
 
-fn folded(events: &[Received]) -> Vec<VehicleState<'_>> {
-    fold(events.iter().map(|(event, received_at)| (event, *received_at)))
+fn folded<'a>(events: &'a [VehicleEvent<'static>]) -> Vec<VehicleState<'a>> {
+    fold(events.iter())
 }
 
 /// Delivers `events` to the database, a batch at a time.
-async fn deliver(store: &StateStore, events: &[Received], batch: usize) {
+async fn deliver(store: &StateStore, events: &[VehicleEvent<'static>], batch: usize) {
     for events in events.chunks(batch) {
         store.write(&part(events.len()), &folded(events)).await.unwrap();
     }
@@ -38,14 +38,14 @@ fn vehicle(row: &Row) -> VehicleState<'_> {
         provider_vehicle_id: row.get("provider_vehicle_id"),
         attributes: Attributes {
             position: position(row),
-            speed_kmh: timed(row, "speed_kmh", "speed_at"),
-            battery_percent: timed(row, "battery_percent", "battery_at"),
-            range_m: timed(row, "range_m", "range_at"),
-            odometer_m: timed(row, "odometer_m", "odometer_at"),
-            powered_on: timed(row, "powered_on", "powered_on_at"),
-            locked: timed(row, "locked", "locked_at"),
-            charging: timed(row, "charging", "charging_at"),
-            online: timed(row, "online", "online_at"),
+            speed_kmh: timed(row, "speed_kmh", ["speed_at", "speed_received_at"]),
+            battery_percent: timed(row, "battery_percent", ["battery_at", "battery_received_at"]),
+            range_m: timed(row, "range_m", ["range_at", "range_received_at"]),
+            odometer_m: timed(row, "odometer_m", ["odometer_at", "odometer_received_at"]),
+            powered_on: timed(row, "powered_on", ["powered_on_at", "powered_on_received_at"]),
+            locked: timed(row, "locked", ["locked_at", "locked_received_at"]),
+            charging: timed(row, "charging", ["charging_at", "charging_received_at"]),
+            online: timed(row, "online", ["online_at", "online_received_at"]),
         },
         first_seen_at: row.get("first_seen_at"),
         last_seen_at: row.get("last_seen_at"),
@@ -53,17 +53,21 @@ fn vehicle(row: &Row) -> VehicleState<'_> {
     }
 }
 
-/// A column and its time; both or neither must be there.
-fn timed<'a, T: tokio_postgres::types::FromSql<'a>>(row: &'a Row, value: &str, at: &str) -> Option<Timed<T>> {
-    match (row.get::<_, Option<T>>(value), row.get(at)) {
-        (Some(value), Some(at)) => Some(Timed { value, at }),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => panic!("{value} and {at} do not belong together"),
+/// A column and its times; all or none must be there.
+fn timed<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    value: &str,
+    [at, received_at]: [&str; 2],
+) -> Option<Timed<T>> {
+    match (row.get::<_, Option<T>>(value), row.get(at), row.get(received_at)) {
+        (Some(value), Some(at), Some(received_at)) => Some(Timed { value, at, received_at }),
+        (None, None, None) => None,
+        _ => panic!("{value}, {at} and {received_at} do not belong together"),
     }
 }
 
 fn position(row: &Row) -> Option<Timed<Position>> {
-    let lat = timed(row, "lat", "position_at")?;
+    let lat = timed(row, "lat", ["position_at", "position_received_at"])?;
     let value = Position {
         lat: lat.value,
         lon: row.get("lon"),
@@ -71,7 +75,7 @@ fn position(row: &Row) -> Option<Timed<Position>> {
         heading_deg: row.get("heading_deg"),
         accuracy_m: row.get("accuracy_m"),
     };
-    Some(Timed { value, at: lat.at })
+    Some(Timed { value, at: lat.at, received_at: lat.received_at })
 }
 
 #[test]
@@ -108,7 +112,7 @@ proptest! {
     }
 }
 
-/// Two positions at one time, the greater one first.
+/// Two positions at one time and of one receipt, the greater one first.
 fn tied_positions() -> Vec<[Position; 2]> {
     let least = Position { lat: 1.0, lon: 1.0, altitude_m: None, heading_deg: None, accuracy_m: None };
     vec![
@@ -128,8 +132,8 @@ async fn tied_positions_compare_field_by_field_and_stay_whole() {
         for (order, values) in [[greater, less], [less, greater]].into_iter().enumerate() {
             let name = format!("tie-{index}-{order}");
             let events = values.map(|value| {
-                let position = Some(Timed { value, at: at(0) });
-                (event(&name, at(0), Attributes { position, ..Attributes::default() }), at(1))
+                let position = Some(super::timed(value, at(0)));
+                event(&name, at(0), Attributes { position, ..Attributes::default() })
             });
             deliver(&store, &events, 1).await;
             let winner = folded(&events);
@@ -144,14 +148,59 @@ async fn an_older_or_silent_event_takes_nothing_back() {
     let database = TestDatabase::migrated().await;
     let (store, client) = (StateStore::new(pool(database.url())), database.client().await);
     let locked = |value, seconds| Attributes {
-        locked: Some(Timed { value, at: at(seconds) }),
+        locked: Some(super::timed(value, at(seconds))),
         ..Attributes::default()
     };
-    let seen = |attributes, seconds| (event("one", at(seconds), attributes), at(seconds));
+    let seen = |attributes, seconds| received(event("one", at(seconds), attributes), at(seconds));
     let newest = seen(locked(false, 5), 9);
     let events = [newest.clone(), seen(locked(true, 4), 10), seen(Attributes::default(), 8)];
     deliver(&store, &events, 1).await;
-    let mut expected = folded(std::slice::from_ref::<(VehicleEvent<'_>, _)>(&newest));
+    let mut expected = folded(std::slice::from_ref(&newest));
     (expected[0].first_seen_at, expected[0].last_seen_at) = (at(8), at(10));
     assert_rows(&client, &expected).await;
+}
+
+#[tokio::test]
+async fn of_two_values_of_one_time_the_later_receipt_wins() {
+    let database = TestDatabase::migrated().await;
+    let (store, client) = (StateStore::new(pool(database.url())), database.client().await);
+    let place = |lat| Position { lat, lon: 1.0, altitude_m: None, heading_deg: None, accuracy_m: None };
+    let report = |name: &str, locked, lat, receipt| {
+        let attributes = Attributes {
+            locked: Some(super::timed(locked, at(0))),
+            position: Some(super::timed(place(lat), at(0))),
+            ..Attributes::default()
+        };
+        received(event(name, at(0), attributes), at(receipt))
+    };
+    for (index, [first, second]) in [[true, false], [false, true]].into_iter().enumerate() {
+        // Locked or north first, whichever way the batches come, and again.
+        for order in [[0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0]] {
+            let name = format!("tie-{index}-{order:?}");
+            let north = |locked| if locked { 52.0 } else { 48.0 };
+            let reports = [report(&name, first, north(first), 2), report(&name, second, north(second), 3)];
+            deliver(&store, &order.map(|which| reports[which].clone()), 1).await;
+            let expected = folded(&reports);
+            let attributes = expected[0].attributes;
+            assert_eq!(attributes.locked.map(|locked| locked.value), Some(second), "{name}");
+            assert_eq!(attributes.position.map(|place| place.value.lat), Some(north(second)), "{name}");
+            assert_rows(&client, &expected).await;
+        }
+    }
+}
+
+/// The release before wrote no receipts. Its rows count as received before everything.
+#[tokio::test]
+async fn a_row_without_receipts_yields_to_any_of_the_same_time() {
+    let database = TestDatabase::migrated().await;
+    let (store, client) = (StateStore::new(pool(database.url())), database.client().await);
+    let report = |locked| {
+        let locked = Some(super::timed(locked, at(0)));
+        event("old", at(0), Attributes { locked, ..Attributes::default() })
+    };
+    deliver(&store, &[report(true)], 1).await;
+    client.batch_execute("UPDATE vehicles SET locked_received_at = NULL").await.unwrap();
+    let later = [report(false)];
+    deliver(&store, &later, 1).await;
+    assert_rows(&client, &folded(&later)).await;
 }

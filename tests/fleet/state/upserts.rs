@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_consumer::fold::fold;
-use fleet_providers::{Attributes, Timed, VehicleEvent};
+use fleet_providers::{Attributes, VehicleEvent};
 use fleet_store::{Schema, StateStore, StoreError, migrate};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use tokio::sync::Barrier;
@@ -13,14 +13,14 @@ use super::{at, event, part, pool};
 use crate::support::{TestDatabase, eventually};
 
 fn speeds(vehicles: usize, round: usize, seconds: i64) -> Vec<VehicleEvent<'static>> {
-    let speed_kmh = Some(Timed { value: 20.0, at: at(seconds) });
+    let speed_kmh = Some(super::timed(20.0, at(seconds)));
     let attributes = Attributes { speed_kmh, ..Attributes::default() };
     let name = |vehicle| format!("{round}-{vehicle}");
     (0..vehicles).map(|vehicle| event(&name(vehicle), at(seconds), attributes)).collect()
 }
 
 async fn write(store: &StateStore, events: &[VehicleEvent<'_>]) -> Result<(), StoreError> {
-    let vehicles = fold(events.iter().map(|event| (event, event.observed_at)));
+    let vehicles = fold(events.iter());
     store.write(&part(events.len()), &vehicles).await
 }
 
@@ -50,8 +50,9 @@ async fn first_sights_of_the_same_vehicles_at_once_all_succeed() {
         let failures = writer.await.unwrap();
         assert!(failures.is_empty(), "{}: {:?}", failures.len(), failures[0]);
     }
-    let query = "SELECT count(*), count(*) FILTER (WHERE speed_at = $1 AND first_seen_at = $2) FROM vehicles";
-    let row = database.client().await.query_one(query, &[&at(3), &at(0)]).await.unwrap();
+    let query =
+        "SELECT count(*), count(*) FILTER (WHERE speed_at = $1 AND speed_received_at = $2) FROM vehicles";
+    let row = database.client().await.query_one(query, &[&at(3), &at(1)]).await.unwrap();
     let all = i64::try_from(ROUNDS * VEHICLES).unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (all, all));
 }

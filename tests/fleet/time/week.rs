@@ -20,8 +20,8 @@ pub(super) struct Report {
     pub(super) item: Vec<u8>,
 }
 
-/// Position (its latitude), charge, lock: each at a time.
-type Newest = [(i64, f64); 3];
+/// Position (its latitude), charge, lock: each at a time, and when that was received.
+type Newest = [(i64, i64, f64); 3];
 
 pub(super) struct Week {
     pub(super) reports: Vec<Report>,
@@ -38,8 +38,10 @@ enum Clock {
     Seconds,
     /// Is a day ahead.
     Ahead,
-    /// Is at its factory setting.
+    /// Is right, but the report was kept for longer than anybody keeps it.
     Old,
+    /// Is at its factory setting.
+    Lost,
     /// Sends no time.
     Silent,
     /// Only of the fix: a day ahead.
@@ -118,7 +120,8 @@ impl Week {
             0..70 => Clock::Right,
             70..80 => Clock::Seconds,
             80..85 => Clock::Ahead,
-            85..87 => Clock::Old,
+            85 => Clock::Old,
+            86 => Clock::Lost,
             87..92 => Clock::Silent,
             92..96 => Clock::FixAhead,
             _ => Clock::FixOld,
@@ -126,7 +129,7 @@ impl Week {
         let fix_ms = at_ms - rng.i64(0..3) * 10 * MINUTE_MS;
         let ms = Written::Milliseconds;
         let right = (ms(at_ms), ms(fix_ms));
-        let old_ms = 930_000_000_000;
+        let (old_ms, lost_ms) = (at_ms - 200 * DAY_MS, 930_000_000_000);
         // What is written, and the times that must be made of it.
         let (times, event_ms, fix_ms) = match clock {
             Clock::Right => (Some(right), Some(at_ms), fix_ms),
@@ -137,9 +140,10 @@ impl Week {
                 (Some((ms(received_ms + DAY_MS), ms(received_ms + DAY_MS))), Some(received_ms), received_ms)
             }
             Clock::Old => (Some((ms(old_ms), ms(old_ms))), None, old_ms),
+            Clock::Lost => (Some((ms(lost_ms), ms(lost_ms))), Some(received_ms), received_ms),
             Clock::Silent => (None, Some(received_ms), received_ms),
-            Clock::FixAhead => (Some((right.0, ms(received_ms + DAY_MS))), Some(at_ms), received_ms),
-            Clock::FixOld => (Some((right.0, ms(old_ms))), Some(at_ms), old_ms),
+            Clock::FixAhead => (Some((right.0, ms(received_ms + DAY_MS))), Some(at_ms), at_ms),
+            Clock::FixOld => (Some((right.0, ms(lost_ms))), Some(at_ms), at_ms),
         };
         let (thousandths, charge, locked) = (rng.i32(1..1_000), rng.i32(0..=100), rng.bool());
         let lat = 52.0 + f64::from(thousandths) / 1_000.0;
@@ -150,8 +154,11 @@ impl Week {
             self.too_old += 1;
             return;
         };
-        let said: Newest =
-            [(fix_ms, lat), (event_ms, f64::from(charge)), (event_ms, f64::from(u8::from(locked)))];
+        let said: Newest = [
+            (fix_ms, received_ms, lat),
+            (event_ms, received_ms, f64::from(charge)),
+            (event_ms, received_ms, f64::from(u8::from(locked))),
+        ];
         let newest = self.newest.entry((provider, name)).or_insert(said);
         for (newest, said) in newest.iter_mut().zip(said) {
             if said > *newest {

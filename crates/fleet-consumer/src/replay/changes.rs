@@ -88,11 +88,12 @@ impl Changes {
                 state
             },
         );
-        if before.as_ref() == Some(&after) {
-            return false;
-        }
         let values_before = before.as_ref().map(values).unwrap_or_default();
         let values_after = values(&after);
+        // Receipts alone are not worth a write: those of the release before are unknown, and would all be raised.
+        if values_before == values_after {
+            return false;
+        }
         let pending = self.dry_run.then(|| StoredVehicle::from(&after));
         let changed = match self.vehicles.entry(page.vehicle_id) {
             Entry::Occupied(entry) => entry.into_mut(),
@@ -127,8 +128,10 @@ impl Changes {
 /// The fields as an operator reads them.
 fn values(state: &VehicleState<'_>) -> Values {
     let attributes = &state.attributes;
-    let position =
-        attributes.position.map(|position| Timed { value: place(&position.value), at: position.at });
+    let position = attributes.position.map(|Timed { value, at, received_at }| {
+        let value = place(&value);
+        Timed { value, at, received_at }
+    });
     [
         text(position),
         text(attributes.speed_kmh),
@@ -146,7 +149,7 @@ fn values(state: &VehicleState<'_>) -> Values {
 }
 
 fn text<T: std::fmt::Display>(timed: Option<Timed<T>>) -> Option<String> {
-    timed.map(|Timed { value, at }| format!("{value} at {at}"))
+    timed.map(|Timed { value, at, .. }| format!("{value} at {at}"))
 }
 
 fn place(position: &Position) -> String {

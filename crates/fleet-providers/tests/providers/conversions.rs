@@ -10,7 +10,7 @@ fn event<R>(slug: &str, file: &str, check: impl FnOnce(&VehicleEvent<'_>) -> R) 
 }
 
 fn timed<T>(value: T, time: &str) -> Option<Timed<T>> {
-    Some(Timed { value, at: at(time) })
+    Some(Timed { value, at: at(time), received_at: crate::support::received_at() })
 }
 
 fn place(lat: f64, lon: f64, altitude_m: Option<f64>) -> Position {

@@ -64,7 +64,7 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
     writeln!(text, "  event_id        {}", event.event_id).unwrap();
     writeln!(text, "  provider's id   {}", event.provider_event_id.as_deref().unwrap_or("-")).unwrap();
     writeln!(text, "  observed_at     {} (skewed: {})", event.observed_at, event.clock_skewed).unwrap();
-    if let Some(Timed { value, at }) = position {
+    if let Some(Timed { value, at, .. }) = position {
         let (lat, lon) = (value.lat, value.lon);
         let rest = (value.altitude_m, value.heading_deg, value.accuracy_m);
         writeln!(text, "  position        {lat}, {lon}, {rest:?} at {at}").unwrap();
@@ -82,7 +82,7 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
 }
 
 fn line<T: std::fmt::Display>(text: &mut String, name: &str, attribute: Option<Timed<T>>) {
-    if let Some(Timed { value, at }) = attribute {
+    if let Some(Timed { value, at, .. }) = attribute {
         writeln!(text, "  {name:<15} {value} at {at}").unwrap();
     }
 }

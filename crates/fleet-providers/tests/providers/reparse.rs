@@ -8,7 +8,7 @@ use crate::support;
 
 /// What telemetry keeps, received when the fixtures were.
 fn stored<'a>(event: &'a VehicleEvent<'_>, topic: &'a str) -> StoredEvent<'a> {
-    StoredEvent { topic, received_at: support::received_at(), raw: &event.raw, event_id: event.event_id }
+    StoredEvent { topic, received_at: event.received_at, raw: &event.raw, event_id: event.event_id }
 }
 
 /// Parses `message`, then each event again; returns how many there were.

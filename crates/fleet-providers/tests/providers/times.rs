@@ -194,10 +194,10 @@ fn limits_and_reception_decide_not_now() {
     let limits = Limits { max_clock_skew: SignedDuration::ZERO, ..Limits::default() };
     let event = parse("2024-06-10T06:13:19.123456789Z", &limits).unwrap();
     assert!(event.clock_skewed);
-    assert_eq!(event.observed_at, at("06:13:19.123456"));
+    assert_eq!(event.observed_at, at("06:13:19.123"));
     let limits = Limits { max_age: SignedDuration::from_secs(1), ..Limits::default() };
     assert!(parse("2024-06-10T06:13:21Z", &limits).is_ok());
-    assert_eq!(parse("2024-06-10T06:13:21.000001Z", &limits), Err(ParseError::TooOld));
+    assert_eq!(parse("2024-06-10T06:13:21.001Z", &limits), Err(ParseError::TooOld));
     for extreme in [Timestamp::MIN, Timestamp::MAX] {
         // The arithmetic at the ends of the calendar.
         let _ = parse(&extreme.to_string(), &Limits::default());

@@ -12,7 +12,7 @@ const SLOW_PROPERTIES_EVERY_MS: i64 = 10_000;
 /// A vehicle's state; `id` is the event's.
 pub fn state(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook {
     let (state, seen) = properties(vehicle);
-    let occurred_at = iso(vehicle.state_ms, true);
+    let occurred_at = written(vehicle, iso(vehicle.state_ms, true));
     let metadata = if is_previous_generation(vehicle) {
         json!({ "message_id": id, "message_type": "VehicleStateReceived", "occurred_at": occurred_at,
                 "version": "2.0.0", "flow_id": FLOW })
@@ -28,6 +28,15 @@ pub fn unknown(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhoo
     let metadata = metadata("RoofBoxOpened", id, &iso(vehicle.state_ms, true));
     let data = json!({ "vehicle_id": vehicle.id, "opened_by": "wind" });
     request(vehicle, Vec::new(), json!({ "metadata": metadata, "data": data }), credentials)
+}
+
+/// A time in the notation of the vehicle's unit.
+fn written(vehicle: &Vehicle, time: String) -> String {
+    match vehicle.variant % 7 {
+        3 => time.to_ascii_lowercase(),
+        4 => time.replace('T', " ").replace('Z', " +0000"),
+        _ => time,
+    }
 }
 
 const FLOW: &str = "804f2161-a15c-420f-8f21-000000000000";
@@ -57,7 +66,7 @@ fn properties(vehicle: &Vehicle) -> (Map<String, Value>, Vec<Seen>) {
     let mut sent = Map::new();
     let mut seen = Vec::new();
     let mut add = |name: &str, at_ms: i64, value: Value, what: Option<Observation>| {
-        let timestamp = iso(at_ms, at_ms % 1_000 != 0 || vehicle.variant.is_multiple_of(2));
+        let timestamp = written(vehicle, iso(at_ms, at_ms % 1_000 != 0 || vehicle.variant.is_multiple_of(2)));
         sent.insert(name.to_owned(), json!({ "timestamp": timestamp, "value": value }));
         seen.extend(what.map(|what| Seen { at_ms, what }));
     };

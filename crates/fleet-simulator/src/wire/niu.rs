@@ -27,6 +27,13 @@ pub fn report(vehicle: &Vehicle) -> (Value, Event) {
         "centreCtrlBattery": "100", "leftTime": "17.0",
         "batteries": batteries(vehicle),
     });
+    if has_padded_text(vehicle) {
+        // How firmware written in C pads its texts.
+        report["soft_version"] = json!("TRB2\0\0");
+    }
+    if sends_no_fix_time(vehicle) {
+        report["gpsTimestamp"] = json!(0);
+    }
     let name = if vehicle.variant.is_multiple_of(5) { "sn_id" } else { "sn" };
     report[name] = json!(vehicle.id);
     let (lat, lon) = if vehicle.has_fix { (vehicle.lat(), vehicle.lon()) } else { (0.0, 0.0) };
@@ -61,8 +68,23 @@ pub fn backlog(reports: Vec<(Value, Event)>, credentials: &Credentials) -> Webho
 }
 
 fn request(body: &Value, events: Vec<Event>, credentials: &Credentials) -> Webhook {
-    Webhook::new(PATH, "application/json", body.to_string(), events)
+    // Some libraries write a byte order mark, and some label everything as a form.
+    let (mark, content_type) = match events.first().map_or(0, |event| event.sequence) % 8 {
+        3 => ("\u{feff}", "application/json"),
+        1 => ("", "application/x-www-form-urlencoded"),
+        _ => ("", "application/json"),
+    };
+    Webhook::new(PATH, content_type, format!("{mark}{body}"), events)
         .with_credential("token", credentials.niu_token.clone())
+}
+
+fn has_padded_text(vehicle: &Vehicle) -> bool {
+    vehicle.variant % 6 == 1
+}
+
+/// Its position is as old as the report then.
+fn sends_no_fix_time(vehicle: &Vehicle) -> bool {
+    vehicle.variant % 9 == 2
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {
@@ -133,7 +155,8 @@ fn meaning(vehicle: &Vehicle) -> Vec<Seen> {
     if vehicle.has_fix {
         let (lat, lon) = (vehicle.lat(), vehicle.lon());
         let fix = Fix { lat, lon, altitude_m: None, heading_deg: None, accuracy_m: None };
-        seen.push(Seen { at_ms: vehicle.fix_ms, what: Observation::Position(fix) });
+        let at_ms = if sends_no_fix_time(vehicle) { vehicle.state_ms } else { vehicle.fix_ms };
+        seen.push(Seen { at_ms, what: Observation::Position(fix) });
     }
     seen
 }

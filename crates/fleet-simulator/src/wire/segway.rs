@@ -69,8 +69,15 @@ fn request(path: &'static str, mut fields: Fields, event: Event, credentials: &C
     let code = fields.get("vehicleCode").map_or("", String::as_str);
     let signature = signature_case(code, signature);
     fields.insert("signature", signature);
-    let body = Serializer::new(String::new()).extend_pairs(&fields).finish();
-    Webhook::new(path, "application/x-www-form-urlencoded", body, vec![event])
+    let mut body = Serializer::new(String::new()).extend_pairs(&fields).finish();
+    if event.sequence % 8 == 3 {
+        body.push_str("\r\n");
+    }
+    let content_type = match event.sequence % 8 {
+        1 => "application/json",
+        _ => "application/x-www-form-urlencoded",
+    };
+    Webhook::new(path, content_type, body, vec![event])
 }
 
 fn event(vehicle: &Vehicle, seen: Vec<Seen>) -> Event {

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use serde_json::Value;
 
 use super::*;
-use crate::model::{Expected, Observation};
+use crate::model::{Expected, Moment, Observation};
 use crate::vehicle::{Provider, Role, Vehicle};
 
 const AT_MS: i64 = 1_718_000_000_123;
@@ -25,9 +25,14 @@ fn vehicle(provider: Provider, id: &str) -> Vehicle {
     vehicle
 }
 
+fn at(at_ms: i64) -> Moment {
+    Moment { at_ms, received_us: 0 }
+}
+
 fn fold(webhook: &Webhook) -> Expected {
     let mut expected = Expected::default();
-    webhook.events.iter().flat_map(|event| &event.seen).for_each(|seen| expected.take(seen));
+    let seen = webhook.events.iter().flat_map(|event| &event.seen);
+    seen.for_each(|seen| expected.take(at(seen.at_ms), seen.what));
     expected
 }
 
@@ -76,8 +81,8 @@ fn a_segway_status_has_the_fields_of_the_sample_and_distances_in_10_m() {
     assert_eq!(keys.join(" "), expected);
     assert_eq!((form["odometer"].as_str(), form["remainingRange"].as_str()), ("1230", "3400"));
     let expected = fold(&webhook);
-    assert_eq!(expected.odometer_m, Some((AT_MS, 12_300)));
-    assert_eq!(expected.range_m, Some((AT_MS, 34_000)));
+    assert_eq!(expected.odometer_m, Some((at(AT_MS), 12_300)));
+    assert_eq!(expected.range_m, Some((at(AT_MS), 34_000)));
     assert_eq!((expected.position, expected.powered_on), (None, None));
 }
 
@@ -88,8 +93,8 @@ fn a_segway_v1_status_carries_the_location_at_its_own_time() {
     let webhook = segway::status_with_location(&vehicle, &credentials());
     let form = form(&webhook);
     assert_eq!(form["gpsUtcTime"], (AT_MS - 5_000).to_string());
-    let (at_ms, fix) = fold(&webhook).position.unwrap();
-    assert_eq!(at_ms, AT_MS - 5_000);
+    let (moment, fix) = fold(&webhook).position.unwrap();
+    assert_eq!(moment, at(AT_MS - 5_000));
     assert_eq!(form["latitude"].parse::<f64>().unwrap(), fix.lat);
     assert_eq!(form["altitude"].parse::<f64>().ok(), fix.altitude_m);
 }
@@ -106,9 +111,9 @@ fn a_niu_report_is_the_sample() {
     assert_eq!(body["postion"]["lat"].as_f64(), Some(vehicle.lat()));
     assert_eq!(webhook.credential, Some(("token", "test-secret-0001".to_owned())));
     let expected = fold(&webhook);
-    assert_eq!(expected.odometer_m, Some((AT_MS, 1_089_398)));
-    assert_eq!(expected.battery_percent, Some((AT_MS, 68.0)));
-    assert_eq!(expected.locked, Some((AT_MS, true)));
+    assert_eq!(expected.odometer_m, Some((at(AT_MS), 1_089_398)));
+    assert_eq!(expected.battery_percent, Some((at(AT_MS), 68.0)));
+    assert_eq!(expected.locked, Some((at(AT_MS), true)));
 }
 
 #[test]
@@ -117,9 +122,9 @@ fn niu_batteries_are_averaged_over_the_connected_compartments() {
     vehicle.variant = 2;
     let battery =
         |vehicle: &Vehicle| fold(&niu::single(niu::report(vehicle), &credentials())).battery_percent;
-    assert_eq!(battery(&vehicle), Some((AT_MS, 54.5)));
+    assert_eq!(battery(&vehicle), Some((at(AT_MS), 54.5)));
     vehicle.reports = 9;
-    assert_eq!(battery(&vehicle), Some((AT_MS, 68.0)));
+    assert_eq!(battery(&vehicle), Some((at(AT_MS), 68.0)));
 }
 
 #[test]
@@ -146,8 +151,8 @@ fn an_invers_state_has_a_time_for_every_property() {
     assert_eq!(state["ignition"]["timestamp"], "2024-06-10T06:13:20.123Z");
     assert_eq!(state["central_lock"]["value"], "LOCKED");
     let expected = fold(&webhook);
-    assert_eq!(expected.odometer_m, Some((1_718_000_000_000, 1_089_398)));
-    assert_eq!(expected.powered_on, Some((AT_MS, false)));
+    assert_eq!(expected.odometer_m, Some((at(1_718_000_000_000), 1_089_398)));
+    assert_eq!(expected.powered_on, Some((at(AT_MS), false)));
     assert_eq!((expected.speed_kmh, expected.charging, expected.online), (None, None, None));
 }
 
