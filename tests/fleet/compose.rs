@@ -1,6 +1,7 @@
 //! `docker-compose.yml` and the `Dockerfile` agree with the binaries, with each other and with the repository.
 
 mod dockerfile;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ struct Compose {
 struct Service {
     image: Option<String>,
     build: Option<String>,
+    #[serde(default)]
+    entrypoint: Vec<String>,
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
@@ -253,9 +256,9 @@ fn volumes_are_declared_and_used() {
     let mounted =
         |service: &str, mount: &str| compose.service(service).volumes.iter().any(|found| found == mount);
     assert!(mounted("redis", "redis:/data"));
-    assert!(mounted("redis", &format!("./compose/users.acl:{}:ro", compose.redis_flag("--aclfile"))));
+    assert!(mounted("redis", "./compose/users.acl:/mnt/users.acl:ro"));
     assert!(mounted("timescaledb", "timescaledb:/var/lib/postgresql/data"));
-    assert!(mounted("timescaledb", "./compose/roles.sh:/docker-entrypoint-initdb.d/900_roles.sh:ro"));
+    assert!(mounted("timescaledb", "./compose/roles.sh:/mnt/roles.sh:ro"));
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! What the containers of Redis and TimescaleDB run before the servers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Compose, text};
+
+/// A program that stands in for one of the image's.
+fn program(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A shell command of the file as the container gets it: Compose makes `$` of `$$`.
+fn shell(words: &str) -> String {
+    words.replace("$$", "$")
+}
+
+fn command(words: &[String], programs: &Path) -> Command {
+    let mut command = Command::new(&words[0]);
+    let path = std::env::var("PATH").unwrap();
+    command.args(&words[1..]).env("PATH", format!("{}:{path}", programs.display()));
+    command
+}
+
+/// Starts `service` with `file` mounted as it is in a clone that was made under `umask 077`. Its image must find a copy
+/// with this mode in `folder`, and get the arguments that the file names.
+fn assert_copied_for_everybody(service: &str, file: &str, folder: &str, copy: &str, mode: u32) {
+    let compose = Compose::read();
+    let service = compose.service(service);
+    let container = TempDir::new().unwrap();
+    let inside = |path: &str| container.path().join(path.trim_start_matches('/'));
+    for made in ["mnt", "programs", "docker-entrypoint-initdb.d"] {
+        fs::create_dir(inside(made)).unwrap();
+    }
+    program(&inside("programs"), "docker-entrypoint.sh", r#"printf '<%s>' "$@""#);
+    let mounted = inside("mnt").join(file);
+    fs::write(&mounted, text(&format!("compose/{file}"))).unwrap();
+    fs::set_permissions(&mounted, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let mut words: Vec<_> = service.entrypoint.iter().map(|word| shell(word)).collect();
+    for path in [format!("/mnt/{file}"), folder.to_owned()] {
+        assert_eq!(words[2].matches(&path).count(), 1, "{path}: {words:?}");
+        words[2] = words[2].replace(&path, &inside(&path).display().to_string());
+    }
+    words.extend_from_slice(&service.command);
+    let started = command(&words, &inside("programs")).output().unwrap();
+    assert!(started.status.success(), "{started:?}");
+    let arguments: String = service.command.iter().map(|argument| format!("<{argument}>")).collect();
+    assert_eq!(String::from_utf8(started.stdout).unwrap(), arguments);
+    let copied = inside(folder).join(copy);
+    assert_eq!(fs::read_to_string(&copied).unwrap(), text(&format!("compose/{file}")));
+    assert_eq!(fs::metadata(&copied).unwrap().permissions().mode() & 0o777, mode);
+
+    fs::remove_file(&mounted).unwrap();
+    let failed = command(&words, &inside("programs")).output().unwrap();
+    assert!(!failed.status.success() && failed.stdout.is_empty(), "it starts without the file: {failed:?}");
+}
+
+#[test]
+fn redis_reads_its_users_whatever_the_umask_of_the_clone() {
+    let compose = Compose::read();
+    assert_eq!(compose.redis_flag("--aclfile"), "/etc/redis/users.acl");
+    assert_copied_for_everybody("redis", "users.acl", "/etc/redis", "users.acl", 0o444);
+}
+
+#[test]
+fn timescaledb_runs_its_roles_whatever_the_umask_of_the_clone() {
+    // The image sources what is not executable, and its own script would end with `set -eu` of ours.
+    let folder = "/docker-entrypoint-initdb.d";
+    assert_copied_for_everybody("timescaledb", "roles.sh", folder, "900_roles.sh", 0o555);
+    assert_eq!(Compose::read().service("timescaledb").command, ["postgres"], "the image's own command");
+}
