@@ -1,7 +1,7 @@
 //! `docker-compose.yml` and the `Dockerfile` agree with the binaries, with each other and with the repository.
 
 mod dockerfile;
-mod servers;
+pub(crate) mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
-//! What the containers of Redis and TimescaleDB run before the servers.
+//! What the containers of Redis and TimescaleDB run before the servers, and when TimescaleDB counts as healthy.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
+use fleet_testbed::{DatabaseLogin, Postgres, PostgresOptions};
 use tempfile::TempDir;
 
 use super::{Compose, text};
@@ -75,4 +76,42 @@ fn timescaledb_runs_its_roles_whatever_the_umask_of_the_clone() {
     let folder = "/docker-entrypoint-initdb.d";
     assert_copied_for_everybody("timescaledb", "roles.sh", folder, "900_roles.sh", 0o555);
     assert_eq!(Compose::read().service("timescaledb").command, ["postgres"], "the image's own command");
+}
+
+/// The shell command by which TimescaleDB counts as healthy.
+pub(crate) fn timescaledb_check() -> String {
+    let compose = Compose::read();
+    let test = &compose.service("timescaledb").healthcheck.as_ref().unwrap().test;
+    assert_eq!(test[0], "CMD-SHELL");
+    shell(&test[1])
+}
+
+/// The health check of TimescaleDB against this server.
+fn check_health(postgres: &Postgres, password: &str) -> Output {
+    let programs = TempDir::new().unwrap();
+    // The server listens on the loopback alone, and asks for passwords there, unlike the image's.
+    program(programs.path(), "hostname", "echo 127.0.0.1");
+    let psql = postgres.psql_command(DatabaseLogin::Admin);
+    let (_url, psql) = psql.split_last().unwrap();
+    program(programs.path(), "testbed-psql", &format!("exec {} \"$@\"", psql.join(" ")));
+    let words = ["sh", "-c", &timescaledb_check().replace("psql ", "testbed-psql ")].map(str::to_owned);
+    let mut command = command(&words, programs.path());
+    command.env("PGPORT", postgres.port().to_string()).env("OPERATOR_PASSWORD", password).output().unwrap()
+}
+
+#[test]
+fn timescaledb_is_healthy_only_with_the_logins() {
+    let compose = Compose::read();
+    let password = &compose.service("timescaledb").environment["OPERATOR_PASSWORD"];
+    let server = Postgres::private(&[]).unwrap();
+    let healthy = check_health(&server, password);
+    assert!(healthy.status.success(), "{healthy:?}");
+    let refused = check_health(&server, "another");
+    assert!(!refused.status.success(), "{refused:?}");
+    let without = PostgresOptions { without_logins: true, ..PostgresOptions::default() };
+    let unhealthy = check_health(&Postgres::private_with(without).unwrap(), password);
+    assert!(!unhealthy.status.success(), "{unhealthy:?}");
+    let roles = text("compose/roles.sh");
+    let last = roles.lines().rfind(|line| line.contains(" PASSWORD ")).unwrap();
+    assert!(last.starts_with("CREATE ROLE operator "), "{last}: the check does not prove that it was run");
 }

@@ -7,6 +7,7 @@ use fleet_webhook_api::sources::sources;
 
 use super::manifests::{at, list, text};
 use super::render::overlay;
+use crate::compose::servers::timescaledb_check;
 use crate::readme::read;
 
 #[test]
@@ -90,4 +91,11 @@ fn logins_are_those_of_compose() {
     let roles =
         list(database.spec, "/volumes").iter().find(|volume| text(volume, "/name") == "roles").unwrap();
     assert_eq!(at(roles, "/configMap/defaultMode"), 0o555, "the image sources what is not executable");
+    let ready = list(database.spec, "/containers/0/readinessProbe/exec/command");
+    let ready: Vec<_> = ready.iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(
+        ready,
+        ["sh", "-c", &timescaledb_check()],
+        "ready only with the logins, as in docker-compose.yml"
+    );
 }
