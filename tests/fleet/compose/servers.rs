@@ -78,6 +78,12 @@ fn timescaledb_runs_its_roles_whatever_the_umask_of_the_clone() {
     assert_eq!(Compose::read().service("timescaledb").command, ["postgres"], "the image's own command");
 }
 
+#[test]
+fn timescaledb_reports_nothing_to_its_vendor() {
+    let compose = Compose::read();
+    assert_eq!(compose.service("timescaledb").environment["TIMESCALEDB_TELEMETRY"], "off");
+}
+
 /// The shell command by which TimescaleDB counts as healthy.
 pub(crate) fn timescaledb_check() -> String {
     let compose = Compose::read();

@@ -91,6 +91,9 @@ fn logins_are_those_of_compose() {
     let roles =
         list(database.spec, "/volumes").iter().find(|volume| text(volume, "/name") == "roles").unwrap();
     assert_eq!(at(roles, "/configMap/defaultMode"), 0o555, "the image sources what is not executable");
+    let environment = list(database.spec, "/containers/0/env");
+    let telemetry = environment.iter().find(|variable| text(variable, "/name") == "TIMESCALEDB_TELEMETRY");
+    assert_eq!(telemetry.map(|variable| text(variable, "/value")), Some("off"));
     let ready = list(database.spec, "/containers/0/readinessProbe/exec/command");
     let ready: Vec<_> = ready.iter().map(|word| word.as_str().unwrap()).collect();
     assert_eq!(
