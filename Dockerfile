@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # One image for both binaries; the command chooses: `fleet-webhook-api` or `fleet-consumer`, each with its subcommands.
 
 FROM rust:1.95.0-slim-bookworm AS build

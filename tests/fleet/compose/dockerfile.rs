@@ -79,6 +79,13 @@ fn the_build_sees_the_whole_workspace_and_nothing_else() {
 }
 
 #[test]
+fn the_build_needs_no_frontend_from_a_registry() {
+    let file = text("Dockerfile");
+    let directives = file.lines().take_while(|line| line.starts_with('#'));
+    assert!(directives.into_iter().all(|line| !line.replace(' ', "").starts_with("#syntax=")));
+}
+
+#[test]
 fn the_image_is_built_with_the_repositorys_rust() {
     let file = dockerfile();
     let toolchain = text("rust-toolchain.toml");
