@@ -1,5 +1,6 @@
 //! `deploy/k8s`: what every overlay renders to is valid, agrees with the binaries, and keeps this project's policies.
 
+mod balancer;
 mod breakage;
 mod custom;
 mod dev;
