@@ -1,6 +1,8 @@
 //! The schema: from empty, twice at once, in two databases, and every statement against it.
 
-use fleet_store::{Schema, migrate, statements};
+use std::time::Duration;
+
+use fleet_store::{Database, DatabaseSettings, Schema, migrate, missing_migrations, statements};
 use fleet_testbed::DatabaseLogin;
 
 use crate::support::TestDatabase;
@@ -36,6 +38,31 @@ async fn what_is_in_the_way_is_named() {
     let error =
         migrate(&database.url_as(DatabaseLogin::Migrator), Schema::State).await.unwrap_err().to_string();
     assert!(error.contains(r#"relation "vehicles" already exists (SQLSTATE 42P07)"#), "{error}");
+}
+
+/// After a rollback: the consumers of the older release work, and its `migrate` changes nothing.
+#[tokio::test]
+async fn an_older_release_takes_a_newer_schema() {
+    let test = TestDatabase::migrated().await;
+    let client = test.client().await;
+    for (schema, history) in
+        [(Schema::State, "fleet_state_migrations"), (Schema::Telemetry, "fleet_telemetry_migrations")]
+    {
+        let newer = format!(
+            "INSERT INTO {history} SELECT 999, 'of_a_newer_release', applied_on, checksum FROM {history} LIMIT 1"
+        );
+        client.batch_execute(&newer).await.unwrap();
+        let url = test.url_as(DatabaseLogin::Consumer);
+        let settings = DatabaseSettings {
+            pool_size: 1,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+        };
+        let database = Database::new(&url, settings).unwrap();
+        assert_eq!(missing_migrations(&database, schema).await.unwrap(), Vec::<String>::new());
+        let refused = migrate(&test.url_as(DatabaseLogin::Migrator), schema).await.unwrap_err().to_string();
+        assert!(refused.contains("V999__of_a_newer_release is missing from the filesystem"), "{refused}");
+    }
 }
 
 #[tokio::test]
