@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink};
+use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use super::{Servers, connect, login, redis, send};
@@ -50,6 +51,26 @@ async fn every_query_of_the_runbook_works_for_the_operator() {
         servers.ask("migrator", &format!("SET ROLE fleet_migrator; {change}")).unwrap();
     }
     servers.assert_refused("operator", &["SELECT envelope FROM dead_letters", "DELETE FROM vehicles"]);
+}
+
+#[tokio::test]
+async fn the_operator_ends_sessions_but_for_a_superusers() {
+    let servers = Servers::start().await;
+    let end = |user: &str| {
+        let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'");
+        servers.ask("operator", &format!("{sql} AND application_name = 'to be ended'"))
+    };
+    let mut sessions = Vec::new();
+    let superuser = servers.postgres.url();
+    for url in [login(&superuser, "consumer"), superuser] {
+        let url = format!("{url}?application_name=to%20be%20ended");
+        let (session, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        sessions.push(session);
+    }
+    assert_eq!(end("consumer").unwrap(), "t");
+    let refused = end("fleet").unwrap_err();
+    assert!(refused.contains("permission denied to terminate process"), "{refused}");
 }
 
 /// The runbook's only script with these words.
