@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet_store::{Database, DatabaseSettings, Schema, migrate, missing_migrations, statements};
 use fleet_testbed::DatabaseLogin;
 
+use crate::readme::{read, root};
 use crate::support::TestDatabase;
 
 #[tokio::test]
@@ -63,6 +64,32 @@ async fn an_older_release_takes_a_newer_schema() {
         let refused = migrate(&test.url_as(DatabaseLogin::Migrator), schema).await.unwrap_err().to_string();
         assert!(refused.contains("V999__of_a_newer_release is missing from the filesystem"), "{refused}");
     }
+}
+
+/// A migration that does more than add may stop the consumers of an older release: the runbook must say so then.
+#[test]
+fn the_runbook_knows_every_migration() {
+    let newest = ["state", "telemetry"].map(|schema| {
+        let files = std::fs::read_dir(root().join("migrations").join(schema)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let version = |name: &str| name[1..].split("__").next().unwrap().parse::<u32>().unwrap();
+        let later: Vec<_> = names.filter(|name| version(name) > 1).collect();
+        for name in &later {
+            let sql = read(&format!("migrations/{schema}/{name}"));
+            let starts =
+                sql.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_alphabetic()));
+            for start in starts {
+                let adds = ["CREATE TYPE ", "CREATE TABLE ", "COMMENT ON "]
+                    .iter()
+                    .any(|word| start.starts_with(word));
+                assert!(adds, "{name} does not only add, as the runbook says: {start}");
+            }
+        }
+        later.iter().map(|name| version(name)).max().unwrap()
+    });
+    let [state, telemetry] = newest;
+    let schema = format!("on the newest schema (state V{state}, telemetry V{telemetry})");
+    assert!(read("docs/RUNBOOK.md").contains(&schema), "no row for {schema}");
 }
 
 #[tokio::test]
