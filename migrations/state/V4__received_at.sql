@@ -1,15 +1,14 @@
 -- When each attribute was received. Providers' times are often whole seconds: of two values of one time, the one that was
 -- received later counts.
-ALTER TABLE vehicles
-    ADD COLUMN position_received_at timestamptz,
-    ADD COLUMN speed_received_at timestamptz,
-    ADD COLUMN battery_received_at timestamptz,
-    ADD COLUMN range_received_at timestamptz,
-    ADD COLUMN odometer_received_at timestamptz,
-    ADD COLUMN powered_on_received_at timestamptz,
-    ADD COLUMN locked_received_at timestamptz,
-    ADD COLUMN charging_received_at timestamptz,
-    ADD COLUMN online_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN position_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN speed_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN battery_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN range_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN odometer_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN powered_on_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN locked_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN charging_received_at timestamptz;
+ALTER TABLE vehicles ADD COLUMN online_received_at timestamptz;
 
 COMMENT ON COLUMN vehicles.position_received_at IS
     'When the position was received; its last three digits are the event''s place in its webhook. Null if it was stored before this column was.';

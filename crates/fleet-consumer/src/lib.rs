@@ -13,6 +13,7 @@
 pub mod audit;
 pub mod batch;
 mod connect;
+mod drift;
 pub mod fold;
 mod health;
 mod held;

@@ -8,10 +8,12 @@ use fleet_runtime::metrics::Buckets;
 use fleet_store::{PoolUsage, StoreError};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+pub(crate) use self::dropped::DroppedCounts;
 pub use self::queues::{queue, redis_memory};
 pub(crate) use self::queues::{redis_weaknesses, unaccounted};
 use crate::batch::reasons;
 
+mod dropped;
 mod queues;
 
 const MESSAGES: &str = "fleet_consumer_messages_total";
@@ -55,6 +57,7 @@ pub fn describe() {
     describe_batches();
     describe_databases();
     queues::describe();
+    dropped::describe();
     for provider in PROVIDERS {
         show_provider(provider.slug);
     }
@@ -73,7 +76,7 @@ pub fn describe() {
 fn describe_batches() {
     describe_counter!(MESSAGES, "Messages settled, by what became of them");
     describe_counter!(EVENTS, "Events settled, by what became of them in telemetry");
-    describe_counter!(SKEWED_EVENTS, "Events with a time more than five minutes ahead of their receipt");
+    describe_counter!(SKEWED_EVENTS, "Events with a time that cannot be true or cannot be read");
     describe_counter!(FOLDED_EVENTS, "Events folded into the vehicles' current state");
     describe_counter!(
         VEHICLE_UPDATES,
@@ -111,6 +114,7 @@ fn describe_databases() {
 }
 
 fn show_provider(provider: &'static str) {
+    dropped::show_provider(provider);
     for (outcome, count) in BatchCounts::default().messages() {
         counter!(MESSAGES, "provider" => provider, "outcome" => outcome).increment(count);
     }
@@ -263,7 +267,7 @@ pub struct BatchCounts {
     pub duplicate: u64,
     /// Events, and whole messages, that became dead letters.
     pub dead_lettered: u64,
-    /// Events whose clock was ahead.
+    /// Events with a time that is not believed.
     pub skewed: u64,
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::batch::{Record, parse_item};
+use crate::drift::Drift;
 use crate::held::{Ended, HeldLease, report};
 use crate::metrics::{self, BatchCounts, LeaseFate};
 use crate::poll::{Obtained, Poller};
@@ -45,6 +46,7 @@ pub struct Worker {
     poller: Mutex<Poller>,
     writer: Writer,
     throttle: Arc<Throttle>,
+    drift: Drift,
 }
 
 /// Why a worker stopped although nobody asked it to.
@@ -76,7 +78,8 @@ impl Worker {
         throttle: Arc<Throttle>,
     ) -> Self {
         let poller = Mutex::new(Poller::new(consumer.clone(), &settings));
-        Self { provider, limits, consumer, settings, poller, writer, throttle }
+        let drift = Drift::new(provider.slug);
+        Self { provider, limits, consumer, settings, poller, writer, throttle, drift }
     }
 
     /// Name of its queue.
@@ -260,6 +263,7 @@ impl Worker {
         let counts = with_written(counts, written);
         let slug = self.provider.slug;
         metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
+        self.drift.note(&records);
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
         Ok(if is_ours { Progress::Whole } else { Progress::Lost })
     }

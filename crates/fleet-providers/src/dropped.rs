@@ -65,6 +65,25 @@ impl Attribute {
         Self::Raw,
     ];
 
+    /// Why a value of it can be lost.
+    pub fn reasons(self) -> &'static [DropReason] {
+        use DropReason::{
+            InvalidCharacter, NoFix, NotUnderstood, OutOfRange, TimeImplausible, TimeNotUnderstood,
+        };
+        match self {
+            Self::Position => &[NotUnderstood, OutOfRange, NoFix, TimeNotUnderstood, TimeImplausible],
+            Self::Altitude | Self::Heading | Self::Accuracy => &[NotUnderstood, OutOfRange],
+            Self::Speed | Self::Battery | Self::Range | Self::Odometer => {
+                &[NotUnderstood, OutOfRange, TimeNotUnderstood, TimeImplausible]
+            }
+            Self::PoweredOn | Self::Locked | Self::Charging | Self::Online => {
+                &[NotUnderstood, TimeNotUnderstood, TimeImplausible]
+            }
+            Self::ObservedAt => &[TimeNotUnderstood, TimeImplausible],
+            Self::Raw => &[InvalidCharacter],
+        }
+    }
+
     /// The name in metric labels and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -171,3 +171,32 @@ async fn a_flood_of_dead_letters_does_not_fill_the_log() {
     assert_eq!(single, 8, "of one batch: {log}");
     assert!(log.contains(r#""more":292"#), "{log}");
 }
+
+/// A decimal comma, and a word for the lock that nobody knows: counted, and one example of each in the log, which tells
+/// nobody where the vehicle is.
+#[tokio::test]
+async fn a_value_that_is_not_understood_leaves_a_trace() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let report =
+        r#"{"sn":"DRIFT","postion":{"lat":"52,520008","lng":"13,404954"},"isFortificationOn":"ARMED"}"#;
+    site.fill_with(&[report; 20]).await;
+    let variables = [("FLEET_LOG_FORMAT", "json"), ("FLEET_LOG", "info,fleet_consumer=debug")];
+    let mut consumer = Program::start(site.consumer(&[]).envs(variables));
+    consumer.readiness(200).await;
+    site.settled().await;
+    for attribute in ["position", "locked"] {
+        let counted = format!(
+            r#"fleet_consumer_dropped_values_total{{provider="niu",attribute="{attribute}",reason="not_understood"}}"#
+        );
+        eventually("all to be counted", async || (consumer.metric(&counted).await == 20.0).then_some(()))
+            .await;
+    }
+    let log = consumer.logged("a value is there and not used").await;
+    let examples: Vec<_> = lines(&log, "reason", "not_understood");
+    let mut shown: Vec<_> =
+        examples.iter().map(|line| (line["attribute"].clone(), line["example"].clone())).collect();
+    shown.sort_by_key(|(attribute, _)| attribute.to_string());
+    assert_eq!(shown, [("locked".into(), "ARMED".into()), ("position".into(), "99,999999".into())], "{log}");
+    assert!(!log.contains("52,52"), "{log}");
+}

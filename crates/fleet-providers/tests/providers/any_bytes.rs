@@ -28,6 +28,9 @@ fn check(topic: &str, body: &[u8]) {
                     event.vehicle_id,
                     fleet_providers::vehicle_id(provider.slug, &event.provider_vehicle_id)
                 );
+                for dropped in &event.dropped {
+                    assert!(dropped.attribute.reasons().contains(&dropped.reason), "{dropped:?}");
+                }
                 let raw: Result<&serde_json::value::RawValue, _> = serde_json::from_str(&event.raw);
                 assert!(raw.is_ok_and(|raw| raw.get().starts_with('{')));
                 if let Some(speed) = event.attributes.speed_kmh {

@@ -1,0 +1,104 @@
+//! Noticing that a provider has changed what it sends: values that are there and are not used.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fleet_providers::{Attribute, DropReason, DroppedValue};
+
+use crate::batch::Record;
+use crate::metrics::DroppedCounts;
+
+/// How often an example of the same loss is logged.
+const EXAMPLE_EVERY: Duration = Duration::from_secs(60);
+
+/// The longest example, in characters.
+const MAX_EXAMPLE_CHARS: usize = 40;
+
+/// Notices what one provider's events lose.
+#[derive(Debug)]
+pub(crate) struct Drift {
+    provider: &'static str,
+    /// When the last example of each loss was logged; as many as there are attributes and reasons.
+    logged: Mutex<HashMap<(Attribute, DropReason), Instant>>,
+}
+
+impl Drift {
+    pub(crate) fn new(provider: &'static str) -> Self {
+        Self { provider, logged: Mutex::default() }
+    }
+
+    /// Counts what the events of a batch lose, and shows an example of each loss now and then.
+    pub(crate) fn note(&self, records: &[Record<'_>]) {
+        let mut counts = DroppedCounts::default();
+        for record in records {
+            let Ok(event) = &record.outcome else { continue };
+            for dropped in &event.dropped {
+                counts.add(dropped.attribute, dropped.reason);
+                if tracing::enabled!(tracing::Level::DEBUG) && self.is_due(dropped) {
+                    self.log(record, dropped);
+                }
+            }
+        }
+        counts.publish(self.provider);
+    }
+
+    fn is_due(&self, dropped: &DroppedValue<'_>) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, now) = ((dropped.attribute, dropped.reason), Instant::now());
+        let is_due = logged.get(&key).is_none_or(|last| now.duration_since(*last) >= EXAMPLE_EVERY);
+        if is_due {
+            logged.insert(key, now);
+        }
+        is_due
+    }
+
+    fn log(&self, record: &Record<'_>, dropped: &DroppedValue<'_>) {
+        tracing::debug!(
+            provider = self.provider,
+            message_id = %record.message.message_id,
+            event_index = record.event_index,
+            attribute = dropped.attribute.name(),
+            reason = dropped.reason.name(),
+            example = shape(&dropped.written),
+            "a value is there and not used; digits of the example are written as 9"
+        );
+    }
+}
+
+/// What a value looks like, without what it says: its digits are 9, and letters are shown of a single word alone, which may
+/// be one of a provider's words for a state. Nobody's place or name can be read from it.
+fn shape(written: &str) -> String {
+    let is_word = !written.contains(|letter: char| !letter.is_ascii_alphabetic() && letter != '_');
+    let masked = |letter: char| match letter {
+        '0'..='9' => '9',
+        letter if letter.is_ascii_punctuation() || letter == ' ' => letter,
+        letter if letter.is_ascii_alphabetic() && is_word => letter,
+        letter if letter.is_alphabetic() => 'x',
+        _ => '?',
+    };
+    written.chars().take(MAX_EXAMPLE_CHARS).map(masked).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_example_shows_the_notation_and_nothing_else() {
+        for (written, shown) in [
+            ("52,520008", "99,999999"),
+            ("-1.5e9", "-9.9x9"),
+            ("DEADLOCKED", "DEADLOCKED"),
+            ("in_use", "in_use"),
+            ("39 km", "99 xx"),
+            ("Jane Doe, Main St. 5", "xxxx xxx, xxxx xx. 9"),
+            ("{\"lat\":52.5}", "{\"xxx\":99.9}"),
+            ("10\u{202f}\u{e4}\u{0}", "99?x?"),
+            ("", ""),
+        ] {
+            assert_eq!(shape(written), shown, "{written}");
+        }
+        assert_eq!(shape(&"7".repeat(5_000)).len(), MAX_EXAMPLE_CHARS);
+    }
+}
