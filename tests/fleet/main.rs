@@ -11,6 +11,8 @@ mod consumer;
 #[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
 mod k8s;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use commands::dead_letters::{self, DeadLetterCommand};
+use commands::explain::{self, ExplainArguments};
 use commands::replay::{self, ReplayArguments};
 use fleet_consumer::audit::Audit;
 use fleet_consumer::metrics::BUCKETS;
@@ -54,6 +55,8 @@ enum Command {
     /// Look at dead letters, put them back into their queues, or remove them.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
+    /// Say where each attribute of a vehicle comes from, and why later messages did not change it.
+    Explain(ExplainArguments),
     /// Parse stored telemetry again, after a parser was fixed, and raise the current state to what it says.
     Replay(ReplayArguments),
     /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
@@ -92,6 +95,7 @@ fn execute(arguments: Arguments) -> ExitCode {
         (Command::DeadLetters(command), Ok(())) => {
             cli::block_on(&settings, dead_letters::run(&settings, command))
         }
+        (Command::Explain(arguments), Ok(())) => cli::block_on(&settings, explain::run(&settings, arguments)),
         (Command::Replay(arguments), Ok(())) => cli::block_on(&settings, replay::run(&settings, arguments)),
     }
 }

@@ -23,6 +23,7 @@ mod state;
 mod telemetry;
 mod timestamp;
 mod tls;
+mod track;
 mod vehicles;
 mod witness;
 
@@ -42,6 +43,7 @@ pub use retention::{Expired, RetentionPeriods, expire};
 pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
+pub use track::{StoredVehicleEvent, events_behind, newest_events};
 pub use vehicles::{StoredVehicle, stored_vehicles};
 pub use witness::{QueueWitness, WitnessStore};
 

@@ -70,6 +70,7 @@ impl Site {
     pub(crate) fn consumer(&self, arguments: &[&str]) -> Command {
         let login = match arguments.first() {
             Some(&("migrate" | "retention" | "replay")) => DatabaseLogin::Migrator,
+            Some(&"explain") => DatabaseLogin::Reader,
             Some(_) | None => DatabaseLogin::Consumer,
         };
         let mut command = self.command("fleet-consumer", RedisLogin::Consumer, arguments);

@@ -1,6 +1,7 @@
 //! The commands that operators need.
 
 pub(crate) mod dead_letters;
+pub(crate) mod explain;
 mod progress;
 pub(crate) mod replay;
 mod time;

@@ -23,7 +23,7 @@ It can run beside consumers, be interrupted and be run again. It changes `vehicl
 lon, speed_kmh and battery_percent; never the raw events. An event that cannot be parsed any more, or has another \
 vehicle, time or id now, keeps its telemetry row as it is.
 
-Each attribute is the greatest (time, value) ever reported, and a replay can only raise it. A value that was misread and \
+Each attribute is the greatest (time, receipt, value) ever reported, and a replay can only raise it. A value that was misread and \
 stands with the newest time stays until the vehicle's next report, or until you clear it, with its time, before the \
 replay: UPDATE vehicles SET battery_percent = NULL, battery_at = NULL WHERE …";
 

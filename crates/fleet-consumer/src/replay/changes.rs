@@ -2,12 +2,12 @@
 
 use std::collections::hash_map::Entry;
 
-use fleet_providers::{Position, Timed};
 use fleet_store::{StoredVehicle, VehicleState};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use crate::fold::merge;
+use crate::shown::{Shown, shown};
 
 /// How many vehicles are shown with what they were and are.
 pub(super) const SAMPLES: usize = 20;
@@ -127,34 +127,23 @@ impl Changes {
 
 /// The fields as an operator reads them.
 fn values(state: &VehicleState<'_>) -> Values {
-    let attributes = &state.attributes;
-    let position = attributes.position.map(|Timed { value, at, received_at }| {
-        let value = place(&value);
-        Timed { value, at, received_at }
-    });
+    let attributes = shown(&state.attributes);
+    let attributes =
+        attributes.map(|(_, shown)| shown.map(|Shown { value, at, .. }| format!("{value} at {at}")));
+    let [position, speed_kmh, battery_percent, range_m, odometer_m, powered_on, locked, charging, online] =
+        attributes;
     [
-        text(position),
-        text(attributes.speed_kmh),
-        text(attributes.battery_percent),
-        text(attributes.range_m),
-        text(attributes.odometer_m),
-        text(attributes.powered_on),
-        text(attributes.locked),
-        text(attributes.charging),
-        text(attributes.online),
+        position,
+        speed_kmh,
+        battery_percent,
+        range_m,
+        odometer_m,
+        powered_on,
+        locked,
+        charging,
+        online,
         Some(state.first_seen_at.to_string()),
         Some(state.last_seen_at.to_string()),
         state.clock_skewed_at.map(|at| at.to_string()),
     ]
-}
-
-fn text<T: std::fmt::Display>(timed: Option<Timed<T>>) -> Option<String> {
-    timed.map(|Timed { value, at, .. }| format!("{value} at {at}"))
-}
-
-fn place(position: &Position) -> String {
-    let Position { lat, lon, altitude_m, heading_deg, accuracy_m } = position;
-    let rest = [("altitude", altitude_m), ("heading", heading_deg), ("accuracy", accuracy_m)];
-    let rest = rest.into_iter().filter_map(|(name, value)| value.map(|value| format!(", {name} {value}")));
-    format!("{lat}, {lon}{}", rest.collect::<String>())
 }

@@ -1,0 +1,207 @@
+//! Why a vehicle is shown as it is: which message brought each attribute, and why later ones did not change it.
+
+mod report;
+
+pub use self::report::unknown;
+
+use fleet_providers::{Attribute, DropReason, Limits, ParseError, Provider, StoredEvent, VehicleEvent};
+use fleet_runtime::settings::Settings;
+use fleet_store::{
+    StoreError, StoredVehicle, StoredVehicleEvent, events_behind, newest_events, stored_vehicles,
+};
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use crate::service::Databases;
+use crate::shown::{Shown, shown};
+
+/// How many of the vehicle's newest events are looked at.
+pub const MAX_EVENTS: i64 = 1_000;
+
+/// Most events that are looked at to find the one that brought a value.
+const MAX_CANDIDATES: i64 = 100;
+
+/// What is known of a vehicle, and why.
+#[derive(Debug)]
+pub struct Explanation {
+    provider: &'static Provider,
+    vehicle: StoredVehicle,
+    /// How many of its newest events were looked at.
+    events: usize,
+    /// Of those, the ones that cannot be parsed any more.
+    unparsable: usize,
+    attributes: Vec<Explained>,
+}
+
+/// One attribute.
+#[derive(Debug)]
+struct Explained {
+    attribute: Attribute,
+    /// What the vehicle's row says.
+    stored: Option<Shown>,
+    /// The message that brought it, if telemetry still has it.
+    brought_by: Option<Uuid>,
+    later: Later,
+}
+
+/// What the events behind a stored value say about it: how many of each kind, and the last of them.
+#[derive(Debug, Default)]
+struct Later {
+    silent: u64,
+    older: Count<Shown>,
+    received_earlier: Count<Shown>,
+    /// What should have counted: the state lags behind telemetry.
+    newer: Count<Shown>,
+    dropped: Vec<(DropReason, Count<String>)>,
+}
+
+/// How many there were, and the newest of them with its message.
+#[derive(Debug)]
+struct Count<T> {
+    count: u64,
+    newest: Option<(T, Uuid)>,
+}
+
+impl<T> Default for Count<T> {
+    fn default() -> Self {
+        Self { count: 0, newest: None }
+    }
+}
+
+impl<T> Count<T> {
+    /// Events come from the newest to the oldest.
+    fn add(&mut self, said: T, message_id: Uuid) {
+        self.count += 1;
+        self.newest.get_or_insert((said, message_id));
+    }
+}
+
+/// An event as it is parsed now.
+struct Parsed<'a> {
+    stored: &'a StoredVehicleEvent,
+    event: VehicleEvent<'a>,
+}
+
+/// Explains what is known of the vehicle that this provider names so; none if nothing is.
+///
+/// # Errors
+///
+/// Any [`StoreError`].
+pub async fn explain(
+    settings: &Settings,
+    provider: &'static Provider,
+    provider_vehicle_id: &str,
+) -> Result<Option<Explanation>, StoreError> {
+    let databases = Databases::new(settings)?;
+    let vehicle_id = fleet_providers::vehicle_id(provider.slug, provider_vehicle_id);
+    let Some(vehicle) = stored_vehicles(&databases.state, &[vehicle_id]).await?.pop() else {
+        return Ok(None);
+    };
+    let days = i64::from(settings.retention.telemetry_days);
+    let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
+    let stored = newest_events(&databases.telemetry, vehicle_id, MAX_EVENTS).await?;
+    let parsed: Vec<_> = stored.iter().filter_map(|event| parse(provider, &limits, event).ok()).collect();
+    let mut attributes = Vec::new();
+    for (attribute, stored) in shown(&vehicle.attributes) {
+        let brought_by = match &stored {
+            None => None,
+            Some(stored) => match find(&parsed, attribute, stored) {
+                Some(found) => Some(found),
+                None => {
+                    // It may be older than the newest events.
+                    let received_at = (stored.received_at != Timestamp::MIN).then_some(stored.received_at);
+                    let behind = events_behind(
+                        &databases.telemetry,
+                        vehicle_id,
+                        stored.at,
+                        received_at,
+                        MAX_CANDIDATES,
+                    )
+                    .await?;
+                    let parsed: Vec<_> =
+                        behind.iter().filter_map(|event| parse(provider, &limits, event).ok()).collect();
+                    find(&parsed, attribute, stored)
+                }
+            },
+        };
+        let later = later(&parsed, attribute, stored.as_ref());
+        attributes.push(Explained { attribute, stored, brought_by, later });
+    }
+    let (events, unparsable) = (stored.len(), stored.len() - parsed.len());
+    Ok(Some(Explanation { provider, vehicle, events, unparsable, attributes }))
+}
+
+fn parse<'a>(
+    provider: &Provider,
+    limits: &Limits,
+    stored: &'a StoredVehicleEvent,
+) -> Result<Parsed<'a>, ParseError> {
+    let StoredVehicleEvent { event_id, received_at, topic, raw, .. } = stored;
+    let event = StoredEvent { topic, received_at: *received_at, raw, event_id: *event_id };
+    Ok(Parsed { stored, event: provider.reparse(&event, limits)? })
+}
+
+/// What an event says about an attribute.
+fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<Shown> {
+    shown(&event.attributes).into_iter().find_map(|(found, said)| said.filter(|_| found == attribute))
+}
+
+/// The message whose event says just what is stored.
+fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &Shown) -> Option<Uuid> {
+    let matches = |said: &Shown| {
+        let is_received = stored.received_at == Timestamp::MIN || said.received_at == stored.received_at;
+        said.value == stored.value && said.at == stored.at && is_received
+    };
+    let found = events.iter().find(|parsed| said(&parsed.event, attribute).as_ref().is_some_and(matches));
+    found.map(|parsed| parsed.stored.message_id)
+}
+
+/// What the events that were observed or received later than a stored value say about it.
+fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&Shown>) -> Later {
+    let mut later = Later::default();
+    for Parsed { stored: row, event } in events {
+        let is_later =
+            stored.is_none_or(|stored| row.observed_at > stored.at || row.received_at > stored.received_at);
+        if !is_later {
+            continue;
+        }
+        for dropped in event.dropped.iter().filter(|dropped| dropped.attribute == attribute) {
+            later.add_dropped(dropped.reason, dropped.written.to_string(), row.message_id);
+        }
+        match (said(event, attribute), stored) {
+            // A value that was dropped is counted above.
+            (None, _) if event.dropped.iter().any(|dropped| dropped.attribute == attribute) => {}
+            (None, _) => later.silent += 1,
+            (Some(said), None) => later.newer.add(said, row.message_id),
+            (Some(said), Some(stored)) => later.add(said, stored, row.message_id),
+        }
+    }
+    later
+}
+
+impl Later {
+    fn add(&mut self, said: Shown, stored: &Shown, message_id: Uuid) {
+        let place = match said.at.cmp(&stored.at).then(said.received_at.cmp(&stored.received_at)) {
+            std::cmp::Ordering::Equal => return,
+            std::cmp::Ordering::Greater if stored.received_at == Timestamp::MIN && said.at == stored.at => {
+                return;
+            }
+            std::cmp::Ordering::Greater => &mut self.newer,
+            std::cmp::Ordering::Less if said.at == stored.at => &mut self.received_earlier,
+            std::cmp::Ordering::Less => &mut self.older,
+        };
+        place.add(said, message_id);
+    }
+
+    fn add_dropped(&mut self, reason: DropReason, written: String, message_id: Uuid) {
+        let found = self.dropped.iter_mut().find(|(found, _)| *found == reason);
+        match found {
+            Some((_, count)) => count.add(written, message_id),
+            None => {
+                let mut count = Count::default();
+                count.add(written, message_id);
+                self.dropped.push((reason, count));
+            }
+        }
+    }
+}

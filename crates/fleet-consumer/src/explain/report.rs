@@ -1,0 +1,109 @@
+//! What an operator is told about a vehicle.
+
+use std::fmt;
+
+use fleet_providers::DropReason;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{Count, Explained, Explanation, Later, MAX_EVENTS};
+use crate::shown::Shown;
+
+/// The longest value of a message that is printed, in characters.
+const MAX_WRITTEN_CHARS: usize = 60;
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vehicle = &self.vehicle;
+        writeln!(formatter, "{} {}", self.provider.slug, vehicle.provider_vehicle_id)?;
+        writeln!(formatter, "  vehicle_id     {}", vehicle.vehicle_id)?;
+        writeln!(formatter, "  first webhook  {}", vehicle.first_seen_at)?;
+        writeln!(formatter, "  last webhook   {}", vehicle.last_seen_at)?;
+        if let Some(at) = vehicle.clock_skewed_at {
+            writeln!(formatter, "  a time that was not believed came with the webhook of {at}")?;
+        }
+        let all = if self.events as i64 >= MAX_EVENTS { "its newest" } else { "all of its" };
+        writeln!(formatter, "  looked at {all} {} events in telemetry", self.events)?;
+        if self.unparsable > 0 {
+            writeln!(formatter, "  {} of them cannot be parsed by this release", self.unparsable)?;
+        }
+        self.attributes.iter().try_for_each(|attribute| write!(formatter, "\n{attribute}"))
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.attribute.name();
+        match &self.stored {
+            None => writeln!(formatter, "{name}: never reported")?,
+            Some(Shown { value, at, received_at }) => {
+                writeln!(formatter, "{name}: {value}")?;
+                writeln!(formatter, "  observed at {at}")?;
+                match (*received_at == Timestamp::MIN, self.brought_by) {
+                    (false, Some(message)) => {
+                        writeln!(formatter, "  received at {received_at} with message {message}")?;
+                    }
+                    (true, Some(message)) => writeln!(formatter, "  received with message {message}")?,
+                    (false, None) => {
+                        writeln!(
+                            formatter,
+                            "  received at {received_at}; telemetry does not have the message any more"
+                        )?;
+                    }
+                    (true, None) => writeln!(formatter, "  telemetry does not have the message any more")?,
+                }
+            }
+        }
+        write!(formatter, "{}", self.later)
+    }
+}
+
+impl fmt::Display for Later {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.silent > 0 {
+            writeln!(formatter, "  since then {} without it", events(self.silent))?;
+        }
+        for (reason, count) in &self.dropped {
+            let Some((written, message)) = &count.newest else { continue };
+            let written: String = written.escape_debug().take(MAX_WRITTEN_CHARS).collect();
+            let (events, why) = (events(count.count), why(*reason));
+            writeln!(
+                formatter,
+                "  since then {events} {why}, the newest with {written} (message {message})"
+            )?;
+        }
+        write_count(formatter, &self.older, "with an earlier time for it")?;
+        write_count(formatter, &self.received_earlier, "with the same time, received earlier")?;
+        let newer = "that should have changed it (run `fleet-consumer replay` over their time)";
+        write_count(formatter, &self.newer, newer)
+    }
+}
+
+fn write_count(formatter: &mut fmt::Formatter<'_>, count: &Count<Shown>, what: &str) -> fmt::Result {
+    let Some((Shown { value, at, .. }, message)) = &count.newest else { return Ok(()) };
+    let events = events(count.count);
+    writeln!(formatter, "  since then {events} {what}, the newest with {value} at {at} (message {message})")
+}
+
+fn events(count: u64) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
+fn why(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::NotUnderstood => "not understood",
+        DropReason::OutOfRange => "with a value that cannot be true",
+        DropReason::NoFix => "without a fix",
+        DropReason::TimeNotUnderstood => "with a time for it that cannot be read (the event's time counts)",
+        DropReason::TimeImplausible => "with a time for it that cannot be true (the event's time counts)",
+        DropReason::InvalidCharacter => "with a character that cannot be stored",
+    }
+}
+
+/// What is said of a vehicle that nobody has reported.
+pub fn unknown(slug: &str, provider_vehicle_id: &str, vehicle_id: Uuid) -> String {
+    format!(
+        "no event of {slug} {provider_vehicle_id:?} (vehicle_id {vehicle_id}) changed any state: compare the id with \
+         provider_vehicle_id in `vehicles` (its case counts), and look for dead letters with `fleet-consumer dead-letters list`"
+    )
+}
