@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::http::header::{CONNECTION, HeaderValue};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connections::{Connections, HeadTimer};
+use crate::outage::{Failing, OutageLog, Over};
 
 mod connections;
 
@@ -61,9 +62,10 @@ where
     let mut connections = Connections::new(limits.header_timeout);
     let closing = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
+    let mut refusing = OutageLog::default();
     loop {
         let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &permits, limits.header_timeout) => accepted,
+            accepted = accept(&listener, &permits, limits.header_timeout, &mut refusing) => accepted,
             () = shutdown.cancelled() => break,
             () = connections.sweep() => continue,
         };
@@ -121,6 +123,7 @@ async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
     header_timeout: Duration,
+    refusing: &mut OutageLog,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     // Who fetches no answers does not send heads either, as far as hyper gets to see: the kernel has to cut it off.
     let unread_ms = u32::try_from(header_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -129,6 +132,9 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => {
+                if let Some(Over { failures, lasted }) = refusing.succeeded(Instant::now()) {
+                    tracing::info!(failures, seconds = lasted.as_secs(), "accepting connections again");
+                }
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
@@ -139,7 +145,15 @@ async fn accept(
             }
             // Out of file descriptors, mostly: give running requests time to end.
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections; raise the limit of open files if this goes on");
+                if let Some(Failing { failures, lasted }) = refusing.failed(Instant::now(), 1) {
+                    let seconds = lasted.as_secs();
+                    tracing::warn!(
+                        failures,
+                        seconds,
+                        %error,
+                        "cannot accept connections; raise the limit of open files if this goes on"
+                    );
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
