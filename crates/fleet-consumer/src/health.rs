@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_store::StoreError;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,9 +19,6 @@ const SILENT: Duration = Duration::from_secs(5);
 
 /// Longer than any statement may take.
 const MOST_SILENT: Duration = Duration::from_secs(120);
-
-/// Between two log lines about one outage.
-const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What this process knows of both databases; clones share it.
 #[derive(Clone, Debug)]
@@ -48,6 +46,8 @@ struct Known {
     /// Its schema is there: before that no batch is tried on it.
     is_ready: bool,
     outage: Option<Outage>,
+    /// Which of its failures are logged.
+    log: OutageLog,
     /// When it last took something, or refused it for what it is.
     answered_at: Option<Instant>,
     /// How long it may be silent at the moment.
@@ -59,15 +59,13 @@ struct Known {
 struct Outage {
     since: Instant,
     failed_at: Option<Instant>,
-    failures: u64,
-    said_at: Instant,
     /// Batches step aside for it.
     is_away: bool,
 }
 
 impl Outage {
     fn begins(now: Instant) -> Self {
-        Self { since: now, failed_at: None, failures: 0, said_at: now, is_away: false }
+        Self { since: now, failed_at: None, is_away: false }
     }
 
     /// When a batch that has been tried since then has waited long enough, if it has failed at all.
@@ -85,7 +83,13 @@ impl Known {
 
 impl SideHealth {
     fn new(side: Side) -> Self {
-        let known = Known { is_ready: false, outage: None, answered_at: None, silent: SILENT };
+        let known = Known {
+            is_ready: false,
+            outage: None,
+            log: OutageLog::default(),
+            answered_at: None,
+            silent: SILENT,
+        };
         Self { side, known: watch::Sender::new(known) }
     }
 
@@ -122,17 +126,22 @@ impl SideHealth {
 
     /// It has taken something, or has refused it for what it is.
     pub(crate) fn answered(&self) {
-        let mut ended = None;
+        let now = Instant::now();
+        let (mut ended, mut over) = (None, None);
         self.known.send_modify(|known| {
-            known.answered_at = Some(Instant::now());
+            known.answered_at = Some(now);
             ended = known.outage.take();
+            over = known.log.succeeded(now.into_std());
         });
-        if let Some(outage) = ended {
-            metrics::side_away(self.side, false);
+        let Some(outage) = ended else { return };
+        metrics::side_away(self.side, false);
+        // A database that was only silent has not failed, and batches were set aside all the same.
+        let silence = Over { failures: 0, lasted: now.duration_since(outage.since) };
+        if let Some(Over { failures, lasted }) = over.or(outage.is_away.then_some(silence)) {
             tracing::info!(
                 side = self.side.name(),
-                failures = outage.failures,
-                seconds = outage.since.elapsed().as_secs(),
+                failures,
+                seconds = lasted.as_secs(),
                 "the database takes batches again"
             );
         }
@@ -154,26 +163,21 @@ impl SideHealth {
     /// It could not take something; says so when that begins, and once a minute.
     pub(crate) fn failed(&self, error: &StoreError) {
         let now = Instant::now();
-        let (mut say, mut failures) = (false, 0);
+        let mut due = None;
         self.known.send_modify(|known| {
-            let outage = known.outage.get_or_insert_with(|| Outage::begins(now));
-            outage.failed_at = Some(now);
-            say = outage.failures == 0 || now.duration_since(outage.said_at) >= SAY_EVERY;
-            outage.failures += 1;
-            failures = outage.failures;
-            if say {
-                outage.said_at = now;
-            }
+            known.outage.get_or_insert_with(|| Outage::begins(now)).failed_at = Some(now);
+            due = known.log.failed(now.into_std(), 1);
         });
-        if say {
+        if let Some(Failing { failures, lasted }) = due {
             tracing::warn!(
                 side = self.side.name(),
                 %error,
                 failures,
+                seconds = lasted.as_secs(),
                 "the database did not take a batch: retrying until it does"
             );
         } else {
-            tracing::debug!(side = self.side.name(), %error, failures, "the database did not take a batch");
+            tracing::debug!(side = self.side.name(), %error, "the database did not take a batch");
         }
     }
 

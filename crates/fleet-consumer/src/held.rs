@@ -1,5 +1,6 @@
 //! A batch that belongs to this consumer: what it tells Redis about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{Consumer, Lease, Mark, QueueError};
@@ -7,6 +8,7 @@ use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::{self, Heartbeat};
+use crate::redis_calls::RedisCalls;
 
 /// How long a batch that was set aside waits until it is tried again.
 const PARKED_FOR: Duration = Duration::from_secs(1);
@@ -27,6 +29,7 @@ pub(crate) struct HeldLease<'a> {
     pub(crate) lease: &'a Lease,
     pub(crate) consumer: &'a Consumer,
     pub(crate) settings: &'a ConsumerSettings,
+    pub(crate) calls: &'a Arc<RedisCalls>,
 }
 
 impl HeldLease<'_> {
@@ -34,6 +37,7 @@ impl HeldLease<'_> {
     pub(crate) fn heartbeat(&self) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(keep(
             self.queue,
+            Arc::clone(self.calls),
             self.consumer.clone(),
             self.lease.without_items(),
             self.settings.lease,
@@ -61,10 +65,12 @@ impl HeldLease<'_> {
 
     /// Gives the batch up for the next consumer.
     pub(crate) async fn release(&self) -> Ended {
-        if let Err(error) = self.consumer.release(self.lease).await {
-            report(&error);
+        let released = self.consumer.release(self.lease).await;
+        self.calls.note(&released);
+        if let Err(error) = released {
             tracing::warn!(
                 lease_id = %self.lease.id,
+                %error,
                 "could not release a batch: another consumer takes it over when its lease runs out"
             );
         }
@@ -75,9 +81,10 @@ impl HeldLease<'_> {
     async fn retry<T, Call: Future<Output = Result<T, QueueError>>>(&self, call: impl Fn() -> Call) -> T {
         let mut pause = self.settings.retry_min;
         loop {
-            match call().await {
-                Ok(value) => return value,
-                Err(error) => report(&error),
+            let result = call().await;
+            self.calls.note(&result);
+            if let Ok(value) = result {
+                return value;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(self.settings.retry_max);
@@ -87,6 +94,7 @@ impl HeldLease<'_> {
 
 async fn keep(
     queue: &'static str,
+    calls: Arc<RedisCalls>,
     consumer: Consumer,
     lease: Lease,
     duration: Duration,
@@ -98,19 +106,12 @@ async fn keep(
     interval.tick().await;
     loop {
         interval.tick().await;
-        match consumer.extend(&lease, duration).await {
+        let extended = consumer.extend(&lease, duration).await;
+        calls.note(&extended);
+        match extended {
             Ok(true) => metrics::heartbeat(queue, Heartbeat::Extended),
             Ok(false) => return metrics::heartbeat(queue, Heartbeat::Lost),
-            Err(error) => {
-                metrics::heartbeat(queue, Heartbeat::Failed);
-                report(&error);
-            }
+            Err(_noted) => metrics::heartbeat(queue, Heartbeat::Failed),
         }
     }
-}
-
-/// Counts and logs a call to Redis that failed and is repeated.
-pub(crate) fn report(error: &QueueError) {
-    metrics::redis_error(error.kind());
-    tracing::warn!(%error, "a call to Redis failed: retrying");
 }

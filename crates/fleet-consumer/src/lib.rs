@@ -22,6 +22,7 @@ pub mod metrics;
 mod observe;
 mod parts;
 mod poll;
+mod redis_calls;
 pub mod replay;
 mod report;
 mod schemas;

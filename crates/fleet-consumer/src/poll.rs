@@ -1,12 +1,14 @@
 //! When to look into a queue, and what to take.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Lease, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use crate::redis_calls::RedisCalls;
 
 /// Expired leases are looked for this often within a lease's time.
 const TAKEOVERS_A_LEASE: u32 = 10;
@@ -22,6 +24,7 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[derive(Debug)]
 pub(crate) struct Poller {
     consumer: Consumer,
+    calls: Arc<RedisCalls>,
     limits: ClaimLimits,
     poll_min: Duration,
     poll_max: Duration,
@@ -51,7 +54,7 @@ pub(crate) enum Obtained {
 }
 
 impl Poller {
-    pub(crate) fn new(consumer: Consumer, settings: &ConsumerSettings) -> Self {
+    pub(crate) fn new(consumer: Consumer, calls: Arc<RedisCalls>, settings: &ConsumerSettings) -> Self {
         let limits = ClaimLimits {
             max_messages: settings.batch_max_messages,
             max_bytes: settings.batch_max_bytes,
@@ -60,6 +63,7 @@ impl Poller {
         let now = Instant::now();
         Self {
             consumer,
+            calls,
             limits,
             poll_min: settings.poll_min,
             poll_max: settings.poll_max,
@@ -74,7 +78,9 @@ impl Poller {
     pub(crate) async fn next(&mut self) -> Result<Obtained, QueueError> {
         loop {
             tokio::time::sleep_until(self.next_poll).await;
-            if let Some(taken) = self.take().await? {
+            let taken = self.take().await;
+            self.calls.note(&taken);
+            if let Some(taken) = taken? {
                 return Ok(taken);
             }
         }
@@ -128,7 +134,12 @@ impl Poller {
 
     /// What a call that was cut short has taken, if anything; asks for nothing new.
     pub(crate) async fn last(&mut self) -> Result<Option<Obtained>, QueueError> {
-        self.answer().await
+        let is_asked = self.unanswered.is_some();
+        let last = self.answer().await;
+        if is_asked {
+            self.calls.note(&last);
+        }
+        last
     }
 
     /// A full batch is followed at once by the next; a partial one lets the next grow; where there is little or nothing,

@@ -1,7 +1,8 @@
 //! Waiting for the schemas at the start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::settings::ConsumerSettings;
 use fleet_store::{Database, Schema, StoreError, missing_migrations};
 use tokio::task::JoinSet;
@@ -75,12 +76,39 @@ async fn wait_for_schema(
     settings: &ConsumerSettings,
 ) -> Result<(), StoreError> {
     let mut pause = settings.retry_min;
+    let (mut missing_log, mut outage) = (OutageLog::default(), OutageLog::default());
     loop {
-        match missing_migrations(database, schema).await {
-            Ok(missing) if missing.is_empty() => return Ok(()),
-            Ok(missing) => tracing::warn!(?schema, ?missing, "waiting for `fleet-consumer migrate`"),
+        let looked = missing_migrations(database, schema).await;
+        let now = Instant::now();
+        if let Some(Over { failures, lasted }) = looked.as_ref().ok().and_then(|_there| outage.succeeded(now))
+        {
+            tracing::info!(?schema, failures, seconds = lasted.as_secs(), "the database is there");
+        }
+        match looked {
+            Ok(missing) if missing.is_empty() => {
+                if let Some(Over { lasted, .. }) = missing_log.succeeded(now) {
+                    tracing::info!(?schema, seconds = lasted.as_secs(), "the schema is there");
+                }
+                return Ok(());
+            }
+            Ok(missing) => {
+                if let Some(Failing { lasted, .. }) = missing_log.failed(now, 1) {
+                    let seconds = lasted.as_secs();
+                    tracing::warn!(
+                        ?schema,
+                        ?missing,
+                        seconds,
+                        "waiting for the schema: run fleet-consumer migrate"
+                    );
+                }
+            }
             Err(error @ StoreError::Timescale(_)) => return Err(error),
-            Err(error) => tracing::warn!(?schema, %error, "waiting for the database"),
+            Err(error) => {
+                if let Some(Failing { failures, lasted }) = outage.failed(now, 1) {
+                    let seconds = lasted.as_secs();
+                    tracing::warn!(?schema, failures, seconds, %error, "waiting for the database");
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(settings.retry_max);

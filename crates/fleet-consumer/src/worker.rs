@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use crate::batch::{Record, parse_item};
 use crate::drift::Drift;
-use crate::held::{Ended, HeldLease, report};
+use crate::held::{Ended, HeldLease};
 use crate::metrics::{self, BatchCounts, LeaseFate};
 use crate::poll::{Obtained, Poller};
+use crate::redis_calls::RedisCalls;
 use crate::suspects::parse_singly;
 use crate::throttle::Throttle;
 use crate::write::{Origin, Stored, Writer, Written};
@@ -43,6 +44,7 @@ pub struct Worker {
     limits: Limits,
     consumer: Consumer,
     settings: ConsumerSettings,
+    calls: Arc<RedisCalls>,
     poller: Mutex<Poller>,
     writer: Writer,
     throttle: Arc<Throttle>,
@@ -77,9 +79,10 @@ impl Worker {
         writer: Writer,
         throttle: Arc<Throttle>,
     ) -> Self {
-        let poller = Mutex::new(Poller::new(consumer.clone(), &settings));
+        let calls = Arc::new(RedisCalls::new(provider.slug));
+        let poller = Mutex::new(Poller::new(consumer.clone(), Arc::clone(&calls), &settings));
         let drift = Drift::new(provider.slug);
-        Self { provider, limits, consumer, settings, poller, writer, throttle, drift }
+        Self { provider, limits, consumer, settings, calls, poller, writer, throttle, drift }
     }
 
     /// Name of its queue.
@@ -112,8 +115,7 @@ impl Worker {
                     self.work(taken, deadline).await?;
                 }
                 Err(error) if error.is_permanent() => return Err(WorkerError::Queue(error)),
-                Err(error) => {
-                    report(&error);
+                Err(_noted) => {
                     // Not past a shutdown, which may have less time than this.
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -145,16 +147,15 @@ impl Worker {
                 _tick = reclaiming.tick() => self.reclaim().await,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = match self.take_parked().await {
+            let taken = self.take_parked().await;
+            self.calls.note(&taken);
+            pause = match taken {
                 Ok(Some(lease)) => match self.work(Obtained::Resumed(lease), deadline).await? {
                     Ended::Parked => PARKED_EVERY,
                     Ended::Settled | Ended::Lost | Ended::Released => Duration::ZERO,
                 },
                 Ok(None) => PARKED_EVERY,
-                Err(error) => {
-                    report(&error);
-                    self.settings.retry_max
-                }
+                Err(_noted) => self.settings.retry_max,
             };
         }
     }
@@ -188,10 +189,7 @@ impl Worker {
         match last {
             Ok(Some(taken)) => self.work(taken, deadline).await.map(|_ended| ()),
             Ok(None) => Ok(()),
-            Err(error) => {
-                report(&error);
-                Ok(())
-            }
+            Err(_noted) => Ok(()),
         }
     }
 
@@ -203,8 +201,8 @@ impl Worker {
             Obtained::Resumed(lease) => (lease, Origin::Resumed),
         };
         note_taken(slug, &lease, origin);
-        let held =
-            HeldLease { queue: slug, lease: &lease, consumer: &self.consumer, settings: &self.settings };
+        let Self { consumer, settings, calls, .. } = self;
+        let held = HeldLease { queue: slug, lease: &lease, consumer, settings, calls };
         let mut heartbeat = held.heartbeat();
         if origin == Origin::TakenOver && is_planted(Plant::DropLease) {
             return Ok(held.ack().await);
