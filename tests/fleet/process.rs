@@ -5,6 +5,7 @@ mod hangup;
 mod health;
 mod logs;
 mod operations;
+mod outages;
 pub(crate) mod program;
 mod rolling;
 mod shutdown;

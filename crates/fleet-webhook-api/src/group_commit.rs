@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use fleet_planted::{Plant, is_planted};
 use fleet_queue::{Envelope, HistoryLoss, Producer, PushBatch, PushHistory, QueueError};
 use fleet_runtime::liveness::idle;
+use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 pub use self::share::Share;
 use self::waiting::{Batch, FirstMessage, Waiting};
@@ -70,6 +71,8 @@ impl GroupCommit {
             waiting: Arc::clone(&waiting),
             shedding: Arc::clone(&shedding),
             history: PushHistory::default(),
+            failed_pushes: OutageLog::default(),
+            failed_looks: OutageLog::default(),
         };
         (Self { waiting, shedding, shed }, committer.run())
     }
@@ -114,6 +117,10 @@ struct Committer {
     waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
     history: PushHistory,
+    /// Counts webhooks.
+    failed_pushes: OutageLog,
+    /// Counts reads of the backlog while it is above its cap.
+    failed_looks: OutageLog,
 }
 
 /// Also if the task panics: no request waits for a push that will not come.
@@ -193,6 +200,7 @@ impl Committer {
         self.metrics.pushed(messages, started.elapsed());
         match result {
             Ok(ledger) => {
+                self.report_recovery();
                 let pushed = u64::try_from(messages).unwrap_or(u64::MAX);
                 if let Some(loss) = self.history.pushed(&ledger, pushed) {
                     self.report_loss(loss);
@@ -211,7 +219,7 @@ impl Committer {
     }
 
     /// Refuses everything until the backlog is below nine tenths of its cap.
-    async fn wait_for_room(&self) {
+    async fn wait_for_room(&mut self) {
         let enough_bytes = self.max_backlog_bytes - self.max_backlog_bytes / 10;
         let mut interval = tokio::time::interval(BACKLOG_INTERVAL);
         while self.shedding.load(Ordering::Acquire) {
@@ -227,13 +235,13 @@ impl Committer {
                 _tick = interval.tick() => {}
             }
             match self.producer.ledger().await.map(|ledger| ledger.backlog().bytes) {
-                Ok(bytes) if bytes <= enough_bytes => self.shed(false, bytes),
-                Ok(_still_full) => {}
-                Err(error) => {
-                    metrics::redis_error(error.kind());
-                    let provider = self.metrics.provider;
-                    tracing::warn!(provider, %error, "Redis did not say how long the backlog is: answering 503");
+                Ok(bytes) => {
+                    self.report_look();
+                    if bytes <= enough_bytes {
+                        self.shed(false, bytes);
+                    }
                 }
+                Err(error) => self.report_failed_look(&error),
             }
         }
     }
@@ -279,18 +287,60 @@ impl Committer {
         }
     }
 
-    /// One line for all the requests of a push; it names the first.
-    fn report(&self, error: &QueueError, messages: usize, first: &FirstMessage) {
+    /// At most a line a minute; it names the first message of the latest push.
+    fn report(&mut self, error: &QueueError, messages: usize, first: &FirstMessage) {
         metrics::redis_error(error.kind());
         self.metrics.shed.count_all(Shed::RedisUnavailable, messages);
-        tracing::warn!(
-            provider = self.metrics.provider,
-            messages,
-            message_id = %first.message_id,
-            trace_id = first.trace_id,
-            kind = error.kind(),
-            %error,
-            "Redis did not take a push, whose first message is named: answering 503"
-        );
+        let (provider, kind) = (self.metrics.provider, error.kind());
+        tracing::debug!(provider, messages, kind, %error, "a push failed");
+        let messages = u64::try_from(messages).unwrap_or(u64::MAX);
+        if let Some(Failing { failures, lasted }) = self.failed_pushes.failed(Instant::now(), messages) {
+            tracing::warn!(
+                provider,
+                messages = failures,
+                seconds = lasted.as_secs(),
+                message_id = %first.message_id,
+                trace_id = first.trace_id,
+                kind,
+                %error,
+                "Redis did not take a push, whose first message is named: answering 503"
+            );
+        }
+    }
+
+    fn report_recovery(&mut self) {
+        if let Some(Over { failures, lasted }) = self.failed_pushes.succeeded(Instant::now()) {
+            tracing::info!(
+                provider = self.metrics.provider,
+                messages = failures,
+                seconds = lasted.as_secs(),
+                "Redis takes pushes again"
+            );
+        }
+    }
+
+    fn report_failed_look(&mut self, error: &QueueError) {
+        metrics::redis_error(error.kind());
+        if let Some(Failing { failures, lasted }) = self.failed_looks.failed(Instant::now(), 1) {
+            tracing::warn!(
+                provider = self.metrics.provider,
+                failures,
+                seconds = lasted.as_secs(),
+                kind = error.kind(),
+                %error,
+                "Redis did not say how long the backlog is: answering 503"
+            );
+        }
+    }
+
+    fn report_look(&mut self) {
+        if let Some(Over { failures, lasted }) = self.failed_looks.succeeded(Instant::now()) {
+            tracing::info!(
+                provider = self.metrics.provider,
+                failures,
+                seconds = lasted.as_secs(),
+                "Redis says again how long the backlog is"
+            );
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_queue::{Durability, QueueError, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
+use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 use crate::metrics;
 
@@ -32,14 +33,22 @@ pub(crate) async fn watch(
 
 async fn reach(link: &RedisLink) -> Result<(), QueueError> {
     let mut interval = tokio::time::interval(REACH_EVERY);
+    let mut outage = OutageLog::default();
     loop {
         interval.tick().await;
         match link.ping().await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                if let Some(Over { failures, lasted }) = outage.succeeded(Instant::now()) {
+                    tracing::info!(failures, seconds = lasted.as_secs(), "Redis is there");
+                }
+                return Ok(());
+            }
             Err(error) if error.is_permanent() => return Err(error),
             Err(error) => {
                 metrics::redis_error(error.kind());
-                tracing::warn!(%error, "waiting for Redis");
+                if let Some(Failing { failures, lasted }) = outage.failed(Instant::now(), 1) {
+                    tracing::warn!(failures, seconds = lasted.as_secs(), kind = error.kind(), %error, "waiting for Redis");
+                }
             }
         }
     }

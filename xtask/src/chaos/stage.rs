@@ -271,6 +271,8 @@ impl<'a> Stage<'a> {
         let mut command = self.command(API, RedisLogin::Api);
         command
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
+            // Every failed push, which the verdict counts.
+            .env("FLEET_LOG", "info,fleet_webhook_api::group_commit=debug")
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
             .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
