@@ -7,6 +7,7 @@ mod logs;
 mod operations;
 mod outages;
 pub(crate) mod program;
+mod refusals;
 mod rolling;
 mod shutdown;
 mod stderr;

@@ -13,6 +13,7 @@ pub mod answer;
 pub mod group_commit;
 pub mod metrics;
 mod redis_watch;
+mod refusals;
 pub mod server;
 pub mod sources;
 pub mod webhook;

@@ -25,6 +25,7 @@ use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
 use crate::redis_watch;
+use crate::refusals::{self, Refusals};
 use crate::sources::SourceSettings;
 use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
 
@@ -37,13 +38,18 @@ pub struct Source {
     pub(crate) commit: GroupCommit,
     pub(crate) admission: Admission,
     metrics: WebhookMetrics,
+    refusals: Arc<Refusals>,
 }
 
 struct Api {
     sources: HashMap<&'static str, Arc<Source>>,
     unknown: WebhookMetrics,
+    unknown_refusals: Arc<Refusals>,
     retry_after: Duration,
 }
+
+/// What requests that name no served provider are logged under, as in the metrics.
+const UNKNOWN: &str = "unknown";
 
 /// After the shutdown has begun: a connection over which more than one webhook a second comes brings another one by then.
 const IDLE_DRAIN: Duration = Duration::from_secs(1);
@@ -67,6 +73,8 @@ pub async fn run(
     let keys = QueueKeys::new(&settings.queue.prefix, first_queue);
     let mut tasks = JoinSet::new();
     let mut served = HashMap::new();
+    let unknown_refusals = Arc::new(Refusals::new(UNKNOWN));
+    let mut every_refusal = vec![Arc::clone(&unknown_refusals)];
     for (share, source) in Share::among(sources.len()).zip(sources) {
         // A link each, so that one provider's pushes never wait behind another's.
         let link = Arc::new(RedisLink::trusting(
@@ -84,6 +92,8 @@ pub async fn run(
         // One call to Redis waits longest: for a connection, then for the reply.
         let longest_wait = settings.queue.timeout;
         tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
+        let refusals = Arc::new(Refusals::new(slug));
+        every_refusal.push(Arc::clone(&refusals));
         let SourceSettings { provider, scheme, secrets, max_backlog_bytes: _ } = source;
         served.insert(
             slug,
@@ -94,12 +104,14 @@ pub async fn run(
                 commit,
                 admission: admission(settings, slug),
                 metrics: WebhookMetrics::new(slug),
+                refusals,
             }),
         );
     }
     let api = Arc::new(Api {
         sources: served,
         unknown: WebhookMetrics::unknown(),
+        unknown_refusals,
         retry_after: settings.api.retry_after,
     });
     let app = move |request| receive(&api, request);
@@ -116,6 +128,7 @@ pub async fn run(
         idle_drain: IDLE_DRAIN,
     };
     tasks.spawn(close_readiness(readiness, shutdown.clone()));
+    let summing_up = refusals::watch(every_refusal.clone());
     let clean = tokio::select! {
         clean = serve(listener, app, limits, shutdown) => clean,
         () = a_panic(&mut tasks) => {
@@ -124,7 +137,9 @@ pub async fn run(
         }
         // Nothing has been accepted: what is at work is answered by nobody else either.
         unusable = watching => return Err(unusable),
+        never = summing_up => match never {},
     };
+    every_refusal.iter().for_each(|refusals| refusals.sum_up());
     // The app went with the server, and the last handles with the last request: the committers end by themselves.
     if !clean {
         tasks.abort_all();
@@ -203,14 +218,14 @@ fn receive(
     async move {
         let Some((source, admitted)) = checked else {
             let outcome = Outcome::UnknownProvider;
-            arrival.note(outcome, &api.unknown, "unknown");
+            arrival.note(outcome, &api.unknown, &api.unknown_refusals);
             return answer(outcome, None, arrival.message_id, api.retry_after, SpareHeaders::default());
         };
         let (outcome, spare) = match admitted {
             Ok(admitted) => accept(&source.commit, admitted, &arrival).await,
             Err(refused) => (refused, SpareHeaders::default()),
         };
-        arrival.note(outcome, &source.metrics, source.provider.slug);
+        arrival.note(outcome, &source.metrics, &source.refusals);
         answer(outcome, Some(source.provider), arrival.message_id, api.retry_after, spare)
     }
 }
@@ -245,11 +260,12 @@ impl Arrival {
         }
     }
 
-    /// Counts and logs the answer; at debug, as an outsider must not be able to fill the log.
-    fn note(&self, outcome: Outcome, metrics: &WebhookMetrics, provider: &'static str) {
+    /// Counts and logs the answer: every one at debug, as an outsider must not be able to fill the log.
+    fn note(&self, outcome: Outcome, metrics: &WebhookMetrics, refusals: &Refusals) {
         metrics.answered(outcome, self.started.elapsed());
+        refusals.note(outcome, self.message_id);
         tracing::debug!(
-            provider,
+            provider = refusals.provider(),
             message_id = %self.message_id,
             trace_id = trace_id(self.traceparent.as_deref()),
             outcome = outcome.name(),
