@@ -9,6 +9,7 @@ mod outages;
 pub(crate) mod program;
 mod refusals;
 mod rolling;
+mod secrets;
 mod shutdown;
 mod stderr;
 mod stdout;

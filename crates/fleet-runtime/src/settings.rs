@@ -4,6 +4,7 @@ mod check;
 mod load;
 mod schema;
 mod secret;
+mod secrets_file;
 
 pub use load::{SettingsError, environment_name, load, variables};
 pub use schema::{
@@ -11,3 +12,4 @@ pub use schema::{
     QueueSettings, RetentionSettings, Settings,
 };
 pub use secret::ConnectionUrl;
+pub use secrets_file::{SecretsFileError, read_secrets};

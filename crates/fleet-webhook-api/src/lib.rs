@@ -14,6 +14,7 @@ pub mod group_commit;
 pub mod metrics;
 mod redis_watch;
 mod refusals;
+mod secrets;
 pub mod server;
 pub mod sources;
 pub mod webhook;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::{Request, Response};
-use fleet_providers::{AuthScheme, Provider, Secrets};
+use fleet_providers::{AuthScheme, Provider};
 use fleet_queue::{Envelope, Producer, QueueError, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
 use fleet_runtime::http::{ServeLimits, serve};
@@ -26,6 +26,7 @@ use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
 use crate::redis_watch;
 use crate::refusals::{self, Refusals};
+use crate::secrets::{self, SecretsInUse};
 use crate::sources::SourceSettings;
 use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
 
@@ -34,7 +35,7 @@ use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_p
 pub struct Source {
     pub(crate) provider: &'static Provider,
     pub(crate) scheme: AuthScheme,
-    pub(crate) secrets: Secrets,
+    pub(crate) secrets: Arc<SecretsInUse>,
     pub(crate) commit: GroupCommit,
     pub(crate) admission: Admission,
     metrics: WebhookMetrics,
@@ -94,7 +95,17 @@ pub async fn run(
         tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
         let refusals = Arc::new(Refusals::new(slug));
         every_refusal.push(Arc::clone(&refusals));
-        let SourceSettings { provider, scheme, secrets, max_backlog_bytes: _ } = source;
+        let SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes: _ } = source;
+        let secrets = Arc::new(SecretsInUse::new(secrets));
+        if let Some(path) = secrets_file {
+            let (watching, shutdown) = (secrets::watch(slug, path, Arc::clone(&secrets)), shutdown.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    never = watching => match never {},
+                    () = shutdown.cancelled() => {}
+                }
+            });
+        }
         served.insert(
             slug,
             Arc::new(Source {

@@ -1,8 +1,10 @@
 //! Which providers are served, and how each proves who it is.
 
+use std::path::PathBuf;
+
 use fleet_providers::{AuthScheme, Provider, Secrets, provider};
 use fleet_queue::RedisLink;
-use fleet_runtime::settings::{Settings, SettingsError, environment_name};
+use fleet_runtime::settings::{ProviderSettings, Settings, SettingsError, environment_name, read_secrets};
 
 /// One provider as configured.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct SourceSettings {
     pub scheme: AuthScheme,
     /// With what.
     pub secrets: Secrets,
+    /// Where to read them again.
+    pub secrets_file: Option<PathBuf>,
     /// Most bytes that wait or are being worked on.
     pub max_backlog_bytes: u64,
 }
@@ -44,14 +48,21 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
                 continue;
             }
         };
-        if given.secrets.0.is_empty() && scheme != AuthScheme::None {
+        let secrets = match secrets(given) {
+            Ok(secrets) => secrets,
+            Err(error) => {
+                errors.push(format!("{}: {error}", variable("secrets_file")));
+                continue;
+            }
+        };
+        if secrets.0.is_empty() && scheme != AuthScheme::None {
             let name = variable("secrets");
             errors.push(format!(
                 "{name}: the scheme {scheme} needs at least one secret (or set the scheme to none)"
             ));
         }
-        let max_backlog_bytes = given.max_backlog_bytes;
-        sources.push(SourceSettings { provider, scheme, secrets: given.secrets.clone(), max_backlog_bytes });
+        let (secrets_file, max_backlog_bytes) = (given.secrets_file.clone(), given.max_backlog_bytes);
+        sources.push(SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes });
     }
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
@@ -64,4 +75,16 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }
+}
+
+/// The secrets at the start, wherever they are.
+fn secrets(given: &ProviderSettings) -> Result<Secrets, String> {
+    match &given.secrets_file {
+        None => Ok(given.secrets.clone()),
+        Some(_) if !given.secrets.0.is_empty() => {
+            Err("there are secrets in the variable that ends in __SECRETS, too; keep one of the two"
+                .to_owned())
+        }
+        Some(path) => read_secrets(path).map_err(|error| error.to_string()),
+    }
 }

@@ -137,7 +137,7 @@ impl Admitted {
         if is_encoded(&head.headers) {
             return Err(Outcome::UnsupportedEncoding);
         }
-        let by_head = source.scheme.verify_head(&head.headers, head.uri.query(), &source.secrets);
+        let by_head = source.scheme.verify_head(&head.headers, head.uri.query(), &source.secrets.get());
         if by_head == Verdict::Refused {
             return Err(Outcome::Unauthorized);
         }
@@ -168,7 +168,7 @@ impl Admitted {
         }
         if needs_body {
             let by_body =
-                source.scheme.verify_body(&headers, content_type.as_deref(), &body, &source.secrets);
+                source.scheme.verify_body(&headers, content_type.as_deref(), &body, &source.secrets.get());
             if by_body != Verdict::Genuine {
                 return Err(Outcome::Unauthorized);
             }

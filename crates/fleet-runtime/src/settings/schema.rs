@@ -275,12 +275,14 @@ pub struct ProviderSettings {
     /// Valid secrets, separated by commas (several during a rotation).
     #[serde(deserialize_with = "secret::deserialize_list", serialize_with = "secret::serialize_list")]
     pub secrets: Secrets,
+    /// File with the secrets, separated by commas or line ends, instead of `secrets`; read again when it changes.
+    pub secrets_file: Option<PathBuf>,
     /// Most bytes that wait or are being worked on; beyond, requests are answered 503.
     pub max_backlog_bytes: u64,
 }
 
 impl Default for ProviderSettings {
     fn default() -> Self {
-        Self { auth: None, secrets: Secrets::default(), max_backlog_bytes: 1536 * MIB }
+        Self { auth: None, secrets: Secrets::default(), secrets_file: None, max_backlog_bytes: 1536 * MIB }
     }
 }

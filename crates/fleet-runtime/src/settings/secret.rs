@@ -75,14 +75,24 @@ impl Serialize for ConnectionUrl {
 }
 
 pub(super) fn deserialize_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
-    let list = String::deserialize(deserializer)?;
-    let secrets = list.split(',').map(str::trim).filter(|secret| !secret.is_empty());
-    if secrets.clone().any(|secret| secret.contains(char::is_control)) {
+    let secrets = list(&String::deserialize(deserializer)?, &[',']);
+    if !is_plain(&secrets) {
         return Err(Error::custom(
             "there is a line end or another control character inside a secret; separate secrets by commas",
         ));
     }
-    Ok(Secrets(secrets.map(SecretString::from).collect()))
+    Ok(secrets)
+}
+
+/// The secrets in a text; what is empty is none.
+pub(super) fn list(text: &str, separators: &[char]) -> Secrets {
+    let secrets = text.split(separators).map(str::trim).filter(|secret| !secret.is_empty());
+    Secrets(secrets.map(SecretString::from).collect())
+}
+
+/// Whether no secret has a control character in it: two of them, separated by something else, would be one.
+pub(super) fn is_plain(secrets: &Secrets) -> bool {
+    !secrets.0.iter().any(|secret| secret.expose_secret().contains(char::is_control))
 }
 
 pub(super) fn serialize_list<S: Serializer>(secrets: &Secrets, serializer: S) -> Result<S::Ok, S::Error> {
