@@ -9,8 +9,9 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 
-/// An authentication scheme, as written in `FLEET_PROVIDERS__<SLUG>__AUTH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An authentication scheme, as written in `FLEET_PROVIDERS__<SLUG>__AUTH`. It is shown without the name in it: a secret
+/// may stand there by mistake.
+#[derive(Clone, PartialEq, Eq)]
 pub enum AuthScheme {
     /// `none`: anybody may post.
     None,
@@ -141,10 +142,16 @@ impl fmt::Display for AuthScheme {
             Self::None => formatter.write_str("none"),
             Self::Bearer => formatter.write_str("bearer"),
             Self::Basic => formatter.write_str("basic"),
-            Self::Header(name) => write!(formatter, "header:{name}"),
-            Self::Query(name) => write!(formatter, "query:{name}"),
-            Self::HmacSha256(name) => write!(formatter, "hmac-sha256:{name}"),
+            Self::Header(_) => formatter.write_str("header:[redacted]"),
+            Self::Query(_) => formatter.write_str("query:[redacted]"),
+            Self::HmacSha256(_) => formatter.write_str("hmac-sha256:[redacted]"),
             Self::SegwayMd5 => formatter.write_str("segway-md5"),
         }
+    }
+}
+
+impl fmt::Debug for AuthScheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }

@@ -11,5 +11,5 @@ pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
     QueueSettings, RetentionSettings, Settings,
 };
-pub use secret::ConnectionUrl;
+pub use secret::{ConnectionUrl, GivenScheme};
 pub use secrets_file::{SecretsFileError, read_secrets};

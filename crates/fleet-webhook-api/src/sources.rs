@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use fleet_providers::{AuthScheme, Provider, Secrets, provider};
 use fleet_queue::RedisLink;
-use fleet_runtime::settings::{ProviderSettings, Settings, SettingsError, environment_name, read_secrets};
+use fleet_runtime::settings::{
+    GivenScheme, ProviderSettings, Settings, SettingsError, environment_name, read_secrets,
+};
 
 /// One provider as configured.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
             ));
             continue;
         };
-        let scheme = match given.auth.as_deref().map(str::parse) {
+        let scheme = match given.auth.as_ref().map(GivenScheme::parse) {
             None => (provider.default_auth)(),
             Some(Ok(scheme)) => scheme,
             Some(Err(error)) => {

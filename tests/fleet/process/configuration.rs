@@ -168,6 +168,7 @@ async fn the_configuration_in_effect_is_shown_without_secrets() {
         ("FLEET_DATABASE_URL", "postgres://fleet:hunter2@db/fleet"),
         ("FLEET_TELEMETRY_DATABASE_URL", "postgres://db/telemetry?user=fleet&password=hunter2"),
         ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2,hunter2-old"),
+        ("FLEET_PROVIDERS__NIU__AUTH", "header:hunter2"),
         ("FLEET_CONSUMER__LEASE", "45s"),
     ];
     for name in BINARIES {
@@ -178,11 +179,28 @@ async fn the_configuration_in_effect_is_shown_without_secrets() {
             "FLEET_REDIS_URL=redis://[redacted]@cache:6379/1",
             "FLEET_DATABASE_URL=postgres://[redacted]@db/fleet",
             "FLEET_PROVIDERS__NIU__SECRETS=[redacted],[redacted]",
+            "FLEET_PROVIDERS__NIU__AUTH=header:[redacted]",
             "FLEET_CONSUMER__LEASE=45s",
             "FLEET_API__LISTEN=127.0.0.1:8080",
         ] {
             assert!(output.lines().any(|shown| shown == line), "{name}, {line}: {output}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_the_wrong_place_is_not_shown() {
+    for (name, value) in [
+        ("FLEET_PROVIDERS__NIU", "hunter2"),
+        ("FLEET_PROVIDERS__NIU__AUTH", "hunter2"),
+        // Without secrets.
+        ("FLEET_PROVIDERS__NIU__AUTH", "header:hunter2"),
+        ("FLEET_PROVIDERS__NIU__AUTH", "query:hunter2"),
+    ] {
+        let ended = check("fleet-webhook-api", &[(name, value)]).await;
+        assert_eq!(ended.code, Some(78), "{value}: {ended:?}");
+        assert!(ended.errors.contains("FLEET_PROVIDERS__NIU"), "{value}: {ended:?}");
+        assert!(!format!("{ended:?}").contains("hunter2"), "{value}: {ended:?}");
     }
 }
 

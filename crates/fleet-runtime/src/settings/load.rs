@@ -105,11 +105,30 @@ fn wrong_keys(given: &Config) -> Vec<String> {
                 .set_override(&key, value)
                 .and_then(config::ConfigBuilder::<DefaultState>::build);
             let error = alone.and_then(Config::try_deserialize::<Settings>).err()?;
+            let error = of_a_provider(&key).map_or_else(|| error.to_string(), str::to_owned);
             Some(format!("{} ({key}): {error}", environment_name(&key)))
         })
         .collect();
     errors.sort();
     errors
+}
+
+/// What to say of a wrong value below `providers`, which is not shown: a secret may stand there by mistake. Nothing for keys
+/// that do not exist: about them there is nothing to say but their names.
+fn of_a_provider(key: &str) -> Option<&'static str> {
+    let mut names = key.split('.');
+    if names.next() != Some("providers") {
+        return None;
+    }
+    match (names.next(), names.next(), names.next()) {
+        (None | Some(_), None, _) => Some(
+            "this is no setting; name one, such as FLEET_PROVIDERS__NIU__SECRETS (the value is not shown, as it may be a secret)",
+        ),
+        (_, Some("max_backlog_bytes"), None) => {
+            Some("must be a number of bytes (the value is not shown, as it may be a secret)")
+        }
+        (_, Some(_), _) => None,
+    }
 }
 
 fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
@@ -269,7 +288,8 @@ mod tests {
         assert_eq!(settings.api.max_body_bytes, 1000);
         assert_eq!(settings.consumer.lease, Duration::from_secs(45));
         assert_eq!(settings.log_format, crate::settings::LogFormat::Json);
-        assert_eq!(settings.providers["niu"].auth.as_deref(), Some("header:token"));
+        let scheme = settings.providers["niu"].auth.as_ref().unwrap().parse().unwrap();
+        assert!(scheme == "header:token".parse().unwrap());
     }
 
     #[test]
@@ -287,6 +307,42 @@ mod tests {
         for prefix in ["fleet one", "fleet\none"] {
             let error = from_variables(&[("FLEET_QUEUE__PREFIX", prefix)]).unwrap_err().to_string();
             assert!(error.contains("FLEET_QUEUE__PREFIX"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        for name in [
+            "",
+            "__NIU",
+            "__NIU__MAX_BACKLOG_BYTES",
+            "__NIU__SECRET",
+            "__NIU__AUTH__HEADER",
+            "__NIU__SECRETS__1",
+        ] {
+            let name = format!("FLEET_PROVIDERS{name}");
+            let error = from_variables(&[(&name, "hunter2")]).unwrap_err().to_string();
+            assert!(error.contains(&name) && !error.contains("hunter2"), "{name}: {error}");
+        }
+        let mixed = [("FLEET_PROVIDERS__NIU", "hunter2"), ("FLEET_PROVIDERS__NIU__SECRETS", "hunter2")];
+        if let Err(error) = from_variables(&mixed) {
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        for (given, shown) in [
+            ("header:hunter2", "header:[redacted]"),
+            ("query:hunter2", "query:[redacted]"),
+            ("hmac-sha256:hunter2", "hmac-sha256:[redacted]"),
+            ("headers:hunter2", "[redacted]"),
+            ("header:hunter 2", "[redacted]"),
+            ("hunter2", "[redacted]"),
+            ("bearer", "bearer"),
+        ] {
+            let settings = from_variables(&[("FLEET_PROVIDERS__NIU__AUTH", given)]).unwrap();
+            let effective = settings.effective();
+            let line = ("FLEET_PROVIDERS__NIU__AUTH".to_owned(), shown.to_owned());
+            assert!(effective.contains(&line), "{given}: {effective:?}");
+            let debug = format!("{settings:?}");
+            assert!(!debug.contains("hunter"), "{debug}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
-use super::secret::{self, ConnectionUrl};
+use super::secret::{self, ConnectionUrl, GivenScheme};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -271,7 +271,7 @@ impl Default for RetentionSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderSettings {
     /// Authentication scheme; the provider's default if absent.
-    pub auth: Option<String>,
+    pub auth: Option<GivenScheme>,
     /// Valid secrets, separated by commas (several during a rotation).
     #[serde(deserialize_with = "secret::deserialize_list", serialize_with = "secret::serialize_list")]
     pub secrets: Secrets,

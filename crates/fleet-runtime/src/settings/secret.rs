@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fleet_providers::Secrets;
+use fleet_providers::{AuthScheme, InvalidAuthScheme, Secrets};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -69,6 +69,50 @@ impl<'de> Deserialize<'de> for ConnectionUrl {
 }
 
 impl Serialize for ConnectionUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// An authentication scheme as it is given. What follows its word may be a secret in the wrong place, as may all of a scheme
+/// that there is not: neither is shown.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct GivenScheme(SecretString);
+
+impl From<String> for GivenScheme {
+    fn from(given: String) -> Self {
+        Self(SecretString::from(given))
+    }
+}
+
+impl GivenScheme {
+    /// The scheme.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such scheme.
+    pub fn parse(&self) -> Result<AuthScheme, InvalidAuthScheme> {
+        self.0.expose_secret().parse()
+    }
+}
+
+impl fmt::Display for GivenScheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parse() {
+            Ok(scheme) => scheme.fmt(formatter),
+            Err(InvalidAuthScheme) => formatter.write_str(REDACTED),
+        }
+    }
+}
+
+impl fmt::Debug for GivenScheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for GivenScheme {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
