@@ -4,6 +4,7 @@ mod configuration;
 mod hangup;
 mod health;
 mod logs;
+mod open_files;
 mod operations;
 mod outages;
 pub(crate) mod program;

@@ -27,6 +27,9 @@ use crate::http::{ServeLimits, serve};
 use crate::liveness::Liveness;
 use crate::metrics::{self, Metrics};
 
+/// Most connections to health and metrics.
+pub const MAX_CONNECTIONS: usize = 64;
+
 /// Between two looks at the working runtime.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -128,7 +131,7 @@ async fn serve_with_upkeep(listener: TcpListener, readiness: Arc<Readiness>, met
     let router = TowerToHyperService::new(router);
     let app = move |request| router.call(request).map(|Ok(response)| response);
     let limits = ServeLimits {
-        max_connections: 64,
+        max_connections: MAX_CONNECTIONS,
         header_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),
         idle_drain: Duration::ZERO,

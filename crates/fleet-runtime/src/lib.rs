@@ -13,6 +13,7 @@ pub mod http;
 pub mod liveness;
 pub mod logging;
 pub mod metrics;
+pub mod open_files;
 pub mod outage;
 pub mod settings;
 pub mod shutdown;

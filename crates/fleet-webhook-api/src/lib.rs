@@ -12,6 +12,7 @@
 pub mod answer;
 pub mod group_commit;
 pub mod metrics;
+pub mod open_files;
 mod redis_watch;
 mod refusals;
 mod secrets;

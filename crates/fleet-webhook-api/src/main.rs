@@ -14,11 +14,11 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use fleet_runtime::admin::{Readiness, serve_admin};
 use fleet_runtime::metrics::collect_metrics;
-use fleet_runtime::settings::Settings;
+use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_runtime::{cli, health, shutdown};
 use fleet_webhook_api::metrics::BUCKETS;
-use fleet_webhook_api::server;
 use fleet_webhook_api::sources::{SourceSettings, sources};
+use fleet_webhook_api::{open_files, server};
 use tokio::net::TcpListener;
 
 /// Takes the vehicle providers' webhooks into Redis and answers at once.
@@ -58,14 +58,21 @@ fn execute(arguments: Arguments) -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::CheckConfig => {
             cli::print_settings(&settings);
-            sources(&settings).map_or_else(|error| cli::refuse(PROGRAM, error), |_served| ExitCode::SUCCESS)
+            prepare(&settings).map_or_else(|error| cli::refuse(PROGRAM, error), |_served| ExitCode::SUCCESS)
         }
         Command::Health => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
-        Command::Serve => match sources(&settings) {
+        Command::Serve => match prepare(&settings) {
             Ok(sources) => cli::block_on(&settings, run(&settings, sources)),
             Err(error) => cli::refuse(PROGRAM, error),
         },
     }
+}
+
+/// What is refused at the start, and by `check-config`.
+fn prepare(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
+    let sources = sources(settings)?;
+    open_files::prepare(settings)?;
+    Ok(sources)
 }
 
 async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {

@@ -1,0 +1,36 @@
+//! How many files the API opens at most.
+
+use fleet_runtime::admin;
+use fleet_runtime::open_files::{OpenFilesError, allow_open_files};
+use fleet_runtime::settings::{Settings, SettingsError};
+
+/// Beside the connections of both listeners: two connections to Redis for each provider and one more link (a new one while
+/// the old one is being closed), the two listeners, standard input, output and error, what the two runtimes wait on, the
+/// signals, and for a moment name lookups, the CA file, the files of secrets and those of `/proc` that the metrics read.
+/// That is below 50 with three providers.
+const OTHERS: usize = 64;
+
+/// Makes sure that every connection which the settings allow can be opened.
+///
+/// # Errors
+///
+/// If the hard limit of open files is too low, with both remedies.
+pub fn prepare(settings: &Settings) -> Result<(), SettingsError> {
+    let reserve = admin::MAX_CONNECTIONS + OTHERS;
+    let needed = wide(settings.api.max_connections.saturating_add(reserve));
+    allow_open_files(needed).map_err(|error| {
+        let room = match error {
+            OpenFilesError::HardLimit { hard, .. } => hard.saturating_sub(wide(reserve)),
+            OpenFilesError::Refused { .. } => 0,
+        };
+        let lower = if room == 0 { String::new() } else { format!(", or lower this setting to {room}") };
+        SettingsError(vec![format!(
+            "FLEET_API__MAX_CONNECTIONS (api.max_connections): {error}, {reserve} of them for other things than these \
+             connections; raise the limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker){lower}"
+        )])
+    })
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
