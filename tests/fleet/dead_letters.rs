@@ -106,6 +106,33 @@ async fn show_has_every_dead_letter_of_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn show_cuts_a_long_body_unless_told_otherwise() {
+    let database = TestDatabase::migrated().await;
+    let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
+    let header = |id| format!("1 {id} 1718000000123 - application/json -\n");
+    let show = |id: Uuid, more: &[&str]| {
+        let id = id.to_string();
+        printed(&consumer(&fleet, &database, &[&["show", &id], more].concat()))
+    };
+    for (bytes, shown_bytes) in [(4096, 4096), (4097, 4096), (1_000_000, 4096)] {
+        let id = Uuid::now_v7();
+        bury(&database, id, 1, &(header(id) + &"x".repeat(bytes))).await;
+        let note = format!("({} of the body's {bytes} bytes are not shown; --full", bytes - shown_bytes);
+        let shown = show(id, &[]);
+        assert!(shown.contains(header(id).trim_end()), "{shown}");
+        assert!(shown.contains(&format!("\n{}\n", "x".repeat(shown_bytes))), "{bytes}: {}", shown.len());
+        assert_eq!(shown.contains(&note), bytes > shown_bytes, "{bytes}: {}", shown.len());
+        let full = show(id, &["--full"]);
+        assert!(full.contains(&format!("\n{}\n", "x".repeat(bytes))) && !full.contains("not shown"));
+    }
+    // Also of what is no envelope.
+    let id = Uuid::now_v7();
+    bury(&database, id, 1, &"y".repeat(5000)).await;
+    let shown = show(id, &[]);
+    assert!(shown.contains("(904 of the body's 5000 bytes are not shown"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replay_pushes_a_message_once_and_leaves_what_died_again() {
     let database = TestDatabase::migrated().await;
     let fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use fleet_consumer::service::{ConsumerError, Databases};
-use fleet_queue::{Producer, RedisLink};
+use fleet_queue::{Envelope, Producer, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, shutdown};
@@ -25,6 +25,9 @@ use super::{provider_slug, time};
 const PAGE: i64 = 500;
 /// Messages that are read, and pushed, at a time: together they are far below Redis' limits.
 const MESSAGES: i64 = 20;
+/// Bytes of a body that `show` prints unless it is told to print all: enough to see what is wrong, and few enough for a
+/// terminal.
+const SHOWN_BYTES: usize = 4096;
 
 /// What to do with dead letters.
 #[derive(Subcommand)]
@@ -37,10 +40,13 @@ pub(crate) enum DeadLetterCommand {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
-    /// Show all dead letters of a message, and its envelope.
+    /// Show all dead letters of a message, and its envelope with the first 4096 bytes of the body.
     Show {
         /// The message's id, which the provider got as x-request-id.
         message_id: Uuid,
+        /// Show the whole body.
+        #[arg(long)]
+        full: bool,
     },
     /// Put the messages back into their queues, whole, and forget all their dead letters; safe to repeat.
     Replay {
@@ -103,7 +109,7 @@ async fn execute(
 ) -> Result<ExitCode, ConsumerError> {
     match command {
         DeadLetterCommand::List { filter, limit } => list(telemetry, &filter.into(), limit).await?,
-        DeadLetterCommand::Show { message_id } => return show(telemetry, message_id).await,
+        DeadLetterCommand::Show { message_id, full } => return show(telemetry, message_id, full).await,
         DeadLetterCommand::Replay { filter, dry_run: false } => {
             return unless_stopped(replay(settings, telemetry, filter.into())).await;
         }
@@ -165,7 +171,7 @@ async fn totals(telemetry: &Database, filter: &DeadLetterFilter) -> Result<(), C
     Ok(())
 }
 
-async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, ConsumerError> {
+async fn show(telemetry: &Database, message_id: Uuid, full: bool) -> Result<ExitCode, ConsumerError> {
     let filter = DeadLetterFilter { message_id: Some(message_id), ..DeadLetterFilter::default() };
     let mut after = None;
     loop {
@@ -180,13 +186,26 @@ async fn show(telemetry: &Database, message_id: Uuid) -> Result<ExitCode, Consum
         }
     }
     match dead_messages(telemetry, &filter, None, 1).await?.first() {
-        // Escaped: a body may hold anything, also what drives a terminal.
-        Some(message) => print(message.envelope.escape_ascii().to_string().replace("\\n", "\n")),
+        Some(message) => print_envelope(&message.envelope, full),
         None => {
             return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_envelope(envelope: &[u8], full: bool) {
+    // What cannot be read as an envelope is shown as a body.
+    let body_bytes = Envelope::decode(envelope).map_or(envelope.len(), |envelope| envelope.body.len());
+    let hidden_bytes = if full { 0 } else { body_bytes.saturating_sub(SHOWN_BYTES) };
+    let shown = envelope.get(..envelope.len() - hidden_bytes).unwrap_or(envelope);
+    // Escaped: a body may hold anything, also what drives a terminal.
+    print(shown.escape_ascii().to_string().replace("\\n", "\n"));
+    if hidden_bytes > 0 {
+        print(format_args!(
+            "({hidden_bytes} of the body's {body_bytes} bytes are not shown; --full shows all of them)"
+        ));
+    }
 }
 
 async fn purge(telemetry: &Database, filter: DeadLetterFilter) -> Result<(), ConsumerError> {
