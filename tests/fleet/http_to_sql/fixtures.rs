@@ -4,9 +4,13 @@ use super::scene::{Scene, fixtures};
 use crate::answers::client::assert_refused;
 
 /// Fixtures that do not become one row of telemetry and no dead letter.
-const OTHERS: [(&str, (i64, i64)); 6] = [
+const OTHERS: [(&str, (i64, i64)); 10] = [
     // Three events, and one that names no vehicle.
     ("backlog_array.json", (3, 1)),
+    ("backlog_cut_emoji.json", (3, 0)),
+    ("backlog_nested_deeply.json", (2, 1)),
+    ("backlog_nul_in_an_unused_text.json", (3, 0)),
+    ("locked_and_unlocked_within_one_second.json", (2, 0)),
     ("data_array.json", (2, 0)),
     // The same events, byte for byte, as an earlier fixture's.
     ("data_object.json", (0, 0)),
@@ -48,7 +52,7 @@ async fn every_fixture_is_answered_and_stored() {
     }
     assert_eq!(wrong, Vec::<String>::new());
     let dead: i64 = scene.value("SELECT count(*) FROM dead_letters").await;
-    assert_eq!(dead, 1, "only the event without a vehicle in the backlog");
+    assert_eq!(dead, 2, "only the event without a vehicle and the one nested too deeply");
     scene.fleet.stop().await;
 }
 

@@ -269,3 +269,61 @@ fn invers_legacy_status() {
         assert_eq!(event.kind, "status");
     });
 }
+
+/// Bodies that once failed, by what is odd about them.
+#[test]
+fn what_is_odd_about_a_body_costs_no_more_than_that() {
+    let fixed = timed(place(52.5, 13.4, None), "06:13:20");
+    for file in ["nul_in_an_unused_text.json", "byte_order_mark.json", "info_time_zero.json"] {
+        event("niu", file, |event| {
+            assert_eq!(event.attributes, Attributes { position: fixed, ..Attributes::default() }, "{file}");
+            assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:20"), false), "{file}");
+        });
+    }
+    for (file, is_skewed) in [("gps_time_zero.json", false), ("gps_1024_weeks_late.json", true)] {
+        event("niu", file, |event| {
+            assert_eq!(event.attributes.position, timed(place(52.9, 13.9, None), "06:13:20"), "{file}");
+            assert_eq!(event.clock_skewed, is_skewed, "{file}");
+        });
+    }
+    for file in ["time_in_lower_case.json", "time_with_spaces.json", "time_in_microseconds.json"] {
+        event("invers", file, |event| {
+            assert_eq!(event.attributes.powered_on, timed(true, "06:13:20"), "{file}");
+            assert!(!event.clock_skewed, "{file}");
+        });
+    }
+    event("segway", "location_gps_time_zero.form", |event| {
+        assert_eq!(event.attributes.position, timed(place(52.5, 13.4, None), "06:13:30"));
+    });
+    event("segway", "location_line_end_behind.form", |event| assert_eq!(event.attributes.position, fixed));
+    event("segway", "location_decimal_comma.form", |event| {
+        assert_eq!(event.attributes, Attributes::default());
+        assert_eq!(event.dropped.len(), 1);
+    });
+}
+
+#[test]
+fn a_backlog_loses_its_bad_event_alone() {
+    let outcomes = |file| -> Vec<_> {
+        let fixture = Fixture::named("niu", file);
+        let events = fixture.provider.parse(&fixture.message(), &fleet_providers::Limits::default()).unwrap();
+        let position = |event: VehicleEvent<'_>| event.attributes.position.map(|fix| fix.value.lat);
+        events.into_iter().map(|event| event.map(position).map_err(|error| error.reason())).collect()
+    };
+    let here = Ok(Some(52.5));
+    assert_eq!(outcomes("backlog_nul_in_an_unused_text.json"), [here, here, here]);
+    assert_eq!(outcomes("backlog_cut_emoji.json"), [here, Ok(None), here]);
+    assert_eq!(outcomes("backlog_nested_deeply.json"), [here, Err("too_deep"), here]);
+}
+
+#[test]
+fn the_later_of_two_events_in_one_message_is_received_later() {
+    let fixture = Fixture::named("invers", "locked_and_unlocked_within_one_second.json");
+    let events = fixture.provider.parse(&fixture.message(), &fleet_providers::Limits::default()).unwrap();
+    let locks: Vec<_> =
+        events.iter().map(|event| event.as_ref().unwrap().attributes.locked.unwrap()).collect();
+    assert_eq!(locks.iter().map(|lock| lock.value).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(locks[0].at, locks[1].at);
+    assert_eq!(locks[0].received_at, support::received_at());
+    assert_eq!(locks[1].received_at, at("06:13:30.000001"));
+}

@@ -77,6 +77,10 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
     line(text, "locked", locked);
     line(text, "charging", charging);
     line(text, "online", online);
+    for dropped in &event.dropped {
+        let (attribute, reason) = (dropped.attribute.name(), dropped.reason.name());
+        writeln!(text, "  not used        {attribute}: {reason}: {}", dropped.written).unwrap();
+    }
     writeln!(text, "  raw             {}", event.raw.split_whitespace().collect::<Vec<_>>().join(" "))
         .unwrap();
 }

@@ -118,10 +118,12 @@ fn check_sunk(before: &[Outcome<'_>], after: &[Outcome<'_>], reason: &str, event
 fn edit_json(slug: &str) -> usize {
     let mut bodies = 0;
     for fixture in fixtures().iter().filter(|fixture| fixture.provider.slug == slug) {
-        if fixture.content_type != "application/json" {
+        // Some fixtures are no JSON that this library would read.
+        let Some(document) =
+            Document::read(&fixture.body).filter(|_| fixture.content_type == "application/json")
+        else {
             continue;
-        }
-        let document = Document::read(&fixture.body);
+        };
         let whole = document.text(None);
         let original = parse(fixture, &whole);
         for member in document.members() {
@@ -188,7 +190,7 @@ fn segway_forms() {
         if fixture.content_type == "application/json" {
             continue;
         }
-        let whole = std::str::from_utf8(&fixture.body).unwrap();
+        let whole = std::str::from_utf8(&fixture.body).unwrap().trim_end();
         let original = parse(fixture, whole);
         let pairs: Vec<(&str, &str)> = whole.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
         for (place, (name, value)) in pairs.iter().enumerate() {

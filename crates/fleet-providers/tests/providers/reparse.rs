@@ -1,6 +1,6 @@
 //! What telemetry keeps of an event is enough to parse it again.
 
-use fleet_providers::{Limits, Message, PROVIDERS, Provider, StoredEvent, VehicleEvent};
+use fleet_providers::{DropReason, Limits, Message, PROVIDERS, Provider, StoredEvent, VehicleEvent};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -17,7 +17,10 @@ fn assert_round_trip(provider: &Provider, message: &Message<'_>) -> usize {
     let events = provider.parse(message, &limits).unwrap_or_default();
     for event in events.iter().flatten() {
         let again = provider.reparse(&stored(event, message.topic), &limits);
-        assert_eq!(again.as_ref(), Ok(event), "{}: {:?}", provider.slug, event.raw);
+        // What is stored has been repaired already.
+        let mut event = event.clone();
+        event.dropped.retain(|dropped| dropped.reason != DropReason::InvalidCharacter);
+        assert_eq!(again.as_ref(), Ok(&event), "{}: {:?}", provider.slug, event.raw);
     }
     events.iter().flatten().count()
 }

@@ -45,8 +45,8 @@ impl Member {
 }
 
 impl Document {
-    pub(super) fn read(bytes: &[u8]) -> Self {
-        Self::from(serde_json::from_slice::<Value>(bytes).unwrap())
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Value>(bytes).ok().map(Self::from)
     }
 
     fn from(value: Value) -> Self {
