@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod bounds;
+mod released;
 mod repairs;
 mod stage;
 mod volume;
