@@ -39,7 +39,8 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     if pairs.is_empty() {
         return Err(ParseError::Unparsable("the form is empty".to_owned()));
     }
-    let is_repaired = repair(&mut pairs);
+    // Without an escape and a U+0000 in the body there is none in what is decoded from it.
+    let is_repaired = memchr2(b'%', b'\0', body).is_some() && repair(&mut pairs);
     let raw = Cow::Owned(json_text(&pairs)?);
     let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
     Ok(vec![Ok(Item { raw, fields, is_repaired })])

@@ -150,13 +150,18 @@ fn position<'a>(state: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Time
         reader.position(&place, lat, place.number("lon", quantity::longitude))
     });
     let mut position = reader.timed(Attribute::Position, position, property.at.as_ref())?;
-    let time = |at: &Option<Value<'a>>| at.as_ref().and_then(|at| at.time().known());
     let altitude = Property::of(state, "altitude_in_meters");
-    if let Some(altitude) = altitude.filter(|altitude| time(&altitude.at) == time(&property.at)) {
+    if let Some(altitude) = altitude.filter(|altitude| is_same_time(&altitude.at, &property.at)) {
         let altitude = altitude.value.number(quantity::any);
         position.value.altitude_m = reader.value(Attribute::Altitude, altitude).or(position.value.altitude_m);
     }
     Some(position)
+}
+
+/// Whether both are the same moment, however it is written.
+fn is_same_time<'a>(one: &Option<Value<'a>>, other: &Option<Value<'a>>) -> bool {
+    let time = |at: &Option<Value<'a>>| at.as_ref().and_then(|at| at.time().known());
+    one == other || time(one) == time(other)
 }
 
 /// `life_status` of the vehicle's master data.

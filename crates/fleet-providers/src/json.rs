@@ -56,7 +56,7 @@ pub(crate) fn unwrapped_items<'a>(
     }
     let item = event(text, limits);
     // Most bodies are one good event, which needs no second look.
-    if item.as_ref().is_ok_and(|item| item.fields.find(DATA).is_none()) {
+    if item.as_ref().is_ok_and(|item| !wrapper.may_be(&item.fields)) {
         return Ok(vec![item]);
     }
     match wrapper.data(text) {
@@ -66,6 +66,16 @@ pub(crate) fn unwrapped_items<'a>(
 }
 
 impl Wrapper {
+    /// Whether an object with these members may be a wrapper.
+    fn may_be(self, members: &Fields<'_>) -> bool {
+        let data = members.find(DATA).map(Value::written);
+        data.is_some_and(|data| self.holds_events(data.as_bytes()))
+    }
+
+    fn holds_events(self, data: &[u8]) -> bool {
+        data.first().is_some_and(|first| self.data_begins_with.contains(first))
+    }
+
     /// The text of `data`, if the object `text` is a wrapper. It need not be good JSON: one bad event in an array must not
     /// hide the others.
     fn data(self, text: &[u8]) -> Option<&[u8]> {
@@ -78,7 +88,7 @@ impl Wrapper {
                 data = Some(value);
             }
         }
-        data.filter(|data| data.first().is_some_and(|first| self.data_begins_with.contains(first)))
+        data.filter(|data| self.holds_events(data))
     }
 }
 
