@@ -35,7 +35,8 @@ impl fmt::Display for Explained {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.attribute.name();
         match &self.stored {
-            None => writeln!(formatter, "{name}: never reported")?,
+            None if self.later.is_silent() => return writeln!(formatter, "{name}: never reported"),
+            None => writeln!(formatter, "{name}: never reported in a way that counts")?,
             Some(Shown { value, at, received_at }) => {
                 writeln!(formatter, "{name}: {value}")?;
                 writeln!(formatter, "  observed at {at}")?;
@@ -55,6 +56,14 @@ impl fmt::Display for Explained {
             }
         }
         write!(formatter, "{}", self.later)
+    }
+}
+
+impl Later {
+    /// Whether nothing was said, or only by saying nothing.
+    fn is_silent(&self) -> bool {
+        let counts = [&self.older, &self.received_earlier, &self.newer];
+        self.dropped.is_empty() && counts.iter().all(|count| count.count == 0)
     }
 }
 

@@ -53,11 +53,12 @@ pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
 }
 
 /// The members of the object that `text` begins with: each name as it is written between its quotation marks, and the text
-/// of the value. Ends at the first member that has no such shape.
+/// of the value. Ends with the object, or at the first member that has no such shape.
 pub(super) fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut brackets = Brackets::default();
-    let mut start = 1;
+    let mut next = Some(1);
     std::iter::from_fn(move || {
+        let start = next?;
         let name_start = start + blanks(text.get(start..)?);
         if text.get(name_start) != Some(&b'"') {
             return None;
@@ -68,7 +69,7 @@ pub(super) fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
             return None;
         }
         let end = brackets.value_end(text, colon + 1, b'}');
-        start = end + 1;
+        next = (text.get(end) == Some(&b',')).then_some(end + 1);
         let name = text.get(name_start + 1..name_end - 1)?;
         Some((name, text.get(colon + 1..end)?.trim_ascii()))
     })

@@ -74,6 +74,18 @@ fn an_array_that_is_not_whole_gives_what_is_whole() {
 }
 
 #[test]
+fn an_envelope_holds_what_is_inside_of_it() {
+    let refused = |body: &str| bytes("niu", JSON_TYPE, body.as_bytes()).expect_err("it is refused").reason();
+    assert_eq!(refused(r#"{"status":0} "data":[{"sn":"A"}]"#), "unparsable");
+    assert_eq!(refused(r#"{"status":0},"data":[{"sn":"A"}]}"#), "unparsable");
+    assert_eq!(refused(r#"{"status":nul,"data":"[]"}"#), "unparsable");
+    // An event may have a member of that name.
+    assert_eq!(outcomes("niu", br#"{"sn":"A","data":[{"sn":"B"}]}"#), ["A"]);
+    assert_eq!(refused(r#"{"sn":"A","x":nul,"data":[{"sn":"B"}]}"#), "unparsable");
+    assert_eq!(outcomes("niu", br#"{"sn":null,"desc":"a]},{\"","data":[{"sn":"B"}]}"#), ["B"]);
+}
+
+#[test]
 fn an_unread_text_costs_itself() {
     for (written, stored) in [
         (&br#""TRB2\u0000\u0000""#[..], r#""TRB2\ufffd\ufffd""#),
