@@ -103,6 +103,7 @@ async fn every_statement_prepares() {
         statements::raise_state(),
         statements::STORE_TELEMETRY,
         statements::BURY_DEAD_LETTERS,
+        statements::NOTE_EMPTY_MESSAGES,
         statements::SETTLED_STATE_PARTS,
         statements::SETTLED_TELEMETRY_PARTS,
     ] {

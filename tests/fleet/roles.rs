@@ -161,6 +161,7 @@ async fn a_role_can_do_its_work_and_nothing_else() {
     for sql in [
         "SELECT * FROM vehicle_positions, vehicles, telemetry",
         "SELECT provider, reason, detail, attempts, last_dead_at FROM dead_letters",
+        "SELECT * FROM unstored_messages",
     ] {
         servers.ask("reader", sql).unwrap();
     }
@@ -172,6 +173,8 @@ async fn a_role_can_do_its_work_and_nothing_else() {
         "DELETE FROM settled_batches",
         "DELETE FROM settled_state_batches",
         "UPDATE settled_batches SET provider = ''",
+        "DELETE FROM unstored_messages",
+        "UPDATE unstored_messages SET provider = ''",
         "INSERT INTO fleet_state_migrations VALUES (9)",
         "DROP TABLE dead_letters",
         "ALTER TABLE vehicles ADD COLUMN extra int",
@@ -181,7 +184,11 @@ async fn a_role_can_do_its_work_and_nothing_else() {
         "SET ROLE fleet_migrator",
     ];
     servers.assert_refused("consumer", &writes);
-    servers.assert_refused("consumer", &["SELECT * FROM telemetry"]);
+    servers.ask("consumer", "SELECT vehicle_id, observed_at, event_id FROM telemetry").unwrap();
+    for unread in ["*", "lat", "lon", "raw", "message_id", "received_at"] {
+        servers.assert_refused("consumer", &[&format!("SELECT {unread} FROM telemetry")]);
+    }
+    servers.assert_refused("consumer", &["SELECT * FROM unstored_messages"]);
     servers.assert_refused("reader", &writes);
     servers.assert_refused(
         "reader",

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fleet_providers::{Limits, Message, ParseError, Provider, VehicleEvent};
 use fleet_queue::{Envelope, EnvelopeError};
 use fleet_runtime::logging::trace_id;
-use fleet_store::DeadLetter;
+use fleet_store::{DeadLetter, EmptyMessage};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -133,6 +133,25 @@ pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], reco
         Ok(Err(error)) => records.push(whole(Fault::parse(&error))),
         Err(_panic) => records.push(whole(Fault::panic())),
     }
+}
+
+/// The messages of a batch that have no record, because they have no event.
+pub fn empty_messages<'a>(
+    items: impl Iterator<Item = &'a [u8]>,
+    records: &[Record<'_>],
+) -> Vec<EmptyMessage> {
+    let mut records = records.iter().peekable();
+    let mut empty = Vec::new();
+    for item in items {
+        let mut has_record = false;
+        while records.next_if(|record| std::ptr::eq(record.message.item, item)).is_some() {
+            has_record = true;
+        }
+        if let (false, Ok(Envelope { message_id, received_at, .. })) = (has_record, Envelope::decode(item)) {
+            empty.push(EmptyMessage { message_id, received_at });
+        }
+    }
+    empty
 }
 
 /// Every event is a record. Only if many cannot be stored are those a single one, for each of their dead letters would

@@ -156,9 +156,10 @@ async fn retention(settings: &Settings) -> ExitCode {
     };
     match expire().await {
         Ok(expired) => {
-            let fleet_store::Expired { chunks, dead_letters, settled_batches } = expired;
+            let fleet_store::Expired { chunks, dead_letters, settled_batches, unstored_messages } = expired;
             print(format_args!(
-                "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches"
+                "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches, notes of \
+                 {unstored_messages} messages"
             ));
             ExitCode::SUCCESS
         }

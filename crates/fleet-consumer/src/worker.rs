@@ -9,13 +9,13 @@ use fleet_providers::{Limits, Provider};
 use fleet_queue::{Consumer, Envelope, Lease, Mark, QueueError};
 use fleet_runtime::liveness::idle;
 use fleet_runtime::settings::ConsumerSettings;
-use fleet_store::StoreError;
+use fleet_store::{EmptyMessage, StoreError};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::{Record, parse_item};
+use crate::batch::{Record, empty_messages, parse_item};
 use crate::drift::Drift;
 use crate::held::{Ended, HeldLease};
 use crate::metrics::{self, BatchCounts, LeaseFate};
@@ -252,7 +252,11 @@ impl Worker {
         if is_planted(Plant::AckBeforeCommit) {
             held.ack().await;
         }
-        let (is_ours, stored) = write_noted(held, &mark, self.write(lease, origin, &records)).await;
+        let empty = match counts.empty {
+            0 => Vec::new(),
+            _some => empty_messages(lease.items.iter().map(|item| &item[..]), &records),
+        };
+        let (is_ours, stored) = write_noted(held, &mark, self.write(lease, origin, &records, &empty)).await;
         let written = match stored? {
             Stored::Whole(written) => written,
             Stored::OneSide if is_ours => return Ok(Progress::OneSide(mark)),
@@ -271,12 +275,13 @@ impl Worker {
         lease: &Lease,
         origin: Origin,
         records: &[Record<'_>],
+        empty: &[EmptyMessage],
     ) -> Result<Stored, StoreError> {
         // What is resumed has been paid for.
         if origin != Origin::Resumed {
             idle(self.throttle.pay(records.len())).await;
         }
-        self.writer.write(lease, origin, self.provider.slug, records).await
+        self.writer.write(lease, origin, self.provider.slug, records, empty).await
     }
 
     fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {

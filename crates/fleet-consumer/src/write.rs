@@ -8,7 +8,8 @@ use std::time::Duration;
 use fleet_providers::VehicleEvent;
 use fleet_queue::Lease;
 use fleet_store::{
-    Appended, ErrorClass, Part, SESSION_RETRIES, StateStore, StoreError, TelemetryRow, TelemetryStore,
+    Appended, EmptyMessage, ErrorClass, Part, SESSION_RETRIES, StateStore, StoreError, TelemetryRow,
+    TelemetryStore,
 };
 use tokio::time::Instant;
 
@@ -78,6 +79,8 @@ struct Target<'a> {
     lease: &'a Lease,
     provider: &'static str,
     records: &'a [Record<'a>],
+    /// Messages without any record, which telemetry notes; none for the state.
+    empty: &'a [EmptyMessage],
     side: Side,
 }
 
@@ -89,7 +92,7 @@ struct Task {
 }
 
 impl Writer {
-    /// Stores all records on both sides. Returns when both have committed, or when one has and the other one's database
+    /// Stores all records on both sides, and notes the messages without any. Returns when both have committed, or when one has and the other one's database
     /// takes nothing; otherwise retries for as long as it takes.
     ///
     /// # Errors
@@ -101,16 +104,17 @@ impl Writer {
         origin: Origin,
         provider: &'static str,
         records: &[Record<'_>],
+        empty: &[EmptyMessage],
     ) -> Result<Stored, StoreError> {
-        let target = |side| Target { lease, provider, records, side };
+        let target = |side, empty| Target { lease, provider, records, empty, side };
         let taken_over = origin != Origin::Claimed;
         let mut state = pin!(async {
             self.health.state.ready().await;
-            self.write_state(target(Side::State), taken_over).await
+            self.write_state(target(Side::State, &[]), taken_over).await
         });
         let mut telemetry = pin!(async {
             self.health.telemetry.ready().await;
-            self.write_telemetry(target(Side::Telemetry), taken_over).await
+            self.write_telemetry(target(Side::Telemetry, empty), taken_over).await
         });
         let tried_since = Instant::now();
         let DatabaseHealth { state: state_health, telemetry: telemetry_health } = &self.health;
@@ -186,6 +190,13 @@ impl Writer {
             return Ok(Written::default());
         }
         let store = |task: Task| async move {
+            if task.range.start == 0 && !target.empty.is_empty() {
+                let noted = self.telemetry.note_empty(target.provider, target.empty);
+                timed(Side::Telemetry, noted).await.map_err(|error| (Side::Telemetry, error))?;
+            }
+            if task.range.is_empty() {
+                return Ok(Written::default());
+            }
             let (mut rows, mut dead) = (Vec::new(), Vec::new());
             for record in target.records_of(&task) {
                 match (&task.fault, &record.outcome) {
@@ -221,7 +232,7 @@ impl Writer {
         taken_over: bool,
         read: impl Fn() -> Reading,
     ) -> Result<bool, StoreError> {
-        if !taken_over {
+        if !taken_over || target.records.is_empty() {
             return Ok(false);
         }
         let mut pause = self.retry_min;
@@ -253,7 +264,7 @@ impl Writer {
         store: impl Fn(Task) -> Storing,
     ) -> Result<Written, StoreError> {
         let mut sum = Written::default();
-        let mut tasks = self.tasks(target.records.len());
+        let mut tasks = self.tasks(target);
         let mut pause = self.retry_min;
         let mut slow = 0;
         let mut session = 0;
@@ -270,7 +281,7 @@ impl Writer {
             if gives_up(&error, &mut session) {
                 return Err(error);
             }
-            let single = task.range.len() == 1;
+            let single = task.range.len() <= 1;
             self.note(side, &error);
             match error.class() {
                 ErrorClass::Poison if single && task.fault.is_none() => {
@@ -296,8 +307,12 @@ impl Writer {
         Ok(sum)
     }
 
-    /// All parts, the first one last.
-    fn tasks(&self, records: usize) -> Vec<Task> {
+    /// All parts, the first one last. Without any record there is one only to note the messages.
+    fn tasks(&self, target: Target<'_>) -> Vec<Task> {
+        let records = target.records.len();
+        if records == 0 && !target.empty.is_empty() {
+            return vec![Task { range: 0..0, fault: None }];
+        }
         let size = self.max_records.max(1);
         let starts = (0..records).step_by(size).rev();
         starts.map(|start| Task { range: start..records.min(start + size), fault: None }).collect()

@@ -6,6 +6,7 @@ DECLARE
     missing  text;
     migrator oid;
     reader   oid;
+    consumer oid;
     object   record;
     wanted   record;
 BEGIN
@@ -29,6 +30,7 @@ BEGIN
 
     SELECT oid INTO migrator FROM pg_roles WHERE rolname = 'fleet_migrator';
     SELECT oid INTO reader FROM pg_roles WHERE rolname = 'fleet_reader';
+    SELECT oid INTO consumer FROM pg_roles WHERE rolname = 'fleet_consumer';
     IF pg_has_role(current_user, migrator, 'MEMBER') THEN
         BEGIN
             IF NOT has_schema_privilege(migrator, current_schema(), 'CREATE') THEN
@@ -45,7 +47,7 @@ BEGIN
                AND c.relowner <> migrator
                AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
                                  'settled_state_batches', 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
-                                 'settled_batches', 'fleet_telemetry_migrations')
+                                 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations')
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
                 RAISE object_not_in_prerequisite_state USING MESSAGE = format(
@@ -85,11 +87,13 @@ BEGIN
                        ('fleet_consumer', 'telemetry', '{INSERT}'),
                        ('fleet_consumer', 'dead_letters', '{SELECT,INSERT,UPDATE,DELETE}'),
                        ('fleet_consumer', 'settled_batches', '{SELECT,INSERT}'),
+                       ('fleet_consumer', 'unstored_messages', '{INSERT}'),
                        ('fleet_consumer', 'fleet_telemetry_migrations', '{SELECT}'),
                        ('fleet_reader', 'vehicles', '{SELECT}'),
                        ('fleet_reader', 'vehicle_positions', '{SELECT}'),
                        ('fleet_reader', 'queue_witnesses', '{SELECT}'),
-                       ('fleet_reader', 'telemetry', '{SELECT}')) AS grants (role, relation, privileges)
+                       ('fleet_reader', 'telemetry', '{SELECT}'),
+                       ('fleet_reader', 'unstored_messages', '{SELECT}')) AS grants (role, relation, privileges)
           JOIN pg_roles ON rolname = role
          -- Neither true nor false where the table is in the other database.
          WHERE NOT (SELECT bool_and(has_table_privilege(pg_roles.oid, to_regclass(relation), privilege))
@@ -104,6 +108,14 @@ BEGIN
        AND NOT has_column_privilege(reader, 'dead_letters', 'message_id', 'SELECT') THEN
         GRANT SELECT (message_id, event_index, provider, reason, detail, attempts, received_at, first_dead_at, last_dead_at)
            ON dead_letters TO fleet_reader;
+    END IF;
+
+    -- The key alone, which INSERT … RETURNING needs: it does not show where a vehicle was.
+    IF to_regclass('telemetry') IS NOT NULL
+       AND consumer IS NOT NULL
+       AND NOT (SELECT bool_and(has_column_privilege(consumer, 'telemetry', key_column, 'SELECT'))
+                  FROM unnest(ARRAY['vehicle_id', 'observed_at', 'event_id']) AS key_column) THEN
+        GRANT SELECT (vehicle_id, observed_at, event_id) ON telemetry TO fleet_consumer;
     END IF;
 END
 $$

@@ -6,7 +6,7 @@ WITH appended AS (
            lat, lon, speed_kmh, battery_percent, raw
       FROM unnest($5::telemetry_row[])
     ON CONFLICT DO NOTHING
-    RETURNING 1
+    RETURNING vehicle_id, observed_at, event_id
 ),
 buried AS (
     INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, received_at, envelope)
@@ -21,6 +21,32 @@ buried AS (
 ),
 counts AS (
     SELECT count(*)::int4 AS inserted FROM appended
+),
+-- Messages with a duplicate, for `fleet-consumer trace`. The first condition is constant while the statement runs: if no
+-- event is a duplicate, PostgreSQL evaluates nothing of this. The bound keeps a backlog that is sent again from doubling
+-- the work.
+noted AS (
+    INSERT INTO unstored_messages (message_id, provider, received_at, events, duplicates, first_duplicate_vehicle_id,
+                                   first_duplicate_observed_at, first_duplicate_event_id)
+    SELECT message_id, $1::text, date_trunc('milliseconds', min(received_at)), count(*), count(*) FILTER (WHERE is_duplicate),
+           (array_agg(vehicle_id ORDER BY received_at) FILTER (WHERE is_duplicate))[1],
+           (array_agg(observed_at ORDER BY received_at) FILTER (WHERE is_duplicate))[1],
+           (array_agg(event_id ORDER BY received_at) FILTER (WHERE is_duplicate))[1]
+      FROM (SELECT event.message_id, event.received_at, vehicle_id, observed_at, event_id,
+                   -- Of two in one part, the first one is the row.
+                   appended.vehicle_id IS NULL
+                   OR row_number() OVER (PARTITION BY vehicle_id, observed_at, event_id ORDER BY place) > 1 AS is_duplicate
+              FROM unnest($5::telemetry_row[]) WITH ORDINALITY
+                   AS event (vehicle_id, observed_at, event_id, received_at, message_id, topic, kind,
+                             lat, lon, speed_kmh, battery_percent, raw, place)
+              LEFT JOIN appended USING (vehicle_id, observed_at, event_id)) AS events
+     WHERE (SELECT inserted FROM counts) < cardinality($5::telemetry_row[])
+     GROUP BY message_id
+    HAVING bool_or(is_duplicate)
+     -- Two consumers that write the same messages would deadlock otherwise.
+     ORDER BY message_id
+     LIMIT 1000
+    ON CONFLICT DO NOTHING
 ),
 settled AS (
     INSERT INTO settled_batches (lease_id, first_record, records, provider, inserted, duplicate, dead_lettered)

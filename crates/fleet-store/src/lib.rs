@@ -24,6 +24,7 @@ mod telemetry;
 mod timestamp;
 mod tls;
 mod track;
+mod unstored;
 mod vehicles;
 mod witness;
 
@@ -44,6 +45,7 @@ pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
 pub use track::{StoredVehicleEvent, events_behind, newest_events};
+pub use unstored::EmptyMessage;
 pub use vehicles::{StoredVehicle, stored_vehicles};
 pub use witness::{QueueWitness, WitnessStore};
 
@@ -52,5 +54,6 @@ pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
     pub use crate::state::{raise_state, store_state};
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
+    pub use crate::unstored::NOTE_EMPTY_MESSAGES;
     pub use crate::witness::{NOTE_WITNESS, READ_WITNESSES};
 }

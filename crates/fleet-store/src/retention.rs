@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use crate::{Database, ErrorClass, StoreError};
 
+/// How long after their receipt messages are remembered that left no row, or not all of their rows.
+const UNSTORED_MESSAGES: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct RetentionPeriods {
@@ -30,6 +33,8 @@ pub struct Expired {
     pub dead_letters: u64,
     /// Rows of both memories of settled batches.
     pub settled_batches: u64,
+    /// Rows of `unstored_messages`.
+    pub unstored_messages: u64,
 }
 
 /// Removes what is older than its period. Safe to run at any time.
@@ -47,18 +52,23 @@ pub async fn expire(
     let old = "last_dead_at < now() - make_interval(secs => $1)";
     let age = periods.dead_letters.as_secs_f64();
     let dead_letters = delete_in_pieces(telemetry, "dead_letters", old, &[&age], |_| ()).await?;
+    let oldest_message = oldest_id(UNSTORED_MESSAGES);
+    let old = "message_id < $1";
+    let unstored_messages =
+        delete_in_pieces(telemetry, "unstored_messages", old, &[&oldest_message], |_| ()).await?;
     // By the age that the lease's id says, not by when each side committed: both must forget the same batches.
-    let oldest_lease = oldest_lease(periods.settled_batches);
+    let oldest_lease = oldest_id(periods.settled_batches);
     let old = "lease_id < $1";
     let telemetry_batches =
         delete_in_pieces(telemetry, "settled_batches", old, &[&oldest_lease], |_| ()).await?;
     let state_batches =
         delete_in_pieces(state, "settled_state_batches", old, &[&oldest_lease], |_| ()).await?;
-    Ok(Expired { chunks, dead_letters, settled_batches: telemetry_batches + state_batches })
+    let settled_batches = telemetry_batches + state_batches;
+    Ok(Expired { chunks, dead_letters, settled_batches, unstored_messages })
 }
 
 /// The least UUIDv7 of the moment `age` ago.
-fn oldest_lease(age: Duration) -> Uuid {
+fn oldest_id(age: Duration) -> Uuid {
     let moment = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
     let millis = u64::try_from(moment.as_millisecond()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()

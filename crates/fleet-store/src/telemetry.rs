@@ -15,7 +15,8 @@ use crate::settled::{SETTLED_TELEMETRY_PARTS, settled_parts};
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
-/// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it.
+/// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it. Notes
+/// messages with an event that was there already.
 pub const STORE_TELEMETRY: &str = include_str!("../sql/store_telemetry.sql");
 /// Adds dead letters, or to their attempts.
 pub const BURY_DEAD_LETTERS: &str = include_str!("../sql/bury_dead_letters.sql");
@@ -67,6 +68,10 @@ impl TelemetryStore {
     /// A store in `database`.
     pub fn new(database: Database) -> Self {
         Self { database }
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// The parts of a lease that are in telemetry already, as (first record, records).
