@@ -20,6 +20,15 @@ mod telemetry {
 /// Runs after the telemetry migrations, whether or not there was one.
 const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
 
+/// Whether each chunk has the index; false after a run that was interrupted.
+const RECEIPT_INDEX_IS_WHOLE: &str =
+    "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('telemetry_received_at')";
+const DROP_RECEIPT_INDEX: &str = "DROP INDEX telemetry_received_at";
+/// For `trace`: rows are appended nearly in the order of receipt. A transaction a chunk, so that only the writes to one
+/// chunk wait at a time; refinery would run it in a transaction, which TimescaleDB refuses.
+const CREATE_RECEIPT_INDEX: &str = "CREATE INDEX telemetry_received_at ON telemetry USING brin (received_at) \
+     WITH (autosummarize = on, timescaledb.transaction_per_chunk)";
+
 /// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
 const LOCK: i64 = 0x0066_6c65_6574_0001;
 
@@ -98,8 +107,19 @@ async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<Strin
     if schema == Schema::Telemetry {
         check_timescale(client.query_opt(TIMESCALE_VERSION, &[]).await?.as_ref())?;
         client.batch_execute(TELEMETRY_POLICIES).await?;
+        index_receipts(client).await?;
     }
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+}
+
+async fn index_receipts(client: &Client) -> Result<(), StoreError> {
+    let whole = client.query_opt(RECEIPT_INDEX_IS_WHOLE, &[]).await?;
+    match whole.map(|row| row.get(0)) {
+        Some(true) => return Ok(()),
+        Some(false) => client.batch_execute(DROP_RECEIPT_INDEX).await?,
+        None => {}
+    }
+    Ok(client.batch_execute(CREATE_RECEIPT_INDEX).await?)
 }
 
 /// The migrations this version needs and the database does not have; empty when it is ready. Also checks TimescaleDB's
