@@ -48,3 +48,5 @@ mod support;
 mod time;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod trace;

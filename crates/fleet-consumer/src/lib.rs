@@ -30,6 +30,7 @@ pub mod service;
 mod shown;
 mod suspects;
 mod throttle;
+pub mod trace;
 mod witness;
 pub mod worker;
 mod write;

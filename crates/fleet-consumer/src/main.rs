@@ -18,6 +18,7 @@ use clap::{Parser, Subcommand};
 use commands::dead_letters::{self, DeadLetterCommand};
 use commands::explain::{self, ExplainArguments};
 use commands::replay::{self, ReplayArguments};
+use commands::trace::{self, TraceArguments};
 use fleet_consumer::audit::Audit;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service::{self, Databases};
@@ -59,6 +60,8 @@ enum Command {
     Explain(ExplainArguments),
     /// Parse stored telemetry again, after a parser was fixed, and raise the current state to what it says.
     Replay(ReplayArguments),
+    /// Tell where a webhook ended; exit status 1 if it is nowhere.
+    Trace(TraceArguments),
     /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
     CheckConfig,
     /// Ask the consumer that runs with this configuration whether it is ready; exit status 1 if not.
@@ -97,6 +100,7 @@ fn execute(arguments: Arguments) -> ExitCode {
         }
         (Command::Explain(arguments), Ok(())) => cli::block_on(&settings, explain::run(&settings, arguments)),
         (Command::Replay(arguments), Ok(())) => cli::block_on(&settings, replay::run(&settings, arguments)),
+        (Command::Trace(arguments), Ok(())) => cli::block_on(&settings, trace::run(&settings, arguments)),
     }
 }
 

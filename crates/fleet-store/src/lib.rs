@@ -24,6 +24,7 @@ mod telemetry;
 mod timestamp;
 mod tls;
 mod track;
+mod trace;
 mod unstored;
 mod vehicles;
 mod witness;
@@ -45,6 +46,10 @@ pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
 pub use track::{StoredVehicleEvent, events_behind, newest_events};
+pub use trace::{
+    Observed, TracedEvent, TracedEvents, UnstoredMessage, events_of_message, message_of_event,
+    unstored_message,
+};
 pub use unstored::EmptyMessage;
 pub use vehicles::{StoredVehicle, stored_vehicles};
 pub use witness::{QueueWitness, WitnessStore};

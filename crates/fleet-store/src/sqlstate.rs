@@ -94,7 +94,8 @@ pub(crate) fn label(state: &str) -> &'static str {
 pub(crate) fn advice(state: &str) -> Option<&'static str> {
     match state {
         INSUFFICIENT_PRIVILEGE => Some(
-            "the user needs to be a member of fleet_consumer, for `migrate`, `retention` and `replay` of fleet_migrator",
+            "the user needs to be a member of fleet_consumer, for `migrate`, `retention` and `replay` of fleet_migrator, for \
+             `trace` of fleet_reader; if it is, run `fleet-consumer migrate`, which grants what is missing",
         ),
         "26000" | "42P05" => Some(
             "behind a connection pooler that shares sessions, prepared statements need its support: PgBouncer 1.21 or newer \

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 mod progress;
 pub(crate) mod replay;
 mod time;
+pub(crate) mod trace;
 
 use clap::builder::PossibleValuesParser;
 
