@@ -216,16 +216,32 @@ async fn without_duplicates_the_statement_does_not_look_for_them() {
 #[tokio::test]
 async fn an_index_that_is_not_whole_is_built_again() {
     let database = TestDatabase::migrated().await;
-    let client = database.client().await;
-    let is_whole = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'telemetry_received_at'::regclass";
-    let broken =
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'telemetry_received_at'::regclass";
-    client.batch_execute(broken).await.unwrap();
+    let (client, mut other) = (database.client().await, database.client().await);
+    let chunks = "DROP INDEX telemetry_received_at;
+        INSERT INTO telemetry (vehicle_id, observed_at, event_id, received_at, message_id, provider, topic, kind, raw)
+        SELECT gen_random_uuid(), now() - day * interval '1 day', gen_random_uuid(), now(), gen_random_uuid(), '', '', '', '{}'
+          FROM generate_series(1, 3) AS day";
+    client.batch_execute(chunks).await.unwrap();
+    let last = "SELECT max(format('%I.%I', chunk_schema, chunk_name)) FROM timescaledb_information.chunks";
+    let last: String = client.query_one(last, &[]).await.unwrap().get(0);
+    let lock = other.transaction().await.unwrap();
+    lock.batch_execute(&format!("LOCK TABLE {last} IN ROW EXCLUSIVE MODE")).await.unwrap();
+    client.batch_execute("SET lock_timeout = '100ms'").await.unwrap();
+    let create = "CREATE INDEX telemetry_received_at ON telemetry USING brin (received_at)
+                  WITH (timescaledb.transaction_per_chunk)";
+    let interrupted = client.batch_execute(create).await.unwrap_err();
+    assert_eq!(interrupted.code().map(tokio_postgres::error::SqlState::code), Some("55P03"), "{interrupted}");
+    lock.rollback().await.unwrap();
+    let indexes = async || {
+        let valid = "SELECT count(*) FILTER (WHERE indisvalid), bool_and(indisvalid) FROM pg_index
+                       JOIN pg_class ON pg_class.oid = indexrelid WHERE relname LIKE '%telemetry_received_at'";
+        let row = client.query_one(valid, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1))
+    };
+    let left = indexes().await;
+    assert!(left.0 > 0 && left.1 == Some(false), "some chunks have it: {left:?}");
     database.migrate(fleet_store::Schema::Telemetry).await;
-    assert!(client.query_one(is_whole, &[]).await.unwrap().get::<_, bool>(0));
-    client.batch_execute("DROP INDEX telemetry_received_at").await.unwrap();
-    database.migrate(fleet_store::Schema::Telemetry).await;
-    assert!(client.query_one(is_whole, &[]).await.unwrap().get::<_, bool>(0));
+    assert_eq!(indexes().await, (4, Some(true)), "the table and three chunks");
 }
 
 /// As with every other right: telemetry is retried until `migrate` has granted it.
