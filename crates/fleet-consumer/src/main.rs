@@ -47,7 +47,7 @@ enum Command {
     Run,
     /// Bring both databases to the schema this version needs.
     Migrate,
-    /// Remove telemetry, dead letters and settled batches that are past their retention.
+    /// Remove telemetry, dead letters, settled batches and notes for `trace` that are past their retention.
     Retention,
     /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
     Audit,
