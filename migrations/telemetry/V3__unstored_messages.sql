@@ -24,3 +24,8 @@ COMMENT ON COLUMN unstored_messages.first_duplicate_vehicle_id IS
 COMMENT ON COLUMN unstored_messages.first_duplicate_observed_at IS 'See first_duplicate_vehicle_id.';
 COMMENT ON COLUMN unstored_messages.first_duplicate_event_id IS 'See first_duplicate_vehicle_id.';
 COMMENT ON COLUMN unstored_messages.noted_at IS 'When it was written.';
+
+COMMENT ON COLUMN telemetry.received_at IS
+    'When the webhook was received, in milliseconds; the three digits behind are the event''s place in it.';
+COMMENT ON COLUMN telemetry.raw IS
+    'The event alone; a Segway form as an object of its strings. U+0000, half of a surrogate pair and bytes that are no UTF-8 are U+FFFD.';

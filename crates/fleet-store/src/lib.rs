@@ -23,8 +23,8 @@ mod state;
 mod telemetry;
 mod timestamp;
 mod tls;
-mod track;
 mod trace;
+mod track;
 mod unstored;
 mod vehicles;
 mod witness;
@@ -45,11 +45,11 @@ pub use retention::{Expired, RetentionPeriods, expire};
 pub use settled::{Part, SettledTotals, settled_totals};
 pub use state::{StateStore, VehicleState};
 pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
-pub use track::{StoredVehicleEvent, events_behind, newest_events};
 pub use trace::{
     Observed, TracedEvent, TracedEvents, UnstoredMessage, events_of_message, message_of_event,
     unstored_message,
 };
+pub use track::{StoredVehicleEvent, events_behind, newest_events};
 pub use unstored::EmptyMessage;
 pub use vehicles::{StoredVehicle, stored_vehicles};
 pub use witness::{QueueWitness, WitnessStore};
