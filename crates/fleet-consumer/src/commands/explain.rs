@@ -9,11 +9,14 @@ use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 
 use super::provider_slug;
+use super::telemetry_url::TelemetryUrl;
 
 const EXPLANATION: &str = "\
-It reads `vehicles` and `telemetry`, and changes nothing. The consumer's own login may not read telemetry: set \
-FLEET_DATABASE_URL (and FLEET_TELEMETRY_DATABASE_URL, if telemetry is a database of its own) to a login that is a member \
-of fleet_reader or fleet_migrator.";
+It reads `vehicles` and `telemetry`, and changes nothing. The telemetry database needs a login that is a member of \
+fleet_reader or fleet_migrator, because the consumer's own login may not read telemetry. In a consumer's pod, which has no \
+shell:
+
+    printf '%s\\n' \"$URL\" | kubectl exec -i deploy/fleet-consumer -- fleet-consumer explain --telemetry-url-from-stdin niu ID";
 
 /// Which vehicle.
 #[derive(Args)]
@@ -24,15 +27,21 @@ pub(crate) struct ExplainArguments {
     provider: String,
     /// The provider's own id of the vehicle: NIU sn, Segway iotCode, INVERS vehicle_id or qnr.
     vehicle: String,
+    #[command(flatten)]
+    telemetry: TelemetryUrl,
 }
 
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, arguments: ExplainArguments) -> ExitCode {
-    let ExplainArguments { provider, vehicle } = arguments;
+    let ExplainArguments { provider, vehicle, telemetry } = arguments;
+    let settings = match telemetry.apply(settings) {
+        Ok(settings) => settings,
+        Err(problem) => return cli::fail(problem),
+    };
     let Some(provider) = fleet_providers::provider(&provider) else {
         return cli::refuse_command_line(format!("there is no provider {provider:?}"));
     };
-    match explain(settings, provider, &vehicle).await {
+    match explain(&settings, provider, &vehicle).await {
         Ok(Some(explanation)) => {
             print(&explanation);
             ExitCode::SUCCESS

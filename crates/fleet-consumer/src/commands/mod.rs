@@ -4,6 +4,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod explain;
 mod progress;
 pub(crate) mod replay;
+mod telemetry_url;
 mod time;
 pub(crate) mod trace;
 

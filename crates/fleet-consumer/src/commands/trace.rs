@@ -1,13 +1,14 @@
 //! `fleet-consumer trace`: where did one webhook end?
 
-use std::io::{self, Read};
 use std::process::ExitCode;
 
 use clap::Args;
 use fleet_consumer::trace::{MessageId, Trace};
 use fleet_runtime::cli;
-use fleet_runtime::settings::{ConnectionUrl, Settings};
+use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
+
+use super::telemetry_url::TelemetryUrl;
 
 const EXPLANATION: &str = "\
 It looks into the queues and their claimed batches, telemetry, dead letters, and the notes of duplicates and of messages \
@@ -18,9 +19,6 @@ may not read telemetry. Redis needs the consumer's user. In a consumer's pod, wh
 
     printf '%s\\n' \"$URL\" | kubectl exec -i deploy/fleet-consumer -- fleet-consumer trace --telemetry-url-from-stdin ID";
 
-/// Longer than any URL.
-const MOST_BYTES: u64 = 4096;
-
 /// Which message.
 #[derive(Args)]
 #[command(after_long_help = EXPLANATION)]
@@ -28,21 +26,16 @@ pub(crate) struct TraceArguments {
     /// The x-request-id that the provider got in the response; logs and tables call it message_id.
     #[arg(value_parser = MessageId::parse)]
     message_id: MessageId,
-    /// Read the URL of the telemetry database from standard input, where nobody else sees its password.
-    #[arg(long)]
-    telemetry_url_from_stdin: bool,
+    #[command(flatten)]
+    telemetry: TelemetryUrl,
 }
 
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, arguments: TraceArguments) -> ExitCode {
-    let mut settings = settings.clone();
-    if arguments.telemetry_url_from_stdin {
-        let mut url = String::new();
-        if let Err(error) = io::stdin().take(MOST_BYTES).read_to_string(&mut url) {
-            return cli::fail(format!("cannot read the URL from standard input: {error}"));
-        }
-        settings.telemetry_database_url = Some(ConnectionUrl::from(url.trim()));
-    }
+    let settings = match arguments.telemetry.apply(settings) {
+        Ok(settings) => settings,
+        Err(problem) => return cli::fail(problem),
+    };
     match Trace::read(&settings, arguments.message_id).await {
         Ok(trace) => {
             print(trace.to_string().trim_end());
