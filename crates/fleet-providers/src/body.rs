@@ -3,11 +3,15 @@
 /// The byte order mark that some libraries write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The body without a byte order mark and without white space around it.
+/// The body without a byte order mark, without white space around it, and without the U+0000 with which firmware pads.
 ///
 /// A signature over parameters and the parser both read this, so that what is verified is what is stored.
 pub(crate) fn trimmed(body: &[u8]) -> &[u8] {
-    body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii()
+    let mut body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii();
+    while let Some(rest) = body.strip_suffix(b"\0") {
+        body = rest.trim_ascii_end();
+    }
+    body
 }
 
 /// Whether the body is JSON by its first character: no form begins with a bracket.

@@ -42,7 +42,7 @@ pub enum Attribute {
     Online,
     /// `observed_at`, the event's own time.
     ObservedAt,
-    /// `raw`, the event's text.
+    /// `raw`, the event's text; or the object in it that holds the attributes.
     Raw,
 }
 
@@ -69,6 +69,7 @@ impl Attribute {
     pub fn reasons(self) -> &'static [DropReason] {
         use DropReason::{
             InvalidCharacter, NoFix, NotUnderstood, OutOfRange, TimeImplausible, TimeNotUnderstood,
+            UnknownType,
         };
         match self {
             Self::Position => &[NotUnderstood, OutOfRange, NoFix, TimeNotUnderstood, TimeImplausible],
@@ -80,7 +81,7 @@ impl Attribute {
                 &[NotUnderstood, TimeNotUnderstood, TimeImplausible]
             }
             Self::ObservedAt => &[TimeNotUnderstood, TimeImplausible],
-            Self::Raw => &[InvalidCharacter],
+            Self::Raw => &[NotUnderstood, InvalidCharacter, UnknownType],
         }
     }
 
@@ -120,17 +121,20 @@ pub enum DropReason {
     TimeImplausible,
     /// A text has U+0000, half of a surrogate pair or bytes that are no UTF-8; each is stored as U+FFFD.
     InvalidCharacter,
+    /// The event is of a type that nobody knows, and is not searched for attributes.
+    UnknownType,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NotUnderstood,
         Self::OutOfRange,
         Self::NoFix,
         Self::TimeNotUnderstood,
         Self::TimeImplausible,
         Self::InvalidCharacter,
+        Self::UnknownType,
     ];
 
     /// The name in metric labels and logs.
@@ -142,14 +146,7 @@ impl DropReason {
             Self::TimeNotUnderstood => "time_not_understood",
             Self::TimeImplausible => "time_implausible",
             Self::InvalidCharacter => "invalid_character",
-        }
-    }
-
-    /// Whether it is a time that is not used, in place of a value.
-    pub fn is_about_time(self) -> bool {
-        match self {
-            Self::TimeNotUnderstood | Self::TimeImplausible => true,
-            Self::NotUnderstood | Self::OutOfRange | Self::NoFix | Self::InvalidCharacter => false,
+            Self::UnknownType => "unknown_type",
         }
     }
 }

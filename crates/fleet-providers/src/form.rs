@@ -1,5 +1,5 @@
-//! Reads `application/x-www-form-urlencoded` bodies, strictly: what cannot be decoded without loss is refused,
-//! because a signature covers the decoded values.
+//! Reads `application/x-www-form-urlencoded` bodies, strictly: what is no UTF-8 is refused, because a signature
+//! covers the decoded values. U+0000 is replaced when the signature has been checked.
 
 use std::borrow::Cow;
 

@@ -20,8 +20,8 @@ use crate::json::Wrapper;
 use crate::reader::EventReader;
 use crate::report::Report;
 use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, Timed,
-    json, quantity,
+    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Position, Provider,
+    Timed, json, quantity,
 };
 
 /// The provider. Its authentication is an assumption.
@@ -43,6 +43,9 @@ const STATE_TYPES: [&str; 5] = [
     "VehicleDataChanged",
 ];
 
+/// What the types begin with that are known to carry no state.
+const OTHER_TYPES: [&str; 3] = ["Trip", "Smoke", "Damage"];
+
 /// `data` around an array of events. In an event, it is an object.
 const ANSWER: Wrapper = Wrapper { event_members: &[], data_begins_with: b"[" };
 
@@ -61,10 +64,14 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
     let mut reader = EventReader::new(message, limits, [metadata.find("occurred_at")]);
     let kind = metadata.text("type").or_else(|| metadata.text("message_type"));
     let vehicle = data.object("vehicle").known();
-    let attributes = if kind.as_deref().is_none_or(|kind| STATE_TYPES.contains(&kind)) {
-        attributes(&data, vehicle.as_ref(), &mut reader)
-    } else {
-        Attributes::default()
+    let attributes = match kind.as_deref() {
+        Some(kind) if !STATE_TYPES.contains(&kind) => {
+            if !OTHER_TYPES.iter().any(|other| kind.starts_with(other)) {
+                reader.note(Attribute::Raw, DropReason::UnknownType, kind.to_owned().into());
+            }
+            Attributes::default()
+        }
+        Some(_) | None => attributes(&data, vehicle.as_ref(), &mut reader),
     };
     let vehicle_id = data.text("vehicle_id").or_else(|| vehicle.and_then(|vehicle| vehicle.text("id")));
     Report {
@@ -82,7 +89,8 @@ fn attributes<'a>(
     vehicle: Option<&Fields<'a>>,
     reader: &mut EventReader<'a>,
 ) -> Attributes {
-    let nested = data.object("vehicle_state").or(|| data.object("state")).known();
+    let nested = data.object("vehicle_state").or(|| data.object("state"));
+    let nested = reader.value(Attribute::Raw, nested);
     let state = nested.as_ref().unwrap_or(data);
     let charge = Property::of(state, "state_of_charge_or_fuel_level_in_percent")
         .or_else(|| Property::of(state, "fuel_level_in_percent"));
@@ -109,14 +117,19 @@ struct Property<'a> {
 }
 
 impl<'a> Property<'a> {
-    /// The property of that name. A bare value is taken for one without a time.
+    /// The property of that name. A bare value is taken for one without a time; so is an object without a value in it.
     fn of(state: &Fields<'a>, name: &str) -> Option<Self> {
         let found = state.find(name)?;
         let Some(property) = found.object().known() else {
             return Some(Self { value: found.clone(), at: None });
         };
-        let value = property.find("value")?.clone();
-        Some(Self { value, at: property.find("timestamp").cloned() })
+        let at = property.find("timestamp").cloned();
+        match property.find("value") {
+            Some(value) => Some(Self { value: value.clone(), at }),
+            // With nothing but a time it says nothing.
+            None if property.0.len() == usize::from(at.is_some()) => None,
+            None => Some(Self { value: found.clone(), at }),
+        }
     }
 }
 
@@ -147,7 +160,7 @@ fn position<'a>(state: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Time
     let property = Property::of(state, "position")?;
     let position = property.value.object().then(|place| {
         let lat = place.number("lat", quantity::latitude);
-        reader.position(&place, lat, place.number("lon", quantity::longitude))
+        reader.place(&place, lat, place.number("lon", quantity::longitude))
     });
     let mut position = reader.timed(Attribute::Position, position, property.at.as_ref())?;
     let altitude = Property::of(state, "altitude_in_meters");

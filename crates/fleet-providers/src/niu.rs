@@ -74,7 +74,7 @@ fn position<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a
     fields.object("postion").or(|| fields.object("position")).then(|place| {
         let lat = place.number("lat", quantity::latitude);
         let lon = place.number("lng", quantity::longitude).or(|| place.number("lon", quantity::longitude));
-        reader.position(&place, lat, lon)
+        reader.place(&place, lat, lon)
     })
 }
 
@@ -85,7 +85,7 @@ fn battery_percent<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Rea
         for name in COMPARTMENTS {
             let compartment = batteries.object(name);
             let Some(compartment) = reader.value(Attribute::Battery, compartment) else { continue };
-            let connected = compartment.flag("isConnected").known().unwrap_or(true);
+            let connected = reader.value(Attribute::Battery, compartment.flag("isConnected")).unwrap_or(true);
             let charge = compartment.number("batteryCharging", quantity::percent);
             if connected && let Some(charge) = reader.value(Attribute::Battery, charge) {
                 (sum, count) = (sum + charge, count + 1.0);

@@ -44,16 +44,34 @@ impl<'a> EventReader<'a> {
             received_at: message.received_at,
             plausible,
         };
+        let mut too_old = None;
         for value in candidates.into_iter().flatten() {
-            if let Some(time) = reader.believed(Attribute::ObservedAt, value) {
-                reader.written = value.written();
-                reader.observed_at = time;
-                break;
+            match reader.believed(Attribute::ObservedAt, value) {
+                Some(time) if reader.plausible.is_too_old(time) => {
+                    too_old.get_or_insert((value, time));
+                    continue;
+                }
+                Some(time) => {
+                    if let Some((value, _)) = too_old.take() {
+                        // Two times of one event that are so far apart cannot both be true.
+                        let reason = DropReason::TimeImplausible;
+                        reader.note(Attribute::ObservedAt, reason, value.text().unwrap_or_default());
+                        reader.is_skewed = true;
+                    }
+                    reader.written = value.written();
+                    reader.observed_at = time;
+                    return reader;
+                }
+                None => {}
             }
             // A wrong time still tells two events apart.
             if reader.written.is_empty() && matches!(value.time(), Reading::Known(_)) {
                 reader.written = value.written();
             }
+        }
+        if let Some((value, time)) = too_old {
+            reader.written = value.written();
+            reader.observed_at = time;
         }
         reader
     }
@@ -77,9 +95,30 @@ impl<'a> EventReader<'a> {
             Reading::Known(value) => Some(value),
             Reading::Absent => None,
             Reading::Dropped(reason, written) => {
-                self.dropped.push(DroppedValue { attribute, reason, written });
+                self.note(attribute, reason, written);
                 None
             }
+        }
+    }
+
+    /// Notes a value that is not used.
+    pub(crate) fn note(&mut self, attribute: Attribute, reason: DropReason, written: Cow<'a, str>) {
+        self.dropped.push(DroppedValue { attribute, reason, written });
+    }
+
+    /// As [`EventReader::position`], of coordinates in an object of their own: with something else in it, it is not
+    /// understood.
+    pub(crate) fn place(
+        &mut self,
+        fields: &Fields<'a>,
+        lat: Reading<'a, f64>,
+        lon: Reading<'a, f64>,
+    ) -> Reading<'a, Position> {
+        match self.position(fields, lat, lon) {
+            Reading::Absent if !fields.0.is_empty() => {
+                Reading::Dropped(DropReason::NotUnderstood, Cow::Borrowed("no coordinates"))
+            }
+            position @ (Reading::Absent | Reading::Known(_) | Reading::Dropped(..)) => position,
         }
     }
 
@@ -129,7 +168,7 @@ impl<'a> EventReader<'a> {
             Reading::Dropped(reason, written) => (reason, written),
         };
         self.is_skewed = true;
-        self.dropped.push(DroppedValue { attribute, reason, written });
+        self.note(attribute, reason, written);
         None
     }
 }

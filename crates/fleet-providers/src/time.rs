@@ -17,6 +17,9 @@ const NANOS: i128 = 1_000_000_000;
 /// How senders write that there is no time: the epoch, and the first moment of .NET's and Go's calendars.
 const NO_TIMES: [i64; 2] = [0, -62_135_596_800];
 
+/// The same as numbers, the second one in seconds and in milliseconds; and −1.
+const NO_EPOCHS: [i128; 4] = [0, -1, -62_135_596_800, -62_135_596_800_000];
+
 /// How MySQL writes that there is no date.
 const ZERO_DATE: &str = "0000-00-00";
 
@@ -55,7 +58,7 @@ fn decimal_epoch(text: &str) -> Option<Option<Timestamp>> {
     if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    if matches!(whole, 0 | -1) && fraction.bytes().all(|digit| digit == b'0') {
+    if NO_EPOCHS.contains(&whole) && fraction.bytes().all(|digit| digit == b'0') {
         return Some(None);
     }
     let per_second = units_per_second(whole.unsigned_abs());
@@ -102,11 +105,11 @@ fn extreme(future: bool) -> Timestamp {
 /// `2024-06-10T06:13:20.000Z`; also in lower case, with white space in place of the `T` and before the offset. One without
 /// an offset is taken for UTC.
 fn iso(text: &str) -> Option<Option<Timestamp>> {
-    if !text.contains(['T', 't', ' ']) {
-        return None;
-    }
     if text.starts_with(ZERO_DATE) {
         return Some(None);
+    }
+    if !text.contains(['T', 't', ' ']) {
+        return None;
     }
     let time = strict_iso(text).or_else(|| strict_iso(&usual_notation(text)))?;
     Some((!NO_TIMES.contains(&time.as_second()) || time.subsec_nanosecond() != 0).then_some(time))

@@ -28,7 +28,7 @@ pub struct VehicleState<'a> {
     pub first_seen_at: Timestamp,
     /// The latest receipt.
     pub last_seen_at: Timestamp,
-    /// The latest receipt of an event whose clock was ahead.
+    /// The latest receipt of an event with a time that is not believed.
     pub clock_skewed_at: Option<Timestamp>,
 }
 

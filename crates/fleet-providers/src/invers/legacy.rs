@@ -24,7 +24,8 @@ pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) ->
     let event = item.fields.object("event").known().unwrap_or_default();
     let around = [&item.fields, &event];
     let mut reader = EventReader::new(message, limits, candidates(&around, &TIME).map(Some));
-    let status = event.object("status").or(|| item.fields.object("status")).known();
+    let status = event.object("status").or(|| item.fields.object("status"));
+    let status = reader.value(Attribute::Raw, status);
     let attributes = status.map(|status| attributes(&status, &mut reader)).unwrap_or_default();
     let text = |names| candidates(&around, names).find_map(Value::text);
     let (vehicle, kind, event_id) = (text(&DEVICE), text(&KIND), text(&["id"]));

@@ -1,9 +1,13 @@
 //! Where the elements of an array and the members of an object begin and end, in text that nobody has judged.
 //!
-//! Only strings and brackets are looked at, so that whatever is wrong inside of one element stays inside of it. An
-//! unbalanced bracket or quotation mark takes with it what follows, because nobody can tell where it should have ended.
+//! Only strings and brackets are looked at, so that whatever is wrong inside of one element stays inside of it. Behind an
+//! unbalanced bracket or quotation mark nobody can tell for sure where the element should have ended: `},{` is taken for it.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
+
+/// How often a missing bracket or quotation mark is made up for in one array, so that the work stays in proportion to the
+/// text. So many bad events of one message have dead letters of their own.
+const MOST_GUESSES: usize = 8;
 
 /// The pieces of an array.
 pub(super) struct Elements<'a> {
@@ -28,28 +32,73 @@ pub(super) enum Defect {
 pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
     let mut brackets = Brackets::default();
     let mut found = Elements { pieces: Vec::new(), count: 0, defect: None };
-    let mut start = 1;
+    let (mut start, mut guesses) = (1, 0);
     loop {
-        let end = brackets.value_end(text, start, b']');
+        let mut end = brackets.value_end(text, start, b']');
+        // No element may reach to the end of the text.
+        if end == text.len()
+            && guesses < MOST_GUESSES
+            && let Some(guessed) = next_object(text, start)
+        {
+            guesses += 1;
+            end = guessed;
+        }
         let piece = text.get(start..end).unwrap_or_default().trim_ascii();
+        // A bracket that closes the array too early is followed by a comma.
+        let is_early = text.get(end) == Some(&b']') && comma_behind(text, end + 1).is_some();
+        if is_early && guesses < MOST_GUESSES {
+            guesses += 1;
+            found.defect = Some(Defect::Trailing);
+            if !piece.is_empty() {
+                found.add(piece, most);
+            }
+            start = comma_behind(text, end + 1).map_or(text.len(), |comma| comma + 1);
+            continue;
+        }
         let ends_array = text.get(end) != Some(&b',');
         // Neither an empty array nor a comma behind the last element makes one.
         if !(piece.is_empty() && ends_array) {
-            found.count += 1;
-            if found.count <= most {
-                found.pieces.push(piece);
-            }
+            found.add(piece, most);
         }
         if ends_array {
-            let rest = text.get(end + 1..);
-            found.defect = match rest {
-                None => Some(Defect::BreaksOff),
-                Some(rest) => (!rest.trim_ascii().is_empty()).then_some(Defect::Trailing),
-            };
+            match text.get(end + 1..) {
+                None => found.defect = Some(Defect::BreaksOff),
+                Some(rest) if !rest.trim_ascii().is_empty() => found.defect = Some(Defect::Trailing),
+                Some(_nothing) => {}
+            }
             return found;
         }
         start = end + 1;
     }
+}
+
+impl<'a> Elements<'a> {
+    fn add(&mut self, piece: &'a [u8], most: usize) {
+        self.count += 1;
+        if self.count <= most {
+            self.pieces.push(piece);
+        }
+    }
+}
+
+/// The index of the comma between two objects, the first one behind `start`.
+fn next_object(text: &[u8], start: usize) -> Option<usize> {
+    let mut index = start;
+    loop {
+        index += memchr(b'}', text.get(index..)?)? + 1;
+        if let Some(comma) = comma_behind(text, index) {
+            let next = comma + 1 + blanks(text.get(comma + 1..)?);
+            if text.get(next) == Some(&b'{') {
+                return Some(comma);
+            }
+        }
+    }
+}
+
+/// The index of the comma that comes next but for white space.
+fn comma_behind(text: &[u8], index: usize) -> Option<usize> {
+    let comma = index + blanks(text.get(index..)?);
+    (text.get(comma) == Some(&b',')).then_some(comma)
 }
 
 /// The members of the object that `text` begins with: each name as it is written between its quotation marks, and the text

@@ -44,7 +44,7 @@ fn what_says_nothing_is_no_loss() {
     }
     assert_eq!(niu(r#""postion":{},"batteries":{}"#), []);
     assert_eq!(losses(&only(form("iotCode=1&speed=&latitude=&longitude=&locked=+"))), []);
-    assert_eq!(invers(r#""ignition":{"value":null},"position":{"timestamp":"x"}"#), []);
+    assert_eq!(invers(r#""ignition":{"value":null},"position":{"timestamp":"x"},"central_lock":{}"#), []);
 }
 
 #[test]
@@ -70,6 +70,24 @@ fn a_changed_notation_is_a_loss() {
     assert_eq!(invers(r#""central_lock":{"value":"DEADLOCKED"}"#), one(Locked, unknown, "DEADLOCKED"));
     let comma = only(form("iotCode=1&latitude=52%2C520008&longitude=13%2C404954"));
     assert_eq!(losses(&comma), one(Position, unknown, "52,520008"));
+}
+
+#[test]
+fn another_shape_is_a_loss() {
+    use Attribute::{Battery, Locked, Position, Raw};
+    let unknown = DropReason::NotUnderstood;
+    let moved = r#"{"timestamp":"2024-06-10T06:13:20Z","state":"LOCKED"}"#;
+    assert_eq!(invers(&format!(r#""central_lock":{moved}"#)), one(Locked, unknown, moved));
+    assert_eq!(invers(r#""vehicle_state":[]"#), one(Raw, unknown, "[]"));
+    assert_eq!(
+        niu(r#""postion":{"latitude":52.5,"longitude":13.4}"#),
+        one(Position, unknown, "no coordinates")
+    );
+    let connected = r#""batteries":{"compartmentA":{"isConnected":"no","batteryCharging":68}}"#;
+    assert_eq!(niu(connected), one(Battery, unknown, "no"));
+    // A bare position is taken for one without a time.
+    let bare = r#"{"metadata":{},"data":{"vehicle_id":"A","position":{"lat":52.5,"lon":13.4}}}"#;
+    assert_eq!(only(json("invers", bare)).attributes.position.map(|fix| fix.value.lat), Some(52.5));
 }
 
 #[test]
@@ -102,6 +120,9 @@ fn another_name_for_the_same_makes_up_for_a_loss() {
 fn a_type_that_changes_no_state_loses_none() {
     let body = r#"{"metadata":{"type":"TripEnded"},"data":{"vehicle_id":"A","ignition":"?"}}"#;
     assert_eq!(losses(&only(json("invers", body))), []);
+    let body = r#"{"metadata":{"type":"VehicleStateRecordedV2"},"data":{"vehicle_id":"A","ignition":"ON"}}"#;
+    let expected = one(Attribute::Raw, DropReason::UnknownType, "VehicleStateRecordedV2");
+    assert_eq!(losses(&only(json("invers", body))), expected);
 }
 
 #[test]

@@ -59,6 +59,9 @@ fn no_time_is_none() {
         "0e0",
         "\"0000-00-00 00:00:00\"",
         "\"0001-01-01T00:00:00Z\"",
+        "-62135596800",
+        "-62135596800000",
+        "\"0000-00-00\"",
         "\"1970-01-01T00:00:00.000Z\"",
         "\"1970-01-01 00:00:00\"",
     ];
@@ -176,6 +179,10 @@ fn too_old_is_the_events_time_alone() {
     let events = json("niu", old).unwrap();
     assert_eq!(events[0], Err(ParseError::TooOld));
     assert!(events[1].is_ok());
+    // Beside a time that is fresh, it is a clock that has lost its date.
+    let body = r#"{"sn":"A","infoTimestamp":1700000000,"time":1718000001000}"#;
+    let event = only(json("niu", body));
+    assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), true));
     let old_fix =
         r#"{"sn":"A","infoTimestamp":1718000000,"gpsTimestamp":1600000000,"postion":{"lat":1,"lng":2}}"#;
     let event = only(json("niu", old_fix));
