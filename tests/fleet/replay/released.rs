@@ -38,3 +38,30 @@ async fn rows_of_the_release_before_are_replayed_under_the_rules_of_this_one() {
     let again = stage.replayed(&ALL).await;
     assert_eq!(count(&again, "vehicles changed"), 0, "{again}");
 }
+
+/// The newer window is read first: a receipt that changes nothing by itself must be kept, or the older window would win.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tie_over_two_windows_is_won_by_the_later_receipt() {
+    let stage = Stage::empty().await;
+    let lock = |observed: &str, value: &str| {
+        format!(
+            r#"{{"metadata":{{"id":"{observed}","type":"VehicleStateRecorded","occurred_at":"{observed}"}},"data":{{"vehicle_id":"REL-WINDOWS","central_lock":{{"timestamp":"2024-06-09T20:00:00Z","value":"{value}"}}}}}}"#
+        )
+    };
+    for (received, observed, value) in [
+        ("2024-06-09T20:00:05Z", "2024-06-09T20:00:04Z", "UNLOCKED"),
+        ("2024-06-10T08:00:05Z", "2024-06-10T08:00:04Z", "LOCKED"),
+    ] {
+        let body = lock(observed, value).into_bytes();
+        stage.push("invers", "", "application/json", received.parse().unwrap(), &[body]).await;
+    }
+    stage.fleet.settled().await;
+    // As the release before kept it.
+    stage.execute("UPDATE vehicles SET locked_received_at = NULL").await;
+    let dry = [&ALL[..], &["--dry-run"]].concat();
+    for arguments in [&dry[..], &ALL[..], &ALL[..]] {
+        let report = stage.replayed(arguments).await;
+        assert_eq!(count(&report, "vehicles changed"), 0, "{report}");
+        assert!(stage.value::<bool>("SELECT locked FROM vehicles").await, "{report}");
+    }
+}

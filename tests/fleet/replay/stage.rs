@@ -62,7 +62,7 @@ impl Stage {
         stage
     }
 
-    async fn push(
+    pub(super) async fn push(
         &self,
         provider: &str,
         topic: &str,

@@ -42,6 +42,8 @@ pub(super) struct Changes {
     /// The first vehicles.
     pub(super) samples: Vec<Sample>,
     vehicles: FxHashMap<Uuid, Changed>,
+    /// In a dry run, rows of which only receipts would be raised.
+    receipts: FxHashMap<Uuid, StoredVehicle>,
     dry_run: bool,
 }
 
@@ -80,6 +82,7 @@ impl Changes {
         page: &VehicleState<'_>,
     ) -> bool {
         let pending = self.vehicles.get(&page.vehicle_id).and_then(|changed| changed.pending.as_ref());
+        let pending = self.receipts.get(&page.vehicle_id).or(pending);
         let before = pending.or(stored).map(StoredVehicle::state);
         let after = before.clone().map_or_else(
             || page.clone(),
@@ -90,11 +93,18 @@ impl Changes {
         );
         let values_before = before.as_ref().map(values).unwrap_or_default();
         let values_after = values(&after);
-        // Receipts alone are not worth a write: those of the release before are unknown, and would all be raised.
-        if values_before == values_after {
+        if before.as_ref() == Some(&after) {
             return false;
         }
+        // Receipts alone are no change that anybody sees, and decide ties all the same: rows of the release before have none.
+        if values_before == values_after {
+            if self.dry_run {
+                self.receipts.insert(page.vehicle_id, StoredVehicle::from(&after));
+            }
+            return true;
+        }
         let pending = self.dry_run.then(|| StoredVehicle::from(&after));
+        self.receipts.remove(&page.vehicle_id);
         let changed = match self.vehicles.entry(page.vehicle_id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
