@@ -117,10 +117,19 @@ async fn a_row_of_the_release_before_is_explained_without_its_receipt() {
     assert!(power.contains(&format!("received with message {}", stage.message("old").await)), "{power}");
     stage.sql.batch_execute("DELETE FROM telemetry").await.unwrap();
     let output = stage.explained("OLD").await;
-    assert!(
-        section(&output, "powered_on").contains("telemetry does not have the message any more"),
-        "{output}"
-    );
+    assert!(section(&output, "powered_on").contains("its message was not found in telemetry"), "{output}");
+}
+
+/// A resend moves the receipt, and has no row of its own.
+#[tokio::test]
+async fn a_repetition_is_called_one() {
+    let now_ms = Timestamp::now().as_millisecond();
+    let report = format!(r#"{{"sn":"TWICE","mark":"twice","infoTimestamp":{now_ms},"isAccOn":1}}"#);
+    let stage = Stage::with_reports(&[report.clone(), report]).await;
+    let output = stage.explained("TWICE").await;
+    let message = stage.message("twice").await;
+    let power = section(&output, "powered_on");
+    assert!(power.contains(&format!("with a repetition of message {message}")), "{power}");
 }
 
 #[tokio::test]

@@ -66,10 +66,12 @@ impl Drift {
     }
 }
 
-/// What a value looks like, without what it says: its digits are 9, and letters are shown of a single word alone, which may
-/// be one of a provider's words for a state. Nobody's place or name can be read from it.
+/// What a value looks like, without what it says: its digits are 9. Letters are shown only of a single word in capitals or in
+/// small letters, as providers write their states; nobody's place can be read from it, and no name as names are written.
 fn shape(written: &str) -> String {
-    let is_word = !written.contains(|letter: char| !letter.is_ascii_alphabetic() && letter != '_');
+    let has_only =
+        |is_letter: fn(&char) -> bool| written.chars().all(|letter| letter == '_' || is_letter(&letter));
+    let is_word = has_only(char::is_ascii_uppercase) || has_only(char::is_ascii_lowercase);
     let masked = |letter: char| match letter {
         '0'..='9' => '9',
         letter if letter.is_ascii_punctuation() || letter == ' ' => letter,
@@ -91,6 +93,7 @@ mod tests {
             ("-1.5e9", "-9.9x9"),
             ("DEADLOCKED", "DEADLOCKED"),
             ("in_use", "in_use"),
+            ("Mueller", "xxxxxxx"),
             ("39 km", "99 xx"),
             ("Jane Doe, Main St. 5", "xxxx xxx, xxxx xx. 9"),
             ("{\"lat\":52.5}", "{\"xxx\":99.9}"),

@@ -9,7 +9,7 @@ use fleet_runtime::settings::Settings;
 use fleet_store::{
     StoreError, StoredVehicle, StoredVehicleEvent, events_behind, newest_events, stored_vehicles,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use uuid::Uuid;
 
 use crate::service::Databases;
@@ -39,9 +39,18 @@ struct Explained {
     attribute: Attribute,
     /// What the vehicle's row says.
     stored: Option<Shown>,
-    /// The message that brought it, if telemetry still has it.
-    brought_by: Option<Uuid>,
+    /// The message that brought it, if telemetry has it.
+    brought_by: Option<Bringer>,
     later: Later,
+}
+
+/// The message that brought a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bringer {
+    /// This one.
+    First(Uuid),
+    /// A repetition of this one, which has no row of its own.
+    Repetition(Uuid),
 }
 
 /// What the events behind a stored value say about it: how many of each kind, and the last of them.
@@ -107,21 +116,8 @@ pub async fn explain(
             None => None,
             Some(stored) => match find(&parsed, attribute, stored) {
                 Some(found) => Some(found),
-                None => {
-                    // It may be older than the newest events.
-                    let received_at = (stored.received_at != Timestamp::MIN).then_some(stored.received_at);
-                    let behind = events_behind(
-                        &databases.telemetry,
-                        vehicle_id,
-                        stored.at,
-                        received_at,
-                        MAX_CANDIDATES,
-                    )
-                    .await?;
-                    let parsed: Vec<_> =
-                        behind.iter().filter_map(|event| parse(provider, &limits, event).ok()).collect();
-                    find(&parsed, attribute, stored)
-                }
+                // It may be older than the newest events.
+                None => older_bringer(&databases, provider, &limits, vehicle_id, (attribute, stored)).await?,
             },
         };
         let later = later(&parsed, attribute, stored.as_ref());
@@ -129,6 +125,26 @@ pub async fn explain(
     }
     let (events, unparsable) = (stored.len(), stored.len() - parsed.len());
     Ok(Some(Explanation { provider, vehicle, events, unparsable, attributes }))
+}
+
+/// Looks for the message around the value's receipt, and then around its time.
+async fn older_bringer(
+    databases: &Databases,
+    provider: &Provider,
+    limits: &Limits,
+    vehicle_id: Uuid,
+    (attribute, stored): (Attribute, &Shown),
+) -> Result<Option<Bringer>, StoreError> {
+    let tries = stored.receipt().map(Some).into_iter().chain([None]);
+    for received_at in tries {
+        let telemetry = &databases.telemetry;
+        let events = events_behind(telemetry, vehicle_id, stored.at, received_at, MAX_CANDIDATES).await?;
+        let parsed: Vec<_> = events.iter().filter_map(|event| parse(provider, limits, event).ok()).collect();
+        if let Some(found) = find(&parsed, attribute, stored) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 fn parse<'a>(
@@ -147,21 +163,30 @@ fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<Shown> {
 }
 
 /// The message whose event says just what is stored.
-fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &Shown) -> Option<Uuid> {
-    let matches = |said: &Shown| {
-        let is_received = stored.received_at == Timestamp::MIN || said.received_at == stored.received_at;
-        said.value == stored.value && said.at == stored.at && is_received
-    };
-    let found = events.iter().find(|parsed| said(&parsed.event, attribute).as_ref().is_some_and(matches));
-    found.map(|parsed| parsed.stored.message_id)
+fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &Shown) -> Option<Bringer> {
+    let matching = events.iter().filter_map(|parsed| {
+        let said = said(&parsed.event, attribute)?;
+        let is_same = said.value == stored.value && said.at == stored.at;
+        is_same.then_some((said, parsed.stored.message_id))
+    });
+    let mut repeated = None;
+    for (said, message_id) in matching {
+        match stored.receipt() {
+            Some(receipt) if said.received_at != receipt => repeated = Some(Bringer::Repetition(message_id)),
+            Some(_) | None => return Some(Bringer::First(message_id)),
+        }
+    }
+    repeated
 }
 
 /// What the events that were observed or received later than a stored value say about it.
 fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&Shown>) -> Later {
     let mut later = Later::default();
     for Parsed { stored: row, event } in events {
-        let is_later =
-            stored.is_none_or(|stored| row.observed_at > stored.at || row.received_at > stored.received_at);
+        let is_later = stored.is_none_or(|stored| {
+            let is_received_later = stored.receipt().is_some_and(|receipt| row.received_at > receipt);
+            row.observed_at > stored.at || is_received_later
+        });
         if !is_later {
             continue;
         }
@@ -183,7 +208,7 @@ impl Later {
     fn add(&mut self, said: Shown, stored: &Shown, message_id: Uuid) {
         let place = match said.at.cmp(&stored.at).then(said.received_at.cmp(&stored.received_at)) {
             std::cmp::Ordering::Equal => return,
-            std::cmp::Ordering::Greater if stored.received_at == Timestamp::MIN && said.at == stored.at => {
+            std::cmp::Ordering::Greater if stored.receipt().is_none() && said.at == stored.at => {
                 return;
             }
             std::cmp::Ordering::Greater => &mut self.newer,

@@ -11,6 +11,13 @@ pub(crate) struct Shown {
     pub(crate) received_at: Timestamp,
 }
 
+impl Shown {
+    /// When it was received, unless it was stored before receipts were.
+    pub(crate) fn receipt(&self) -> Option<Timestamp> {
+        (self.received_at != Timestamp::MIN).then_some(self.received_at)
+    }
+}
+
 /// Every attribute that has a time of its own, in the order of the table's columns.
 pub(crate) fn shown(attributes: &Attributes) -> [(Attribute, Option<Shown>); 9] {
     let Attributes {

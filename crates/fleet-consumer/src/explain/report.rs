@@ -3,10 +3,9 @@
 use std::fmt;
 
 use fleet_providers::DropReason;
-use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Count, Explained, Explanation, Later, MAX_EVENTS};
+use super::{Bringer, Count, Explained, Explanation, Later, MAX_EVENTS};
 use crate::shown::Shown;
 
 /// The longest value of a message that is printed, in characters.
@@ -37,21 +36,19 @@ impl fmt::Display for Explained {
         match &self.stored {
             None if self.later.is_silent() => return writeln!(formatter, "{name}: never reported"),
             None => writeln!(formatter, "{name}: never reported in a way that counts")?,
-            Some(Shown { value, at, received_at }) => {
+            Some(shown) => {
+                let Shown { value, at, .. } = shown;
                 writeln!(formatter, "{name}: {value}")?;
                 writeln!(formatter, "  observed at {at}")?;
-                match (*received_at == Timestamp::MIN, self.brought_by) {
-                    (false, Some(message)) => {
-                        writeln!(formatter, "  received at {received_at} with message {message}")?;
+                let when = shown.receipt().map_or_else(String::new, |receipt| format!(" at {receipt}"));
+                match self.brought_by {
+                    Some(Bringer::First(message)) => {
+                        writeln!(formatter, "  received{when} with message {message}")?;
                     }
-                    (true, Some(message)) => writeln!(formatter, "  received with message {message}")?,
-                    (false, None) => {
-                        writeln!(
-                            formatter,
-                            "  received at {received_at}; telemetry does not have the message any more"
-                        )?;
+                    Some(Bringer::Repetition(message)) => {
+                        writeln!(formatter, "  received{when} with a repetition of message {message}")?;
                     }
-                    (true, None) => writeln!(formatter, "  telemetry does not have the message any more")?,
+                    None => writeln!(formatter, "  received{when}; its message was not found in telemetry")?,
                 }
             }
         }
@@ -105,6 +102,7 @@ fn why(reason: DropReason) -> &'static str {
         DropReason::NoFix => "without a fix",
         DropReason::TimeNotUnderstood => "with a time for it that cannot be read (the event's time counts)",
         DropReason::TimeImplausible => "with a time for it that cannot be true (the event's time counts)",
+        DropReason::UnknownType => "of a type that is not known",
         DropReason::InvalidCharacter => "with a character that cannot be stored",
     }
 }
