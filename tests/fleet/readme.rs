@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fleet_runtime::settings::{ConnectionUrl, ProviderSettings, Settings};
+use fleet_testbed::DatabaseLogin;
 
 use crate::support::{Fleet, TestDatabase};
 
@@ -146,7 +147,7 @@ async fn the_requests_are_taken_and_every_query_finds_something() {
     fleet.settled().await;
     fleet.stop().await;
 
-    let client = database.client().await;
+    let client = database.client_as(DatabaseLogin::Reader).await;
     let querying = section(&readme, "Querying current positions");
     let queries = blocks(&querying, "sql");
     assert!(queries.len() >= 5, "{queries:?}");

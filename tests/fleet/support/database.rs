@@ -56,6 +56,11 @@ impl TestDatabase {
         database_as(login, &self.url)
     }
 
+    /// A login's connection to it.
+    pub(crate) async fn client_as(&self, login: DatabaseLogin) -> Client {
+        connect(&self.url_as(login)).await
+    }
+
     /// An administrator's connection to it.
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
