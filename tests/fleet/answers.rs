@@ -3,6 +3,7 @@
 mod bounds;
 mod checks;
 pub(crate) mod client;
+mod floods;
 mod hostile;
 mod idle;
 mod outages;

@@ -22,13 +22,13 @@ use commands::trace::{self, TraceArguments};
 use fleet_consumer::audit::Audit;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service::{self, Databases};
-use fleet_runtime::admin::{Readiness, serve_admin};
+use fleet_runtime::admin::{self, Readiness, serve_admin};
+use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
-use tokio::net::TcpListener;
 
 /// Stores the queued webhooks: current state in PostgreSQL, raw events in TimescaleDB.
 #[derive(Parser)]
@@ -106,7 +106,7 @@ fn execute(arguments: Arguments) -> ExitCode {
 
 async fn run(settings: &Settings) -> ExitCode {
     let address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
-    let listener = match TcpListener::bind(address).await {
+    let listener = match listen(address, admin::BACKLOG) {
         Ok(listener) => listener,
         Err(error) => {
             return cli::fail(format!("cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"));

@@ -75,6 +75,19 @@ impl From<bool> for Verdict {
 }
 
 impl AuthScheme {
+    /// Whether a genuine request proves who sent it.
+    pub fn authenticates(&self) -> bool {
+        *self != Self::None
+    }
+
+    /// Whether the proof is in the request's head, so that the sender is known before the body is read.
+    pub fn is_in_head(&self) -> bool {
+        match self {
+            Self::Bearer | Self::Basic | Self::Header(_) | Self::Query(_) => true,
+            Self::None | Self::HmacSha256(_) | Self::SegwayMd5 => false,
+        }
+    }
+
     /// Checks what stands in the request's head: [`Verdict::NeedsBody`] for the schemes that sign the body.
     ///
     /// Without secrets nobody is genuine, but under [`AuthScheme::None`].

@@ -94,6 +94,11 @@ pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ParseError> {
     Ok(pairs)
 }
 
+/// Whether the form has at most so many parameters. Nothing of it is decoded; empty ones count, too.
+pub(crate) fn has_at_most(body: &[u8], parameters: usize) -> bool {
+    memchr_iter(b'&', body).nth(parameters.saturating_sub(1)).is_none()
+}
+
 /// Undoes `+` and `%XX`; a `%` that is no escape stands for itself, as browsers have it.
 fn decode(text: &str) -> Result<Cow<'_, str>, ParseError> {
     if memchr2(b'+', b'%', text.as_bytes()).is_none() {

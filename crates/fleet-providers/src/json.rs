@@ -164,6 +164,11 @@ pub(crate) fn object(text: &str) -> Result<Fields<'_>, ParseError> {
     serde_json::from_str(text).map_err(|error| ParseError::Unparsable(error.to_string()))
 }
 
+/// Whether the text of an object has at most so many members. None of them is judged.
+pub(crate) fn has_at_most(text: &[u8], most: usize) -> bool {
+    members(text).nth(most).is_none()
+}
+
 /// A member's name; borrowed unless it is written with escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

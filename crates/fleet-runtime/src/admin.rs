@@ -30,6 +30,9 @@ use crate::metrics::{self, Metrics};
 /// Most connections to health and metrics.
 pub const MAX_CONNECTIONS: usize = 64;
 
+/// Connections that may wait in the kernel until they are accepted.
+pub const BACKLOG: u32 = 128;
+
 /// Between two looks at the working runtime.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -129,9 +132,11 @@ async fn serve_with_upkeep(listener: TcpListener, readiness: Arc<Readiness>, met
         .route("/metrics", get(render_metrics))
         .with_state(Admin { readiness, metrics });
     let router = TowerToHyperService::new(router);
-    let app = move |request| router.call(request).map(|Ok(response)| response);
+    let app = move |request, _peer| router.call(request).map(|Ok(response)| response);
     let limits = ServeLimits {
+        listener: "admin",
         max_connections: MAX_CONNECTIONS,
+        has_spare_file: true,
         header_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),
         idle_drain: Duration::ZERO,

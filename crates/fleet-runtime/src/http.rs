@@ -1,6 +1,8 @@
 //! Serving HTTP/1.1 with bounds on connections and time, and a graceful end.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,21 +15,30 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connections::{Connections, HeadTimer};
+pub use self::peer::{Exposed, Kept, Peer};
+use self::spare_file::SpareFile;
 use crate::outage::{Failing, OutageLog, Over};
 
 mod connections;
+mod peer;
+mod spare_file;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ServeLimits {
-    /// Most open connections; more wait in the kernel's backlog.
+    /// What metrics and log lines call it.
+    pub listener: &'static str,
+    /// Most open connections. A new one beyond that takes the place of one without an authenticated request; if there is
+    /// none, it waits.
     pub max_connections: usize,
+    /// Whether to keep a file descriptor back for a new connection when the process has no other.
+    pub has_spare_file: bool,
     /// Most time for a request's head, and for which an answer may stay unfetched; the connection is closed then.
     pub header_timeout: Duration,
     /// Most time for the requests at work once the shutdown has begun.
@@ -40,6 +51,23 @@ pub struct ServeLimits {
 /// Most bytes of a request's head, and of what hyper buffers a connection.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// Until the next try, if a connection cannot be accepted.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Listens on `address`; so many connections may wait in the kernel until they are accepted, or as many as
+/// `net.core.somaxconn` says if that is less.
+///
+/// # Errors
+///
+/// If the address cannot be used.
+pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A connection of the process before this one may still be closing.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
 /// Answers requests with `app` until `shutdown`, then finishes those at work and those that idle connections still
 /// bring. Returns whether all of them ended in time.
 pub async fn serve<App, Answer, B>(
@@ -49,7 +77,7 @@ pub async fn serve<App, Answer, B>(
     shutdown: CancellationToken,
 ) -> bool
 where
-    App: Fn(Request<Incoming>) -> Answer + Clone + Send + 'static,
+    App: Fn(Request<Incoming>, Peer) -> Answer + Clone + Send + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
@@ -59,18 +87,21 @@ where
     // answer is made: a webhook that is here is taken.
     builder.writev(false).half_close(true);
     let permits = Arc::new(Semaphore::new(limits.max_connections));
-    let mut connections = Connections::new(limits.header_timeout);
+    let mut connections = Connections::new(limits.listener, limits.header_timeout);
+    let mut accepting = Accepting::new(listener, limits);
     let closing = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
-    let mut refusing = OutageLog::default();
     loop {
-        let (stream, permit) = tokio::select! {
-            accepted = accept(&listener, &permits, limits.header_timeout, &mut refusing) => accepted,
+        let stream = tokio::select! {
+            stream = accepting.next(&mut connections) => stream,
             () = shutdown.cancelled() => break,
-            () = connections.sweep() => continue,
+        };
+        let permit = tokio::select! {
+            permit = connections.room(&permits) => permit,
+            () = shutdown.cancelled() => break,
         };
         let watch = connections.add();
-        let service = announcing_close(app.clone(), Arc::clone(&closing));
+        let service = announcing_close(app.clone(), Arc::clone(&closing), Peer(Arc::clone(&watch)));
         builder.timer(HeadTimer(Arc::clone(&watch)));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tasks.spawn(async move {
@@ -83,7 +114,7 @@ where
     }
     closing.store(true, Ordering::Relaxed);
     // Refuse new connections at once, so that the balancer goes elsewhere.
-    drop(listener);
+    drop(accepting);
     tasks.close();
     let idle_drain = limits.idle_drain.min(limits.shutdown_timeout / 2);
     let ended = async {
@@ -103,11 +134,12 @@ where
 
 /// `app`, whose answers end their connections once the server is `closing`.
 fn announcing_close<B: Body, Answer: Future<Output = Response<B>> + Send>(
-    app: impl Fn(Request<Incoming>) -> Answer,
+    app: impl Fn(Request<Incoming>, Peer) -> Answer,
     closing: Arc<AtomicBool>,
+    peer: Peer,
 ) -> impl Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> {
     service_fn(move |request| {
-        let answer = app(request);
+        let answer = app(request, peer.clone());
         let closing = Arc::clone(&closing);
         async move {
             let mut response = answer.await;
@@ -119,44 +151,69 @@ fn announcing_close<B: Body, Answer: Future<Output = Response<B>> + Send>(
     })
 }
 
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
+/// Takes new connections from the kernel.
+struct Accepting {
+    listener: TcpListener,
+    spare_file: SpareFile,
     header_timeout: Duration,
-    refusing: &mut OutageLog,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Who fetches no answers does not send heads either, as far as hyper gets to see: the kernel has to cut it off.
-    let unread_ms = u32::try_from(header_timeout.as_millis()).unwrap_or(u32::MAX);
-    // The semaphore is never closed.
-    let permit = Arc::clone(connections).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _peer)) => {
-                if let Some(Over { failures, lasted }) = refusing.succeeded(Instant::now()) {
-                    tracing::info!(failures, seconds = lasted.as_secs(), "accepting connections again");
+    refusing: OutageLog,
+}
+
+impl Accepting {
+    fn new(listener: TcpListener, limits: ServeLimits) -> Self {
+        let ServeLimits { has_spare_file, header_timeout, .. } = limits;
+        let spare_file = if has_spare_file { SpareFile::open() } else { SpareFile::default() };
+        Self { listener, spare_file, header_timeout, refusing: OutageLog::default() }
+    }
+
+    /// The next connection; looks after the others meanwhile.
+    async fn next(&mut self, connections: &mut Connections) -> TcpStream {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = connections.sweep() => continue,
+            };
+            match accepted {
+                Ok((stream, _peer)) => {
+                    self.spare_file.renew();
+                    if let Some(Over { failures, lasted }) = self.refusing.succeeded(Instant::now()) {
+                        tracing::info!(failures, seconds = lasted.as_secs(), "accepting connections again");
+                    }
+                    prepare(&stream, self.header_timeout);
+                    return stream;
                 }
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
-                }
-                if let Err(error) = set_tcp_user_timeout(&stream, unread_ms) {
-                    tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
-                }
-                return (stream, permit);
-            }
-            // Out of file descriptors, mostly: give running requests time to end.
-            Err(error) => {
-                if let Some(Failing { failures, lasted }) = refusing.failed(Instant::now(), 1) {
-                    let seconds = lasted.as_secs();
-                    tracing::warn!(
-                        failures,
-                        seconds,
-                        %error,
-                        "cannot accept connections; raise the limit of open files if this goes on"
-                    );
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error) => self.recover(&error, connections).await,
             }
         }
+    }
+
+    /// Mostly there are no file descriptors: those of connections that may be closed, and the spare one, are for new ones.
+    async fn recover(&mut self, error: &io::Error, connections: &mut Connections) {
+        if let Some(Failing { failures, lasted }) = self.refusing.failed(Instant::now(), 1) {
+            let seconds = lasted.as_secs();
+            tracing::warn!(
+                failures,
+                seconds,
+                %error,
+                "cannot accept connections; raise the limit of open files if this goes on"
+            );
+        }
+        if self.spare_file.give_up() {
+            return;
+        }
+        connections.make_room();
+        tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+    }
+}
+
+fn prepare(stream: &TcpStream, header_timeout: Duration) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    // Who fetches no answers does not send heads either, as far as hyper gets to see: the kernel has to cut it off.
+    let unread_ms = u32::try_from(header_timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = set_tcp_user_timeout(stream, unread_ms) {
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
     }
 }
 
@@ -193,9 +250,16 @@ mod tests {
     ) -> (TcpStream, CancellationToken, JoinHandle<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let limits = ServeLimits { max_connections: 10, header_timeout, shutdown_timeout: LONG, idle_drain };
+        let limits = ServeLimits {
+            listener: "test",
+            max_connections: 10,
+            has_spare_file: false,
+            header_timeout,
+            shutdown_timeout: LONG,
+            idle_drain,
+        };
         let shutdown = CancellationToken::new();
-        let app = async |_request| {
+        let app = async |_request, _peer| {
             tokio::time::sleep(SLOW).await;
             Response::new(Body::from("answer"))
         };

@@ -16,6 +16,8 @@ const WORKERS: &str = "fleet_runtime_workers";
 const ALIVE_TASKS: &str = "fleet_runtime_alive_tasks";
 const TIMER_LAG: &str = "fleet_runtime_timer_lag_seconds";
 const SILENCE: &str = "fleet_runtime_task_silence_seconds";
+const CONNECTIONS: &str = "fleet_runtime_connections";
+const CONNECTIONS_CLOSED: &str = "fleet_runtime_connections_closed_total";
 const LINES_DROPPED: &str = "fleet_runtime_log_lines_dropped_total";
 
 /// Timers tick in milliseconds.
@@ -64,6 +66,14 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
         "By how much a timer fires late, tried every second: how long a task waits for its thread"
     );
     describe_gauge!(SILENCE, Unit::Seconds, "For how long the most silent watched task has made no progress");
+    describe_gauge!(
+        CONNECTIONS,
+        "Open connections, by listener, and whether an authenticated request has come over them"
+    );
+    describe_counter!(
+        CONNECTIONS_CLOSED,
+        "Connections without an authenticated request that were closed to make room for others, by listener"
+    );
     describe_counter!(
         LINES_DROPPED,
         "Log lines that nobody can read, by why: the buffer in front of standard error was full, or writing failed"
@@ -79,7 +89,6 @@ impl Metrics {
     /// Prometheus' text format.
     pub(crate) fn render(&self, readiness: &Readiness) -> String {
         self.process.collect();
-        let float = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         gauge!(READY, "program" => self.program).set(u8::from(readiness.is_ready()));
         gauge!(WORKERS).set(float(self.runtime.num_workers()));
         gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
@@ -99,4 +108,19 @@ impl Metrics {
 /// Notes by how much a timer of the runtime that does the work was late.
 pub(crate) fn timer_lag(lag: Duration) {
     histogram!(TIMER_LAG).record(lag);
+}
+
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Notes how many connections a listener has.
+pub(crate) fn connections(listener: &'static str, open: usize, authenticated: usize) {
+    gauge!(CONNECTIONS, "listener" => listener, "authenticated" => "yes").set(float(authenticated));
+    gauge!(CONNECTIONS, "listener" => listener, "authenticated" => "no").set(float(open - authenticated));
+}
+
+/// Counts connections that were closed to make room.
+pub(crate) fn connections_closed(listener: &'static str, closed: u64) {
+    counter!(CONNECTIONS_CLOSED, "listener" => listener).increment(closed);
 }

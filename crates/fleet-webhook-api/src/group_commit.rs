@@ -15,9 +15,9 @@ use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 pub use self::share::Share;
 use self::waiting::{Batch, FirstMessage, Waiting};
+use crate::admission::Permits;
 use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
-use crate::webhook::Permits;
 
 mod share;
 mod waiting;

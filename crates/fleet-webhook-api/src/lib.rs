@@ -9,6 +9,7 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
+mod admission;
 pub mod answer;
 pub mod group_commit;
 pub mod metrics;
@@ -18,4 +19,5 @@ mod refusals;
 mod secrets;
 pub mod server;
 pub mod sources;
+mod unauthenticated;
 pub mod webhook;

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use fleet_runtime::admin::{Readiness, serve_admin};
+use fleet_runtime::admin::{self, Readiness, serve_admin};
+use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_runtime::{cli, health, shutdown};
@@ -20,6 +21,10 @@ use fleet_webhook_api::metrics::BUCKETS;
 use fleet_webhook_api::sources::{SourceSettings, sources};
 use fleet_webhook_api::{open_files, server};
 use tokio::net::TcpListener;
+
+/// It gives memory back to the system when a flood of connections or bodies is over; the system's own allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Takes the vehicle providers' webhooks into Redis and answers at once.
 #[derive(Parser)]
@@ -77,7 +82,7 @@ fn prepare(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
 
 async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     let admin_address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
-    let (webhooks, admin) = match (bind(settings.api.listen).await, bind(admin_address).await) {
+    let (webhooks, admin) = match (bind(settings.api.listen, settings.api.listen_backlog), bind(admin_address, admin::BACKLOG)) {
         (Ok(webhooks), Ok(admin)) => (webhooks, admin),
         (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
     };
@@ -105,8 +110,8 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr, backlog: u32) -> Result<TcpListener, String> {
+    listen(address, backlog).map_err(|error| {
         format!("cannot listen on {address}: {error}; set FLEET_API__LISTEN or FLEET_ADMIN__LISTEN")
     })
 }

@@ -9,26 +9,26 @@ use axum::http::{Request, Response};
 use fleet_providers::{AuthScheme, Provider};
 use fleet_queue::{Envelope, Producer, QueueError, QueueKeys, RedisLink};
 use fleet_runtime::admin::Readiness;
-use fleet_runtime::http::{ServeLimits, serve};
+use fleet_runtime::http::{Peer, ServeLimits, serve};
 use fleet_runtime::logging::trace_id;
 use fleet_runtime::settings::Settings;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::{NoContext, Uuid};
 
+use crate::admission::{Admission, AdmissionLimits};
 use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
-use crate::metrics::{self, CommitMetrics, ShedMetrics, WebhookMetrics};
+use crate::metrics::{self, CommitMetrics, WebhookMetrics};
 use crate::redis_watch;
 use crate::refusals::{self, Refusals};
 use crate::secrets::{self, SecretsInUse};
 use crate::sources::SourceSettings;
-use crate::webhook::{Admission, Admitted, SpareHeaders, VerifiedWebhook, split_path, traceparent};
+use crate::webhook::{Admitted, SpareHeaders, Verified, VerifiedWebhook, split_path, traceparent};
 
 /// One served provider.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ pub async fn run(
         tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
         let refusals = Arc::new(Refusals::new(slug));
         every_refusal.push(Arc::clone(&refusals));
-        let SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes: _ } = source;
+        let SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes: _, max_body_bytes } = source;
         let secrets = Arc::new(SecretsInUse::new(secrets));
         if let Some(path) = secrets_file {
             let (watching, shutdown) = (secrets::watch(slug, path, Arc::clone(&secrets)), shutdown.clone());
@@ -113,7 +113,7 @@ pub async fn run(
                 scheme,
                 secrets,
                 commit,
-                admission: admission(settings, slug),
+                admission: admission(settings, slug, max_body_bytes),
                 metrics: WebhookMetrics::new(slug),
                 refusals,
             }),
@@ -125,7 +125,7 @@ pub async fn run(
         unknown_refusals,
         retry_after: settings.api.retry_after,
     });
-    let app = move |request| receive(&api, request);
+    let app = move |request, peer| receive(&api, request, peer);
     let link = RedisLink::trusting(
         settings.tls.ca_file.as_deref(),
         settings.redis_url.expose(),
@@ -133,7 +133,9 @@ pub async fn run(
     )?;
     let watching = redis_watch::watch(link, keys, Arc::clone(&readiness), caps_bytes);
     let limits = ServeLimits {
+        listener: "webhooks",
         max_connections: settings.api.max_connections,
+        has_spare_file: false,
         header_timeout: settings.api.header_timeout,
         shutdown_timeout: settings.api.shutdown_timeout,
         idle_drain: IDLE_DRAIN,
@@ -183,16 +185,15 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
     }
 }
 
-fn admission(settings: &Settings, provider: &'static str) -> Admission {
-    let bytes = usize::try_from(settings.api.max_in_flight_bytes).unwrap_or(usize::MAX);
-    let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-    Admission {
-        requests: permits(settings.api.max_in_flight),
-        body_bytes: permits(bytes),
-        max_body_bytes: settings.api.max_body_bytes,
+fn admission(settings: &Settings, provider: &'static str, max_body_bytes: u64) -> Admission {
+    let limits = AdmissionLimits {
+        max_requests: settings.api.max_in_flight,
+        max_bytes: settings.api.max_in_flight_bytes,
+        max_unauthenticated_bytes: settings.api.max_unauthenticated_bytes,
+        max_body_bytes,
         body_timeout: settings.api.body_timeout,
-        shed: ShedMetrics::new(provider),
-    }
+    };
+    Admission::new(provider, limits)
 }
 
 /// What is known of a request from its head.
@@ -208,6 +209,7 @@ struct Arrival {
 fn receive(
     api: &Arc<Api>,
     request: Request<Incoming>,
+    peer: Peer,
 ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
     let received_at = Timestamp::now();
     let arrival = Arrival {
@@ -223,7 +225,7 @@ fn receive(
     let api = Arc::clone(api);
     // The head ends here, so that a waiting request does not hold it.
     let checked = named.map(|(source, topic)| {
-        let admitted = Admitted::check(request, Arc::clone(&source), topic);
+        let admitted = Admitted::check(request, peer, Arc::clone(&source), topic);
         (source, admitted)
     });
     async move {
@@ -249,7 +251,8 @@ fn message_id(received_at: Timestamp) -> Uuid {
 }
 
 async fn accept(commit: &GroupCommit, admitted: Admitted, arrival: &Arrival) -> (Outcome, SpareHeaders) {
-    let (webhook, permits, spare) = match admitted.verify().await {
+    // The connection of a sender that proves nothing is kept until the answer.
+    let Verified { webhook, permits, spare, kept: _kept } = match admitted.verify().await {
         Ok(verified) => verified,
         Err(refused) => return (refused, SpareHeaders::default()),
     };

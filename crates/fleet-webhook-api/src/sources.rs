@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fleet_providers::{AuthScheme, Provider, Secrets, provider};
 use fleet_queue::RedisLink;
 use fleet_runtime::settings::{
-    GivenScheme, ProviderSettings, Settings, SettingsError, environment_name, read_secrets,
+    ApiSettings, GivenScheme, ProviderSettings, Settings, SettingsError, environment_name, read_secrets,
 };
 
 /// One provider as configured.
@@ -21,7 +21,11 @@ pub struct SourceSettings {
     pub secrets_file: Option<PathBuf>,
     /// Most bytes that wait or are being worked on.
     pub max_backlog_bytes: u64,
+    /// Most bytes of a body.
+    pub max_body_bytes: u64,
 }
+
+const KIB: u64 = 1024;
 
 /// The providers to serve. Also makes sure that Redis' URL can be used.
 ///
@@ -63,8 +67,18 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
                 "{name}: the scheme {scheme} needs at least one secret (or set the scheme to none)"
             ));
         }
+        let max_body_bytes = max_body_bytes(given, &scheme, &settings.api);
+        let name = variable("max_body_bytes");
+        errors.extend(misfit(max_body_bytes, &scheme, &settings.api).map(|misfit| format!("{name}: {misfit}")));
         let (secrets_file, max_backlog_bytes) = (given.secrets_file.clone(), given.max_backlog_bytes);
-        sources.push(SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes });
+        sources.push(SourceSettings {
+            provider,
+            scheme,
+            secrets,
+            secrets_file,
+            max_backlog_bytes,
+            max_body_bytes,
+        });
     }
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
@@ -77,6 +91,37 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }
+}
+
+/// The largest body. Anybody may send one whose signature is in it or over it, so that it is small unless the settings say
+/// otherwise: it is read and hashed before the sender is known. Segway's largest known message has less than 1 KiB.
+fn max_body_bytes(given: &ProviderSettings, scheme: &AuthScheme, api: &ApiSettings) -> u64 {
+    let usual = match scheme {
+        AuthScheme::SegwayMd5 => 16 * KIB,
+        AuthScheme::HmacSha256(_) => 64 * KIB,
+        AuthScheme::None
+        | AuthScheme::Bearer
+        | AuthScheme::Basic
+        | AuthScheme::Header(_)
+        | AuthScheme::Query(_) => u64::MAX,
+    };
+    given.max_body_bytes.unwrap_or(api.max_body_bytes.min(usual))
+}
+
+/// What is wrong with a provider's largest body.
+fn misfit(max_body_bytes: u64, scheme: &AuthScheme, api: &ApiSettings) -> Option<String> {
+    let bounds = [
+        ("api.max_in_flight_bytes", api.max_in_flight_bytes, true),
+        ("api.max_unauthenticated_bytes", api.max_unauthenticated_bytes, !scheme.is_in_head()),
+    ];
+    if max_body_bytes == 0 {
+        return Some("must be more than 0".to_owned());
+    }
+    let mut exceeded = bounds.into_iter().filter(|(_name, most, applies)| *applies && max_body_bytes > *most);
+    exceeded.next().map(|(name, most, _applies)| {
+        let variable = environment_name(name);
+        format!("{max_body_bytes} is more than {variable} ({most}), so that the largest bodies would be refused for ever")
+    })
 }
 
 /// The secrets at the start, wherever they are.

@@ -1,20 +1,20 @@
 //! From a request to a verified webhook: every check, in the documented order.
 
 use std::borrow::Cow;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 use fleet_providers::Verdict;
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
+#[cfg(doc)]
+use fleet_providers::AuthScheme;
+use fleet_runtime::http::{Kept, Peer};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admission::Permits;
 use crate::answer::Outcome;
-use crate::metrics::{Shed, ShedMetrics};
+use crate::metrics::Shed;
 use crate::server::Source;
 
 const ROUTE: &str = "/webhooks/";
@@ -37,45 +37,6 @@ const NO_CODINGS: [&[u8]; 10] = [
 ];
 const USUAL_CONTENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
 
-/// What bounds one provider's requests at work. Each provider has its own bounds: whoever exhausts them, also a stranger
-/// who cannot be told from the provider before the body is here, holds up nobody else's webhooks.
-#[derive(Clone, Debug)]
-pub struct Admission {
-    /// One permit a request.
-    pub requests: Arc<Semaphore>,
-    /// One permit a byte of body that has arrived.
-    pub body_bytes: Arc<Semaphore>,
-    /// Most bytes of a body.
-    pub max_body_bytes: u64,
-    /// Most time for a body.
-    pub body_timeout: Duration,
-    /// Counts those that were not let in.
-    pub shed: ShedMetrics,
-}
-
-/// Requests' share of what bounds a provider's requests at work; given back when dropped.
-#[derive(Debug)]
-pub struct Permits {
-    requests: OwnedSemaphorePermit,
-    body_bytes: Option<OwnedSemaphorePermit>,
-}
-
-impl Permits {
-    /// Adds those of another request of the same provider.
-    pub fn merge(&mut self, other: Self) {
-        self.requests.merge(other.requests);
-        merge(&mut self.body_bytes, other.body_bytes);
-    }
-}
-
-fn merge(permits: &mut Option<OwnedSemaphorePermit>, others: Option<OwnedSemaphorePermit>) {
-    match (permits.as_mut(), others) {
-        (Some(permits), Some(others)) => permits.merge(others),
-        (None, others) => *permits = others,
-        (Some(_), None) => {}
-    }
-}
-
 /// A request's header map, emptied. With the answer it goes back to hyper, which makes the next request's of it.
 #[derive(Debug, Default)]
 pub struct SpareHeaders(pub(crate) HeaderMap);
@@ -88,9 +49,30 @@ pub struct Admitted {
     content_type: Option<Cow<'static, str>>,
     /// The headers, if the scheme signs the body; otherwise emptied.
     headers: HeaderMap,
-    needs_body: bool,
-    request_permit: OwnedSemaphorePermit,
+    sender: Sender,
     body: Incoming,
+}
+
+/// What the head says of the sender.
+#[derive(Debug)]
+enum Sender {
+    /// It is the provider, and may bring its body.
+    Authenticated(OwnedSemaphorePermit),
+    /// Only the body can tell; or nobody, under [`AuthScheme::None`].
+    Unknown(Peer),
+}
+
+/// A webhook that may be pushed.
+#[derive(Debug)]
+pub struct Verified {
+    /// The webhook.
+    pub webhook: VerifiedWebhook,
+    /// For as long as the message is in memory.
+    pub permits: Permits,
+    /// For the answer.
+    pub spare: SpareHeaders,
+    /// Under [`AuthScheme::None`], what keeps the connection until the request is answered.
+    pub kept: Option<Kept>,
 }
 
 /// A request whose sender is known and whose body is here. There is no other way to make one.
@@ -124,7 +106,12 @@ impl Admitted {
     /// # Errors
     ///
     /// The outcome of the first check that fails.
-    pub fn check(request: Request<Incoming>, source: Arc<Source>, topic: String) -> Result<Self, Outcome> {
+    pub fn check(
+        request: Request<Incoming>,
+        peer: Peer,
+        source: Arc<Source>,
+        topic: String,
+    ) -> Result<Self, Outcome> {
         let admission = &source.admission;
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
@@ -145,91 +132,62 @@ impl Admitted {
             admission.shed.count(Shed::BacklogFull);
             return Err(Outcome::BacklogFull);
         }
-        let request_permit = admission.admit()?;
         let content_type = content_type(&head.headers);
-        let needs_body = by_head == Verdict::NeedsBody;
         let mut headers = head.headers;
-        if !needs_body {
+        let sender = if by_head == Verdict::Genuine && source.scheme.authenticates() {
             headers.clear();
-        }
-        Ok(Self { source, topic, content_type, headers, needs_body, request_permit, body })
+            if !peer.note_authenticated() {
+                return Err(Outcome::Busy);
+            }
+            Sender::Authenticated(admission.admit()?)
+        } else {
+            Sender::Unknown(peer)
+        };
+        Ok(Self { source, topic, content_type, headers, sender, body })
     }
 
-    /// Reads and verifies the body. The permits are for as long as the message is in memory.
+    /// Reads and verifies the body.
     ///
     /// # Errors
     ///
     /// The outcome of the first check that fails.
-    pub async fn verify(self) -> Result<(VerifiedWebhook, Permits, SpareHeaders), Outcome> {
-        let Self { source, topic, content_type, mut headers, needs_body, request_permit, body } = self;
-        let (body, body_bytes) = source.admission.read_body(body).await?;
-        if body.is_empty() {
-            return Err(Outcome::EmptyBody);
-        }
-        if needs_body {
-            let by_body =
-                source.scheme.verify_body(&headers, content_type.as_deref(), &body, &source.secrets.get());
-            if by_body != Verdict::Genuine {
-                return Err(Outcome::Unauthorized);
+    pub async fn verify(self) -> Result<Verified, Outcome> {
+        let Self { source, topic, content_type, mut headers, sender, body } = self;
+        let admission = &source.admission;
+        let (body, permits, kept) = match sender {
+            Sender::Authenticated(request) => {
+                let (body, bytes) = admission.read(body).await?;
+                (not_empty(body)?, Permits::new(request, bytes), None)
             }
-            headers.clear();
-        }
+            Sender::Unknown(peer) => {
+                let body = not_empty(admission.read_unauthenticated(body, &peer).await?)?;
+                let secrets = source.secrets.get();
+                let verdict = source.scheme.verify_body(&headers, content_type.as_deref(), &body, &secrets);
+                if verdict != Verdict::Genuine {
+                    return Err(Outcome::Unauthorized);
+                }
+                headers.clear();
+                let kept = keep(&peer, source.scheme.authenticates())?;
+                let permits = Permits::new(admission.admit()?, Some(admission.pay_for(body.len())?));
+                (body, permits, kept)
+            }
+        };
         let webhook = VerifiedWebhook { topic, content_type, body };
-        Ok((webhook, Permits { requests: request_permit, body_bytes }, SpareHeaders(headers)))
+        Ok(Verified { webhook, permits, spare: SpareHeaders(headers), kept })
     }
 }
 
-impl Admission {
-    fn admit(&self) -> Result<OwnedSemaphorePermit, Outcome> {
-        Arc::clone(&self.requests).try_acquire_owned().map_err(|_full| self.shed(Shed::RequestsInFlight))
-    }
+fn not_empty(body: Bytes) -> Result<Bytes, Outcome> {
+    if body.is_empty() { Err(Outcome::EmptyBody) } else { Ok(body) }
+}
 
-    async fn read_body(&self, body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Outcome> {
-        let mut collecting = pin!(self.collect(body));
-        // Most bodies are here with the head, and need no timer.
-        if let Some(collected) = collecting.as_mut().now_or_never() {
-            return collected;
-        }
-        tokio::time::timeout(self.body_timeout, collecting).await.unwrap_or(Err(Outcome::BodyTimeout))
+/// Keeps the connection of a request that is taken: from now on if its sender has proven who it is, otherwise until the
+/// answer. Its connection may just have been closed to make room.
+fn keep(peer: &Peer, is_authenticated: bool) -> Result<Option<Kept>, Outcome> {
+    if is_authenticated {
+        return if peer.note_authenticated() { Ok(None) } else { Err(Outcome::Busy) };
     }
-
-    /// Pays for bytes when they arrive, not when they are announced: announcing costs a stranger nothing.
-    async fn collect(&self, mut body: Incoming) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Outcome> {
-        let mut first = Bytes::new();
-        let mut whole = Vec::new();
-        let mut permits = None;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_broken| Outcome::BodyIncomplete)?;
-            // Trailers say nothing.
-            let Ok(data) = frame.into_data() else { continue };
-            let length = u64::try_from(first.len() + whole.len() + data.len()).unwrap_or(u64::MAX);
-            if length > self.max_body_bytes {
-                return Err(Outcome::TooLarge);
-            }
-            merge(&mut permits, Some(self.pay_for(data.len())?));
-            if first.is_empty() && whole.is_empty() {
-                first = data;
-                continue;
-            }
-            if whole.is_empty() {
-                whole.extend_from_slice(&std::mem::take(&mut first));
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok((if whole.is_empty() { first } else { whole.into() }, permits))
-    }
-
-    fn pay_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Outcome> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        Arc::clone(&self.body_bytes)
-            .try_acquire_many_owned(bytes)
-            .map_err(|_full| self.shed(Shed::BodyBytesInFlight))
-    }
-
-    fn shed(&self, reason: Shed) -> Outcome {
-        self.shed.count(reason);
-        Outcome::Busy
-    }
+    peer.work().map(Some).ok_or(Outcome::Busy)
 }
 
 /// Splits `/webhooks/{provider}[/{topic}]`, as sent: percent-encoded names are nobody's.

@@ -135,6 +135,11 @@ impl Connection {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// Sends bytes to a server that may have closed the connection.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _closed = self.0.write_all(bytes.as_ref()).await;
+    }
+
     /// The next answer; the connection may stay open.
     pub(crate) async fn answer(&mut self) -> Answer {
         let (status, headers) = self.answer_head().await;
@@ -154,6 +159,13 @@ impl Connection {
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         within(self.0.read_to_end(&mut rest)).await.unwrap();
+        rest
+    }
+
+    /// What the server has sent until it closed or cut the connection.
+    pub(crate) async fn rest_or_cut(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _cut = within(self.0.read_to_end(&mut rest)).await;
         rest
     }
 

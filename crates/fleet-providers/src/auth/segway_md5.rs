@@ -13,6 +13,10 @@ use crate::{body, form, json};
 /// The parameter that holds the signature, and is not covered by it.
 const SIGNATURE: &str = "signature";
 
+/// A request with more parameters is refused before any is decoded, sorted or hashed. The largest known message, a status,
+/// has some two dozen.
+const MAX_PARAMETERS: usize = 128;
+
 /// What the secret follows.
 const SECRET: &[u8] = b"&client_secret=";
 
@@ -69,13 +73,17 @@ fn is_ambiguous((name, value): &Parameter<'_>) -> bool {
         || memchr(b'&', value).is_some_and(|start| memchr(b'=', &value[start..]).is_some())
 }
 
-/// All parameters, or none if the body is not flat or cannot be decoded.
+/// All parameters, or none if they are too many, if the body is not flat, or if it cannot be decoded.
 fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Parameter<'a>>> {
     if form::is_form(content_type, body) {
-        return form::pairs(body).ok();
+        let is_small = form::has_at_most(body, MAX_PARAMETERS);
+        return if is_small { form::pairs(body).ok() } else { None };
     }
-    let text = std::str::from_utf8(body::trimmed(body)).ok()?;
-    let Fields(members) = json::object(text).ok()?;
+    let text = body::trimmed(body);
+    if !json::has_at_most(text, MAX_PARAMETERS) {
+        return None;
+    }
+    let Fields(members) = json::object(std::str::from_utf8(text).ok()?).ok()?;
     members.into_iter().map(|(name, value)| Some((name, signed(&value)?))).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use fleet_providers::{AuthScheme, PROVIDERS, Secrets, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use md5::{Digest, Md5};
 
 use crate::support::{Fixture, SECOND_SECRET, SECRET, fixtures, secrets};
 
@@ -250,6 +251,23 @@ fn segway_refuses_what_it_cannot_be_sure_of() {
         assert!(!signed(JSON, good.replacen(from, to, 1).as_bytes(), &secrets), "{to}");
     }
     assert!(!signed(JSON, format!("[{good}]").as_bytes(), &secrets));
+}
+
+#[test]
+fn segway_takes_as_many_parameters_as_a_message_may_need() {
+    let secrets = secrets(&[SECRET]);
+    let names: Vec<_> = (0..128).map(|number| format!("p{number:03}")).collect();
+    for (others, is_taken) in [(127, true), (128, false)] {
+        let parameters: Vec<_> = names[..others].iter().map(|name| format!("{name}=1")).collect();
+        let parameters = parameters.join("&");
+        let digest = Md5::digest(format!("{parameters}&client_secret={SECRET}"));
+        let signature: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let form = format!("{parameters}&signature={signature}");
+        assert_eq!(signed(FORM, form.as_bytes(), &secrets), is_taken, "{others} and the signature");
+        let members: Vec<_> = names[..others].iter().map(|name| format!("\"{name}\":1")).collect();
+        let json = format!("{{{},\"signature\":\"{signature}\"}}", members.join(","));
+        assert_eq!(signed(JSON, json.as_bytes(), &secrets), is_taken, "{others} and the signature");
+    }
 }
 
 #[test]

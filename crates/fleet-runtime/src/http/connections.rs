@@ -1,4 +1,4 @@
-//! What a connection hears from outside: that its head takes too long, that it is to close.
+//! What a connection hears from outside: that its headers take too long, that it is to close, now or behind its response.
 //!
 //! hyper's header timeout asks for a sleep for each request and drops it when the head is here; on the runtime's timers
 //! that is an insertion and a removal a request, and a future that waits for the shutdown is looked at whenever the
@@ -19,7 +19,12 @@ use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Sleep, Timer, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior};
+
+use super::peer::Standing;
+use crate::metrics;
+use crate::outage::{Failing, OutageLog, Over};
 
 /// Sweeps within a header timeout: it may be late by so much of it.
 const SWEEPS_A_TIMEOUT: u32 = 10;
@@ -33,18 +38,36 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 /// No head is waited for.
 const NEVER: u64 = u64::MAX;
 
+/// A connection is not closed to make room before this. Whoever sends a request at once, as providers do, has been read by
+/// then.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Which part of the connections is closed at once to make room: in a flood they are not all looked at for each new one.
+const PART_FOR_ROOM: usize = 32;
+
+/// How often more connections are closed if a new one still waits.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(10);
+
+/// After the last connection was closed to make room, it is over.
+const OVER_AFTER: Duration = Duration::from_secs(10);
+
 /// A server's open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
+    listener: &'static str,
     started: Instant,
     sweeps: Interval,
     watches: Vec<Weak<Watch>>,
+    made_room: Option<Instant>,
+    making_room: OutageLog,
 }
 
 /// One connection, as seen by itself and by the sweep. Times are nanoseconds since the server's start.
 #[derive(Debug)]
 pub(super) struct Watch {
+    pub(super) listener: &'static str,
     started: Instant,
+    pub(super) standing: Standing,
     head_deadline: AtomicU64,
     /// The last deadline that the sweep has found passed: a head that came meanwhile has a later one.
     passed_deadline: AtomicU64,
@@ -52,18 +75,33 @@ pub(super) struct Watch {
     task: AtomicWaker,
 }
 
+impl Watch {
+    /// Nanoseconds since the server's start.
+    pub(super) fn now(&self) -> u64 {
+        nanos(self.started, Instant::now())
+    }
+
+    /// Has the connection look at this.
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+}
+
 impl Connections {
-    pub(super) fn new(header_timeout: Duration) -> Self {
+    pub(super) fn new(listener: &'static str, header_timeout: Duration) -> Self {
         let period = (header_timeout / SWEEPS_A_TIMEOUT).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         let mut sweeps = tokio::time::interval(period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { started: Instant::now(), sweeps, watches: Vec::new() }
+        let (made_room, making_room) = (None, OutageLog::default());
+        Self { listener, started: Instant::now(), sweeps, watches: Vec::new(), made_room, making_room }
     }
 
     /// Another connection.
     pub(super) fn add(&mut self) -> Arc<Watch> {
         let watch = Arc::new(Watch {
+            listener: self.listener,
             started: self.started,
+            standing: Standing::new(nanos(self.started, Instant::now())),
             head_deadline: AtomicU64::new(NEVER),
             passed_deadline: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -77,14 +115,92 @@ impl Connections {
     pub(super) async fn sweep(&mut self) {
         loop {
             self.sweeps.tick().await;
-            let now = nanos(self.started, Instant::now());
-            self.for_each(|watch| {
-                let deadline = watch.head_deadline.load(Ordering::Acquire);
-                if deadline <= now {
-                    watch.passed_deadline.store(deadline, Ordering::Release);
-                    watch.task.wake();
-                }
-            });
+            self.look();
+        }
+    }
+
+    /// Waits until there may be another connection, and closes others for it.
+    pub(super) async fn room(&mut self, permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        loop {
+            self.make_room();
+            tokio::select! {
+                // The semaphore is never closed.
+                permit = Arc::clone(permits).acquire_owned() => return permit.ok(),
+                () = tokio::time::sleep(MAKE_ROOM_EVERY) => {}
+                _tick = self.sweeps.tick() => self.look(),
+            }
+        }
+    }
+
+    /// Closes some of the connections whose sender is unknown: those that have been so for longest.
+    pub(super) fn make_room(&mut self) {
+        let latest = nanos(self.started, Instant::now()).saturating_sub(nanos_of(GRACE));
+        let mut closable = Vec::new();
+        self.watches.retain(|watch| {
+            let Some(watch) = watch.upgrade() else { return false };
+            if let Some(since) = watch.standing.closable_since().filter(|since| *since <= latest) {
+                closable.push((since, watch));
+            }
+            true
+        });
+        let most = self.watches.len().div_ceil(PART_FOR_ROOM).min(closable.len());
+        if most < closable.len() {
+            closable.select_nth_unstable_by_key(most, |(since, _watch)| *since);
+        }
+        let closed = closable.into_iter().take(most).filter(|(since, watch)| {
+            let is_closed = watch.standing.close(*since);
+            if is_closed {
+                watch.wake();
+            }
+            is_closed
+        });
+        let closed = u64::try_from(closed.count()).unwrap_or(u64::MAX);
+        if closed > 0 {
+            self.report_closed(closed);
+        }
+    }
+
+    /// Wakes the connections whose headers are late, and says how many connections there are.
+    fn look(&mut self) {
+        let now = nanos(self.started, Instant::now());
+        let mut authenticated = 0;
+        self.for_each(|watch| {
+            authenticated += usize::from(watch.standing.is_kept());
+            let deadline = watch.head_deadline.load(Ordering::Acquire);
+            if deadline <= now {
+                watch.passed_deadline.store(deadline, Ordering::Release);
+                watch.task.wake();
+            }
+        });
+        metrics::connections(self.listener, self.watches.len(), authenticated);
+        if self.made_room.is_some_and(|last| last.elapsed() >= OVER_AFTER) {
+            self.made_room = None;
+            if let Some(Over { failures, lasted }) = self.making_room.succeeded(Instant::now()) {
+                let (listener, seconds) = (self.listener, lasted.as_secs());
+                tracing::info!(
+                    listener,
+                    closed = failures,
+                    seconds,
+                    "there is room for every connection again"
+                );
+            }
+        }
+    }
+
+    fn report_closed(&mut self, closed: u64) {
+        metrics::connections_closed(self.listener, closed);
+        let now = Instant::now();
+        self.made_room = Some(now);
+        if let Some(Failing { failures, lasted }) = self.making_room.failed(now, closed) {
+            tracing::warn!(
+                listener = self.listener,
+                closed = failures,
+                seconds = lasted.as_secs(),
+                "too many connections: closing those that have been open for longest without an authenticated request"
+            );
         }
     }
 
@@ -96,7 +212,7 @@ impl Connections {
         });
     }
 
-    fn for_each(&mut self, tell: impl Fn(&Watch)) {
+    fn for_each(&mut self, mut tell: impl FnMut(&Watch)) {
         self.watches.retain(|watch| watch.upgrade().inspect(|watch| tell(watch)).is_some());
     }
 }
@@ -115,6 +231,9 @@ where
     let mut closing = false;
     poll_fn(|context| {
         watch.task.register(context.waker());
+        if watch.standing.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
         if !closing && watch.closing.load(Ordering::Acquire) {
             closing = true;
             connection.as_mut().graceful_shutdown();
@@ -125,7 +244,11 @@ where
 }
 
 fn nanos(start: Instant, instant: Instant) -> u64 {
-    u64::try_from(instant.saturating_duration_since(start).as_nanos()).unwrap_or(NEVER)
+    nanos_of(instant.saturating_duration_since(start))
+}
+
+fn nanos_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
 /// hyper's timer of one connection; the header timeout is all it is for.

@@ -10,6 +10,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
     let counts = [
         ("api.max_connections", api.max_connections),
+        ("api.listen_backlog", usize::try_from(api.listen_backlog).unwrap_or(usize::MAX)),
         ("api.commit_max_messages", api.commit_max_messages),
         ("api.commit_max_bytes", api.commit_max_bytes),
         ("api.commit_queue", api.commit_queue),

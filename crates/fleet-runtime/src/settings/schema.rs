@@ -92,6 +92,8 @@ pub enum LogFormat {
 pub struct ApiSettings {
     /// Address of the webhook listener.
     pub listen: SocketAddr,
+    /// Connections that may wait in the kernel until they are accepted; `net.core.somaxconn` bounds it.
+    pub listen_backlog: u32,
     /// Most bytes of a body.
     pub max_body_bytes: u64,
     /// Most time for a request's head.
@@ -100,12 +102,15 @@ pub struct ApiSettings {
     /// Most time for a request's body.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// Most open connections; more wait in the kernel's backlog.
+    /// Most open connections; a new one takes the place of one without an authenticated request.
     pub max_connections: usize,
-    /// Most requests of one provider at work; more are answered 503.
+    /// Most authenticated requests of one provider at work; more are answered 503.
     pub max_in_flight: usize,
-    /// Most bytes of one provider's bodies in memory; requests beyond are answered 503.
+    /// Most bytes of one provider's authenticated bodies in memory; requests beyond are answered 503.
     pub max_in_flight_bytes: u64,
+    /// Most bytes of one provider's bodies that are awaited before their sender is known; the connection of the one that has
+    /// been awaited for longest is closed then.
+    pub max_unauthenticated_bytes: u64,
     /// Most messages in one push.
     pub commit_max_messages: usize,
     /// Most bytes in one push.
@@ -124,12 +129,14 @@ impl Default for ApiSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen_backlog: 1024,
             max_body_bytes: MIB,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
-            max_connections: 16_384,
+            max_connections: 2048,
             max_in_flight: 4096,
             max_in_flight_bytes: 32 * MIB,
+            max_unauthenticated_bytes: 4 * MIB,
             commit_max_messages: 512,
             commit_max_bytes: 1024 * 1024,
             commit_queue: 2048,
@@ -279,10 +286,19 @@ pub struct ProviderSettings {
     pub secrets_file: Option<PathBuf>,
     /// Most bytes that wait or are being worked on; beyond, requests are answered 503.
     pub max_backlog_bytes: u64,
+    /// Most bytes of a body. If absent, `api.max_body_bytes`, but no more than 16 KiB under `segway-md5` and 64 KiB under
+    /// `hmac-sha256`, whose signature is in or over the body: anybody may send one.
+    pub max_body_bytes: Option<u64>,
 }
 
 impl Default for ProviderSettings {
     fn default() -> Self {
-        Self { auth: None, secrets: Secrets::default(), secrets_file: None, max_backlog_bytes: 1536 * MIB }
+        Self {
+            auth: None,
+            secrets: Secrets::default(),
+            secrets_file: None,
+            max_backlog_bytes: 1536 * MIB,
+            max_body_bytes: None,
+        }
     }
 }

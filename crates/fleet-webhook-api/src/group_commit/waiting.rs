@@ -9,8 +9,8 @@ use tokio::sync::{Notify, SetOnce};
 use uuid::Uuid;
 
 use super::CommitLimits;
+use crate::admission::Permits;
 use crate::answer::Outcome;
-use crate::webhook::Permits;
 
 /// One provider's waiting messages, between the requests that bring them and the task that pushes them.
 #[derive(Debug)]

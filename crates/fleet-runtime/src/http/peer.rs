@@ -1,0 +1,148 @@
+//! Whether the sender at the other end of a connection is known. If room is needed, connections of unknown senders go first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::connections::Watch;
+use crate::metrics;
+
+/// The connection is not closed to make room.
+const KEPT: u64 = u64::MAX;
+
+/// The connection has been chosen to make room, and is about to be closed.
+const CLOSED: u64 = u64::MAX - 1;
+
+/// Whether a connection may be closed to make room, and since when: nanoseconds since the server's start, [`KEPT`] or
+/// [`CLOSED`]. Whoever closes a connection and the connection itself agree by exchanging this one value.
+#[derive(Debug)]
+pub(super) struct Standing(AtomicU64);
+
+impl Standing {
+    /// A new connection, whose sender nobody knows.
+    pub(super) fn new(now: u64) -> Self {
+        Self(AtomicU64::new(now.min(CLOSED - 1)))
+    }
+
+    /// Since when the connection may be closed to make room; `None` if it is kept, or closed already.
+    pub(super) fn closable_since(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Acquire)).filter(|since| *since < CLOSED)
+    }
+
+    /// Closes the connection, unless it has changed since it was looked at.
+    pub(super) fn close(&self, since: u64) -> bool {
+        self.exchange(since, CLOSED)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CLOSED
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.0.load(Ordering::Acquire) == KEPT
+    }
+
+    /// Keeps the connection. `false`: it has been closed meanwhile.
+    fn keep(&self) -> bool {
+        loop {
+            match self.closable_since() {
+                Some(since) if self.exchange(since, KEPT) => return true,
+                Some(_changed) => {}
+                None => return self.is_kept(),
+            }
+        }
+    }
+
+    fn exchange(&self, old: u64, new: u64) -> bool {
+        self.0.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The sender of a request, as far as its connection knows.
+#[derive(Clone, Debug)]
+pub struct Peer(pub(super) Arc<Watch>);
+
+impl Peer {
+    /// The sender has proven who it is: from now on its connection is not closed to make room for others. `false`: it has
+    /// been closed already.
+    pub fn note_authenticated(&self) -> bool {
+        self.0.standing.keep()
+    }
+
+    /// A request of a sender that proves nothing is being worked on: its connection is kept until the guard is dropped.
+    /// `None`: it has been closed already.
+    pub fn work(&self) -> Option<Kept> {
+        let was_kept = self.0.standing.is_kept();
+        self.0.standing.keep().then(|| Kept { watch: Arc::clone(&self.0), was_kept })
+    }
+
+    /// The server waits for the rest of a request whose sender it does not know. Its connection may be closed to make room
+    /// until the guard is dropped, also one that has brought good requests before: a balancer's connections carry
+    /// everybody's requests.
+    pub fn unknown(&self) -> Exposed {
+        let exposed = self.0.standing.exchange(KEPT, self.0.now());
+        Exposed { watch: Arc::clone(&self.0), exposed }
+    }
+
+    /// Closes the connection to make room, if it may be closed.
+    pub fn make_room(&self) -> bool {
+        let standing = &self.0.standing;
+        let is_closed = standing.closable_since().is_some_and(|since| standing.close(since));
+        if is_closed {
+            metrics::connections_closed(self.0.listener, 1);
+            self.0.wake();
+        }
+        is_closed
+    }
+}
+
+/// Keeps a connection.
+#[derive(Debug)]
+pub struct Kept {
+    watch: Arc<Watch>,
+    was_kept: bool,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !self.was_kept {
+            let _closed_or_exposed = self.watch.standing.exchange(KEPT, self.watch.now());
+        }
+    }
+}
+
+/// Exposes a connection to being closed.
+#[derive(Debug)]
+pub struct Exposed {
+    watch: Arc<Watch>,
+    /// It was kept before, and will be again.
+    exposed: bool,
+}
+
+impl Drop for Exposed {
+    fn drop(&mut self) {
+        if self.exposed {
+            let _is_open = self.watch.standing.keep();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_either_kept_or_closed() {
+        let standing = Standing::new(5);
+        assert_eq!(standing.closable_since(), Some(5));
+        assert!(standing.keep());
+        assert!(standing.keep(), "again");
+        assert_eq!(standing.closable_since(), None);
+        assert!(!standing.close(5), "it was kept in the meantime");
+        assert!(standing.is_kept() && !standing.is_closed());
+
+        let standing = Standing::new(5);
+        assert!(standing.close(5));
+        assert!(standing.is_closed() && !standing.keep(), "too late");
+        assert!(!standing.close(5), "once");
+    }
+}
