@@ -1,5 +1,6 @@
 //! The real binaries as processes: what operators and orchestrators see of them.
 
+mod admin_floods;
 mod configuration;
 mod hangup;
 mod health;

@@ -82,10 +82,11 @@ fn prepare(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
 
 async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
     let admin_address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
-    let (webhooks, admin) = match (bind(settings.api.listen, settings.api.listen_backlog), bind(admin_address, admin::BACKLOG)) {
-        (Ok(webhooks), Ok(admin)) => (webhooks, admin),
-        (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
-    };
+    let (webhooks, admin) =
+        match (bind(settings.api.listen, settings.api.listen_backlog), bind(admin_address, admin::BACKLOG)) {
+            (Ok(webhooks), Ok(admin)) => (webhooks, admin),
+            (Err(problem), _) | (_, Err(problem)) => return cli::fail(problem),
+        };
     let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics(PROGRAM, &BUCKETS)) {
         (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),

@@ -95,7 +95,8 @@ pub async fn run(
         tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
         let refusals = Arc::new(Refusals::new(slug));
         every_refusal.push(Arc::clone(&refusals));
-        let SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes: _, max_body_bytes } = source;
+        let SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes: _, max_body_bytes } =
+            source;
         let secrets = Arc::new(SecretsInUse::new(secrets));
         if let Some(path) = secrets_file {
             let (watching, shutdown) = (secrets::watch(slug, path, Arc::clone(&secrets)), shutdown.clone());

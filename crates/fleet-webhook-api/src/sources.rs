@@ -69,7 +69,8 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
         }
         let max_body_bytes = max_body_bytes(given, &scheme, &settings.api);
         let name = variable("max_body_bytes");
-        errors.extend(misfit(max_body_bytes, &scheme, &settings.api).map(|misfit| format!("{name}: {misfit}")));
+        errors
+            .extend(misfit(max_body_bytes, &scheme, &settings.api).map(|misfit| format!("{name}: {misfit}")));
         let (secrets_file, max_backlog_bytes) = (given.secrets_file.clone(), given.max_backlog_bytes);
         sources.push(SourceSettings {
             provider,

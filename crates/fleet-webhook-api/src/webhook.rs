@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
-use fleet_providers::Verdict;
 #[cfg(doc)]
 use fleet_providers::AuthScheme;
+use fleet_providers::Verdict;
 use fleet_runtime::http::{Kept, Peer};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;

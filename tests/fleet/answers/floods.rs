@@ -140,10 +140,8 @@ async fn an_authenticated_connection_with_the_body_of_somebody_else_makes_room()
 
 #[tokio::test]
 async fn large_bodies_that_stop_before_their_end_make_room() {
-    let settings = [
-        ("FLEET_PROVIDERS__SEGWAY__MAX_BODY_BYTES", "1048576"),
-        ("FLEET_API__BODY_TIMEOUT", "60s"),
-    ];
+    let settings =
+        [("FLEET_PROVIDERS__SEGWAY__MAX_BODY_BYTES", "1048576"), ("FLEET_API__BODY_TIMEOUT", "60s")];
     let fleet = Fleet::api_only(&settings).await;
     let almost = head(SEGWAY, &[FORM, ("content-length", "1048576")]) + &"x".repeat(1_000_000);
     // More than may be awaited, and again and again.

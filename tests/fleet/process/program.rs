@@ -210,6 +210,15 @@ impl Program {
         format!("{}/webhooks/niu", self.api)
     }
 
+    /// Where health and metrics are.
+    pub(crate) fn admin_address(&self) -> String {
+        self.admin.strip_prefix("http://").unwrap().to_owned()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What a GET on the admin listener is answered: status and body; nothing if it is not there.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let asked = async {

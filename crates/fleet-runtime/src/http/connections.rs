@@ -92,6 +92,8 @@ impl Connections {
         let period = (header_timeout / SWEEPS_A_TIMEOUT).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         let mut sweeps = tokio::time::interval(period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        metrics::connections(listener, 0, 0);
+        metrics::connections_closed(listener, 0);
         let (made_room, making_room) = (None, OutageLog::default());
         Self { listener, started: Instant::now(), sweeps, watches: Vec::new(), made_room, making_room }
     }
