@@ -7,6 +7,7 @@
 
 mod case;
 mod failure;
+mod flood;
 mod freshness;
 mod http;
 mod insert;
@@ -37,6 +38,10 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::machine::Machine;
 
+/// That of the services: the references differ from them in what they do alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the services beside bare references; cargo xtask bench builds everything and runs it.
 #[derive(Debug, Parser)]
 struct Cli {
@@ -61,6 +66,16 @@ enum Command {
     /// Look how long reports take to be visible; a part of `run`.
     Freshness {
         /// See `freshness::Freshness`.
+        json: String,
+    },
+    /// Attack as the JSON says; a part of `run`.
+    Attack {
+        /// See `flood::Flood`.
+        json: String,
+    },
+    /// Post webhooks on new connections; a part of `run`.
+    Newcomers {
+        /// See `flood::Newcomers`.
         json: String,
     },
     /// Serve as a reference; a part of `run`.
@@ -131,6 +146,8 @@ fn run(command: Command) -> Result<bool, Failure> {
         Command::Load { json } => print(&load::run(&serde_json::from_str(&json)?)?),
         Command::Insert { json } => print(&insert::run(&serde_json::from_str(&json)?)?),
         Command::Freshness { json } => print(&freshness::run(&serde_json::from_str(&json)?)?),
+        Command::Attack { json } => print(&flood::attack(&serde_json::from_str(&json)?)?),
+        Command::Newcomers { json } => print(&flood::newcomers(&serde_json::from_str(&json)?)?),
         Command::Reference { what, port, redis_url } => {
             let threads = Settings::default().worker_threads;
             let runtime = fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))?;

@@ -105,6 +105,24 @@ impl RedisSide {
         Ok(())
     }
 
+    /// Puts so many messages with this body into a provider's queue.
+    pub(crate) fn fill_with(&self, provider: Provider, messages: u32, body: &str) -> Result<(), Failure> {
+        let link = Arc::new(RedisLink::new(&self.url, Duration::from_secs(10))?);
+        let producer = Producer::new(link, PREFIX, provider.slug());
+        for _ in 0..messages {
+            let envelope = Envelope {
+                message_id: Uuid::now_v7(),
+                received_at: Timestamp::now(),
+                topic: provider.topic(),
+                content_type: Some(provider.content_type()),
+                traceparent: None,
+                body: body.as_bytes(),
+            };
+            self.runtime.block_on(producer.push(&[envelope.encode()]))?;
+        }
+        Ok(())
+    }
+
     fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
         let text: String = self.ask(redis::cmd("INFO").arg(section))?;
         let value =

@@ -60,6 +60,14 @@ pub(crate) struct Front {
     pub(crate) address: SocketAddr,
 }
 
+/// The API.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) front: Front,
+    /// Health and metrics.
+    pub(crate) admin: SocketAddr,
+}
+
 impl Stage {
     /// Starts both servers as shipped, but for [`MAXMEMORY`]; `redis` is appended to Redis' command line.
     pub(crate) fn set(bin_dir: &Path, redis: &[&str], interrupt: &Interrupt) -> Result<Self, Failure> {
@@ -125,16 +133,22 @@ impl Stage {
 
     /// The API, with settings of its own on top of the shipped ones.
     pub(crate) fn api(&self, settings: &[(&str, &str)]) -> Result<Front, Failure> {
+        Ok(self.api_with_admin(settings)?.front)
+    }
+
+    /// The same, and where its health is.
+    pub(crate) fn api_with_admin(&self, settings: &[(&str, &str)]) -> Result<Api, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut command = self.command(API)?;
         command.env("FLEET_REDIS_URL", RedisLogin::Api.of(&self.redis_url));
         command.env("FLEET_API__LISTEN", address.to_string()).envs(settings.iter().copied());
-        Ok(Front { running: self.start_ready(API, command)?, address })
+        let (running, admin) = self.start_ready(API, command)?;
+        Ok(Api { front: Front { running, address }, admin })
     }
 
     /// A consumer as shipped.
     pub(crate) fn consumer(&self) -> Result<Running, Failure> {
-        self.start_ready(CONSUMER, self.command(CONSUMER)?)
+        Ok(self.start_ready(CONSUMER, self.command(CONSUMER)?)?.0)
     }
 
     /// A reference that takes webhooks, `bare` or `lpush`.
@@ -179,7 +193,7 @@ impl Stage {
         Ok(Command::new(std::env::current_exe().map_err(Failure::io("find this program"))?))
     }
 
-    fn start_ready(&self, name: &str, mut command: Command) -> Result<Running, Failure> {
+    fn start_ready(&self, name: &str, mut command: Command) -> Result<(Running, SocketAddr), Failure> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         command.env("FLEET_ADMIN__LISTEN", admin.to_string());
         let mut running = Running::start(name, &mut command, self.logs.path())?;
@@ -187,7 +201,7 @@ impl Stage {
             running.check()?;
             Ok(http::is_ready(admin).then_some(()))
         })?;
-        Ok(running)
+        Ok((running, admin))
     }
 
     /// A binary as shipped, with none of the user's own settings but the log filter, and the consumer's logins.

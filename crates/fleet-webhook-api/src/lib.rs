@@ -12,6 +12,7 @@
 mod admission;
 pub mod answer;
 pub mod group_commit;
+pub mod memory;
 pub mod metrics;
 pub mod open_files;
 mod redis_watch;

@@ -19,7 +19,7 @@ use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_runtime::{cli, health, shutdown};
 use fleet_webhook_api::metrics::BUCKETS;
 use fleet_webhook_api::sources::{SourceSettings, sources};
-use fleet_webhook_api::{open_files, server};
+use fleet_webhook_api::{memory, open_files, server};
 use tokio::net::TcpListener;
 
 /// It gives memory back to the system when a flood of connections or bodies is over; the system's own allocator keeps it.
@@ -92,7 +92,9 @@ async fn run(settings: &Settings, sources: Vec<SourceSettings>) -> ExitCode {
         (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
         (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),
     };
-    tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers = sources.len(), "serving");
+    let most_memory_mib = memory::most_bytes(settings) >> 20;
+    let providers = sources.len();
+    tracing::info!(webhooks = %settings.api.listen, admin = %admin_address, providers, most_memory_mib, "serving");
     let readiness = Arc::new(Readiness::default());
     // Health and metrics stay up until the last request is answered.
     let admin = match serve_admin(admin, Arc::clone(&readiness), metrics) {

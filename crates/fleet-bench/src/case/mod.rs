@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod attack;
 mod bomb;
 mod drain;
 mod freshness;
@@ -34,6 +35,8 @@ pub(crate) enum Case {
     Idle,
     /// From a 200 to its sight in SQL.
     Freshness,
+    /// Floods and nonsense of a minute each, under the manifests' memory limits.
+    Attack,
 }
 
 impl Case {
@@ -47,13 +50,14 @@ impl Case {
             Self::Bomb => "bomb",
             Self::Idle => "idle",
             Self::Freshness => "freshness",
+            Self::Attack => "attack",
         }
     }
 
     fn fills_the_database(self) -> bool {
         match self {
             Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness => true,
-            Self::Ingest | Self::IngestAlways => false,
+            Self::Ingest | Self::IngestAlways | Self::Attack => false,
         }
     }
 
@@ -63,7 +67,7 @@ impl Case {
         // system is shown.
         let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
         let redis = match self {
-            Self::Bomb | Self::Idle | Self::Freshness => &[],
+            Self::Bomb | Self::Idle | Self::Freshness | Self::Attack => &[],
             Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
@@ -80,6 +84,7 @@ impl Case {
             Self::Bomb => bomb::run(setup, &mut stage, &mut report),
             Self::Idle => idle::run(setup, &mut stage, &mut report),
             Self::Freshness => freshness::run(setup, &mut stage, &mut report),
+            Self::Attack => attack::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))
     }

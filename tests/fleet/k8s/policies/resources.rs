@@ -1,5 +1,7 @@
 //! Requests and limits.
 
+use fleet_runtime::settings::load;
+use fleet_webhook_api::memory;
 use serde_json::Value;
 
 use super::budget::capacity;
@@ -26,7 +28,23 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
             violations.push(format!("{owner}: its memory limit is less than twice the measured peak"));
         }
     }
+    violations.extend(webhooks_need(manifests));
     violations
+}
+
+/// Whatever is sent to the API, it needs no more than its limit.
+fn webhooks_need(manifests: &Manifests) -> Option<String> {
+    let pod = manifests.pod("Deployment/fleet-webhook-api")?;
+    let container = at(pod.spec, "/containers/0");
+    let settings = manifests.environment(container).ok().and_then(|variables| load(None, variables).ok());
+    let Some(settings) = settings else {
+        return Some("fleet-webhook-api: its settings cannot be read".to_owned());
+    };
+    let most = memory::most_bytes(&settings);
+    let limit = quantity(at(container, "/resources/limits/memory"))?;
+    (limit < i128::from(most) * 1000).then(|| {
+        format!("fleet-webhook-api: its settings allow {} MiB, more than its memory limit", most >> 20)
+    })
 }
 
 fn problems(container: &Value) -> Vec<String> {

@@ -1,0 +1,227 @@
+//! Attacks of a minute each, on an API and a consumer with the memory that the manifests give them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fleet_testbed::{MemoryGroup, MemoryLimits};
+
+use super::Setup;
+use crate::failure::Failure;
+use crate::flood::{Flood, Newcomers, Shape, Welcomed};
+use crate::http;
+use crate::load::{End, Load, Outcome, Traffic};
+use crate::provider::Provider;
+use crate::report::{Bound, Kind, Report};
+use crate::running::Running;
+use crate::stage::{Api, Front, Stage};
+use crate::usage;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// Memory limits of deploy/k8s/base; a test holds them against the manifests.
+pub(crate) const API_LIMIT: u64 = 256 << 20;
+pub(crate) const CONSUMER_LIMIT: u64 = 384 << 20;
+
+/// Honest webhooks a second of each provider, over kept connections, and as many over new ones.
+const HONEST_PER_SECOND: f64 = 50.0;
+
+/// Idle connections to the admin listener, more than it takes.
+const ADMIN_CONNECTIONS: usize = 200;
+
+/// `timeoutSeconds` of the probes.
+const PROBE_MS: f64 = 3_000.0;
+
+/// Name, shape and number of the attackers.
+const ATTACKS: [(&str, Shape, usize); 6] = [
+    ("idle connections", Shape::Idle, 10_000),
+    ("half heads", Shape::HalfHeads, 10_000),
+    ("slow bodies", Shape::SlowBodies, 4_200),
+    ("stopped bodies", Shape::StoppedBodies, 4_200),
+    ("many parameters", Shape::ManyParameters, 16),
+    ("large forms", Shape::LargeForms, 16),
+];
+
+/// Messages of ten thousand events each.
+const TINY_EVENTS: u32 = 400;
+
+/// Nothing here takes longer, or the run fails.
+const WITHIN: Duration = Duration::from_mins(10);
+
+pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    let limits = MemoryLimits::find().map_err(|why| {
+        Failure::measurement(format!("no control groups for memory limits here ({why}); run it as root"))
+    })?;
+    // Once: there is no reference to take turns with.
+    for (name, shape, attackers) in ATTACKS {
+        flood(setup, stage, report, &limits, (name, shape, setup.size(attackers, 50)))?;
+    }
+    tiny_events(setup, stage, report, &limits)?;
+    for (name, _shape, _attackers) in ATTACKS {
+        for who in ["kept", "new"] {
+            report.ask(&format!("{name}: answered 200, {who}"), Kind::Must, Bound::AtLeast(99.9));
+            report.ask(&format!("{name}: p99, {who}"), Kind::Must, Bound::AtMost(100.0));
+        }
+        report.ask(&format!("{name}: probes, slowest"), Kind::Must, Bound::AtMost(PROBE_MS));
+        report.ask(&format!("{name}: API, most resident"), Kind::Must, Bound::AtMost(96.0));
+        report.ask(&format!("{name}: API, resident after it"), Kind::Must, Bound::AtMost(48.0));
+    }
+    report.ask("tiny events: consumer, most resident", Kind::Must, Bound::AtMost(128.0));
+    Ok(())
+}
+
+/// The honest load over kept connections, a process each provider.
+struct Honest {
+    kept: Vec<Running>,
+    new: Running,
+}
+
+fn flood(
+    setup: &Setup,
+    stage: &mut Stage,
+    report: &mut Report,
+    limits: &MemoryLimits,
+    (name, shape, attackers): (&str, Shape, usize),
+) -> Result<(), Failure> {
+    stage.clear()?;
+    let group = limits.group(API_LIMIT).map_err(|error| Failure::measurement(error.to_string()))?;
+    let Api { front: mut api, admin } = stage.api_with_admin(&[])?;
+    confine(&group, &api.running)?;
+    let mut consumer = stage.consumer()?;
+    let honest = honest(stage, &api)?;
+    stage.interrupt.sleep(setup.seconds(2, 1))?;
+    let before = usage::memory(api.running.pid())?.resident;
+    let flood = Flood { target: api.address, shape, attackers };
+    let mut attack = stage.tool("attack", &flood)?;
+    let idle = Flood { target: admin, shape: Shape::Idle, attackers: ADMIN_CONNECTIONS };
+    let mut idle = stage.tool("attack", &idle)?;
+    let slowest = probe(setup, stage, &mut api, admin)?;
+    for attacker in [&mut attack, &mut idle] {
+        attacker.close_stdin();
+    }
+    let minute = Duration::from_mins(1);
+    let connections: u64 = attack.finish(&stage.interrupt, minute, || Ok(()))?;
+    idle.finish::<u64>(&stage.interrupt, minute, || Ok(()))?;
+    // At once afterwards.
+    stage.interrupt.sleep(setup.seconds(5, 1))?;
+    let after = usage::memory(api.running.pid())?;
+    let (kept, new) = honest.close(stage, minute)?;
+    api.running.check()?;
+    consumer.check()?;
+    note(report, name, &kept, &new);
+    report.note(format!("{name}: attackers' connections"), "", connections as f64);
+    report.note(format!("{name}: probes, slowest"), "ms", slowest);
+    report.note(format!("{name}: API, resident before"), "MiB", before as f64 / MIB);
+    report.note(format!("{name}: API, most resident"), "MiB", after.peak as f64 / MIB);
+    report.note(format!("{name}: API, resident after it"), "MiB", after.resident as f64 / MIB);
+    setup.say(
+        "attack",
+        1,
+        &format!("{name}: {connections} connections; API at most {:.0} MiB", after.peak as f64 / MIB),
+    );
+    if group.has_killed() {
+        return Err(Failure::measurement(format!("{name}: the API was killed for its memory")));
+    }
+    api.running.stop(&stage.interrupt)?;
+    consumer.stop(&stage.interrupt)
+}
+
+fn confine(group: &MemoryGroup, running: &Running) -> Result<(), Failure> {
+    group.add(running.pid()).map_err(|error| Failure::measurement(error.to_string()))
+}
+
+fn honest(stage: &Stage, api: &Front) -> Result<Honest, Failure> {
+    let load = |provider| Load {
+        target: api.address,
+        connections: 8,
+        threads: 1,
+        traffic: Traffic::Fresh { providers: vec![provider], vehicles: 1_000 },
+        per_second: Some(HONEST_PER_SECOND),
+        warm_up: Duration::from_millis(200),
+        end: End::StdinCloses,
+        watched: stage.watch(&[]),
+    };
+    let kept: Result<_, _> = Provider::ALL.into_iter().map(|provider| stage.load(&load(provider))).collect();
+    let new = Newcomers { target: api.address, per_second: HONEST_PER_SECOND };
+    Ok(Honest { kept: kept?, new: stage.tool("newcomers", &new)? })
+}
+
+/// Asks for health once a second while the attack lasts; the slowest answer, ms.
+fn probe(setup: &Setup, stage: &Stage, api: &mut Front, admin: SocketAddr) -> Result<f64, Failure> {
+    let end = Instant::now() + setup.seconds(60, 2);
+    let mut slowest: f64 = 0.0;
+    while Instant::now() < end {
+        stage.interrupt.sleep(Duration::from_millis(500))?;
+        api.running.check()?;
+        let asked = Instant::now();
+        let is_ready = http::is_ready(admin);
+        let took = asked.elapsed().as_secs_f64() * 1_000.0;
+        slowest = slowest.max(if is_ready { took } else { f64::INFINITY });
+    }
+    Ok(slowest)
+}
+
+impl Honest {
+    fn close(self, stage: &Stage, within: Duration) -> Result<(Vec<Outcome>, Welcomed), Failure> {
+        let Self { kept, mut new } = self;
+        let mut outcomes = Vec::new();
+        for mut load in kept {
+            load.close_stdin();
+            outcomes.push(load.finish(&stage.interrupt, within, || Ok(()))?);
+        }
+        new.close_stdin();
+        Ok((outcomes, new.finish(&stage.interrupt, within, || Ok(()))?))
+    }
+}
+
+/// The share of what was answered 200, percent.
+fn accepted<'a>(answers: impl Iterator<Item = (&'a u16, &'a u64)>) -> f64 {
+    let (mut accepted, mut all) = (0, 0);
+    for (status, count) in answers {
+        accepted += if *status == 200 { *count } else { 0 };
+        all += count;
+    }
+    accepted as f64 / all as f64 * 100.0
+}
+
+fn note(report: &mut Report, name: &str, kept: &[Outcome], new: &Welcomed) {
+    let answers = kept.iter().flat_map(|outcome| &outcome.answers);
+    report.note(format!("{name}: answered 200, kept"), "%", accepted(answers));
+    let slowest = kept.iter().map(|outcome| outcome.latency.p99_ms).fold(0.0, f64::max);
+    report.note(format!("{name}: p99, kept"), "ms", slowest);
+    report.note(format!("{name}: answered 200, new"), "%", accepted(new.answers.iter()));
+    report.note(format!("{name}: p99, new"), "ms", new.latency.p99_ms);
+}
+
+/// A backlog of messages that hold ten thousand events each, of which none has a time.
+fn tiny_events(
+    setup: &Setup,
+    stage: &mut Stage,
+    report: &mut Report,
+    limits: &MemoryLimits,
+) -> Result<(), Failure> {
+    stage.clear()?;
+    let messages = setup.size(TINY_EVENTS, 8);
+    let body = format!("[{}]", vec![r#"{"sn":"n"}"#; 10_000].join(","));
+    stage.redis.fill_with(Provider::Niu, messages, &body)?;
+    let group = limits.group(CONSUMER_LIMIT).map_err(|error| Failure::measurement(error.to_string()))?;
+    let started = Instant::now();
+    let mut consumer = stage.consumer()?;
+    confine(&group, &consumer)?;
+    stage.interrupt.until("the tiny events to be settled", WITHIN, || {
+        consumer.check()?;
+        let ledger = stage.redis.ledger(Provider::Niu)?;
+        Ok((ledger.settled >= u64::from(messages)).then_some(()))
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let memory = usage::memory(consumer.pid())?;
+    let letters = stage.sql.number("SELECT count(*) FROM dead_letters")?;
+    if group.has_killed() || letters != 0 {
+        return Err(Failure::measurement(format!(
+            "the consumer was killed, or wrote {letters} dead letters"
+        )));
+    }
+    setup.say("attack", 1, &format!("tiny events: settled in {seconds:.1} s"));
+    report.note("tiny events: events", "/s", f64::from(messages) * 10_000.0 / seconds);
+    report.note("tiny events: consumer, most resident", "MiB", memory.peak as f64 / MIB);
+    consumer.stop(&stage.interrupt)
+}

@@ -1,0 +1,215 @@
+//! Senders that know no secret and take what they can get; and honest senders that come on new connections meanwhile.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use fleet_runtime::open_files::allow_open_files;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+use crate::load::Latency;
+use crate::provider::{Provider, Status};
+
+/// What the attackers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Shape {
+    /// Nothing.
+    Idle,
+    /// The beginning of a head, as much as is read.
+    HalfHeads,
+    /// Unsigned bodies, a byte a while.
+    SlowBodies,
+    /// Unsigned bodies that stop one byte before their end.
+    StoppedBodies,
+    /// Unsigned forms of many parameters, one after the other.
+    ManyParameters,
+    /// Unsigned bodies that are as large as allowed, one after the other.
+    LargeForms,
+}
+
+/// Attackers, until standard input ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Flood {
+    /// Whom they attack.
+    pub(crate) target: SocketAddr,
+    /// What they send.
+    pub(crate) shape: Shape,
+    /// How many there are; each has a connection, and opens another one when it is closed.
+    pub(crate) attackers: usize,
+}
+
+/// Honest webhooks, each on a connection of its own, until standard input ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Newcomers {
+    /// Where to.
+    pub(crate) target: SocketAddr,
+    /// Webhooks a second, of each provider.
+    pub(crate) per_second: f64,
+}
+
+/// How the newcomers fared.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Welcomed {
+    /// Answers by status; 0: none.
+    pub(crate) answers: BTreeMap<u16, u64>,
+    /// From before the connection was made to the answer.
+    pub(crate) latency: Latency,
+}
+
+/// Between two bytes of a slow body.
+const DRIP: Duration = Duration::from_millis(200);
+
+/// Until an attacker comes back whose connection was closed.
+const COMES_BACK_AFTER: Duration = Duration::from_millis(100);
+
+/// An honest sender gives up then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Shape {
+    /// What a connection begins with.
+    fn beginning(self) -> Vec<u8> {
+        let head = |length: usize| {
+            format!(
+                "POST /webhooks/segway/vehicle/status HTTP/1.1\r\nhost: f\r\n\
+                 content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n\r\n"
+            )
+        };
+        let text = match self {
+            Self::Idle => String::new(),
+            Self::HalfHeads => format!("POST /webhooks/niu HTTP/1.1\r\nhost: f\r\nx: {}", "y".repeat(15_000)),
+            Self::SlowBodies => head(1_000),
+            Self::StoppedBodies => head(16 * 1024) + &"x".repeat(16 * 1024 - 1),
+            Self::ManyParameters => {
+                let form = "a=1&".repeat(16 * 1024 / 4);
+                head(form.len()) + &form
+            }
+            Self::LargeForms => {
+                let form = format!("iotCode=1&signature={}&x={}", "0".repeat(32), "y".repeat(16_000));
+                head(form.len()) + &form
+            }
+        };
+        text.into_bytes()
+    }
+
+    /// Whether the same is sent again behind each answer.
+    fn is_repeated(self) -> bool {
+        match self {
+            Self::ManyParameters | Self::LargeForms => true,
+            Self::Idle | Self::HalfHeads | Self::SlowBodies | Self::StoppedBodies => false,
+        }
+    }
+
+    fn drips(self) -> bool {
+        self == Self::SlowBodies
+    }
+}
+
+/// Attacks until standard input ends; returns how many connections were made.
+pub(crate) fn attack(flood: &Flood) -> Result<u64, Failure> {
+    let files = u64::try_from(flood.attackers).unwrap_or(u64::MAX).saturating_add(64);
+    allow_open_files(files).map_err(|error| Failure::measurement(error.to_string()))?;
+    crate::runtime()?.block_on(async {
+        let mut attackers = JoinSet::new();
+        let beginning: Arc<[u8]> = flood.shape.beginning().into();
+        let made = Arc::new(AtomicU64::new(0));
+        for _ in 0..flood.attackers {
+            let (flood, beginning, made) = (flood.clone(), Arc::clone(&beginning), Arc::clone(&made));
+            attackers.spawn(async move {
+                loop {
+                    if let Ok(stream) = TcpStream::connect(flood.target).await {
+                        made.fetch_add(1, Ordering::Relaxed);
+                        let _closed = bother(stream, flood.shape, &beginning).await;
+                    }
+                    tokio::time::sleep(COMES_BACK_AFTER).await;
+                }
+            });
+        }
+        stdin_closes().await;
+        Ok(made.load(Ordering::Relaxed))
+    })
+}
+
+async fn bother(mut stream: TcpStream, shape: Shape, beginning: &[u8]) -> std::io::Result<()> {
+    let mut answer = vec![0; 4096];
+    stream.write_all(beginning).await?;
+    loop {
+        tokio::select! {
+            read = stream.read(&mut answer) => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                if shape.is_repeated() {
+                    stream.write_all(beginning).await?;
+                }
+            }
+            () = tokio::time::sleep(DRIP), if shape.drips() => stream.write_all(b"x").await?,
+        }
+    }
+}
+
+/// Posts until standard input ends.
+pub(crate) fn newcomers(newcomers: &Newcomers) -> Result<Welcomed, Failure> {
+    crate::runtime()?.block_on(async {
+        let mut senders = JoinSet::new();
+        let stopping = Arc::new(AtomicBool::new(false));
+        for provider in Provider::ALL {
+            senders.spawn(send(provider, newcomers.clone(), Arc::clone(&stopping)));
+        }
+        stdin_closes().await;
+        stopping.store(true, Ordering::Relaxed);
+        let (mut answers, mut latency) = (BTreeMap::new(), Latency::histogram());
+        while let Some(sent) = senders.join_next().await {
+            let (own, micros) = sent.map_err(|_panicked| Failure::measurement("a sender panicked"))?;
+            own.into_iter().for_each(|(status, count)| *answers.entry(status).or_default() += count);
+            // They have the same bounds.
+            let _added = latency.add(&micros);
+        }
+        Ok(Welcomed { answers, latency: Latency::of(&latency) })
+    })
+}
+
+async fn send(
+    provider: Provider,
+    newcomers: Newcomers,
+    stopping: Arc<AtomicBool>,
+) -> (BTreeMap<u16, u64>, Histogram<u64>) {
+    let (mut answers, mut latency) = (BTreeMap::new(), Latency::histogram());
+    let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / newcomers.per_second));
+    let mut vehicle = 0;
+    while !stopping.load(Ordering::Relaxed) {
+        let due = interval.tick().await;
+        vehicle = (vehicle + 1) % 1_000;
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let request = provider.request(&provider.body(Status { vehicle, at_ms }));
+        let asked = tokio::time::timeout(PATIENCE, post(newcomers.target, &request)).await;
+        let status = asked.ok().and_then(Result::ok).unwrap_or(0);
+        *answers.entry(status).or_default() += 1;
+        let micros = Instant::now().saturating_duration_since(due.into_std()).as_micros();
+        latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+    }
+    (answers, latency)
+}
+
+/// The status of the answer.
+async fn post(target: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.write_all(request).await?;
+    let mut line = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut line).await?;
+    let digits = std::str::from_utf8(&line[9..]).ok().and_then(|text| text.parse().ok());
+    Ok(digits.unwrap_or(0))
+}
+
+/// On a thread of its own: what waits for standard input keeps the runtime from its tasks.
+async fn stdin_closes() {
+    let reading = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    // Whatever it ended with, it has ended.
+    let _ended = tokio::task::spawn_blocking(reading).await;
+}

@@ -1,0 +1,40 @@
+//! How much memory the API takes at most, whatever is sent to it.
+
+use fleet_runtime::settings::{ApiSettings, Settings};
+
+/// The program and its metrics, with no connection: 7 MiB were measured.
+const BASE_BYTES: u64 = 16 << 20;
+
+/// A connection at its worst: 16 KiB of a head, what hyper writes (8 KiB), and its task. The kernel's own buffers are few:
+/// what a client sends is read at once.
+const CONNECTION_BYTES: u64 = 32 << 10;
+
+/// Copies of a push: one that is being filled, and one on its way to Redis.
+const PUSHES: u64 = 2;
+
+/// The bound that the settings add up to, bytes. Bodies that come in chunks without a length may take up to twice what
+/// is counted for them; everything else stays below.
+pub fn most_bytes(settings: &Settings) -> u64 {
+    let ApiSettings { max_connections, max_in_flight_bytes, max_unauthenticated_bytes, .. } = settings.api;
+    let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let pushes = wide(settings.api.commit_max_bytes).saturating_mul(PUSHES);
+    let provider = max_in_flight_bytes.saturating_add(max_unauthenticated_bytes).saturating_add(pushes);
+    let connections = wide(max_connections).saturating_mul(CONNECTION_BYTES);
+    let providers = wide(settings.providers.len()).saturating_mul(provider);
+    BASE_BYTES.saturating_add(connections).saturating_add(providers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_providers_by_default() {
+        let mut settings = Settings::default();
+        for slug in ["niu", "segway", "invers"] {
+            settings.providers.insert(slug.to_owned(), fleet_runtime::settings::ProviderSettings::default());
+        }
+        let mib = 1 << 20;
+        assert_eq!(most_bytes(&settings), (16 + 64 + 3 * (32 + 4 + 2)) * mib);
+    }
+}
