@@ -40,8 +40,8 @@ async fn vehicles(database: &TestDatabase) -> Vec<String> {
 
 /// Reason and the vehicle in the envelope of every dead letter.
 async fn dead_letters(database: &TestDatabase) -> Vec<(String, String)> {
-    let query = "SELECT reason, substring(encode(envelope, 'escape') FROM '\"sn\":\"([^\"]*)\"')
-                   FROM dead_letters ORDER BY 2";
+    let query = "SELECT reason, substring(encode(message.envelope, 'escape') FROM '\"sn\":\"([^\"]*)\"')
+                   FROM dead_letters JOIN dead_messages AS message USING (message_id) ORDER BY 2";
     let rows = database.client().await.query(query, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }

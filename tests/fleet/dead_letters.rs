@@ -1,5 +1,7 @@
 //! The tools for dead letters: they find, replay and remove exactly what they are told to.
 
+mod bytes;
+
 use std::process::{Command, Output, Stdio};
 
 use fleet_store::{DeadLetterFilter, count_dead_letters};
@@ -76,7 +78,7 @@ async fn list_and_show() {
     }
 }
 
-/// Adds `letters` dead letters of one message, whose body is `envelope` after a header without meaning.
+/// Adds `letters` dead letters of one message as the release before did, each with a copy of the bytes.
 async fn bury(database: &TestDatabase, message_id: Uuid, letters: i32, envelope: &str) {
     let statement = "INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, envelope)
          SELECT $1, index, 'niu', 'rejected_by_database', 'number ' || index, $3

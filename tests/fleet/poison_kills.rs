@@ -75,7 +75,8 @@ async fn a_message_that_kills_three_consumers_is_found_and_its_neighbours_are_ap
     assert_eq!(vehicles, ["NBPROCESS1", "NBPROCESS2"]);
     let dead = texts(
         &database,
-        "SELECT reason || ' ' || (position('KILLER'::bytea IN envelope) > 0)::text FROM dead_letters",
+        "SELECT reason || ' ' || (position('KILLER'::bytea IN message.envelope) > 0)::text
+           FROM dead_letters JOIN dead_messages AS message USING (message_id)",
     )
     .await;
     assert_eq!(dead, ["consumer_killed true"]);

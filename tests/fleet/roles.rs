@@ -114,6 +114,8 @@ async fn everything_runs_with_the_least_rights() {
     assert!(!again.contains("applied"), "{again}");
     let owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(servers.postgres.psql(owners).unwrap(), "fleet_migrator");
+    let owner = "SELECT proowner::regrole FROM pg_proc WHERE proname = 'delete_dead_messages'";
+    assert_eq!(servers.postgres.psql(owner).unwrap(), "fleet_migrator");
 
     let mut api = site.api(&[]);
     let mut api = Program::start(api.env("FLEET_REDIS_URL", login(&servers.redis.url(), "api")));
@@ -177,6 +179,8 @@ async fn a_role_can_do_its_work_and_nothing_else() {
         "UPDATE unstored_messages SET provider = ''",
         "INSERT INTO fleet_state_migrations VALUES (9)",
         "DROP TABLE dead_letters",
+        "DROP FUNCTION delete_dead_messages CASCADE",
+        "ALTER TABLE dead_letters DISABLE TRIGGER delete_dead_messages",
         "ALTER TABLE vehicles ADD COLUMN extra int",
         "CREATE TABLE mine (id int)",
         "SELECT drop_chunks('telemetry', now())",
@@ -195,6 +199,8 @@ async fn a_role_can_do_its_work_and_nothing_else() {
         &[
             "SELECT envelope FROM dead_letters",
             "SELECT * FROM dead_letters",
+            "SELECT envelope FROM dead_messages",
+            "DELETE FROM dead_messages",
             "DELETE FROM dead_letters",
             "INSERT INTO vehicles VALUES (gen_random_uuid())",
             "UPDATE vehicles SET lat = 0",

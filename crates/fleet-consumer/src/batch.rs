@@ -154,8 +154,8 @@ pub fn empty_messages<'a>(
     empty
 }
 
-/// Every event is a record. Only if many cannot be stored are those a single one, for each of their dead letters would
-/// keep the whole message: ten thousand times a megabyte.
+/// Every event is a record. If more than [`MAX_LETTERS`] cannot be stored, those are a single one: ten thousand dead letters
+/// of one message would say no more than the first, and a replay puts the whole message back in any case.
 fn push_events<'a>(
     events: Vec<Result<VehicleEvent<'a>, ParseError>>,
     message: QueuedMessage<'a>,

@@ -40,14 +40,20 @@ BEGIN
             WHEN insufficient_privilege THEN NULL;
         END;
         FOR object IN
-            SELECT c.oid::regclass AS name, c.relowner AS owner,
+            SELECT c.oid::regclass::text AS name, c.relowner AS owner,
                    CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END AS kind
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
                AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
                                  'settled_state_batches', 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
-                                 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations')
+                                 'dead_messages', 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations')
+             UNION ALL
+            SELECT p.oid::regprocedure::text, p.proowner, 'FUNCTION'
+              FROM pg_proc p
+             WHERE p.pronamespace = current_schema()::regnamespace
+               AND p.proowner <> migrator
+               AND p.proname = 'delete_dead_messages'
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
                 RAISE object_not_in_prerequisite_state USING MESSAGE = format(
@@ -86,6 +92,7 @@ BEGIN
                        ('fleet_consumer', 'fleet_state_migrations', '{SELECT}'),
                        ('fleet_consumer', 'telemetry', '{INSERT}'),
                        ('fleet_consumer', 'dead_letters', '{SELECT,INSERT,UPDATE,DELETE}'),
+                       ('fleet_consumer', 'dead_messages', '{SELECT,INSERT,UPDATE,DELETE}'),
                        ('fleet_consumer', 'settled_batches', '{SELECT,INSERT}'),
                        ('fleet_consumer', 'unstored_messages', '{INSERT}'),
                        ('fleet_consumer', 'fleet_telemetry_migrations', '{SELECT}'),
@@ -102,7 +109,7 @@ BEGIN
         EXECUTE format('GRANT %s ON %I TO %I', array_to_string(wanted.privileges, ', '), wanted.relation, wanted.role);
     END LOOP;
 
-    -- All but the envelope, which is the whole webhook.
+    -- All but the bytes, which are the whole webhook.
     IF to_regclass('dead_letters') IS NOT NULL
        AND reader IS NOT NULL
        AND NOT has_column_privilege(reader, 'dead_letters', 'message_id', 'SELECT') THEN

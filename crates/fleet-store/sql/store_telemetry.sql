@@ -9,15 +9,29 @@ WITH appended AS (
     RETURNING vehicle_id, observed_at, event_id
 ),
 buried AS (
-    INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, received_at, envelope)
-    SELECT message_id, event_index, $1::text, reason, detail, received_at, envelope
-      FROM unnest($6::uuid[], $7::int4[], $8::text[], $9::text[], $10::timestamptz[], $11::bytea[])
-           AS letter (message_id, event_index, reason, detail, received_at, envelope)
+    INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, received_at, dead_message_id)
+    SELECT message_id, event_index, $1::text, reason, detail, received_at, message_id
+      FROM unnest($6::uuid[], $7::int4[], $8::text[], $9::text[], $10::timestamptz[])
+           AS letter (message_id, event_index, reason, detail, received_at)
     ON CONFLICT (message_id, event_index) DO UPDATE
        SET attempts = dead_letters.attempts + 1,
            reason = excluded.reason,
            detail = excluded.detail,
-           last_dead_at = now()
+           last_dead_at = now(),
+           dead_message_id = excluded.dead_message_id,
+           -- A row of an older release gives up its copy.
+           envelope = NULL
+    RETURNING 1
+),
+-- The bytes of the dead letters' messages, once each. They are written after the letters, which is the order in which a
+-- purge locks both tables; the foreign key is checked at the end of the statement. DO UPDATE locks a row that is there
+-- until this transaction ends: with DO NOTHING, a purge of the message's other letters could remove it before the check.
+kept AS (
+    INSERT INTO dead_messages (message_id, envelope)
+    SELECT message_id, envelope
+      FROM unnest($11::uuid[], $12::bytea[]) AS message (message_id, envelope)
+     WHERE (SELECT count(*) FROM buried) > 0
+    ON CONFLICT (message_id) DO UPDATE SET last_dead_at = now()
 ),
 counts AS (
     SELECT count(*)::int4 AS inserted FROM appended
@@ -50,7 +64,7 @@ noted AS (
 ),
 settled AS (
     INSERT INTO settled_batches (lease_id, first_record, records, provider, inserted, duplicate, dead_lettered)
-    SELECT $2::uuid, $3::int4, $4::int4, $1::text, inserted, $4::int4 - $12::int4 - inserted, $12::int4 FROM counts
+    SELECT $2::uuid, $3::int4, $4::int4, $1::text, inserted, $4::int4 - $13::int4 - inserted, $13::int4 FROM counts
     ON CONFLICT DO NOTHING
 )
 SELECT inserted FROM counts

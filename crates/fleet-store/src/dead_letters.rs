@@ -34,7 +34,7 @@ impl DeadLetterFilter {
     }
 }
 
-/// A row of `dead_letters`, without its envelope, which may be large.
+/// A row of `dead_letters`, without its message's bytes, which may be many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
     /// The message's id, or one derived from its bytes.
@@ -132,10 +132,13 @@ pub async fn dead_messages(
     limit: i64,
 ) -> Result<Vec<DeadMessage>, StoreError> {
     let query = format!(
-        "SELECT DISTINCT ON (message_id) message_id, provider, envelope
-           FROM dead_letters
-          WHERE {CONDITIONS} AND message_id > $6
-          ORDER BY message_id, event_index LIMIT $7"
+        "SELECT letter.message_id, provider, coalesce(message.envelope, letter.envelope)
+           FROM (SELECT DISTINCT ON (message_id) message_id, provider, dead_message_id, envelope
+                   FROM dead_letters
+                  WHERE {CONDITIONS} AND message_id > $6
+                  ORDER BY message_id, event_index LIMIT $7) AS letter
+           LEFT JOIN dead_messages AS message ON message.message_id = letter.dead_message_id
+          ORDER BY letter.message_id"
     );
     let after = after.unwrap_or(Uuid::nil());
     let mut parameters = filter.parameters();

@@ -17,6 +17,12 @@ const POISON_CLASSES: [&str; 3] = ["22", "23", "54"];
 /// TimescaleDB: too many compressed rows in the way of one transaction.
 const DECOMPRESSION_LIMIT: &str = "53400";
 
+/// A row refers to one that is not there.
+const FOREIGN_KEY_VIOLATION: &str = "23503";
+
+/// The one foreign key: of a dead letter to its message's bytes, which another transaction has removed.
+const DEAD_MESSAGE_REFERENCE: &str = "dead_letters_dead_message";
+
 /// A row breaks a check, or a table has no partition for it.
 const CHECK_VIOLATION: &str = "23514";
 
@@ -52,13 +58,21 @@ impl Refusal<'_> {
         let class = self.state.get(..2).unwrap_or_default();
         if self.state == SqlState::QUERY_CANCELED.code() || self.state == DECOMPRESSION_LIMIT {
             ErrorClass::TooSlow
-        } else if UNAVAILABLE.contains(&self.state) || UNAVAILABLE_CLASSES.contains(&class) {
+        } else if UNAVAILABLE.contains(&self.state)
+            || UNAVAILABLE_CLASSES.contains(&class)
+            || self.is_missing_dead_message()
+        {
             ErrorClass::Unavailable
         } else if POISON_CLASSES.contains(&class) && !self.is_about_tables() {
             ErrorClass::Poison
         } else {
             ErrorClass::Session
         }
+    }
+
+    /// Whether another transaction has removed a message's bytes meanwhile: the next try stores them again.
+    fn is_missing_dead_message(self) -> bool {
+        self.state == FOREIGN_KEY_VIOLATION && self.constraint == Some(DEAD_MESSAGE_REFERENCE)
     }
 
     /// Whether the state of the tables is at fault, not a row: there is no partition for it, in which case PostgreSQL names
@@ -165,6 +179,9 @@ mod tests {
         assert_eq!(class(None, Some("public")), ErrorClass::Session, "no partition for the row");
         let foreign = Refusal { state: "23503", constraint: Some("chunk"), schema: Some(TIMESCALE_CATALOG) };
         assert_eq!(foreign.class(), ErrorClass::Session);
+        let class = |constraint| Refusal { state: "23503", constraint, schema: Some("public") }.class();
+        assert_eq!(class(Some("dead_letters_dead_message")), ErrorClass::Unavailable);
+        assert_eq!(class(Some("an_operators_own")), ErrorClass::Poison);
     }
 
     #[test]

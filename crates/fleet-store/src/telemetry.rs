@@ -174,14 +174,15 @@ fn in_order<'a, 'b>(rows: &'a [TelemetryRow<'b>]) -> Vec<&'a TelemetryRow<'b>> {
     rows
 }
 
-/// Dead letters turned into arrays, a column each.
+/// Dead letters turned into arrays, a column each, and the bytes of their messages, once each.
 struct LetterColumns<'a> {
     message_id: Vec<Uuid>,
     event_index: Vec<i32>,
     reason: Vec<&'a str>,
     detail: Vec<&'a str>,
     received_at: Vec<Option<Micros>>,
-    envelope: Vec<&'a [u8]>,
+    kept_id: Vec<Uuid>,
+    kept_envelope: Vec<&'a [u8]>,
 }
 
 impl<'a> LetterColumns<'a> {
@@ -190,17 +191,28 @@ impl<'a> LetterColumns<'a> {
         let letters: BTreeMap<_, _> =
             dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
         let (message_id, event_index) = letters.keys().copied().unzip();
+        let kept: BTreeMap<_, _> = dead.iter().map(|letter| (letter.message_id, letter.envelope)).collect();
+        let (kept_id, kept_envelope) = kept.into_iter().unzip();
         Self {
             message_id,
             event_index,
             reason: letters.values().map(|letter| letter.reason).collect(),
             detail: letters.values().map(|letter| letter.detail.as_str()).collect(),
             received_at: letters.values().map(|letter| letter.received_at.map(Micros::from)).collect(),
-            envelope: letters.values().map(|letter| letter.envelope).collect(),
+            kept_id,
+            kept_envelope,
         }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 6] {
-        [&self.message_id, &self.event_index, &self.reason, &self.detail, &self.received_at, &self.envelope]
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
+        [
+            &self.message_id,
+            &self.event_index,
+            &self.reason,
+            &self.detail,
+            &self.received_at,
+            &self.kept_id,
+            &self.kept_envelope,
+        ]
     }
 }

@@ -27,7 +27,8 @@ fn poison() -> Vec<(Vec<u8>, &'static str, i32)> {
 }
 
 async fn assert_dead(scene: &Scene, message: Uuid, body: &[u8], reason: &str, event_index: i32) {
-    let query = "SELECT reason, event_index, attempts, provider, envelope, detail FROM dead_letters WHERE message_id = $1";
+    let query = "SELECT reason, event_index, attempts, provider, message.envelope, detail
+                   FROM dead_letters JOIN dead_messages AS message USING (message_id) WHERE message_id = $1";
     let row = scene.sql.query_one(query, &[&message]).await.unwrap();
     let found: (&str, i32, i32, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
     assert_eq!(found, (reason, event_index, 1, "niu"));

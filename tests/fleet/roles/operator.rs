@@ -50,7 +50,10 @@ async fn every_query_of_the_runbook_works_for_the_operator() {
         servers.assert_refused("operator", &[change.as_str()]);
         servers.ask("migrator", &format!("SET ROLE fleet_migrator; {change}")).unwrap();
     }
-    servers.assert_refused("operator", &["SELECT envelope FROM dead_letters", "DELETE FROM vehicles"]);
+    servers.assert_refused(
+        "operator",
+        &["SELECT envelope FROM dead_letters", "SELECT * FROM dead_messages", "DELETE FROM vehicles"],
+    );
 }
 
 #[tokio::test]

@@ -95,8 +95,9 @@ async fn a_repeated_dead_letter_adds_to_its_attempts() {
     telemetry.bury(PROVIDER, &[letter(id, "first")]).await.unwrap();
     let again = [letter(id, "again"), letter(Uuid::now_v7(), "another")];
     telemetry.write(&part(2), &[], &again).await.unwrap();
-    let query = "SELECT attempts, detail, envelope, last_dead_at > first_dead_at FROM dead_letters \
-                 WHERE message_id = $1 AND event_index = -1";
+    let query = "SELECT attempts, detail, message.envelope, letter.last_dead_at > first_dead_at
+                   FROM dead_letters AS letter JOIN dead_messages AS message USING (message_id)
+                  WHERE message_id = $1 AND event_index = -1";
     let row = database.client().await.query_one(query, &[&id]).await.unwrap();
     assert_eq!((row.get(0), row.get(1)), (2, "again"));
     assert_eq!((row.get::<_, &[u8]>(2), row.get(3)), (&b"1 \xff\0"[..], true));
