@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod model;
+mod new_vehicles;
 mod newest_wins;
 mod stores;
 mod upserts;

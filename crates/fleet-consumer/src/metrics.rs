@@ -21,6 +21,7 @@ const EVENTS: &str = "fleet_consumer_events_total";
 const SKEWED_EVENTS: &str = "fleet_consumer_clock_skewed_events_total";
 const FOLDED_EVENTS: &str = "fleet_consumer_folded_events_total";
 const VEHICLE_UPDATES: &str = "fleet_consumer_vehicle_updates_total";
+const NEW_VEHICLES: &str = "fleet_consumer_new_vehicles_total";
 const DEAD_LETTERS: &str = "fleet_consumer_dead_letters_total";
 const BATCH_SIZE: &str = "fleet_consumer_batch_messages";
 const BATCH_DURATION: &str = "fleet_consumer_batch_duration_seconds";
@@ -82,6 +83,7 @@ fn describe_batches() {
         VEHICLE_UPDATES,
         "Rows of vehicles written; the events folded divided by them are the fold ratio"
     );
+    describe_counter!(NEW_VEHICLES, "Vehicles that were not known before");
     describe_counter!(DEAD_LETTERS, "Dead letters, by reason");
     describe_histogram!(BATCH_SIZE, "Messages in a batch");
     describe_histogram!(BATCH_DURATION, Unit::Seconds, "From parsing a batch to both commits");
@@ -121,7 +123,7 @@ fn show_provider(provider: &'static str) {
     for (outcome, count) in BatchCounts::default().events() {
         counter!(EVENTS, "provider" => provider, "outcome" => outcome).increment(count);
     }
-    for name in [SKEWED_EVENTS, FOLDED_EVENTS, VEHICLE_UPDATES] {
+    for name in [SKEWED_EVENTS, FOLDED_EVENTS, VEHICLE_UPDATES, NEW_VEHICLES] {
         counter!(name, "provider" => provider).increment(0);
     }
     for reason in reasons() {
@@ -306,11 +308,12 @@ pub fn dead_letter(provider: &'static str, reason: &'static str) {
     counter!(DEAD_LETTERS, "provider" => provider, "reason" => reason).increment(1);
 }
 
-/// Notes what one part's events were folded to.
-pub fn folded(provider: &'static str, events: usize, vehicles: usize) {
+/// Notes what one part's events were folded to, and how many of the vehicles are new.
+pub fn folded(provider: &'static str, events: usize, vehicles: usize, new_vehicles: u64) {
     let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     counter!(FOLDED_EVENTS, "provider" => provider).increment(wide(events));
     counter!(VEHICLE_UPDATES, "provider" => provider).increment(wide(vehicles));
+    counter!(NEW_VEHICLES, "provider" => provider).increment(new_vehicles);
 }
 
 /// Times one try to store something.

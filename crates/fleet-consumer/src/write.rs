@@ -174,9 +174,9 @@ impl Writer {
             } else {
                 let vehicles = fold(target.records_of(&task).filter_map(event));
                 let stored = timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await;
-                stored.map_err(of_state)?;
+                let new_vehicles = stored.map_err(of_state)?;
                 let events = target.records_of(&task).filter_map(event).count();
-                metrics::folded(target.provider, events, vehicles.len());
+                metrics::folded(target.provider, events, vehicles.len(), new_vehicles);
             }
             // The records are telemetry's to count.
             Ok(Written::default())

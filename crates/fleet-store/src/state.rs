@@ -11,6 +11,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::composite::{Composite, EncodeError, Field, is_composite};
+use crate::retention::count;
 use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
@@ -150,11 +151,15 @@ pub fn store_state() -> &'static str {
     &STATEMENT
 }
 
+/// Returns how many of the vehicles are new. A row that was inserted has no `xmax`; one that was updated has the transaction
+/// that locked it, which is this one.
 fn build_statement() -> String {
     format!(
-        "WITH written AS (\n{}\n)\n\
+        "WITH written AS (\n{}\nRETURNING v.xmax = 0 AS is_new\n),\n\
+         settled AS (\n\
          INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles)\n\
-         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING",
+         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING\n)\n\
+         SELECT count(*) FILTER (WHERE is_new) FROM written",
         upsert(6)
     )
 }
@@ -235,21 +240,20 @@ impl StateStore {
     }
 
     /// Stores a part's vehicles, at most one entry each, **sorted by `vehicle_id`**: two consumers that update the same
-    /// vehicles in different orders would deadlock.
+    /// vehicles in different orders would deadlock. Returns how many of them were not there before.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
-    pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
+    pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<u64, StoreError> {
         debug_assert!(
             is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
             "vehicles must be sorted"
         );
-        let count = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
+        let written = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);
         let parameters: [&(dyn ToSql + Sync); 6] =
-            [&part.provider, &part.lease_id, &part.first_record, &part.records, &count, &vehicles];
-        self.database.query(store_state(), &parameters).await?;
-        Ok(())
+            [&part.provider, &part.lease_id, &part.first_record, &part.records, &written, &vehicles];
+        Ok(count(&self.database.query_one(store_state(), &parameters).await?))
     }
 
     /// Raises vehicles, at most one entry each and sorted as for [`StateStore::write`], without remembering any part:

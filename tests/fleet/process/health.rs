@@ -121,6 +121,7 @@ async fn metrics_say_what_happened() {
         (r#"fleet_consumer_events_total{provider="niu",outcome="inserted"}"#, 2.0),
         (r#"fleet_consumer_messages_total{provider="niu",outcome="applied"}"#, 2.0),
         (r#"fleet_consumer_batch_messages_sum{provider="niu"}"#, 2.0),
+        (r#"fleet_consumer_new_vehicles_total{provider="niu"}"#, 2.0),
         (r#"fleet_queue_backlog_messages{queue="niu"}"#, 0.0),
         (r#"fleet_queue_oldest_age_seconds{queue="niu",state="waiting"}"#, 0.0),
         (r#"fleet_queue_ledger_balanced{queue="niu"}"#, 1.0),

@@ -19,7 +19,7 @@ fn speeds(vehicles: usize, round: usize, seconds: i64) -> Vec<VehicleEvent<'stat
     (0..vehicles).map(|vehicle| event(&name(vehicle), at(seconds), attributes)).collect()
 }
 
-async fn write(store: &StateStore, events: &[VehicleEvent<'_>]) -> Result<(), StoreError> {
+async fn write(store: &StateStore, events: &[VehicleEvent<'_>]) -> Result<u64, StoreError> {
     let vehicles = fold(events.iter());
     store.write(&part(events.len()), &vehicles).await
 }
