@@ -22,6 +22,7 @@ mod lossy_restart;
 mod lost_history;
 #[cfg(test)]
 mod migrations;
+mod new_vehicles;
 #[cfg(test)]
 mod observability;
 #[cfg(test)]

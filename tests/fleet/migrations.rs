@@ -104,6 +104,7 @@ async fn every_statement_prepares() {
     for statement in [
         statements::store_state(),
         statements::raise_state(),
+        statements::UNKNOWN_VEHICLES,
         statements::STORE_TELEMETRY,
         statements::BURY_DEAD_LETTERS,
         statements::NOTE_EMPTY_MESSAGES,

@@ -28,12 +28,13 @@ pub struct Fault {
 }
 
 /// The reasons that no parser gives.
-const OWN_REASONS: [&str; 5] = [
+const OWN_REASONS: [&str; 6] = [
     "malformed_envelope",
     "unknown_envelope_version",
     "parser_panic",
     "consumer_killed",
     "rejected_by_database",
+    "too_many_new_vehicles",
 ];
 
 /// Every reason of a dead letter.
@@ -64,6 +65,16 @@ impl Fault {
         let detail =
             "parsing it ended the consumer again and again; fix the parser, then replay it".to_owned();
         Self { reason: "consumer_killed", detail }
+    }
+
+    /// Its vehicles are new, and more than the cap takes.
+    pub fn too_many_new_vehicles(provider: &str, per_minute: u32, events: usize) -> Self {
+        let detail = format!(
+            "{events} events of new vehicles beyond the {per_minute} that a consumer takes in a minute; if they are real, \
+             raise FLEET_PROVIDERS__{}__MAX_NEW_VEHICLES_PER_MINUTE, then replay this message",
+            provider.to_uppercase()
+        );
+        Self { reason: "too_many_new_vehicles", detail }
     }
 
     /// A database refused it.

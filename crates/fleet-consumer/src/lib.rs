@@ -19,6 +19,7 @@ pub mod fold;
 mod health;
 mod held;
 pub mod metrics;
+mod new_vehicles;
 mod observe;
 mod parts;
 mod poll;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::DatabaseHealth;
 use crate::metrics;
+use crate::new_vehicles::NewVehicles;
 use crate::schemas::Schemas;
 use crate::throttle::Throttle;
 use crate::witness::{self, Witnesses};
@@ -207,6 +208,11 @@ fn workers(
             state: StateStore::new(databases.state.clone()),
             telemetry: TelemetryStore::new(databases.telemetry.clone()),
             health: health.clone(),
+            new_vehicles: settings
+                .providers
+                .get(provider.slug)
+                .and_then(|given| given.max_new_vehicles_per_minute)
+                .map(NewVehicles::new),
             max_records: settings.consumer.max_transaction_events,
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,

@@ -14,11 +14,13 @@ use fleet_store::{
 use tokio::time::Instant;
 
 use crate::batch::{Fault, Record};
-use crate::fold::fold;
 use crate::health::{DatabaseHealth, SideHealth};
 use crate::metrics::{self, Side, SplitCause, timed};
+use crate::new_vehicles::NewVehicles;
 use crate::parts::make_up;
 use crate::report;
+
+mod vehicles;
 
 /// Stores batches.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Writer {
     pub telemetry: TelemetryStore,
     /// Whether either database takes anything.
     pub health: DatabaseHealth,
+    /// How many new vehicles the state takes; without a bound if absent.
+    pub new_vehicles: Option<NewVehicles>,
     /// Most records in one transaction.
     pub max_records: usize,
     /// First pause after a failure; it doubles.
@@ -172,11 +176,7 @@ impl Writer {
                 let buried = target.records_of(&task).map(|record| (record, fault));
                 report::dead_letters(target.provider, target.lease.id, buried);
             } else {
-                let vehicles = fold(target.records_of(&task).filter_map(event));
-                let stored = timed(Side::State, self.state.write(&target.part(&task), &vehicles)).await;
-                let new_vehicles = stored.map_err(of_state)?;
-                let events = target.records_of(&task).filter_map(event).count();
-                metrics::folded(target.provider, events, vehicles.len(), new_vehicles);
+                self.store_vehicles(target, &task).await?;
             }
             // The records are telemetry's to count.
             Ok(Written::default())

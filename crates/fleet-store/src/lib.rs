@@ -57,7 +57,7 @@ pub use witness::{QueueWitness, WitnessStore};
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
 pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
-    pub use crate::state::{raise_state, store_state};
+    pub use crate::state::{UNKNOWN_VEHICLES, raise_state, store_state};
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
     pub use crate::unstored::NOTE_EMPTY_MESSAGES;
     pub use crate::witness::{NOTE_WITNESS, READ_WITNESSES};

@@ -218,6 +218,10 @@ fn upsert(vehicles: usize) -> String {
     )
 }
 
+/// Which of these vehicles have no row.
+pub const UNKNOWN_VEHICLES: &str = "SELECT vehicle_id FROM unnest($1::uuid[]) AS asked (vehicle_id)
+      WHERE NOT EXISTS (SELECT FROM vehicles WHERE vehicles.vehicle_id = asked.vehicle_id)";
+
 /// Writes the state.
 #[derive(Clone, Debug)]
 pub struct StateStore {
@@ -254,6 +258,16 @@ impl StateStore {
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&part.provider, &part.lease_id, &part.first_record, &part.records, &written, &vehicles];
         Ok(count(&self.database.query_one(store_state(), &parameters).await?))
+    }
+
+    /// Which of these vehicles are not there.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn unknown_vehicles(&self, vehicle_ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+        let rows = self.database.query(UNKNOWN_VEHICLES, &[&vehicle_ids]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Raises vehicles, at most one entry each and sorted as for [`StateStore::write`], without remembering any part:

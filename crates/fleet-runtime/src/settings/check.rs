@@ -36,6 +36,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         let key = "consumer.max_events_per_second";
         problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
     }
+    problems.extend(caps_on_new_vehicles(settings));
     if settings.queue.prefix.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         problems.push(
             "FLEET_QUEUE__PREFIX (queue.prefix): must be one word, because it begins the name of every key; for example \
@@ -83,4 +84,20 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The consumer works for every provider, and would not notice a cap for one that does not exist.
+fn caps_on_new_vehicles(settings: &Settings) -> impl Iterator<Item = String> {
+    settings.providers.iter().filter_map(|(slug, provider)| {
+        let key = format!("providers.{slug}.max_new_vehicles_per_minute");
+        let name = environment_name(&key);
+        match provider.max_new_vehicles_per_minute {
+            Some(0) => Some(format!("{name} ({key}): must be more than 0, or absent")),
+            Some(_) if fleet_providers::provider(slug).is_none() => {
+                let known: Vec<_> = fleet_providers::PROVIDERS.iter().map(|provider| provider.slug).collect();
+                Some(format!("{name} ({key}): there is no provider {slug}; use one of {}", known.join(", ")))
+            }
+            Some(_) | None => None,
+        }
+    })
 }

@@ -127,6 +127,9 @@ fn of_a_provider(key: &str) -> Option<&'static str> {
         (_, Some("max_backlog_bytes"), None) => {
             Some("must be a number of bytes (the value is not shown, as it may be a secret)")
         }
+        (_, Some("max_new_vehicles_per_minute"), None) => {
+            Some("must be a number of vehicles (the value is not shown, as it may be a secret)")
+        }
         (_, Some(_), _) => None,
     }
 }
@@ -187,12 +190,22 @@ mod tests {
 
     #[test]
     fn a_limit_of_zero_is_refused() {
-        for name in
-            ["FLEET_WORKER_THREADS", "FLEET_CONSUMER__MAX_EVENTS_PER_SECOND", "FLEET_DATABASE__POOL_SIZE"]
-        {
+        for name in [
+            "FLEET_WORKER_THREADS",
+            "FLEET_CONSUMER__MAX_EVENTS_PER_SECOND",
+            "FLEET_DATABASE__POOL_SIZE",
+            "FLEET_PROVIDERS__NIU__MAX_NEW_VEHICLES_PER_MINUTE",
+        ] {
             let error = from_variables(&[(name, "0")]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("must be more than 0"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_cap_for_a_provider_that_does_not_exist_is_refused() {
+        let name = "FLEET_PROVIDERS__NUI__MAX_NEW_VEHICLES_PER_MINUTE";
+        let error = from_variables(&[(name, "10")]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("use one of niu"), "{error}");
     }
 
     #[test]
@@ -316,6 +329,7 @@ mod tests {
             "",
             "__NIU",
             "__NIU__MAX_BACKLOG_BYTES",
+            "__NIU__MAX_NEW_VEHICLES_PER_MINUTE",
             "__NIU__SECRET",
             "__NIU__AUTH__HEADER",
             "__NIU__SECRETS__1",

@@ -289,6 +289,8 @@ pub struct ProviderSettings {
     /// Most bytes of a body. If absent, `api.max_body_bytes`, but no more than 16 KiB under `segway-md5` and 64 KiB under
     /// `hmac-sha256`, whose signature is in or over the body: anybody may send one.
     pub max_body_bytes: Option<u64>,
+    /// Most new vehicles that one consumer takes in a minute; events of others become dead letters. No bound if absent.
+    pub max_new_vehicles_per_minute: Option<u32>,
 }
 
 impl Default for ProviderSettings {
@@ -299,6 +301,7 @@ impl Default for ProviderSettings {
             secrets_file: None,
             max_backlog_bytes: 1536 * MIB,
             max_body_bytes: None,
+            max_new_vehicles_per_minute: None,
         }
     }
 }
