@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use crate::reading::Reading;
-use crate::{DropReason, ParseError, json, time};
+use crate::{DropReason, json, time};
 
 /// One event of a message, before it is mapped.
+#[derive(Clone, Debug)]
 pub(crate) struct Item<'a> {
     /// The event alone, as JSON text.
     pub(crate) raw: Cow<'a, str>,
@@ -19,9 +20,6 @@ pub(crate) struct Item<'a> {
     /// A character of it could not be stored, and is U+FFFD now.
     pub(crate) is_repaired: bool,
 }
-
-/// The events of a message; one that cannot be read does not sink the others.
-pub(crate) type Items<'a> = Vec<Result<Item<'a>, ParseError>>;
 
 /// The members of an object or of a form, in the order received, repeated names included.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-use crate::fields::{Fields, Item, Items, Value};
+use crate::fields::{Fields, Item, Value};
+use crate::items::Items;
 use crate::{Limits, ParseError, body, json};
 
 /// What stands for U+0000, which PostgreSQL cannot hold.
@@ -43,7 +44,7 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     let is_repaired = memchr2(b'%', b'\0', body).is_some() && repair(&mut pairs);
     let raw = Cow::Owned(json_text(&pairs)?);
     let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
-    Ok(vec![Ok(Item { raw, fields, is_repaired })])
+    Ok(Items::alone(Item { raw, fields, is_repaired }))
 }
 
 /// Replaces what PostgreSQL cannot hold; tells whether there was any.

@@ -15,7 +15,8 @@
 
 mod legacy;
 
-use crate::fields::{Check, Fields, Item, Items, Value};
+use crate::fields::{Check, Fields, Item, Value};
+use crate::items::Items;
 use crate::json::Wrapper;
 use crate::reader::EventReader;
 use crate::report::Report;

@@ -4,7 +4,7 @@
 //! a flag or a time, so that a value nobody asks for can be as odd as it likes.
 
 mod repair;
-mod split;
+pub(crate) mod split;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,8 +14,9 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use self::repair::{Condition, examine, repaired};
-use self::split::{Defect, elements, members};
-use crate::fields::{Fields, Item, Items, Value};
+use self::split::{elements, members};
+use crate::fields::{Fields, Item, Value};
+use crate::items::Items;
 use crate::{Limits, ParseError, body};
 
 /// The member that holds the events of an answer's envelope.
@@ -54,14 +55,14 @@ pub(crate) fn unwrapped_items<'a>(
     if text.first() != Some(&b'{') {
         return split(text, limits);
     }
-    let item = event(text, limits);
-    // Most bodies are one good event, which needs no second look.
-    if item.as_ref().is_ok_and(|item| !wrapper.may_be(&item.fields)) {
-        return Ok(vec![item]);
-    }
+    let item = match event(text, limits) {
+        // Most bodies are one good event, which needs no second look.
+        Ok(item) if !wrapper.may_be(&item.fields) => return Ok(Items::alone(item)),
+        item => item,
+    };
     match wrapper.data(text) {
         Some(data) => split(data, limits),
-        None => Ok(vec![Ok(item?)]),
+        None => item.map(Items::alone),
     }
 }
 
@@ -101,7 +102,7 @@ fn is_blank(value: &[u8]) -> bool {
 /// Splits text without white space around it: an object is one event, an array as many as it has elements.
 fn split<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     match text.first() {
-        Some(b'{') => Ok(vec![Ok(event(text, limits)?)]),
+        Some(b'{') => event(text, limits).map(Items::alone),
         Some(b'[') => array(text, limits),
         Some(_) => Err(ParseError::Unparsable("neither a JSON object nor an array".to_owned())),
         None => Err(ParseError::Unparsable("the body is empty".to_owned())),
@@ -114,19 +115,7 @@ fn array<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     if found.count > limits.max_events {
         return Err(ParseError::TooManyEvents(found.count));
     }
-    let mut items: Items<'a> = found.pieces.into_iter().map(|piece| event(piece, limits)).collect();
-    let last_is_good = items.last().is_none_or(Result::is_ok);
-    match found.defect {
-        // A bad event at the end stands for the rest.
-        Some(Defect::BreaksOff) if last_is_good => {
-            items.push(Err(ParseError::Unparsable("the array breaks off".to_owned())));
-        }
-        Some(Defect::Trailing) => {
-            items.push(Err(ParseError::Unparsable("there is text behind the array".to_owned())));
-        }
-        Some(Defect::BreaksOff) | None => {}
-    }
-    Ok(items)
+    Ok(Items::array(found))
 }
 
 /// Reads text that is one event, and never looks for events inside of it. A character that cannot be stored becomes U+FFFD.

@@ -11,7 +11,8 @@
 //! The names in `type` are ours, so that every type is read for the fields it carries. Coordinates are stored as
 //! sent: WGS-84, but GCJ-02 from the mainland-China servers.
 
-use crate::fields::{Fields, Item, Items};
+use crate::fields::{Fields, Item};
+use crate::items::Items;
 use crate::json::Wrapper;
 use crate::reader::EventReader;
 use crate::reading::Reading;

@@ -2,8 +2,9 @@
 
 use jiff::SignedDuration;
 
-use crate::fields::{Item, Items};
+use crate::fields::Item;
 use crate::invers::INVERS;
+use crate::items::Items;
 use crate::niu::NIU;
 use crate::report::Report;
 use crate::segway::SEGWAY;
@@ -26,8 +27,10 @@ pub struct Provider {
     /// Finds the events in a message.
     pub(crate) split: for<'a> fn(&Message<'a>, &Limits) -> Result<Items<'a>, ParseError>,
     /// Says what one of them means.
-    pub(crate) map: for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> Report<'a>,
+    pub(crate) map: Map,
 }
+
+type Map = for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> Report<'a>;
 
 /// The body of a 200 answer.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +52,18 @@ impl Provider {
         message: &Message<'a>,
         limits: &Limits,
     ) -> Result<Vec<Result<VehicleEvent<'a>, ParseError>>, ParseError> {
+        Ok(self.events(message, limits)?.collect())
+    }
+
+    /// As [`Provider::parse`], but reads each event when it is asked for: what an event is read from takes more memory than
+    /// the event, and a message may have ten thousand of them.
+    ///
+    /// # Errors
+    ///
+    /// What sinks the whole message.
+    pub fn events<'a>(&self, message: &Message<'a>, limits: &Limits) -> Result<Events<'a>, ParseError> {
         let items = (self.split)(message, limits)?;
-        let received_at = time::to_millisecond(message.received_at);
-        let event = |(item, place): (Result<Item<'a>, ParseError>, i64)| {
-            let received_at = received_at.checked_add(SignedDuration::from_micros(place));
-            let message = Message { received_at: received_at.unwrap_or(message.received_at), ..*message };
-            self.event(item?, &message, limits)
-        };
-        Ok(items.into_iter().zip(0..).map(event).collect())
+        Ok(Events { slug: self.slug, map: self.map, items, message: *message, limits: *limits, place: 0 })
     }
 
     /// Parses one event again from what telemetry keeps of it. As long as the parser has not changed, the result is the
@@ -91,6 +98,38 @@ impl Provider {
         limits: &Limits,
     ) -> Result<VehicleEvent<'a>, ParseError> {
         (self.map)(item, message, limits).finish(self.slug)
+    }
+}
+
+/// The events of one message, in the order in which they stand in the body; see [`Provider::events`].
+#[derive(Clone, Debug)]
+pub struct Events<'a> {
+    slug: &'static str,
+    map: Map,
+    items: Items<'a>,
+    message: Message<'a>,
+    limits: Limits,
+    /// Of the next event in the message.
+    place: i64,
+}
+
+impl<'a> Iterator for Events<'a> {
+    type Item = Result<VehicleEvent<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.items.next(&self.limits)?;
+        let received_at = time::to_millisecond(self.message.received_at);
+        let received_at = received_at.checked_add(SignedDuration::from_micros(self.place));
+        self.place += 1;
+        let received_at = received_at.unwrap_or(self.message.received_at);
+        let message = Message { received_at, ..self.message };
+        Some(item.and_then(|item| (self.map)(item, &message, &self.limits).finish(self.slug)))
+    }
+
+    /// What is wrong with an array may be one more.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.items.len();
+        (left, left.checked_add(1))
     }
 }
 

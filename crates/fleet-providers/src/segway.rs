@@ -13,7 +13,8 @@
 
 use std::borrow::Cow;
 
-use crate::fields::{Fields, Item, Items, Value};
+use crate::fields::{Fields, Item, Value};
+use crate::items::Items;
 use crate::reader::EventReader;
 use crate::report::Report;
 use crate::{

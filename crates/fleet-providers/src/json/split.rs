@@ -10,18 +10,18 @@ use memchr::{memchr, memchr2};
 const MOST_GUESSES: usize = 8;
 
 /// The pieces of an array.
-pub(super) struct Elements<'a> {
+pub(crate) struct Elements<'a> {
     /// The text of each element, without white space around it; at most as many as were asked for.
-    pub(super) pieces: Vec<&'a [u8]>,
+    pub(crate) pieces: Vec<&'a [u8]>,
     /// How many elements there are in all.
-    pub(super) count: usize,
+    pub(crate) count: usize,
     /// What is wrong with the array itself.
-    pub(super) defect: Option<Defect>,
+    pub(crate) defect: Option<Defect>,
 }
 
 /// What can be wrong with an array beside its elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Defect {
+pub(crate) enum Defect {
     /// The text ends before the array does.
     BreaksOff,
     /// There is more text behind the array.
