@@ -156,7 +156,7 @@ async fn orphaned_batches_are_found_and_reclaimed() {
     let extended = rig.claim(LONG).await;
     assert!(rig.consumer.extend(&extended, SHORT).await.unwrap());
     let marked = rig.claim(LONG).await;
-    assert!(rig.consumer.mark(&marked, &Mark::Clear).await.unwrap());
+    assert!(rig.consumer.mark(&marked, Mark::Clear).await.unwrap());
     assert!(rig.consumer.extend(&marked, SHORT).await.unwrap());
     rig.audit().await;
     rig.restart().await;

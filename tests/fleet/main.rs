@@ -42,6 +42,8 @@ mod replay;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod slices;
+#[cfg(test)]
 mod state;
 #[cfg(test)]
 mod support;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::process::program::{Program, Site, report};
 use crate::support::{TestDatabase, eventually};
@@ -59,27 +59,95 @@ async fn texts(database: &TestDatabase, query: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
+/// A message whose members take more than ten times its size while it is read: each is copied, as U+0000 cannot be stored.
+fn enormous() -> String {
+    let members = "\"\":0,".repeat(16 * 1024 * 1024 / 5);
+    format!("{{{members}\"sn\":\"KILLER\",\"type\":\"\\u0000\"}}")
+}
+
 #[tokio::test]
-async fn a_message_that_kills_three_consumers_is_found_and_its_neighbours_are_applied() {
+async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_applied() {
     let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    site.fill(1).await;
+    let mut command = consumer(&site);
+    // Threads would reserve address space in amounts that differ from run to run.
+    command.env("MALLOC_ARENA_MAX", "1");
+    let mut victim = Program::start(&mut command);
+    site.settled().await;
+    victim.limit_growth(192 << 20);
+    site.fill_with(&[report(1), enormous(), report(2)]).await;
+    for _ in 0..3 {
+        assert_eq!(victim.ended().await.signal, Some(Signal::ABORT.as_raw()));
+        victim = Program::start(&mut command);
+        victim.metric("fleet_consumer_leases_total").await;
+        victim.limit_growth(192 << 20);
+    }
+    // The fourth lets a child read the messages one by one.
+    site.settled().await;
+    victim.assert_running();
+    let vehicles = texts(&database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
+    assert_eq!(vehicles, ["NBPROCESS0", "NBPROCESS1", "NBPROCESS2"]);
+    let query =
+        "SELECT reason || ' ' || (position('KILLER'::bytea IN message.envelope) > 0)::text || ' ' || detail
+                   FROM dead_letters JOIN dead_messages AS message USING (message_id)";
+    let detail =
+        "parsing it ends the consumer: it crashes with SIGABRT; fix the parser, then replay this message";
+    assert_eq!(texts(&database, query).await, [format!("consumer_killed true {detail}")]);
+}
+
+/// A batch whose second message takes long to parse, and over which three consumers were killed.
+async fn suspected(database: &TestDatabase) -> Site {
     let site = Site::new(database.url());
     site.fill_with(&[report(1), slow(), report(2)]).await;
     for deaths in 0..3 {
         assert_eq!(kill_under(&site, "parsing").await.deaths, deaths);
     }
-    // The fourth reads the messages one by one, and dies over the second.
-    assert_eq!(kill_under(&site, "items:1").await.deaths, 3);
-    let _last = Program::start(&mut consumer(&site));
+    site
+}
+
+/// All three messages of such a batch are stored.
+async fn assert_innocent(database: &TestDatabase, site: &Site) {
     site.settled().await;
-    let vehicles = texts(&database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
-    assert_eq!(vehicles, ["NBPROCESS1", "NBPROCESS2"]);
-    let dead = texts(
-        &database,
-        "SELECT reason || ' ' || (position('KILLER'::bytea IN message.envelope) > 0)::text
-           FROM dead_letters JOIN dead_messages AS message USING (message_id)",
-    )
-    .await;
-    assert_eq!(dead, ["consumer_killed true"]);
+    let vehicles = texts(database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
+    assert_eq!(vehicles, ["KILLER", "NBPROCESS1", "NBPROCESS2"]);
+    assert_eq!(texts(database, "SELECT reason FROM dead_letters").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn consumers_killed_while_they_parse_bury_nothing() {
+    let database = TestDatabase::migrated().await;
+    let site = suspected(&database).await;
+    for _ in 0..3 {
+        let victim = Program::start(&mut consumer(&site));
+        victim.logged("parsing its messages one by one").await;
+        victim.signal(Signal::KILL);
+        assert_eq!(victim.ended().await.signal, Some(Signal::KILL.as_raw()));
+    }
+    let _last = Program::start(&mut consumer(&site));
+    assert_innocent(&database, &site).await;
+}
+
+#[tokio::test]
+async fn a_kill_of_the_child_that_parses_convicts_nobody() {
+    let database = TestDatabase::migrated().await;
+    let site = suspected(&database).await;
+    let judging = Program::start(&mut consumer(&site));
+    let mut killed = None;
+    for number in 1..=2 {
+        let child = eventually("another child", async || {
+            judging.children().into_iter().find(|child| Some(*child) != killed)
+        })
+        .await;
+        killed = Some(child);
+        kill_process(child, if number == 1 { Signal::KILL } else { Signal::TERM }).unwrap();
+        eventually("the log to say so", async || {
+            let log = judging.logged("a message could not be judged").await;
+            (log.matches("a message could not be judged").count() == number).then_some(())
+        })
+        .await;
+    }
+    assert_innocent(&database, &site).await;
 }
 
 #[tokio::test]

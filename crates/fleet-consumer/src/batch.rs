@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fleet_providers::{Limits, Message, ParseError, Provider, VehicleEvent};
+use fleet_providers::{Events, Limits, Message, ParseError, Provider, VehicleEvent};
 use fleet_queue::{Envelope, EnvelopeError};
 use fleet_runtime::logging::trace_id;
 use fleet_store::{DeadLetter, EmptyMessage};
@@ -17,6 +17,9 @@ const WHOLE_MESSAGE: i32 = -1;
 
 /// Most dead letters of single events of one message.
 const MAX_LETTERS: usize = 8;
+
+/// A message of more events is parsed twice: once to judge it as a whole, and then a slice at a time.
+const LONG_MESSAGE: usize = 1_000;
 
 /// Why a record cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +63,9 @@ impl Fault {
         Self { reason: "parser_panic", detail }
     }
 
-    /// The message ended the consumers that parsed it.
-    pub fn killed() -> Self {
-        let detail =
-            "parsing it ended the consumer again and again; fix the parser, then replay it".to_owned();
+    /// The message ends whoever parses it, in this way.
+    pub fn killed(how: &str) -> Self {
+        let detail = format!("parsing it ends the consumer: {how}; fix the parser, then replay this message");
         Self { reason: "consumer_killed", detail }
     }
 
@@ -98,6 +100,13 @@ pub struct QueuedMessage<'a> {
     pub trace_id: Option<&'a str>,
 }
 
+impl<'a> QueuedMessage<'a> {
+    /// The record that stands for all of it.
+    fn whole(self, fault: Fault) -> Record<'a> {
+        Record { message: self, event_index: WHOLE_MESSAGE, outcome: Err(fault) }
+    }
+}
+
 /// What one transaction stores a piece of: an event, or a message without any usable one.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
@@ -125,9 +134,37 @@ impl<'a> Record<'a> {
 
 /// Appends one queue item's records; a message without events (an empty array) has none.
 pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], records: &mut Vec<Record<'a>>) {
+    match parse(provider, limits, item, records) {
+        Parsed::Whole | Parsed::Empty(_) => {}
+        Parsed::Long(mut message) => {
+            message.read(usize::MAX, records);
+        }
+    }
+}
+
+/// What has been parsed of an item.
+pub(crate) enum Parsed<'a> {
+    /// All of it: its records are there.
+    Whole,
+    /// All of it, and it has no event.
+    Empty(EmptyMessage),
+    /// It is judged, and its records are still to be read.
+    Long(Box<LongMessage<'a>>),
+}
+
+/// Appends one queue item's records, unless they are many.
+pub(crate) fn parse<'a>(
+    provider: &Provider,
+    limits: &Limits,
+    item: &'a [u8],
+    records: &mut Vec<Record<'a>>,
+) -> Parsed<'a> {
     let envelope = match Envelope::decode(item) {
         Ok(envelope) => envelope,
-        Err(error) => return records.push(unreadable(item, Fault::envelope(error))),
+        Err(error) => {
+            records.push(unreadable(item, Fault::envelope(error)));
+            return Parsed::Whole;
+        }
     };
     let message = queued(item, &envelope);
     let received = Message {
@@ -136,70 +173,129 @@ pub fn parse_item<'a>(provider: &Provider, limits: &Limits, item: &'a [u8], reco
         received_at: envelope.received_at,
         body: envelope.body,
     };
+    let before = records.len();
     // The parsers are pure: there is nothing a panic could leave half done.
-    let parsed = catch_unwind(AssertUnwindSafe(|| provider.parse(&received, limits)));
-    let whole = |fault| Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) };
-    match parsed {
-        Ok(Ok(events)) => push_events(events, message, records),
-        Ok(Err(error)) => records.push(whole(Fault::parse(&error))),
-        Err(_panic) => records.push(whole(Fault::panic())),
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let events = provider.events(&received, limits)?;
+        if events.size_hint().0 > LONG_MESSAGE {
+            return Ok(Some(LongMessage::judge(message, events)));
+        }
+        push_events(events.collect(), message, records);
+        Ok(None)
+    }));
+    match read {
+        Ok(Ok(Some(long))) => return Parsed::Long(Box::new(long)),
+        Ok(Ok(None)) if records.len() == before => {
+            let Envelope { message_id, received_at, .. } = envelope;
+            return Parsed::Empty(EmptyMessage { message_id, received_at });
+        }
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => records.push(message.whole(Fault::parse(&error))),
+        Err(_panic) => records.push(message.whole(Fault::panic())),
     }
+    Parsed::Whole
 }
 
-/// The messages of a batch that have no record, because they have no event.
-pub fn empty_messages<'a>(
-    items: impl Iterator<Item = &'a [u8]>,
-    records: &[Record<'_>],
-) -> Vec<EmptyMessage> {
-    let mut records = records.iter().peekable();
-    let mut empty = Vec::new();
-    for item in items {
-        let mut has_record = false;
-        while records.next_if(|record| std::ptr::eq(record.message.item, item)).is_some() {
-            has_record = true;
-        }
-        if let (false, Ok(Envelope { message_id, received_at, .. })) = (has_record, Envelope::decode(item)) {
-            empty.push(EmptyMessage { message_id, received_at });
-        }
-    }
-    empty
-}
-
-/// Every event is a record. If more than [`MAX_LETTERS`] cannot be stored, those are a single one: ten thousand dead letters
-/// of one message would say no more than the first, and a replay puts the whole message back in any case.
 fn push_events<'a>(
     events: Vec<Result<VehicleEvent<'a>, ParseError>>,
     message: QueuedMessage<'a>,
     records: &mut Vec<Record<'a>>,
 ) {
-    let all = events.len();
-    let refused = events.iter().filter(|event| event.is_err()).count();
-    let mut summary = None;
+    let mut verdict = Verdict::default();
+    events.iter().for_each(|event| verdict.note(event));
     for (event, event_index) in events.into_iter().zip(0..) {
+        let outcome = verdict.outcome(event);
+        records.extend(outcome.map(|outcome| Record { message, event_index, outcome }));
+    }
+    records.extend(verdict.summary().map(|fault| message.whole(fault)));
+}
+
+/// What the events of one message come to. Every event is a record. If more than [`MAX_LETTERS`] cannot be stored, those are a
+/// single one: ten thousand dead letters of one message would say no more than the first, and a replay puts the whole
+/// message back in any case.
+#[derive(Clone, Debug, Default)]
+struct Verdict {
+    all: usize,
+    refused: usize,
+    /// The first event that cannot be stored, and why.
+    first: Option<(usize, Fault)>,
+}
+
+impl Verdict {
+    fn note(&mut self, event: &Result<VehicleEvent<'_>, ParseError>) {
+        if let Err(error) = event {
+            self.refused += 1;
+            self.first.get_or_insert_with(|| (self.all, Fault::parse(error)));
+        }
+        self.all += 1;
+    }
+
+    /// What the record of an event says, if it has one of its own.
+    fn outcome<'a>(
+        &self,
+        event: Result<VehicleEvent<'a>, ParseError>,
+    ) -> Option<Result<VehicleEvent<'a>, Fault>> {
         match event {
-            Err(error) if refused > MAX_LETTERS => {
-                summary.get_or_insert_with(|| {
-                    let detail =
-                        format!("{refused} of {all} events, the first being event {event_index}: {error}");
-                    Fault { reason: error.reason(), detail }
-                });
-            }
-            event => {
-                let outcome = event.map_err(|error| Fault::parse(&error));
-                records.push(Record { message, event_index, outcome });
-            }
+            Err(_error) if self.refused > MAX_LETTERS => None,
+            Err(error) => Some(Err(Fault::parse(&error))),
+            Ok(event) => Some(Ok(event)),
         }
     }
-    let whole = |fault| Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) };
-    records.extend(summary.map(whole));
+
+    /// What stands for the events that have no record of their own.
+    fn summary(&self) -> Option<Fault> {
+        let Self { all, refused, first } = self;
+        let (index, Fault { reason, detail }) = first.as_ref().filter(|_| *refused > MAX_LETTERS)?;
+        let detail = format!("{refused} of {all} events, the first being event {index}: {detail}");
+        Some(Fault { reason, detail })
+    }
+}
+
+/// A message of many events, which is read a slice at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct LongMessage<'a> {
+    message: QueuedMessage<'a>,
+    events: Events<'a>,
+    verdict: Verdict,
+    /// Of the next event.
+    index: usize,
+}
+
+impl<'a> LongMessage<'a> {
+    /// Parses all of it, and keeps nothing but the verdict: what panics does so here.
+    fn judge(message: QueuedMessage<'a>, events: Events<'a>) -> Self {
+        let mut verdict = Verdict::default();
+        events.clone().for_each(|event| verdict.note(&event));
+        Self { message, events, verdict, index: 0 }
+    }
+
+    /// Whether an event of it can be stored.
+    pub(crate) fn has_events(&self) -> bool {
+        self.verdict.refused < self.verdict.all
+    }
+
+    /// Appends records until there are `size`; tells whether those were the last.
+    pub(crate) fn read(&mut self, size: usize, records: &mut Vec<Record<'a>>) -> bool {
+        while records.len() < size
+            && let Some(event) = self.events.next()
+        {
+            let event_index = i32::try_from(self.index).unwrap_or(i32::MAX);
+            self.index += 1;
+            let outcome = self.verdict.outcome(event);
+            records.extend(outcome.map(|outcome| Record { message: self.message, event_index, outcome }));
+        }
+        let is_over = self.index >= self.verdict.all;
+        if is_over {
+            records.extend(self.verdict.summary().map(|fault| self.message.whole(fault)));
+        }
+        is_over
+    }
 }
 
 /// The record of an item that must not be parsed.
 pub fn refuse_item(item: &[u8], fault: Fault) -> Record<'_> {
     match Envelope::decode(item) {
-        Ok(envelope) => {
-            Record { message: queued(item, &envelope), event_index: WHOLE_MESSAGE, outcome: Err(fault) }
-        }
+        Ok(envelope) => queued(item, &envelope).whole(fault),
         Err(_unreadable) => unreadable(item, fault),
     }
 }
@@ -216,6 +312,5 @@ fn queued<'a>(item: &'a [u8], envelope: &Envelope<'a>) -> QueuedMessage<'a> {
 
 fn unreadable(item: &[u8], fault: Fault) -> Record<'_> {
     let message_id = Uuid::new_v5(&UNREADABLE, item);
-    let message = QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None };
-    Record { message, event_index: WHOLE_MESSAGE, outcome: Err(fault) }
+    QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None }.whole(fault)
 }

@@ -28,9 +28,8 @@ impl Drift {
         Self { provider, logged: Mutex::default() }
     }
 
-    /// Counts what the events of a batch lose, and shows an example of each loss now and then.
-    pub(crate) fn note(&self, records: &[Record<'_>]) {
-        let mut counts = DroppedCounts::default();
+    /// Counts what these events lose, and shows an example of each loss now and then.
+    pub(crate) fn note(&self, records: &[Record<'_>], counts: &mut DroppedCounts) {
         for record in records {
             let Ok(event) = &record.outcome else { continue };
             for dropped in &event.dropped {
@@ -40,7 +39,6 @@ impl Drift {
                 }
             }
         }
-        counts.publish(self.provider);
     }
 
     fn is_due(&self, dropped: &DroppedValue<'_>) -> bool {

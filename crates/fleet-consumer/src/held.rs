@@ -46,7 +46,7 @@ impl HeldLease<'_> {
     }
 
     /// Notes what the consumer is about to do. `false`: the batch is another consumer's by now.
-    pub(crate) async fn mark(&self, mark: &Mark) -> bool {
+    pub(crate) async fn mark(&self, mark: Mark) -> bool {
         self.retry(|| self.consumer.mark(self.lease, mark)).await
     }
 
@@ -58,8 +58,8 @@ impl HeldLease<'_> {
     }
 
     /// Sets the batch aside, as one database has its part and the other one takes nothing.
-    pub(crate) async fn park(&self, mark: &Mark) -> Ended {
-        let parked = self.retry(|| self.consumer.park(self.lease, mark, PARKED_FOR)).await;
+    pub(crate) async fn park(&self) -> Ended {
+        let parked = self.retry(|| self.consumer.park(self.lease, PARKED_FOR)).await;
         if parked { Ended::Parked } else { Ended::Lost }
     }
 

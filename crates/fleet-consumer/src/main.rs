@@ -20,6 +20,7 @@ use commands::explain::{self, ExplainArguments};
 use commands::replay::{self, ReplayArguments};
 use commands::trace::{self, TraceArguments};
 use fleet_consumer::audit::Audit;
+use fleet_consumer::judge;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service::{self, Databases};
 use fleet_runtime::admin::{self, Readiness, serve_admin};
@@ -38,7 +39,21 @@ struct Arguments {
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Command>,
+    invocation: Option<Invocation>,
+}
+
+#[derive(Subcommand)]
+enum Invocation {
+    #[command(flatten)]
+    Configured(Command),
+    /// Parse messages that may end this process: the consumer's own child, which has no configuration.
+    #[command(name = judge::COMMAND, hide = true)]
+    ParseSuspects {
+        /// Slug of the provider.
+        provider: String,
+        /// The retention of telemetry, seconds.
+        max_age_s: i64,
+    },
 }
 
 #[derive(Subcommand)]
@@ -68,6 +83,9 @@ enum Command {
     Health,
 }
 
+/// This very program, also if its file was replaced by another version since.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
 
 const PROGRAM: &str = "fleet-consumer";
@@ -77,12 +95,18 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> ExitCode {
+    let command = match arguments.invocation {
+        Some(Invocation::ParseSuspects { provider, max_age_s }) => {
+            return parse_suspects(&provider, max_age_s);
+        }
+        Some(Invocation::Configured(command)) => command,
+        None => Command::Run,
+    };
     let settings = match cli::start(PROGRAM, arguments.config.as_deref()) {
         Ok(settings) => settings,
         Err(status) => return status,
     };
     let checked = service::check(&settings);
-    let command = arguments.command.unwrap_or(Command::Run);
     match (command, checked) {
         (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         (Command::CheckConfig, checked) => {
@@ -101,6 +125,16 @@ fn execute(arguments: Arguments) -> ExitCode {
         (Command::Explain(arguments), Ok(())) => cli::block_on(&settings, explain::run(&settings, arguments)),
         (Command::Replay(arguments), Ok(())) => cli::block_on(&settings, replay::run(&settings, arguments)),
         (Command::Trace(arguments), Ok(())) => cli::block_on(&settings, trace::run(&settings, arguments)),
+    }
+}
+
+fn parse_suspects(provider: &str, max_age_s: i64) -> ExitCode {
+    let Some(provider) = fleet_providers::provider(provider) else {
+        return cli::refuse_command_line(format_args!("there is no provider {provider}"));
+    };
+    match judge::serve(provider, max_age_s) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::fail(error),
     }
 }
 
@@ -125,7 +159,7 @@ async fn run(settings: &Settings) -> ExitCode {
         Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),
     };
     let result = tokio::select! {
-        result = service::run(settings, readiness, shutdown) => result,
+        result = service::run(settings, OWN_PROGRAM.into(), readiness, shutdown) => result,
         () = admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
     };
     match result {

@@ -274,6 +274,24 @@ pub struct BatchCounts {
 }
 
 impl BatchCounts {
+    /// Counts a message that has an event, or one without any that can be stored.
+    pub(crate) fn note_message(&mut self, has_event: bool) {
+        let count = if has_event { &mut self.applied } else { &mut self.dead };
+        *count += 1;
+    }
+
+    /// Adds what another part of the same batch came to.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { applied, dead, empty, inserted, duplicate, dead_lettered, skewed } = other;
+        self.applied += applied;
+        self.dead += dead;
+        self.empty += empty;
+        self.inserted += inserted;
+        self.duplicate += duplicate;
+        self.dead_lettered += dead_lettered;
+        self.skewed += skewed;
+    }
+
     fn messages(self) -> [(&'static str, u64); 3] {
         [("applied", self.applied), ("dead_lettered", self.dead), ("empty", self.empty)]
     }

@@ -1,5 +1,6 @@
 //! From settings to running workers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::health::DatabaseHealth;
 use crate::metrics;
 use crate::new_vehicles::NewVehicles;
 use crate::schemas::Schemas;
+use crate::suspects::Judge;
 use crate::throttle::Throttle;
 use crate::witness::{self, Witnesses};
 use crate::worker::{Worker, WorkerError};
@@ -54,20 +56,21 @@ impl ConsumerError {
 }
 
 /// Works on every provider's queue until `shutdown`, then finishes the batches at work, or releases them when their time
-/// is up.
+/// is up. `program` is `fleet-consumer`, of which children are started to judge messages that may end whoever parses them.
 ///
 /// # Errors
 ///
 /// [`ConsumerError`]. Unreachable services are no error: it waits for them.
 pub async fn run(
     settings: &Settings,
+    program: PathBuf,
     readiness: Arc<Readiness>,
     shutdown: CancellationToken,
 ) -> Result<(), ConsumerError> {
     metrics::describe();
     let databases = Databases::new(settings)?;
     let health = DatabaseHealth::default();
-    let workers = workers(settings, &databases, &health)?;
+    let workers = workers(settings, &databases, &health, program)?;
     let mut schemas = Schemas::look(&databases, &health, &settings.consumer);
     tokio::select! {
         ready = schemas.first() => ready?,
@@ -196,7 +199,9 @@ fn workers(
     settings: &Settings,
     databases: &Databases,
     health: &DatabaseHealth,
+    program: PathBuf,
 ) -> Result<Vec<Worker>, QueueError> {
+    let judge = Arc::new(Judge::new(program));
     let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
@@ -217,7 +222,9 @@ fn workers(
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,
         };
-        Ok(Worker::new(provider, limits, consumer, settings.consumer.clone(), writer, Arc::clone(&throttle)))
+        let (settings, throttle, judge) =
+            (settings.consumer.clone(), Arc::clone(&throttle), Arc::clone(&judge));
+        Ok(Worker::new(provider, limits, consumer, settings, writer, throttle, judge))
     };
     PROVIDERS.iter().map(worker).collect()
 }

@@ -1,35 +1,34 @@
 //! One queue's worker group.
 
-use std::pin::pin;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
 use fleet_providers::{Limits, Provider};
-use fleet_queue::{Consumer, Envelope, Lease, Mark, QueueError};
+use fleet_queue::{Consumer, Envelope, Lease, QueueError};
 use fleet_runtime::liveness::idle;
 use fleet_runtime::settings::ConsumerSettings;
-use fleet_store::{EmptyMessage, StoreError};
+use fleet_store::StoreError;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::{Record, empty_messages, parse_item};
+use crate::batch::Fault;
 use crate::drift::Drift;
 use crate::held::{Ended, HeldLease};
 use crate::metrics::{self, BatchCounts, LeaseFate};
 use crate::poll::{Obtained, Poller};
 use crate::redis_calls::RedisCalls;
-use crate::suspects::parse_singly;
+use crate::slices::{Parsing, Slice, Slices, Tally};
+use crate::suspects::Judge;
 use crate::throttle::Throttle;
-use crate::write::{Origin, Stored, Writer, Written};
+use crate::walk::{Marker, Walk};
+use crate::write::{Batch, Origin, Stored, Writer, Written};
 
-/// So many deaths under a mark, and the batch's messages are parsed one by one.
+/// So many deaths under a mark, and the batch's messages are judged one by one.
 const MAX_TAKEOVERS: u32 = 3;
-
-/// How long a batch may be with the databases before its mark is taken away.
-const NOTE_AFTER: Duration = Duration::from_millis(200);
 
 /// How often the loop for batches that were set aside looks for one, unless it has just settled one.
 const PARKED_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +48,7 @@ pub struct Worker {
     writer: Writer,
     throttle: Arc<Throttle>,
     drift: Drift,
+    judge: Arc<Judge>,
 }
 
 /// Why a worker stopped although nobody asked it to.
@@ -78,11 +78,12 @@ impl Worker {
         settings: ConsumerSettings,
         writer: Writer,
         throttle: Arc<Throttle>,
+        judge: Arc<Judge>,
     ) -> Self {
         let calls = Arc::new(RedisCalls::new(provider.slug));
         let poller = Mutex::new(Poller::new(consumer.clone(), Arc::clone(&calls), &settings));
         let drift = Drift::new(provider.slug);
-        Self { provider, limits, consumer, settings, calls, poller, writer, throttle, drift }
+        Self { provider, limits, consumer, settings, calls, poller, writer, throttle, drift, judge }
     }
 
     /// Name of its queue.
@@ -221,9 +222,9 @@ impl Worker {
         // extend it.
         drop(heartbeat);
         let leaving = async {
-            match &progress {
+            match progress {
                 Some(Progress::Whole) => held.ack().await,
-                Some(Progress::OneSide(mark)) => held.park(mark).await,
+                Some(Progress::OneSide) => held.park().await,
                 Some(Progress::Lost) => Ended::Lost,
                 None => held.release().await,
             }
@@ -240,89 +241,71 @@ impl Worker {
     /// Parses and writes.
     async fn store(&self, held: HeldLease<'_>, origin: Origin) -> Result<Progress, StoreError> {
         let (started, lease) = (Instant::now(), held.lease);
-        let mut records = Vec::with_capacity(lease.items.len());
-        let (counts, mark) = if lease.takeovers < MAX_TAKEOVERS {
-            (self.parse(lease, &mut records), Mark::Clear)
+        let refused = if lease.takeovers < MAX_TAKEOVERS {
+            BTreeMap::new()
         } else {
-            match parse_singly(held, self.provider, &self.limits, &mut records).await {
-                Some(parsed) => parsed,
-                None => return Ok(Progress::Lost),
-            }
+            idle(self.judge.killers(self.provider, &self.limits, lease)).await
         };
+        let (first, rest, tally) = self.parse(lease, &refused).await;
         if is_planted(Plant::AckBeforeCommit) {
             held.ack().await;
         }
-        let empty = match counts.empty {
-            0 => Vec::new(),
-            _some => empty_messages(lease.items.iter().map(|item| &item[..]), &records),
-        };
-        let (is_ours, stored) = write_noted(held, &mark, self.write(lease, origin, &records, &empty)).await;
+        let marker = Marker::new(held);
+        let batch = Batch { lease, origin, provider: self.provider.slug, records: tally.records };
+        let (is_ours, stored) = marker.during(self.write(batch, Walk::new(first, rest, &marker))).await;
         let written = match stored? {
             Stored::Whole(written) => written,
-            Stored::OneSide if is_ours => return Ok(Progress::OneSide(mark)),
+            Stored::OneSide if is_ours => return Ok(Progress::OneSide),
             Stored::OneSide => return Ok(Progress::Lost),
         };
-        let counts = with_written(counts, written);
+        let counts = with_written(tally.counts, written);
         let slug = self.provider.slug;
         metrics::settled(slug, counts, lease.items.len(), started.elapsed(), age(lease));
-        self.drift.note(&records);
+        tally.dropped.publish(slug);
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
         Ok(if is_ours { Progress::Whole } else { Progress::Lost })
     }
 
-    async fn write(
-        &self,
-        lease: &Lease,
-        origin: Origin,
-        records: &[Record<'_>],
-        empty: &[EmptyMessage],
-    ) -> Result<Stored, StoreError> {
+    async fn write(&self, batch: Batch<'_>, walk: Walk<'_>) -> Result<Stored, StoreError> {
         // What is resumed has been paid for.
-        if origin != Origin::Resumed {
-            idle(self.throttle.pay(records.len())).await;
+        if batch.origin != Origin::Resumed {
+            idle(self.throttle.pay(batch.records)).await;
         }
-        self.writer.write(lease, origin, self.provider.slug, records, empty).await
+        self.writer.write(batch, walk).await
     }
 
-    fn parse<'a>(&self, lease: &'a Lease, records: &mut Vec<Record<'a>>) -> BatchCounts {
-        let mut counts = BatchCounts::default();
-        for item in &lease.items {
-            let before = records.len();
-            parse_item(self.provider, &self.limits, item, records);
-            count(&mut counts, &records[before..]);
+    /// Parses the first slice, which mostly is the whole batch; the others are only counted.
+    async fn parse<'a>(
+        &'a self,
+        lease: &'a Lease,
+        refused: &'a BTreeMap<usize, Fault>,
+    ) -> (Slice<'a>, Slices<'a>, Tally) {
+        let parsing =
+            Parsing { provider: self.provider, limits: &self.limits, max_records: self.writer.max_records };
+        let mut rest = Slices::new(parsing, &lease.items, refused);
+        let first = rest.next_slice();
+        let mut tally = Tally::default();
+        tally.add(&first, &self.drift);
+        if !rest.is_done() {
+            let mut counted = rest.clone();
+            while !counted.is_done() {
+                tokio::task::yield_now().await;
+                tally.add(&counted.next_slice(), &self.drift);
+            }
         }
-        counts
+        (first, rest, tally)
     }
 }
 
 /// How far a batch has come when its consumer is done with it.
+#[derive(Clone, Copy)]
 enum Progress {
     /// Both databases have it.
     Whole,
-    /// One database has it; the mark to set it aside with.
-    OneSide(Mark),
+    /// One database has it.
+    OneSide,
     /// It is another consumer's by now.
     Lost,
-}
-
-/// Waits for the databases, and notes meanwhile that what follows cannot be the messages' fault. `false`: the batch is
-/// another consumer's by now.
-async fn write_noted<T>(
-    held: HeldLease<'_>,
-    mark: &Mark,
-    writing: impl Future<Output = Result<T, StoreError>>,
-) -> (bool, Result<T, StoreError>) {
-    let mut writing = pin!(writing);
-    if held.lease.takeovers == 0 {
-        // Mostly the ack follows soon and says as much. A first death before then counts against the batch, but it takes
-        // more than one.
-        match tokio::time::timeout(NOTE_AFTER, writing.as_mut()).await {
-            Ok(Ok(written)) => return (true, Ok(written)),
-            Ok(Err(error)) => return (held.mark(mark).await, Err(error)),
-            Err(_elapsed) => {}
-        }
-    }
-    tokio::join!(held.mark(mark), writing)
 }
 
 fn note_taken(queue: &'static str, lease: &Lease, origin: Origin) {
@@ -362,19 +345,6 @@ fn age(lease: &Lease) -> Duration {
     let oldest = lease.items.first().and_then(|item| Envelope::decode(item).ok());
     let age = oldest.map(|oldest| Timestamp::now().duration_since(oldest.received_at));
     age.and_then(|age| age.try_into().ok()).unwrap_or_default()
-}
-
-pub(crate) fn count(counts: &mut BatchCounts, records: &[Record<'_>]) {
-    let skewed =
-        records.iter().filter(|record| record.outcome.as_ref().is_ok_and(|event| event.clock_skewed));
-    counts.skewed += u64::try_from(skewed.count()).unwrap_or(u64::MAX);
-    if records.is_empty() {
-        counts.empty += 1;
-    } else if records.iter().any(|record| record.outcome.is_ok()) {
-        counts.applied += 1;
-    } else {
-        counts.dead += 1;
-    }
 }
 
 fn with_written(counts: BatchCounts, written: Written) -> BatchCounts {

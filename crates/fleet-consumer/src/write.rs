@@ -1,24 +1,23 @@
-//! Storing a batch's records: two sides, each in transactions of bounded size.
+//! Storing a batch's records: two sides, each a slice at a time.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::pin::pin;
 use std::time::Duration;
 
 use fleet_providers::VehicleEvent;
 use fleet_queue::Lease;
-use fleet_store::{
-    Appended, EmptyMessage, ErrorClass, Part, SESSION_RETRIES, StateStore, StoreError, TelemetryRow,
-    TelemetryStore,
-};
+use fleet_store::{Appended, EmptyMessage, StateStore, StoreError, TelemetryRow, TelemetryStore};
 use tokio::time::Instant;
 
-use crate::batch::{Fault, Record};
+use crate::batch::Record;
 use crate::health::{DatabaseHealth, SideHealth};
-use crate::metrics::{self, Side, SplitCause, timed};
+use crate::metrics::{Side, timed};
 use crate::new_vehicles::NewVehicles;
 use crate::parts::make_up;
 use crate::report;
+use crate::slices::Slice;
+use crate::transactions::{Target, Task, gives_up, index};
+use crate::walk::Walk;
 
 mod vehicles;
 
@@ -51,6 +50,22 @@ pub(crate) enum Stored {
 }
 
 /// A batch as it comes to the writer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    pub lease: &'a Lease,
+    pub origin: Origin,
+    pub provider: &'static str,
+    /// How many records all of its slices have.
+    pub records: usize,
+}
+
+impl Batch<'_> {
+    fn target<'b>(&self, side: Side, slice: &'b Slice<'b>, empty: &'b [EmptyMessage]) -> Target<'b> {
+        Target { lease_id: self.lease.id, provider: self.provider, slice, empty, side }
+    }
+}
+
+/// Where a batch comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Just claimed: nothing of it is stored.
@@ -70,55 +85,31 @@ pub(crate) struct Written {
 }
 
 impl Written {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.inserted += other.inserted;
         self.duplicate += other.duplicate;
         self.dead_lettered += other.dead_lettered;
     }
 }
 
-/// A batch while it is written.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    lease: &'a Lease,
-    provider: &'static str,
-    records: &'a [Record<'a>],
-    /// Messages without any record, which telemetry notes; none for the state.
-    empty: &'a [EmptyMessage],
-    side: Side,
-}
-
-/// Records that one transaction tries to store; with a fault, one that a database has refused.
-#[derive(Clone)]
-struct Task {
-    range: Range<usize>,
-    fault: Option<Fault>,
-}
-
 impl Writer {
-    /// Stores all records on both sides, and notes the messages without any. Returns when both have committed, or when one has and the other one's database
-    /// takes nothing; otherwise retries for as long as it takes.
+    /// Stores all records on both sides, and notes the messages without any. Each side goes through the slices by itself.
+    /// Returns when both have committed, or when one has and the other one's database takes nothing; otherwise retries for
+    /// as long as it takes.
     ///
     /// # Errors
     ///
     /// A [`StoreError`] that a retry did not or cannot help: the batch must stay leased.
-    pub(crate) async fn write(
-        &self,
-        lease: &Lease,
-        origin: Origin,
-        provider: &'static str,
-        records: &[Record<'_>],
-        empty: &[EmptyMessage],
-    ) -> Result<Stored, StoreError> {
-        let target = |side, empty| Target { lease, provider, records, empty, side };
-        let taken_over = origin != Origin::Claimed;
+    pub(crate) async fn write(&self, batch: Batch<'_>, walk: Walk<'_>) -> Result<Stored, StoreError> {
+        let Batch { origin, .. } = batch;
+        let telemetry_walk = walk.clone();
         let mut state = pin!(async {
             self.health.state.ready().await;
-            self.write_state(target(Side::State, &[]), taken_over).await
+            self.write_state(batch, walk).await
         });
         let mut telemetry = pin!(async {
             self.health.telemetry.ready().await;
-            self.write_telemetry(target(Side::Telemetry, empty), taken_over).await
+            self.write_telemetry(batch, telemetry_walk).await
         });
         let tried_since = Instant::now();
         let DatabaseHealth { state: state_health, telemetry: telemetry_health } = &self.health;
@@ -155,11 +146,20 @@ impl Writer {
         }
     }
 
-    async fn write_state(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let read = || self.state.settled(target.lease.id);
-        if self.is_stored(target, taken_over, read).await? {
+    async fn write_state(&self, batch: Batch<'_>, mut walk: Walk<'_>) -> Result<Written, StoreError> {
+        let read = || self.state.settled(batch.lease.id);
+        if self.is_stored(batch, Side::State, read).await? {
             return Ok(Written::default());
         }
+        let mut sum = Written::default();
+        while let Some(slice) = walk.next().await {
+            sum.add(self.store_state(batch.target(Side::State, &slice, &[])).await?);
+        }
+        self.health(Side::State).completed();
+        Ok(sum)
+    }
+
+    async fn store_state(&self, target: Target<'_>) -> Result<Written, StoreError> {
         let of_state = |error| (Side::State, error);
         let store = |task: Task| async move {
             if let Some(fault) = &task.fault {
@@ -174,7 +174,7 @@ impl Writer {
                 stored.map_err(of_state)?;
                 // Not before: as long as the state does not take it, this is tried again.
                 let buried = target.records_of(&task).map(|record| (record, fault));
-                report::dead_letters(target.provider, target.lease.id, buried);
+                report::dead_letters(target.provider, target.lease_id, buried);
             } else {
                 self.store_vehicles(target, &task).await?;
             }
@@ -184,11 +184,20 @@ impl Writer {
         self.drive(target, store).await
     }
 
-    async fn write_telemetry(&self, target: Target<'_>, taken_over: bool) -> Result<Written, StoreError> {
-        let read = || self.telemetry.settled(target.lease.id);
-        if self.is_stored(target, taken_over, read).await? {
+    async fn write_telemetry(&self, batch: Batch<'_>, mut walk: Walk<'_>) -> Result<Written, StoreError> {
+        let read = || self.telemetry.settled(batch.lease.id);
+        if self.is_stored(batch, Side::Telemetry, read).await? {
             return Ok(Written::default());
         }
+        let mut sum = Written::default();
+        while let Some(slice) = walk.next().await {
+            sum.add(self.store_telemetry(batch.target(Side::Telemetry, &slice, &slice.empty)).await?);
+        }
+        self.health(Side::Telemetry).completed();
+        Ok(sum)
+    }
+
+    async fn store_telemetry(&self, target: Target<'_>) -> Result<Written, StoreError> {
         let store = |task: Task| async move {
             if task.range.start == 0 && !target.empty.is_empty() {
                 let noted = self.telemetry.note_empty(target.provider, target.empty);
@@ -215,7 +224,7 @@ impl Writer {
                 let fault = task.fault.as_ref().or(record.outcome.as_ref().err())?;
                 Some((record, fault))
             });
-            report::dead_letters(target.provider, target.lease.id, buried);
+            report::dead_letters(target.provider, target.lease_id, buried);
             Ok(Written { inserted, duplicate, dead_lettered: dead.len() })
         };
         self.drive(target, store).await
@@ -228,11 +237,11 @@ impl Writer {
     /// once more, which changes nothing that is there.
     async fn is_stored<Reading: Future<Output = Result<HashSet<(i32, i32)>, StoreError>>>(
         &self,
-        target: Target<'_>,
-        taken_over: bool,
+        batch: Batch<'_>,
+        side: Side,
         read: impl Fn() -> Reading,
     ) -> Result<bool, StoreError> {
-        if !taken_over || target.records.is_empty() {
+        if batch.origin == Origin::Claimed || batch.records == 0 {
             return Ok(false);
         }
         let mut pause = self.retry_min;
@@ -240,148 +249,20 @@ impl Writer {
         loop {
             match read().await {
                 Ok(parts) => {
-                    let is_whole = make_up(&parts, index(target.records.len()));
+                    let is_whole = make_up(&parts, index(batch.records));
                     if is_whole {
                         // A statement whose reply was lost, or that was given up, has gone through all the same.
-                        self.health(target.side).answered();
+                        self.health(side).answered();
                     }
                     return Ok(is_whole);
                 }
                 Err(error) if gives_up(&error, &mut session) => return Err(error),
                 Err(error) => {
-                    self.note(target.side, &error);
-                    self.wait(target.side, &error, &mut pause).await;
-                }
-            }
-        }
-    }
-
-    /// Runs one side: parts of bounded size, each tried until it is stored, halved if it is too slow, or narrowed down
-    /// to the record that the database refuses.
-    async fn drive<Storing: Future<Output = Result<Written, (Side, StoreError)>>>(
-        &self,
-        target: Target<'_>,
-        store: impl Fn(Task) -> Storing,
-    ) -> Result<Written, StoreError> {
-        let mut sum = Written::default();
-        let mut tasks = self.tasks(target);
-        let mut pause = self.retry_min;
-        let mut slow = 0;
-        let mut session = 0;
-        while let Some(task) = tasks.pop() {
-            let (side, error) = match store(task.clone()).await {
-                Ok(written) => {
-                    self.health(target.side).answered();
-                    sum.add(written);
-                    (pause, slow, session) = (self.retry_min, 0, 0);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            if gives_up(&error, &mut session) {
-                return Err(error);
-            }
-            let single = task.range.len() <= 1;
-            self.note(side, &error);
-            match error.class() {
-                ErrorClass::Poison if single && task.fault.is_none() => {
-                    let fault = Some(Fault::rejected(&error));
-                    tasks.push(Task { range: task.range, fault });
-                }
-                ErrorClass::Poison if !single => {
-                    halve(target.provider, SplitCause::Poison, &mut tasks, &task);
-                }
-                ErrorClass::TooSlow if slow > 0 && !single => {
-                    slow = 0;
-                    halve(target.provider, SplitCause::Slow, &mut tasks, &task);
-                }
-                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
-                    slow += u32::from(error.class() == ErrorClass::TooSlow);
-                    tasks.push(task);
+                    self.note(side, &error);
                     self.wait(side, &error, &mut pause).await;
                 }
-                ErrorClass::Poison | ErrorClass::Fatal => return Err(error),
             }
         }
-        self.health(target.side).completed();
-        Ok(sum)
-    }
-
-    /// All parts, the first one last. Without any record there is one only to note the messages.
-    fn tasks(&self, target: Target<'_>) -> Vec<Task> {
-        let records = target.records.len();
-        if records == 0 && !target.empty.is_empty() {
-            return vec![Task { range: 0..0, fault: None }];
-        }
-        let size = self.max_records.max(1);
-        let starts = (0..records).step_by(size).rev();
-        starts.map(|start| Task { range: start..records.min(start + size), fault: None }).collect()
-    }
-
-    async fn wait(&self, side: Side, error: &StoreError, pause: &mut Duration) {
-        metrics::database_retry(side, error.label());
-        tokio::time::sleep(*pause).await;
-        *pause = (*pause * 2).min(self.retry_max);
-    }
-
-    /// What an error says of the database's health.
-    fn note(&self, side: Side, error: &StoreError) {
-        match error.class() {
-            ErrorClass::Unavailable | ErrorClass::Session => self.health(side).failed(error),
-            ErrorClass::TooSlow => self.health(side).is_slow(),
-            ErrorClass::Poison => self.health(side).answered(),
-            ErrorClass::Fatal => {}
-        }
-    }
-
-    fn health(&self, side: Side) -> &SideHealth {
-        match side {
-            Side::State => &self.health.state,
-            Side::Telemetry => &self.health.telemetry,
-        }
-    }
-}
-
-/// Whether trying again is over: at once, or after so many errors in a row that say nothing about the data.
-fn gives_up(error: &StoreError, session: &mut u32) -> bool {
-    match error.class() {
-        ErrorClass::Fatal => true,
-        ErrorClass::Session => {
-            *session += 1;
-            *session > SESSION_RETRIES
-        }
-        ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Poison => {
-            *session = 0;
-            false
-        }
-    }
-}
-
-/// A batch has far fewer records than there are indexes: 4 MiB of messages.
-fn index(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
-
-/// The first half is tried first.
-fn halve(provider: &'static str, cause: SplitCause, tasks: &mut Vec<Task>, task: &Task) {
-    metrics::split(provider, cause);
-    let middle = task.range.start + task.range.len() / 2;
-    tasks.push(Task { range: middle..task.range.end, fault: None });
-    tasks.push(Task { range: task.range.start..middle, fault: None });
-}
-
-impl<'a> Target<'a> {
-    fn part(&self, task: &Task) -> Part<'static> {
-        Part {
-            lease_id: self.lease.id,
-            provider: self.provider,
-            first_record: index(task.range.start),
-            records: index(task.range.len()),
-        }
-    }
-
-    fn records_of(&self, task: &Task) -> impl Iterator<Item = &'a Record<'a>> {
-        self.records[task.range.clone()].iter()
     }
 }
 

@@ -130,40 +130,36 @@ impl Consumer {
     /// # Errors
     ///
     /// Any [`QueueError`].
-    pub async fn mark(&self, lease: &Lease, mark: &Mark) -> Result<bool, QueueError> {
+    pub async fn mark(&self, lease: &Lease, mark: Mark) -> Result<bool, QueueError> {
         let mut call = MARK.prepare_invoke();
         call.key(&self.keys.owners);
         call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(mark.encode());
         Ok(self.count(&call).await? == 1)
     }
 
-    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not speak against it, but the
-    /// messages that are known to kill stay known.
+    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not count against it.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`]; the lease then simply runs out.
     pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
-        let mark = match &lease.mark {
-            Mark::Items(_) => &lease.mark,
-            Mark::Clear | Mark::Parsing => &Mark::Clear,
-        };
-        if self.mark(lease, mark).await? {
+        if self.mark(lease, Mark::Clear).await? {
             self.extend(lease, Duration::ZERO).await?;
         }
         Ok(())
     }
 
-    /// Sets the batch aside until `delay` from now: it stays claimed, and belongs to nobody. With a clear `mark` its next
-    /// owner's death counts against it as the first one's. `false`: another consumer has taken it over.
+    /// Sets the batch aside until `delay` from now: it stays claimed, belongs to nobody, and is not marked. `false`: another
+    /// consumer has taken it over.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`]; repeat it.
-    pub async fn park(&self, lease: &Lease, mark: &Mark, delay: Duration) -> Result<bool, QueueError> {
+    pub async fn park(&self, lease: &Lease, delay: Duration) -> Result<bool, QueueError> {
         let mut call = PARK.prepare_invoke();
         call.key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
-        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(mark.encode()).arg(millis(delay));
+        call.arg(lease.id.to_string()).arg(lease.token.to_string());
+        call.arg(Mark::Clear.encode()).arg(millis(delay));
         Ok(self.count(&call).await? == 1)
     }
 

@@ -24,37 +24,29 @@ pub struct Lease {
 }
 
 /// What an owner is doing that could kill it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Nothing: its death does not speak against the batch.
+    /// Nothing: its death does not count against the batch.
     Clear,
-    /// It parses the whole batch.
+    /// It parses messages of the batch.
     Parsing,
-    /// It parses the items one by one. Each index killed an owner, but perhaps the last one, which is being parsed
-    /// now.
-    Items(Vec<usize>),
 }
 
 impl Mark {
-    pub(crate) fn encode(&self) -> String {
+    pub(crate) fn encode(self) -> &'static str {
         match self {
-            Self::Clear => String::new(),
-            Self::Parsing => "parsing".to_owned(),
-            Self::Items(indexes) => {
-                let words: Vec<_> = indexes.iter().map(usize::to_string).collect();
-                format!("items:{}", words.join(","))
-            }
+            Self::Clear => "",
+            Self::Parsing => "parsing",
         }
     }
 
+    /// Earlier versions also wrote `items:` and the indexes of the messages that had killed their owners. A consumer that was
+    /// killed for memory left the same behind, so they prove nothing: the owner was parsing.
     fn decode(text: &str) -> Option<Self> {
         match text {
             "" => Some(Self::Clear),
             "parsing" => Some(Self::Parsing),
-            items => {
-                let indexes = items.strip_prefix("items:")?.split(',');
-                Some(Self::Items(indexes.map(|index| index.parse().ok()).collect::<Option<_>>()?))
-            }
+            other => other.starts_with("items:").then_some(Self::Parsing),
         }
     }
 }
@@ -64,7 +56,7 @@ impl Lease {
     #[must_use]
     pub fn without_items(&self) -> Self {
         let Self { id, token, takeovers, mark, items: _ } = self;
-        Self { id: *id, token: *token, takeovers: *takeovers, mark: mark.clone(), items: Vec::new() }
+        Self { id: *id, token: *token, takeovers: *takeovers, mark: *mark, items: Vec::new() }
     }
 
     /// Reads a script's reply: the owner's record, then the items.

@@ -172,7 +172,7 @@ async fn the_configuration_in_effect_is_shown_without_secrets() {
         ("FLEET_CONSUMER__LEASE", "45s"),
     ];
     for name in BINARIES {
-        let Ended { code, output, errors } = check(name, &variables).await;
+        let Ended { code, output, errors, .. } = check(name, &variables).await;
         assert_eq!(code, Some(0), "{name}: {errors}");
         assert!(!format!("{output}{errors}").contains("hunter2"), "{name}: {output}{errors}");
         for line in [

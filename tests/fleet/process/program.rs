@@ -2,24 +2,25 @@
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
-use crate::support::{DEADLINE, TOKEN, database_as, eventually, fresh_prefix, redis_as, redis_url};
+use crate::support::{
+    DEADLINE, TOKEN, database_as, eventually, folder_of_binaries, fresh_prefix, redis_as, redis_url,
+};
 
 /// A command for one of the binaries, without anything of the tests' own environment.
 pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
-    let folder = std::env::var("FLEET_TEST_BIN_DIR")
-        .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries");
-    let mut command = Command::new(Path::new(&folder).join(name));
+    let mut command = Command::new(folder_of_binaries().join(name));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
@@ -100,7 +101,12 @@ impl Site {
 
     /// NIU's queue.
     pub(crate) async fn queue(&self) -> QueueStatus {
-        let observer = Observer::new(self.link(), &self.prefix, "niu");
+        self.queue_of("niu").await
+    }
+
+    /// A provider's queue.
+    pub(crate) async fn queue_of(&self, provider: &str) -> QueueStatus {
+        let observer = Observer::new(self.link(), &self.prefix, provider);
         observer.status().await.unwrap()
     }
 
@@ -112,6 +118,11 @@ impl Site {
 
     /// Puts messages with these bodies into NIU's queue, all at once.
     pub(crate) async fn fill_with(&self, bodies: &[impl AsRef<str>]) {
+        self.fill_queue("niu", bodies).await;
+    }
+
+    /// Puts messages with these bodies into a provider's queue, all at once.
+    pub(crate) async fn fill_queue(&self, provider: &str, bodies: &[impl AsRef<str>]) {
         let envelope = |body: &str| {
             let envelope = Envelope {
                 message_id: Uuid::now_v7(),
@@ -124,7 +135,7 @@ impl Site {
             envelope.encode()
         };
         let items: Vec<_> = bodies.iter().map(|body| envelope(body.as_ref())).collect();
-        let producer = Producer::new(self.link(), &self.prefix, "niu");
+        let producer = Producer::new(self.link(), &self.prefix, provider);
         producer.push(&items).await.unwrap();
     }
 
@@ -158,6 +169,7 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
     pub(crate) output: String,
     pub(crate) errors: String,
 }
@@ -285,15 +297,37 @@ impl Program {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Lets it have so much address space more than it has had so far, and each of its children as much as itself.
+    pub(crate) fn limit_growth(&self, bytes: usize) {
+        let most = u64::try_from(self.memory("VmPeak:") + bytes).unwrap();
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        prlimit(Some(self.pid()), Resource::As, limit).unwrap();
+    }
+
+    /// The processes that it has started and that have not ended.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let pid = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 
     /// Waits for the end.
     pub(crate) async fn ended(mut self) -> Ended {
         let status: ExitStatus =
             eventually("the process to end", async || self.child.try_wait().unwrap()).await;
-        Ended { code: status.code(), output: read(&self.output), errors: read(&self.errors) }
+        Ended {
+            code: status.code(),
+            signal: status.signal(),
+            output: read(&self.output),
+            errors: read(&self.errors),
+        }
     }
 }
 

@@ -108,7 +108,7 @@ async fn scripts_survive_a_flush_of_their_cache() {
     flush().await;
     let lease = rig.takeover().await.unwrap();
     flush().await;
-    assert!(rig.consumer.mark(&lease, &Mark::Clear).await.unwrap());
+    assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     flush().await;
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
 }

@@ -48,7 +48,7 @@ async fn every_consumer_operation_works_on_a_full_redis() {
     assert_eq!(lease.items.len(), 100);
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     let lease = rig.takeover().await.unwrap();
-    assert!(rig.consumer.mark(&lease, &Mark::Items((0..100).collect())).await.unwrap());
+    assert!(rig.consumer.mark(&lease, Mark::Parsing).await.unwrap());
     assert!(rig.consumer.extend(&lease, LONG).await.unwrap());
     rig.consumer.release(&lease).await.unwrap();
     let lease = rig.takeover().await.unwrap();

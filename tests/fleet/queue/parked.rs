@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_queue::{Held, Mark};
+use fleet_queue::Held;
 use uuid::Uuid;
 
 use super::{LONG, Rig, SHORT, texts};
@@ -12,7 +12,7 @@ use crate::support::eventually;
 async fn a_parked_batch_belongs_to_nobody_until_it_is_due() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "b"]).await;
-    assert!(rig.consumer.park(&lease, &Mark::Clear, LONG).await.unwrap());
+    assert!(rig.consumer.park(&lease, LONG).await.unwrap());
     let status = rig.status().await;
     assert_eq!((status.leases, status.parked, status.leased().messages), (0, 1, 2));
     assert!(status.balances(), "{status:?}");
@@ -26,7 +26,7 @@ async fn a_parked_batch_belongs_to_nobody_until_it_is_due() {
 async fn a_parked_batch_is_taken_up_whole_and_no_death_counts() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "b"]).await;
-    assert!(rig.consumer.park(&lease, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert!(rig.consumer.park(&lease, Duration::ZERO).await.unwrap());
     let due = rig.consumer.due().await.unwrap();
     assert_eq!((due.expired, due.parked), (None, Some(lease.id)));
     let token = Uuid::now_v7();
@@ -35,7 +35,7 @@ async fn a_parked_batch_is_taken_up_whole_and_no_death_counts() {
     // The reply to that was lost.
     let again = rig.consumer.take_over(lease.id, token, LONG).await.unwrap().unwrap();
     assert_eq!(texts(&again), ["a", "b"]);
-    assert!(!rig.consumer.park(&lease, &Mark::Clear, LONG).await.unwrap(), "its last owner is a zombie");
+    assert!(!rig.consumer.park(&lease, LONG).await.unwrap(), "its last owner is a zombie");
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "a zombie settles nothing");
     assert_eq!(rig.consumer.ack(&resumed).await.unwrap(), 2);
     assert_eq!(rig.keys_left().await, Vec::<String>::new());
@@ -45,26 +45,17 @@ async fn a_parked_batch_is_taken_up_whole_and_no_death_counts() {
 async fn whoever_dies_with_a_resumed_batch_is_found_out() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
-    assert!(rig.consumer.park(&lease, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert!(rig.consumer.park(&lease, Duration::ZERO).await.unwrap());
     let resumed = rig.consumer.take_over(lease.id, Uuid::now_v7(), SHORT).await.unwrap().unwrap();
     let next = eventually("the lease to run out", async || rig.takeover().await).await;
     assert_eq!((next.id, next.takeovers), (resumed.id, 1));
 }
 
 #[tokio::test]
-async fn known_killers_stay_known() {
-    let rig = Rig::new();
-    let lease = rig.leased(&["a", "b"]).await;
-    assert!(rig.consumer.park(&lease, &Mark::Items(vec![1]), Duration::ZERO).await.unwrap());
-    let resumed = rig.consumer.take_over(lease.id, Uuid::now_v7(), LONG).await.unwrap().unwrap();
-    assert_eq!(resumed.mark, Mark::Items(vec![1]));
-}
-
-#[tokio::test]
 async fn a_late_heartbeat_does_not_bring_a_parked_batch_back() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
-    assert!(rig.consumer.park(&lease, &Mark::Clear, LONG).await.unwrap());
+    assert!(rig.consumer.park(&lease, LONG).await.unwrap());
     rig.consumer.extend(&lease, LONG).await.unwrap();
     let status = rig.status().await;
     assert_eq!((status.leases, status.parked), (0, 1));
@@ -81,7 +72,7 @@ async fn what_is_no_batch_is_in_nobodys_way() {
     let due = rig.consumer.due().await.unwrap();
     assert_eq!((due.expired, due.parked), (Some(lease.id), None));
     let lease = rig.takeover().await.unwrap();
-    assert!(rig.consumer.park(&lease, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert!(rig.consumer.park(&lease, Duration::ZERO).await.unwrap());
     assert_eq!(rig.consumer.due().await.unwrap().parked, Some(lease.id));
 }
 

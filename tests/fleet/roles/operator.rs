@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -131,7 +131,7 @@ async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     for _ in 0..2 {
         let id = Uuid::now_v7();
         let lease = consumer.claim(id, id, limits).await.unwrap().unwrap();
-        assert!(consumer.park(&lease, &Mark::Clear, Duration::from_secs(3600)).await.unwrap());
+        assert!(consumer.park(&lease, Duration::from_secs(3600)).await.unwrap());
         parked.push((id, lease.items));
     }
     let id = Uuid::now_v7();

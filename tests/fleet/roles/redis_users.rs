@@ -29,7 +29,7 @@ async fn the_consumer_does_all_its_work() {
     assert!(consumer.extend(&lease, long).await.unwrap());
     consumer.release(&lease).await.unwrap();
     let lease = consumer.takeover(second, Duration::ZERO).await.unwrap().unwrap();
-    assert!(consumer.mark(&lease, &Mark::Clear).await.unwrap());
+    assert!(consumer.mark(&lease, Mark::Clear).await.unwrap());
     let lease = consumer.takeover(third, long).await.unwrap().unwrap();
     assert!(RedisMemory::read(&link).await.unwrap().used_bytes > 0);
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{TestDatabase, database_as, eventually, fresh_prefix, redis_as, redis_url};
+use super::{TestDatabase, database_as, eventually, folder_of_binaries, fresh_prefix, redis_as, redis_url};
 
 /// The token of NIU and INVERS.
 pub(crate) const TOKEN: &str = "test-token-0001";
@@ -76,7 +76,8 @@ impl Fleet {
     pub(crate) fn start_consumer(&mut self) {
         let (settings, shutdown) = (self.settings.clone(), self.shutdown.clone());
         self.tasks.push(tokio::spawn(async move {
-            fleet_consumer::service::run(&settings, Arc::new(Readiness::default()), shutdown).await.unwrap();
+            let (program, readiness) = (folder_of_binaries().join("fleet-consumer"), Arc::default());
+            fleet_consumer::service::run(&settings, program, readiness, shutdown).await.unwrap();
         }));
     }
 

@@ -3,6 +3,7 @@
 mod database;
 mod fleet;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub(crate) use database::TestDatabase;
@@ -46,6 +47,13 @@ fn service(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run `cargo xtask test`, which starts the services")
     })
+}
+
+/// Where the programs are that `cargo xtask test` has built.
+pub(crate) fn folder_of_binaries() -> PathBuf {
+    std::env::var("FLEET_TEST_BIN_DIR")
+        .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries")
+        .into()
 }
 
 /// A key prefix of the test's own.

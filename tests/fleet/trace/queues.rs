@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Mark, Place, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Place, Producer, RedisLink};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
@@ -39,7 +39,7 @@ async fn waiting_leased_and_parked() {
         [format!("leased: {batch}"), "; the lease expires ".to_owned(), format!("owner is {token} since ")];
     found(&fleet, &database, ids[1], &said.each_ref().map(String::as_str)).await;
     found(&fleet, &database, ids[3], &["about 1 of 3 messages"]).await;
-    assert!(consumer.park(&lease, &Mark::Clear, Duration::from_secs(600)).await.unwrap());
+    assert!(consumer.park(&lease, Duration::from_secs(600)).await.unwrap());
     let said =
         [format!("parked: {batch}"), "; it is due ".to_owned(), "the other one did not take it".to_owned()];
     found(&fleet, &database, ids[1], &said.each_ref().map(String::as_str)).await;

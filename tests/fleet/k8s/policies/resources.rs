@@ -36,7 +36,8 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
 fn webhooks_need(manifests: &Manifests) -> Option<String> {
     let pod = manifests.pod("Deployment/fleet-webhook-api")?;
     let container = at(pod.spec, "/containers/0");
-    let settings = manifests.environment(container).ok().and_then(|variables| load(None, variables).ok());
+    let settings =
+        manifests.environment(container).ok().and_then(|variables| load(None, variables.into_iter()).ok());
     let Some(settings) = settings else {
         return Some("fleet-webhook-api: its settings cannot be read".to_owned());
     };
