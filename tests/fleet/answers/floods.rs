@@ -16,7 +16,9 @@ const BODY: &str = r#"{"sn":"A1"}"#;
 const SEGWAY: &str = "/webhooks/segway/vehicle/status";
 
 /// Ends with the value.
-struct Flood(JoinSet<()>);
+struct Flood {
+    _attackers: JoinSet<()>,
+}
 
 impl Flood {
     /// So many attackers. Each opens a connection, sends `beginning`, goes on with a space a while, and comes back at once
@@ -37,7 +39,7 @@ impl Flood {
                 }
             });
         }
-        Self(tasks)
+        Self { _attackers: tasks }
     }
 }
 
