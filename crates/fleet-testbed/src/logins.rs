@@ -83,12 +83,13 @@ pub fn redis_users() -> &'static str {
 }
 
 /// The users of Redis for tests that share a server. Each test has a key prefix of its own, `test-` and an id, so
-/// every key pattern `~fleet:…` of the shipped text is followed by the same pattern for `test-*`. Nothing else differs.
+/// every key pattern `~fleet:…` of the shipped text has the same pattern for `test-*` before it. Nothing else differs.
 #[must_use]
 pub fn redis_users_for_tests() -> String {
     let words = USERS.split_inclusive([' ', '\n']);
     words.fold(String::new(), |text, word| match word.strip_prefix("~fleet:") {
-        Some(rest) => text + word.trim_end() + " ~test-*:" + rest,
+        // The last pattern of a selector is followed by its bracket.
+        Some(rest) => text + "~test-*:" + rest.trim_end().trim_end_matches(')') + " " + word,
         None => text + word,
     })
 }
@@ -130,7 +131,7 @@ mod tests {
         let users = redis_users_for_tests();
         let api = users.lines().find(|line| line.starts_with("user api ")).unwrap();
         let keys: Vec<_> = api.split(' ').filter(|word| word.starts_with('~')).collect();
-        let expected = ["~fleet:{*}:queue", "~test-*:{*}:queue", "~fleet:{*}:ledger", "~test-*:{*}:ledger"];
+        let expected = ["~test-*:{*}:queue", "~fleet:{*}:queue)", "~test-*:{*}:ledger", "~fleet:{*}:ledger)"];
         assert_eq!(keys, expected);
         let is_ours = |word: &&str| !word.starts_with("~test-");
         let shipped: Vec<_> = super::redis_users().split([' ', '\n']).collect();

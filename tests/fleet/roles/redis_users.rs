@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Mark, Observer, Producer, RedisLink, RedisMemory};
+use fleet_queue::{ClaimLimits, Consumer, Lookout, Mark, Observer, Producer, RedisLink, RedisMemory};
+use fleet_testbed::{Redis, RedisOptions, RedisServer};
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
-use super::{connect, login, redis, send};
+use super::{connect, login, send, text};
 
 /// The code of an error.
 async fn ask(connection: &mut MultiplexedConnection, command: &str) -> Result<redis::Value, String> {
@@ -15,9 +16,20 @@ async fn ask(connection: &mut MultiplexedConnection, command: &str) -> Result<re
     send(connection, &words).await.map_err(|error| error.code().unwrap_or_default().to_owned())
 }
 
+/// A server with the shipped users.
+async fn start(server: RedisServer) -> Redis {
+    let options = RedisOptions { server, acl: Some(text("compose/users.acl")), ..RedisOptions::default() };
+    tokio::task::spawn_blocking(|| Redis::private_with(options).unwrap()).await.unwrap()
+}
+
 #[tokio::test]
 async fn the_consumer_does_all_its_work() {
-    let server = redis().await;
+    for server in [RedisServer::Redis, RedisServer::Valkey] {
+        all_its_work(&start(server).await).await;
+    }
+}
+
+async fn all_its_work(server: &Redis) {
     let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec(), b"two".to_vec()]).await.unwrap();
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
@@ -36,6 +48,16 @@ async fn the_consumer_does_all_its_work() {
     assert_eq!(observer.status().await.unwrap().leases, 1);
     assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
     assert_eq!(observer.status().await.unwrap().waiting_messages, 1);
+    let parked = consumer.claim(first, third, limits).await.unwrap().unwrap();
+    assert!(consumer.park(&parked, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert_eq!(observer.held().await.unwrap().unwrap().messages, 1);
+    assert_eq!(consumer.reclaim().await.unwrap(), Some(0));
+    let lookout = Lookout::new(Arc::clone(&link), "fleet", "niu");
+    let look = lookout.look().await.unwrap();
+    assert!(lookout.note(&look, 1).await.unwrap().is_some());
+    let resumed = consumer.take_over(first, second, long).await.unwrap().unwrap();
+    assert_eq!(consumer.ack(&resumed).await.unwrap(), 1);
+    assert!(observer.status().await.unwrap().balances());
 
     let mut admin = connect(&server.url()).await;
     assert_eq!(ask(&mut admin, "ACL LOG").await, Ok(redis::Value::Array(Vec::new())), "nothing was refused");
@@ -43,9 +65,6 @@ async fn the_consumer_does_all_its_work() {
 
 #[tokio::test]
 async fn everything_else_is_refused() {
-    let server = redis().await;
-    let mut default = connect(&server.url().replace("fleet:fleet@", "")).await;
-    assert_eq!(ask(&mut default, "PING").await, Err("NOAUTH".to_owned()));
     let anybodys = [
         "FLUSHALL",
         "FLUSHDB",
@@ -69,12 +88,73 @@ async fn everything_else_is_refused() {
         "HGET fleet:{niu}:owners x",
         "RPUSH fleet:{niu}:lease:x x",
         "EVALSHA 0000000000000000000000000000000000000000 0",
+        "TYPE fleet:{niu}:queue",
+        // A key that another command makes would have another type.
+        "HINCRBY fleet:{niu}:queue x 1",
+        "RPUSH fleet:{niu}:ledger x",
+        "RPUSH fleet:{niu}:leases x",
+        "HINCRBY fleet:{niu}:owners x 1",
     ];
-    for (user, refused) in [("api", [&anybodys[..], &apis].concat()), ("consumer", anybodys.to_vec())] {
-        let mut connection = connect(&login(&server.url(), user)).await;
-        assert!(ask(&mut connection, "RPUSH fleet:{niu}:queue x").await.is_ok(), "{user}");
-        for command in refused {
-            assert_eq!(ask(&mut connection, command).await, Err("NOPERM".to_owned()), "{user}: {command}");
+    let consumers = [
+        "HINCRBY fleet:{niu}:queue x 1",
+        "HSET fleet:{niu}:leases x y",
+        "HSET fleet:{niu}:lease:x x y",
+        "RPUSH fleet:{niu}:ledger x",
+        "RPUSH fleet:{niu}:lease:x x",
+        "LMOVE fleet:{niu}:queue fleet:{niu}:owners LEFT RIGHT",
+        "ZADD fleet:{niu}:queue 1 x",
+        "ZADD fleet:{niu}:owners 1 x",
+        "UNLINK fleet:{niu}:queue",
+        "UNLINK fleet:{niu}:ledger",
+        "HDEL fleet:{niu}:ledger accepted_messages",
+        "RENAMENX fleet:{niu}:queue fleet:{niu}:gone",
+    ];
+    // The last two run scripts, whose errors have codes of their own.
+    let operators = [
+        "RPUSH fleet:{niu}:queue x",
+        "LRANGE fleet:{niu}:queue 0 -1",
+        "LINDEX fleet:{niu}:queue 0",
+        "DEL fleet:{niu}:queue",
+        "DEL fleet:{niu}:owners",
+        "DEL fleet:{niu}:leases",
+        "ZADD fleet:{niu}:queue 1 x",
+        "RENAMENX fleet:{niu}:queue other",
+        "EVAL return(redis.call('LRANGE',KEYS[1],0,-1)) 1 fleet:{niu}:queue",
+        "EVAL return(redis.call('DEL','fleet:{niu}:queue')) 0",
+    ];
+    for server in [RedisServer::Redis, RedisServer::Valkey] {
+        let server = start(server).await;
+        let mut default = connect(&server.url().replace("fleet:fleet@", "")).await;
+        assert_eq!(ask(&mut default, "PING").await, Err("NOAUTH".to_owned()));
+        for (user, own) in [("api", &apis[..]), ("consumer", &consumers)] {
+            let mut connection = connect(&login(&server.url(), user)).await;
+            assert!(ask(&mut connection, "RPUSH fleet:{niu}:queue x").await.is_ok(), "{user}");
+            for command in anybodys.iter().chain(own) {
+                assert_eq!(
+                    ask(&mut connection, command).await,
+                    Err("NOPERM".to_owned()),
+                    "{user}: {command}"
+                );
+            }
         }
+        let mut operator = connect(&login(&server.url(), "operator")).await;
+        for command in operators {
+            let refused = ask(&mut operator, command).await.expect_err(command);
+            let in_script = command.starts_with("EVAL ");
+            assert!(refused == "NOPERM" || (in_script && refused == "ERR"), "operator: {command}: {refused}");
+        }
+        a_script_has_no_other_rights(&server).await;
     }
+}
+
+/// Each command in a script is checked as if it were sent alone.
+async fn a_script_has_no_other_rights(server: &Redis) {
+    let mut consumer = connect(&login(&server.url(), "consumer")).await;
+    let script = "return redis.call('HINCRBY', KEYS[1], 'x', 1)";
+    let loaded = send(&mut consumer, &["SCRIPT", "LOAD", script]).await.unwrap();
+    let sha: String = redis::from_redis_value(loaded).unwrap();
+    let call = format!("EVALSHA {sha} 1 fleet:{{niu}}:queue");
+    let refused = ask(&mut consumer, &call).await.expect_err("not its key");
+    assert!(["NOPERM", "ERR"].contains(&refused.as_str()), "{refused}");
+    assert!(ask(&mut consumer, &call.replace(":queue", ":ledger")).await.is_ok());
 }
