@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod broken_keys;
 mod claims;
 mod codes;
 mod crowd;
@@ -67,7 +68,7 @@ impl Rig {
     /// The bytes that are accepted and not settled behind the push.
     async fn push(&self, items: &[&str]) -> u64 {
         let items: Vec<_> = items.iter().map(|item| item.as_bytes().to_vec()).collect();
-        self.producer.push(&items).await.unwrap().backlog().bytes
+        self.producer.push(&items).await.unwrap().ledger.unwrap().backlog().bytes
     }
 
     async fn claim(&self, limits: ClaimLimits) -> Option<Lease> {

@@ -212,7 +212,7 @@ impl Consumer {
     pub async fn reclaim(&self) -> Result<Option<u64>, QueueError> {
         let mut call = RECLAIM.prepare_invoke();
         call.key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
-        self.link.script_if_allowed(&call).await
+        self.link.script_if_allowed(&call, &["HLEN", "HKEYS"], &self.keys.owners).await
     }
 
     async fn batch(

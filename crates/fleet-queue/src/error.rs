@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fleet_tls::TlsError;
 
+use crate::broken::BrokenKey;
+
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
 /// Redis carried the operation out.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,9 @@ pub enum QueueError {
          cluster-enabled no"
     )]
     Cluster,
+    /// Something else has written to a key of the queue. Redis may have carried out what does not need this key.
+    #[error("{0}")]
+    Broken(BrokenKey),
     /// The reply is not what this version expects.
     #[error(
         "Redis' reply makes no sense: {0}; is another version of this software writing to the same keys?"
@@ -48,7 +53,7 @@ pub enum QueueError {
 
 impl QueueError {
     /// Every [`QueueError::kind`] there is.
-    pub const KINDS: [&str; 15] = [
+    pub const KINDS: [&str; 16] = [
         "url",
         "tls",
         "timeout",
@@ -62,6 +67,7 @@ impl QueueError {
         "aborted",
         "busy",
         "wrong_type",
+        "corrupt",
         "refused",
         "reply",
     ];
@@ -75,6 +81,7 @@ impl QueueError {
             Self::Connection(_) => "connection",
             Self::Cluster => "cluster",
             Self::Refused { code, .. } => kind_of_code(code),
+            Self::Broken(broken) => broken.kind(),
             Self::Reply(_) => "reply",
         }
     }
@@ -82,6 +89,24 @@ impl QueueError {
     /// Neither a retry nor a new connection can help: the settings name a server that this version cannot use.
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Trust(_) | Self::Cluster)
+    }
+
+    /// Something else has written to a key of the queue: until a person repairs it, whatever needs this key fails.
+    pub fn is_broken_key(&self) -> bool {
+        match self {
+            Self::Broken(_) => true,
+            Self::Refused { code, .. } => kind_of_code(code) == "wrong_type",
+            Self::Url(_) | Self::Trust(_) | Self::Tls(_) | Self::Timeout(_) | Self::Connection(_) => false,
+            Self::Cluster | Self::Reply(_) => false,
+        }
+    }
+
+    /// The same error, with the name of the key that it is about.
+    pub(crate) fn on(self, key: &str, expected: &'static str) -> Self {
+        if self.is_broken_key() && !matches!(self, Self::Broken(_)) {
+            return Self::Broken(BrokenKey::Type { key: key.to_owned(), expected, found: None });
+        }
+        self
     }
 
     /// The connection must not be used again: it may be out of step with Redis, or the server behind it is not, or no
@@ -94,7 +119,7 @@ impl QueueError {
             Self::Refused { .. } => {
                 matches!(self.kind(), "auth" | "readonly" | "loading" | "cluster" | "aborted")
             }
-            Self::Url(_) | Self::Trust(_) | Self::Reply(_) => false,
+            Self::Url(_) | Self::Trust(_) | Self::Broken(_) | Self::Reply(_) => false,
         }
     }
 
@@ -186,6 +211,7 @@ mod tests {
             QueueError::Timeout(Duration::ZERO),
             QueueError::Connection(String::new()),
             QueueError::Cluster,
+            QueueError::Broken(BrokenKey::Counters { key: String::new(), why: String::new() }),
             QueueError::Reply(String::new()),
         ];
         let kinds: std::collections::BTreeSet<_> =

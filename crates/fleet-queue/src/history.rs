@@ -7,9 +7,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::Script;
+use redis::{FromRedisValue, Script, Value};
 
-use crate::{Ledger, QueueError, QueueKeys, RedisLink};
+use crate::ledger::{self, Ledger, Volume};
+use crate::{QueueError, QueueKeys, RedisLink};
 
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
 static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));
@@ -70,6 +71,11 @@ impl PushHistory {
         }
     }
 
+    /// Forgets what it was told: the ledger has become unusable, and what comes after its repair cannot be compared.
+    pub fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// Compares the ledger behind a push of so many messages with the one behind the push before.
     pub fn pushed(&mut self, ledger: &Ledger, messages: u64) -> Option<HistoryLoss> {
         let now = Counted::from(ledger);
@@ -102,6 +108,19 @@ pub struct Look {
     pub looked_at_ms: u64,
     /// Messages ever pushed until then.
     pub accepted_then: u64,
+    /// Messages ever claimed.
+    pub claimed: u64,
+}
+
+impl Look {
+    /// Why the counters cannot be: whoever can write the ledger can make it seem that Redis has gone back.
+    fn contradiction(&self) -> Option<&'static str> {
+        let volume = |messages| Volume { messages, bytes: 0 };
+        let Counted { accepted, settled } = self.counted;
+        let ledger =
+            Ledger { accepted: volume(accepted), claimed: volume(self.claimed), settled: volume(settled) };
+        ledger.contradiction()
+    }
 }
 
 impl Witness {
@@ -128,7 +147,11 @@ pub struct Lookout {
     keys: QueueKeys,
 }
 
-type Fields = (Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+/// What the scripts return, in this order.
+const FIELDS: [&str; 6] =
+    ["accepted_messages", "settled_messages", "look", "looked_at_ms", "looked_accepted", "claimed_messages"];
+
+type Fields = Vec<Value>;
 
 impl Lookout {
     /// A lookout for `queue` under the key prefix `prefix`.
@@ -145,12 +168,14 @@ impl Lookout {
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; a replica is one, which forgets everything for a moment while it copies its primary.
+    /// Any [`QueueError`]; a replica is one, which forgets everything for a moment while it copies its primary, and so are
+    /// counters that are no counts.
     pub async fn look(&self) -> Result<Look, QueueError> {
         let mut call = LOOK.prepare_invoke();
         call.key(&self.keys.ledger);
-        let fields: Fields = self.link.script(&call).await?;
-        Ok(fields.into())
+        let fields: Fields =
+            self.link.script(&call).await.map_err(|error| error.on(&self.keys.ledger, "hash"))?;
+        self.parse(fields)
     }
 
     /// Notes in Redis the look after `last`, at `now_ms` (ms since the epoch), and returns it. `None`: somebody else has noted
@@ -164,18 +189,31 @@ impl Lookout {
         call.key(&self.keys.ledger).arg(last.number).arg(now_ms);
         // Once: after a lost reply a second try would not know its own note from another's.
         let fields: Option<Fields> = self.link.script_once(&call).await?;
-        Ok(fields.map(Look::from))
+        fields.map(|fields| self.parse(fields)).transpose()
     }
-}
 
-impl From<Fields> for Look {
-    fn from((accepted, settled, number, looked_at_ms, accepted_then): Fields) -> Self {
-        Self {
-            counted: Counted { accepted: accepted.unwrap_or_default(), settled: settled.unwrap_or_default() },
-            number: number.unwrap_or_default(),
-            looked_at_ms: looked_at_ms.unwrap_or_default(),
-            accepted_then: accepted_then.unwrap_or_default(),
+    /// What Redis has forgotten since `witness`, if anything.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Broken`] if it seems so, and the counters contradict each other: Redis loses queue and ledger together,
+    /// so that what is left of them agrees. Somebody has written to the ledger.
+    pub fn loss(&self, witness: &Witness, look: &Look) -> Result<Option<HistoryLoss>, QueueError> {
+        match (witness.loss(look), look.contradiction()) {
+            (Some(_loss), Some(why)) => Err(ledger::corrupt(&self.keys, why)),
+            (loss, _why) => Ok(loss),
         }
+    }
+
+    fn parse(&self, fields: Fields) -> Result<Look, QueueError> {
+        let mut numbers = [0; FIELDS.len()];
+        for ((number, name), value) in numbers.iter_mut().zip(FIELDS).zip(fields) {
+            let text = Option::<String>::from_redis_value(value).map_err(redis::RedisError::from)?;
+            *number = ledger::count(&self.keys, name, text.as_deref().map(str::as_bytes))?;
+        }
+        let [accepted, settled, number, looked_at_ms, accepted_then, claimed] = numbers;
+        let counted = Counted { accepted, settled };
+        Ok(Look { counted, number, looked_at_ms, accepted_then, claimed })
     }
 }
 
@@ -189,7 +227,7 @@ mod tests {
         Witness { number: 500, looked_at_ms: NOW, counted: Counted { accepted: 1000, settled: 649 } };
 
     fn look(accepted: u64, (number, looked_at_ms, accepted_then): (u64, u64, u64)) -> Look {
-        Look { counted: Counted { accepted, settled: 0 }, number, looked_at_ms, accepted_then }
+        Look { counted: Counted { accepted, settled: 0 }, number, looked_at_ms, accepted_then, claimed: 0 }
     }
 
     fn missing(look: &Look) -> Option<u64> {

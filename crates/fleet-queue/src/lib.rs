@@ -15,6 +15,7 @@
 //! settled; accepted - claimed = waiting; claimed - settled = leased. Every script runs `allow-oom`: at `maxmemory`
 //! Redis would refuse LMOVE and ZADD, and a full queue could never drain. The push has no such flag.
 
+mod broken;
 mod consume;
 mod durability;
 mod envelope;
@@ -30,6 +31,7 @@ mod push;
 mod status;
 mod transaction;
 
+pub use broken::BrokenKey;
 pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};
@@ -40,5 +42,5 @@ pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
-pub use push::{Producer, PushBatch};
+pub use push::{Producer, PushBatch, Pushed};
 pub use status::{Held, Observer, QueueStatus};

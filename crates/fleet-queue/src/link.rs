@@ -7,7 +7,7 @@ use fleet_tls::TrustAnchors;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    RedisResult, ScriptInvocation, ServerErrorKind, TlsCertificates,
+    RedisResult, ScriptInvocation, ServerErrorKind, TlsCertificates, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -128,14 +128,35 @@ impl RedisLink {
         self.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
     }
 
-    /// As [`RedisLink::script`]; `None` if the user lacks a right for it, with which nothing is wrong otherwise.
+    /// As [`RedisLink::script`]; `None` if the user lacks a right for one of these commands on `key`, which the script runs and
+    /// not every user has. Asked by themselves: an error inside a script has a code that says nothing about rights.
     pub(crate) async fn script_if_allowed<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
+        commands: &[&str],
+        key: &str,
     ) -> Result<Option<T>, QueueError> {
         self.run(|mut connection| async move {
-            match call.invoke_async(&mut connection).await {
-                Ok(reply) => Ok(Some(reply)),
+            for name in commands {
+                match redis::cmd(name).arg(key).query_async::<Value>(&mut connection).await {
+                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                        return Ok(None);
+                    }
+                    // The script says what else is wrong.
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            call.invoke_async(&mut connection).await.map(Some)
+        })
+        .await
+    }
+
+    /// The type of a key, in the words of Redis' TYPE; `None` if the user may not ask for it.
+    pub(crate) async fn type_of(&self, key: &str) -> Result<Option<String>, QueueError> {
+        let command = &redis::cmd("TYPE").arg(key).take();
+        self.run(|mut connection| async move {
+            match command.query_async(&mut connection).await {
+                Ok(found) => Ok(Some(found)),
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
                 Err(error) => Err(error),
             }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use redis::Cmd;
 use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Ledger, Volume};
 use crate::transaction::Transaction;
 use crate::{QueueError, QueueKeys, RedisLink, greeting};
 
@@ -36,6 +36,15 @@ impl PushBatch {
     }
 }
 
+/// What Redis says of a push that it has carried out.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Messages in the list behind the push; those in leases are not among them.
+    pub waiting_messages: u64,
+    /// The ledger behind the push, or why the push could not be counted in it. The messages are in the queue all the same.
+    pub ledger: Result<Ledger, QueueError>,
+}
+
 /// Appends to one queue.
 #[derive(Clone, Debug)]
 pub struct Producer {
@@ -54,7 +63,7 @@ impl Producer {
     /// # Errors
     ///
     /// As [`Producer::push_batch`].
-    pub async fn push(&self, items: &[Vec<u8>]) -> Result<Ledger, QueueError> {
+    pub async fn push(&self, items: &[Vec<u8>]) -> Result<Pushed, QueueError> {
         let mut batch = self.batch(items.len(), items.iter().map(Vec::len).sum());
         for item in items {
             batch.add(item);
@@ -69,32 +78,84 @@ impl Producer {
         PushBatch { command, messages: 0, bytes: 0 }
     }
 
-    /// Appends a batch of this queue in one transaction with the ledger, all or none, and returns the ledger behind it.
+    /// Appends a batch of this queue in one transaction with the ledger, and returns the ledger behind it.
     ///
     /// One variadic RPUSH: the server logs and syncs one command, however many messages it carries.
     ///
     /// A push whose connection turns out to be broken is repeated, even where the first one may have been carried out:
     /// the same items twice are the same events, with the same ids.
     ///
+    /// A transaction goes on behind a command that fails. If the queue's key refuses the items, they are counted as settled,
+    /// so that the ledger goes on to say what the queue holds, and none of its counters goes back.
+    ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same.
-    pub async fn push_batch(&self, batch: PushBatch) -> Result<Ledger, QueueError> {
+    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same. If the items are
+    /// in the queue and the ledger cannot be used, that is no error: see [`Pushed::ledger`].
+    pub async fn push_batch(&self, batch: PushBatch) -> Result<Pushed, QueueError> {
         let PushBatch { command, messages, bytes } = batch;
-        let count = |field: &str, amount: usize| {
-            let mut command = redis::cmd("HINCRBY");
-            command.arg(&self.keys.ledger).arg(field).arg(amount);
-            command
+        let volume = Volume { messages: wide(messages), bytes: wide(bytes) };
+        let [messages, bytes] = self.count("accepted", volume);
+        let push = &Transaction::new([command, messages, bytes, ledger::read(&self.keys)]);
+        let run = |mut connection: MultiplexedConnection| async move {
+            let replies = push.replies(&mut connection).await?;
+            match <[Value; 4]>::try_from(replies) {
+                Ok([Value::ServerError(refused), counted @ ..]) => {
+                    if !counted.iter().any(is_error) {
+                        drop(self.settle_refused(volume, &mut connection).await);
+                    }
+                    Err(RedisError::from(refused))
+                }
+                Ok(replies) => Ok(replies),
+                Err(_replies) => Err((ErrorKind::UnexpectedReturnType, "EXEC has not four replies").into()),
+            }
         };
-        let transaction = Transaction::new([
-            command,
-            count("accepted_messages", messages),
-            count("accepted_bytes", bytes),
-            ledger::read(&self.keys),
-        ]);
-        let (_length, _messages, _bytes, found): (u64, u64, u64, ledger::Fields) =
-            self.link.transaction(&transaction).await?;
-        Ok(found.into())
+        let replies = self.link.run(run).await.map_err(|error| error.on(&self.keys.queue, "list"))?;
+        self.pushed(replies)
+    }
+
+    fn pushed(&self, [length, messages, bytes, counters]: [Value; 4]) -> Result<Pushed, QueueError> {
+        let waiting_messages = redis::from_redis_value(length).map_err(RedisError::from)?;
+        // What the counters say is more than why one of them cannot grow.
+        let ledger = ledger::parse(&self.keys, counters).and_then(|ledger| {
+            for counted in [messages, bytes] {
+                if let Value::ServerError(error) = counted {
+                    return Err(self.uncounted(error.into()));
+                }
+            }
+            Ok(ledger)
+        });
+        Ok(Pushed { waiting_messages, ledger })
+    }
+
+    /// Why a counter of the ledger does not grow. What has no code of its own is the counter's value.
+    fn uncounted(&self, error: RedisError) -> QueueError {
+        if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {
+            return ledger::corrupt(
+                &self.keys,
+                "a counter is no whole number, or so large that it cannot grow",
+            );
+        }
+        QueueError::from(error).on(&self.keys.ledger, "hash")
+    }
+
+    /// The commands that add to the ledger's two fields of this name.
+    fn count(&self, name: &str, Volume { messages, bytes }: Volume) -> [Cmd; 2] {
+        [("messages", messages), ("bytes", bytes)].map(|(unit, amount)| {
+            let mut command = redis::cmd("HINCRBY");
+            command.arg(&self.keys.ledger).arg(format!("{name}_{unit}")).arg(amount);
+            command
+        })
+    }
+
+    /// Items that were counted and are not in the queue. If this fails, audits show it.
+    async fn settle_refused(
+        &self,
+        refused: Volume,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        let counts = ["claimed", "settled"].map(|name| self.count(name, refused));
+        Transaction::new(counts.into_iter().flatten()).replies(connection).await.map(|_replies| ())
     }
 
     /// The ledger as it is now.
@@ -106,8 +167,17 @@ impl Producer {
         let command = &ledger::read(&self.keys);
         let run = |mut connection: MultiplexedConnection| async move {
             greeting::require_primary(&mut connection).await?;
-            command.query_async::<ledger::Fields>(&mut connection).await
+            command.query_async::<Value>(&mut connection).await
         };
-        Ok(self.link.run(run).await?.into())
+        let reply = self.link.run(run).await.map_err(|error| error.on(&self.keys.ledger, "hash"))?;
+        ledger::parse(&self.keys, reply)
     }
+}
+
+fn is_error(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(_))
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

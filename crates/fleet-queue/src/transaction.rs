@@ -33,6 +33,16 @@ impl Transaction {
         &self,
         connection: &mut MultiplexedConnection,
     ) -> RedisResult<T> {
+        let done = Value::Array(self.replies(connection).await?);
+        Ok(T::from_redis_value(done.extract_error()?)?)
+    }
+
+    /// Runs it. An error among the replies is that of its own command: the server has carried out the others.
+    ///
+    /// # Errors
+    ///
+    /// The first error that the server replied with before it carried anything out.
+    pub(crate) async fn replies(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
         let replies = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len()).await?;
         let mut done = Value::Nil;
         for reply in replies {
@@ -41,6 +51,6 @@ impl Transaction {
             }
             done = reply;
         }
-        Ok(T::from_redis_value(done.extract_error()?)?)
+        Ok(redis::from_redis_value(done)?)
     }
 }

@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_planted::{Plant, is_planted};
-use fleet_queue::{Envelope, HistoryLoss, Producer, PushBatch, PushHistory, QueueError};
+use fleet_queue::{Envelope, HistoryLoss, Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
 use fleet_runtime::liveness::idle;
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 
+use self::cap::Cap;
 pub use self::share::Share;
 use self::waiting::{Batch, FirstMessage, Waiting};
 use crate::admission::Permits;
 use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
 
+mod cap;
 mod share;
 mod waiting;
 
@@ -65,13 +67,13 @@ impl GroupCommit {
         let shed = metrics.shed.clone();
         let committer = Committer {
             producer,
-            max_backlog_bytes: limits.max_backlog_bytes,
+            cap: Cap::new(limits.max_backlog_bytes, Arc::clone(&shedding), metrics.clone()),
             share,
             metrics,
             waiting: Arc::clone(&waiting),
-            shedding: Arc::clone(&shedding),
             history: PushHistory::default(),
             failed_pushes: OutageLog::default(),
+            uncounted_pushes: OutageLog::default(),
             failed_looks: OutageLog::default(),
         };
         (Self { waiting, shedding, shed }, committer.run())
@@ -111,14 +113,15 @@ impl Drop for GroupCommit {
 
 struct Committer {
     producer: Producer,
-    max_backlog_bytes: u64,
+    cap: Cap,
     share: Share,
     metrics: CommitMetrics,
     waiting: Arc<Waiting>,
-    shedding: Arc<AtomicBool>,
     history: PushHistory,
     /// Counts webhooks.
     failed_pushes: OutageLog,
+    /// Counts webhooks.
+    uncounted_pushes: OutageLog,
     /// Counts reads of the backlog while it is above its cap.
     failed_looks: OutageLog,
 }
@@ -141,7 +144,7 @@ impl Committer {
             if !pause.is_zero() {
                 idle(tokio::time::sleep(pause)).await;
             }
-            if self.shedding.load(Ordering::Acquire) {
+            if self.cap.is_shedding() {
                 self.wait_for_room().await;
             }
         }
@@ -172,10 +175,10 @@ impl Committer {
         // A message waits for no look.
         tokio::select! {
             () = self.waiting.arrival() => {}
-            looked = look => {
-                if let Ok(ledger) = looked {
-                    self.history.looked(&ledger);
-                }
+            looked = look => match looked {
+                Ok(ledger) => self.history.looked(&ledger),
+                Err(error) if error.is_broken_key() => self.history.forget(),
+                Err(_next_time) => {}
             }
         }
     }
@@ -195,34 +198,45 @@ impl Committer {
     }
 
     async fn push(&mut self, batch: PushBatch, first: &FirstMessage) -> Outcome {
-        let (started, messages) = (Instant::now(), batch.messages());
+        let (started, messages, bytes) = (Instant::now(), batch.messages(), batch.bytes());
         let result = self.producer.push_batch(batch).await;
         self.metrics.pushed(messages, started.elapsed());
-        match result {
-            Ok(ledger) => {
-                self.report_recovery();
-                let pushed = u64::try_from(messages).unwrap_or(u64::MAX);
-                if let Some(loss) = self.history.pushed(&ledger, pushed) {
-                    self.report_loss(loss);
-                }
-                let backlog_bytes = ledger.backlog().bytes;
-                if backlog_bytes > self.max_backlog_bytes {
-                    self.shed(true, backlog_bytes);
-                }
-                Outcome::Accepted
-            }
+        let Pushed { waiting_messages, ledger } = match result {
+            Ok(pushed) => pushed,
             Err(error) => {
                 self.report(&error, messages, first);
-                Outcome::QueueUnavailable
+                return Outcome::QueueUnavailable;
+            }
+        };
+        self.report_recovery();
+        let (messages, bytes) = (wide(messages), wide(bytes));
+        match ledger {
+            Ok(ledger) => self.counted(&ledger, messages),
+            Err(error) => {
+                self.report_uncounted(&error, messages);
+                self.history.forget();
+                // The list's length is what is left to go by.
+                self.cap.pushed(waiting_messages.saturating_mul(bytes / messages.max(1)));
             }
         }
+        Outcome::Accepted
     }
 
-    /// Refuses everything until the backlog is below nine tenths of its cap.
+    /// Looks at the ledger behind a push.
+    fn counted(&mut self, ledger: &Ledger, messages: u64) {
+        self.report_counting();
+        if let Some(loss) = self.history.pushed(ledger, messages) {
+            self.report_loss(loss);
+        }
+        self.cap.pushed(ledger.backlog().bytes);
+    }
+
+    /// Refuses everything until the backlog is below nine tenths of its cap. If the ledger cannot tell, the next push does.
     async fn wait_for_room(&mut self) {
-        let enough_bytes = self.max_backlog_bytes - self.max_backlog_bytes / 10;
         let mut interval = tokio::time::interval(BACKLOG_INTERVAL);
-        while self.shedding.load(Ordering::Acquire) {
+        // The push has just told.
+        interval.reset();
+        while self.cap.is_shedding() {
             while let Some(batch) = self.waiting.take() {
                 self.metrics.shed.count_all(Shed::BacklogFull, batch.push.messages());
                 batch.requests.answer(Outcome::BacklogFull);
@@ -237,33 +251,11 @@ impl Committer {
             match self.producer.ledger().await.map(|ledger| ledger.backlog().bytes) {
                 Ok(bytes) => {
                     self.report_look();
-                    if bytes <= enough_bytes {
-                        self.shed(false, bytes);
-                    }
+                    self.cap.looked(bytes);
                 }
+                Err(error) if error.is_broken_key() => self.cap.probe(),
                 Err(error) => self.report_failed_look(&error),
             }
-        }
-    }
-
-    fn shed(&self, shedding: bool, backlog_bytes: u64) {
-        self.shedding.store(shedding, Ordering::Release);
-        self.metrics.shedding(shedding);
-        let cap_bytes = self.max_backlog_bytes;
-        if shedding {
-            tracing::warn!(
-                provider = self.metrics.provider,
-                backlog_bytes,
-                cap_bytes,
-                "backlog above its cap: answering 503 until consumers catch up"
-            );
-        } else {
-            tracing::info!(
-                provider = self.metrics.provider,
-                backlog_bytes,
-                cap_bytes,
-                "backlog below its cap again: taking webhooks"
-            );
         }
     }
 
@@ -293,8 +285,8 @@ impl Committer {
         self.metrics.shed.count_all(Shed::RedisUnavailable, messages);
         let (provider, kind) = (self.metrics.provider, error.kind());
         tracing::debug!(provider, messages, kind, %error, "a push failed");
-        let messages = u64::try_from(messages).unwrap_or(u64::MAX);
-        if let Some(Failing { failures, lasted }) = self.failed_pushes.failed(Instant::now(), messages) {
+        if let Some(Failing { failures, lasted }) = self.failed_pushes.failed(Instant::now(), wide(messages))
+        {
             tracing::warn!(
                 provider,
                 messages = failures,
@@ -315,6 +307,32 @@ impl Committer {
                 messages = failures,
                 seconds = lasted.as_secs(),
                 "Redis takes pushes again"
+            );
+        }
+    }
+
+    /// At most a line a minute.
+    fn report_uncounted(&mut self, error: &QueueError, messages: u64) {
+        metrics::redis_error(error.kind());
+        if let Some(Failing { failures, lasted }) = self.uncounted_pushes.failed(Instant::now(), messages) {
+            tracing::warn!(
+                provider = self.metrics.provider,
+                messages = failures,
+                seconds = lasted.as_secs(),
+                kind = error.kind(),
+                %error,
+                "Redis took a push and could not count it: answering 200, and judging the backlog by the queue's length"
+            );
+        }
+    }
+
+    fn report_counting(&mut self) {
+        if let Some(Over { failures, lasted }) = self.uncounted_pushes.succeeded(Instant::now()) {
+            tracing::info!(
+                provider = self.metrics.provider,
+                messages = failures,
+                seconds = lasted.as_secs(),
+                "Redis counts pushes again"
             );
         }
     }
@@ -343,4 +361,8 @@ impl Committer {
             );
         }
     }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }

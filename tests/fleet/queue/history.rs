@@ -55,7 +55,7 @@ async fn the_next_push_tells_its_producer() {
     let mut history = fleet_queue::PushHistory::default();
     let mut push = async |items: &[&str]| {
         let items: Vec<_> = items.iter().map(|item| item.as_bytes().to_vec()).collect();
-        let ledger = rig.producer.push(&items).await.unwrap();
+        let ledger = rig.producer.push(&items).await.unwrap().ledger.unwrap();
         history.pushed(&ledger, u64::try_from(items.len()).unwrap())
     };
     assert_eq!(push(&["a", "b"]).await, None);

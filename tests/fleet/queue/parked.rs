@@ -16,7 +16,10 @@ async fn a_parked_batch_belongs_to_nobody_until_it_is_due() {
     let status = rig.status().await;
     assert_eq!((status.leases, status.parked, status.leased().messages), (0, 1, 2));
     assert!(status.balances(), "{status:?}");
-    assert_eq!(rig.observer.held().await.unwrap().unwrap(), Held { messages: 2, claimed_messages: 2 });
+    assert_eq!(
+        rig.observer.held().await.unwrap().unwrap(),
+        Held { messages: 2, claimed_messages: 2, broken: Vec::new() }
+    );
     assert_eq!(rig.consumer.due().await.unwrap(), fleet_queue::Due::default());
     let early = rig.consumer.take_over(lease.id, Uuid::now_v7(), LONG).await.unwrap();
     assert!(early.is_none(), "it is not due");
@@ -93,7 +96,10 @@ async fn a_batch_without_an_owner_is_still_owed() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "bc"]).await;
     rig.redis::<()>(&["DEL", &rig.keys.owners]).await;
-    assert_eq!(rig.observer.held().await.unwrap().unwrap(), Held { messages: 0, claimed_messages: 2 });
+    assert_eq!(
+        rig.observer.held().await.unwrap().unwrap(),
+        Held { messages: 0, claimed_messages: 2, broken: Vec::new() }
+    );
     assert!(rig.consumer.extend(&lease, SHORT).await.is_ok_and(|ours| !ours));
     rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &lease.id.to_string()]).await;
     let found = rig.takeover().await.unwrap();

@@ -13,11 +13,14 @@ if not owner then return 0 end
 local held_by, bytes = string.match(owner, '^(%S+) %d+ (%d+) ')
 if held_by ~= token then return 0 end
 local messages = redis.call('LLEN', lease)
+-- Redis undoes nothing of a script that fails: if this key has a wrong type, that must show before anything is removed.
+redis.call('ZCARD', leases)
 redis.call('UNLINK', lease)
 redis.call('ZREM', leases, id)
 redis.call('HDEL', owners, id)
 -- A batch that Redis has lost was claimed in a ledger that it has lost as well.
 if messages == 0 then return 0 end
-redis.call('HINCRBY', ledger, 'settled_messages', messages)
-redis.call('HINCRBY', ledger, 'settled_bytes', bytes)
+-- A ledger that cannot be counted in stops no batch: Observer::status reports it.
+redis.pcall('HINCRBY', ledger, 'settled_messages', messages)
+redis.pcall('HINCRBY', ledger, 'settled_bytes', bytes)
 return messages

@@ -3,5 +3,7 @@
 -- refuses it then, in the same moment in which it would be read.
 --
 -- KEYS  ledger
--- Returns {accepted, settled, number of the last look, its ms, accepted at that time}; false for what is not there.
-return redis.call('HMGET', KEYS[1], 'accepted_messages', 'settled_messages', 'look', 'looked_at_ms', 'looked_accepted')
+-- Returns {accepted, settled, number of the last look, its ms, accepted at that time, claimed}; false for what is not
+-- there.
+local fields = {'accepted_messages', 'settled_messages', 'look', 'looked_at_ms', 'looked_accepted', 'claimed_messages'}
+return redis.call('HMGET', KEYS[1], unpack(fields))

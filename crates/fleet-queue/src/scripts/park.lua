@@ -11,6 +11,9 @@ local owner = redis.call('HGET', owners, id)
 if not owner then return 0 end
 local held_by, takeovers, bytes = string.match(owner, '^(%S+) (%d+) (%d+) ')
 if held_by ~= token then return 0 end
+-- Redis undoes nothing of a script that fails: if one of these keys has a wrong type, that must show before a write.
+redis.call('ZCARD', leases)
+redis.call('ZCARD', parked)
 local time = redis.call('TIME')
 redis.call('HSET', owners, id, token .. ' ' .. takeovers .. ' ' .. bytes .. ' ' .. mark)
 redis.call('ZREM', leases, id)

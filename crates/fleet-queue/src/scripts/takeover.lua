@@ -4,12 +4,26 @@
 --
 -- KEYS  lease, leases, parked, owners
 -- ARGV  lease id, token, lease duration in ms
--- Returns {owner, message, ...}; false if it is not due, or is gone.
+-- Returns {owner, message, ...}; false if it is not due, or is gone; the error WRONGTYPE if its list is no list: it is
+-- tried again after a lease's time, so that the batches behind it do not wait for its repair.
 local lease, leases, parked, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
-local batch = redis.call('LRANGE', lease, 0, -1)
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Redis undoes nothing of a script that fails: if one of these keys has a wrong type, that must show before a write.
+redis.call('ZCARD', leases)
+redis.call('ZCARD', parked)
 local owner = redis.call('HGET', owners, id)
+local batch = redis.pcall('LRANGE', lease, 0, -1)
+if batch.err then
+  if string.match(batch.err, '^%-?WRONGTYPE ') then
+    redis.call('ZADD', leases, 'XX', 'GT', now_ms + duration_ms, id)
+    redis.call('ZADD', parked, 'XX', 'GT', now_ms + duration_ms, id)
+    return redis.error_reply('WRONGTYPE the key ' .. lease .. ' of a claimed batch is no list')
+  end
+  return batch
+end
 if #batch == 0 then
   -- Without messages there is nothing to own: Redis has lost the list, or somebody has repaired by hand. What is left would
   -- be in the way of every other lease.
@@ -18,15 +32,13 @@ if #batch == 0 then
   if owner then redis.call('HDEL', owners, id) end
   return false
 end
-if not owner then
-  -- Redis has lost the record and kept the messages: they are owed all the same.
+if not string.match(owner or '', '^%S+ %d+ %d+ ') then
+  -- Redis has lost the record, or something else has overwritten it, and the messages are there: they are owed all the same.
   local bytes = 0
   for _, message in ipairs(batch) do bytes = bytes + #message end
   owner = '- 0 ' .. bytes .. ' '
 end
 local held_by, takeovers, bytes, mark = string.match(owner, '^(%S+) (%d+) (%d+) (.*)$')
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if held_by ~= token then
   local due_ms = tonumber(redis.call('ZSCORE', leases, id) or redis.call('ZSCORE', parked, id))
   if not due_ms or due_ms > now_ms then return false end

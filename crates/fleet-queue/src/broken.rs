@@ -1,0 +1,77 @@
+//! Keys of a queue that hold what this software does not write there.
+
+use std::fmt;
+
+/// One key of a queue that something else has written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokenKey {
+    /// It has another type.
+    Type {
+        /// The key.
+        key: String,
+        /// The type it must have, in the words of Redis' TYPE.
+        expected: &'static str,
+        /// The type it has; absent if the user may not ask for it.
+        found: Option<String>,
+    },
+    /// It holds counters that cannot be.
+    Counters {
+        /// The key.
+        key: String,
+        /// What is wrong with them.
+        why: String,
+    },
+}
+
+impl BrokenKey {
+    /// The [`crate::QueueError::kind`] of an error about it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Type { .. } => "wrong_type",
+            Self::Counters { .. } => "corrupt",
+        }
+    }
+
+    /// It is the queue's ledger.
+    pub(crate) fn is_ledger(&self) -> bool {
+        self.key().ends_with(":ledger")
+    }
+
+    /// As far as is known, nobody has repaired it since it was found.
+    pub(crate) fn is_still_broken(&self) -> bool {
+        match self {
+            Self::Type { expected, found, .. } => {
+                found.as_deref().is_none_or(|found| found != *expected && found != "none")
+            }
+            Self::Counters { .. } => true,
+        }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Type { key, .. } | Self::Counters { key, .. } => key,
+        }
+    }
+}
+
+impl fmt::Display for BrokenKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type { key, expected, found } => {
+                let found = found.as_deref().unwrap_or("something else");
+                write!(
+                    formatter,
+                    "the key {key} must be of the type {expected} and is {found}; see the runbook, \"A key of the wrong \
+                     type\""
+                )
+            }
+            Self::Counters { key, why } => {
+                write!(
+                    formatter,
+                    "the counters in the key {key} cannot be: {why}; see the runbook, \"Counters that cannot be\""
+                )
+            }
+        }
+    }
+}

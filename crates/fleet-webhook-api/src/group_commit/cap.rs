@@ -1,0 +1,74 @@
+//! Whether a provider's backlog is above its cap.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::metrics::CommitMetrics;
+
+/// Decides when a provider's webhooks are refused, and when they are taken again.
+#[derive(Debug)]
+pub(super) struct Cap {
+    max_bytes: u64,
+    /// Read by whoever has a webhook to push.
+    shedding: Arc<AtomicBool>,
+    /// The backlog was above its cap, and only a push can tell how it is now.
+    probing: bool,
+    metrics: CommitMetrics,
+}
+
+impl Cap {
+    pub(super) fn new(max_bytes: u64, shedding: Arc<AtomicBool>, metrics: CommitMetrics) -> Self {
+        Self { max_bytes, shedding, probing: false, metrics }
+    }
+
+    /// Webhooks are refused.
+    pub(super) fn is_shedding(&self) -> bool {
+        self.shedding.load(Ordering::Acquire)
+    }
+
+    /// Judges the backlog behind a push.
+    pub(super) fn pushed(&mut self, backlog_bytes: u64) {
+        let is_above = backlog_bytes > self.max_bytes;
+        match (self.probing, is_above) {
+            (false, true) => self.shed(true, backlog_bytes),
+            (true, true) => self.shedding.store(true, Ordering::Release),
+            (true, false) => self.shed(false, backlog_bytes),
+            (false, false) => {}
+        }
+    }
+
+    /// Judges the backlog while webhooks are refused: they are taken again below nine tenths of the cap.
+    pub(super) fn looked(&mut self, backlog_bytes: u64) {
+        if backlog_bytes <= self.max_bytes - self.max_bytes / 10 {
+            self.shed(false, backlog_bytes);
+        }
+    }
+
+    /// Lets the next push through, which tells how long the queue is: the ledger cannot.
+    pub(super) fn probe(&mut self) {
+        self.probing = true;
+        self.shedding.store(false, Ordering::Release);
+    }
+
+    fn shed(&mut self, shedding: bool, backlog_bytes: u64) {
+        self.probing = false;
+        self.shedding.store(shedding, Ordering::Release);
+        self.metrics.shedding(shedding);
+        let (provider, cap_bytes) = (self.metrics.provider, self.max_bytes);
+        if shedding {
+            tracing::warn!(
+                provider,
+                backlog_bytes,
+                cap_bytes,
+                "backlog above its cap: answering 503 until consumers catch up"
+            );
+        } else {
+            tracing::info!(
+                provider,
+                backlog_bytes,
+                cap_bytes,
+                "backlog below its cap again: taking webhooks"
+            );
+        }
+    }
+}
