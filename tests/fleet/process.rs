@@ -1,6 +1,7 @@
 //! The real binaries as processes: what operators and orchestrators see of them.
 
 mod admin_floods;
+mod broken_keys;
 mod configuration;
 mod hangup;
 mod health;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use comfy_table::Table;
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Durability, Held, Observer, QueueStatus, RedisLink};
+use fleet_queue::{BrokenKey, Durability, Held, Observer, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
@@ -78,8 +78,18 @@ impl Audit {
 
 impl AuditedQueue {
     fn balances(&self) -> bool {
-        let all_held = self.held.as_ref().is_none_or(|held| held.messages == held.claimed_messages);
+        let all_held = self
+            .held
+            .as_ref()
+            .is_none_or(|held| held.messages == held.claimed_messages && held.broken.is_empty());
         self.status.balances() && all_held
+    }
+
+    /// Each key that something else has written to.
+    fn broken(&self) -> impl Iterator<Item = &BrokenKey> {
+        let known = &self.status.broken;
+        let lists = self.held.iter().flat_map(|held| &held.broken);
+        known.iter().chain(lists.filter(|list| known.iter().all(|known| known.key() != list.key())))
     }
 }
 
@@ -161,6 +171,9 @@ impl AuditedQueue {
     /// What a person has to know beside the figures.
     fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, held, unaccounted, status, at_rest: _ } = self;
+        for broken in self.broken() {
+            writeln!(formatter, "{name}: {broken}")?;
+        }
         if status.parked > 0 {
             let parked = status.parked;
             writeln!(formatter, "{name}: {parked} batches are in one database and wait for the other one.")?;
@@ -169,7 +182,7 @@ impl AuditedQueue {
             writeln!(formatter, "{name}: this user may not count the messages of claimed batches (HKEYS).")?;
         }
         let lost = held.as_ref().map_or(0, |held| held.claimed_messages.saturating_sub(held.messages));
-        if lost > 0 {
+        if lost > 0 && status.has_ledger() {
             writeln!(
                 formatter,
                 "{name}: {lost} claimed messages are in no batch that has an owner's record: see the runbook, \

@@ -1,11 +1,12 @@
 //! What the consumer shows of queues, Redis and pools. None of it holds up a batch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Durability, Observer, QueueKeys, RedisLink, RedisMemory};
+use fleet_queue::{BrokenKey, Durability, Observer, QueueKeys, RedisLink, RedisMemory};
 use fleet_runtime::liveness::idle;
+use fleet_runtime::outage::{Failing, OutageLog, Over};
 use jiff::Timestamp;
 
 use crate::connect::Databases;
@@ -17,10 +18,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Shows every queue's state as metrics.
 pub(crate) async fn queues(link: RedisLink, prefix: String, every: Duration) {
     let link = Arc::new(link);
-    let observers: Vec<_> = PROVIDERS
-        .iter()
-        .map(|provider| (provider.slug, Observer::new(Arc::clone(&link), &prefix, provider.slug)))
-        .collect();
+    let observer = |queue: &'static str| {
+        (Observer::new(Arc::clone(&link), &prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
+    };
+    let mut observers: Vec<_> = PROVIDERS.iter().map(|provider| observer(provider.slug)).collect();
     let mut interval = tokio::time::interval(every);
     loop {
         interval.tick().await;
@@ -29,10 +30,49 @@ pub(crate) async fn queues(link: RedisLink, prefix: String, every: Duration) {
             // A user that may not run INFO is no reason to fail; then there is no such metric.
             Err(error) => tracing::debug!(%error, "cannot see how full Redis is"),
         }
-        for (slug, observer) in &observers {
+        for (observer, broken) in &mut observers {
             match observer.status().await {
-                Ok(status) => metrics::queue(slug, &status, Timestamp::now()),
+                Ok(status) => {
+                    metrics::queue(broken.queue, &status, Timestamp::now());
+                    broken.note(&status.broken);
+                }
                 Err(error) => metrics::redis_error(error.kind()),
+            }
+        }
+    }
+}
+
+/// Counts one queue's keys that something else has written to, and logs which when that begins, goes on and ends.
+struct BrokenKeys {
+    queue: &'static str,
+    log: OutageLog,
+}
+
+impl BrokenKeys {
+    fn note(&mut self, broken: &[BrokenKey]) {
+        let (queue, now) = (self.queue, Instant::now());
+        if broken.is_empty() {
+            if let Some(Over { lasted, .. }) = self.log.succeeded(now) {
+                tracing::info!(
+                    queue,
+                    seconds = lasted.as_secs(),
+                    "the queue's keys are as they should be again"
+                );
+            }
+            return;
+        }
+        for one in broken {
+            metrics::redis_error(one.kind());
+        }
+        if let Some(Failing { lasted, .. }) = self.log.failed(now, 1) {
+            let seconds = lasted.as_secs();
+            for one in broken {
+                tracing::error!(
+                    queue,
+                    seconds,
+                    kind = one.kind(),
+                    "something else has written to the queue: {one}"
+                );
             }
         }
     }

@@ -122,12 +122,16 @@ impl Poller {
                 lease.map(|lease| lease.map(Obtained::TakenOver))
             }
         };
-        if let Ok(_) | Err(QueueError::Reply(_)) = &answer {
-            self.unanswered = None;
-        }
-        if let Err(QueueError::Reply(_)) = &answer {
-            // A lease that only another version can read must not keep this one from the queue.
-            self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+        // A lease that only another version can read, or that something else has overwritten, must not keep this one from
+        // the queue.
+        let is_unusable = |error: &QueueError| matches!(error, QueueError::Reply(_)) || error.is_broken_key();
+        match &answer {
+            Ok(_) => self.unanswered = None,
+            Err(error) if is_unusable(error) => {
+                self.unanswered = None;
+                self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+            }
+            Err(_ask_again) => {}
         }
         answer
     }

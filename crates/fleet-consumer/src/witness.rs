@@ -50,7 +50,16 @@ impl Witnesses {
         let mut found = Vec::with_capacity(self.lookouts.len());
         for (slug, lookout) in &self.lookouts {
             let known = known.iter().find(|known| known.queue == lookout.queue());
-            found.push((*slug, self.look_at(slug, lookout, known).await?));
+            let unaccounted = match self.look_at(slug, lookout, known).await {
+                // Nothing can be said of this queue until a person repairs its ledger; the others are not to wait for that.
+                Err(ConsumerError::Queue(error)) if error.is_broken_key() => {
+                    metrics::redis_error(error.kind());
+                    tracing::debug!(queue = slug, %error, "could not compare the queue with what is known of it");
+                    known.map(known_before).unwrap_or_default()
+                }
+                looked => looked?,
+            };
+            found.push((*slug, unaccounted));
         }
         Ok(found)
     }
@@ -62,7 +71,7 @@ impl Witnesses {
         known: Option<&QueueWitness>,
     ) -> Result<Unaccounted, ConsumerError> {
         let look = lookout.look().await?;
-        let loss = known.and_then(|known| witness(known).loss(&look));
+        let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
         let now = Timestamp::now();
         let (seen, missing) = match loss {
             // The database first: once Redis has noted a look, the loss could not be seen any more.
@@ -150,6 +159,11 @@ fn report(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp
              last seen whole are gone, and what came after that; see the runbook, FleetWebhooksUnaccounted"
         );
     }
+}
+
+/// What was known to be unaccounted for.
+fn known_before(known: &QueueWitness) -> Unaccounted {
+    Unaccounted { messages: unsigned(known.missing), since: known.missing_since }
 }
 
 fn witness(known: &QueueWitness) -> Witness {

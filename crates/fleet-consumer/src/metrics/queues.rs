@@ -64,13 +64,16 @@ pub(super) fn describe() {
 pub fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
     let Volume { messages, bytes } = status.backlog();
     gauge!(BACKLOG_MESSAGES, "queue" => queue).set(float(messages));
-    gauge!(BACKLOG_BYTES, "queue" => queue).set(float(bytes));
-    gauge!(LEASED_MESSAGES, "queue" => queue).set(float(status.leased().messages));
     gauge!(LEASED_BATCHES, "queue" => queue).set(float(status.leases));
-    counter!(ACCEPTED_MESSAGES, "queue" => queue).absolute(status.accepted.messages);
-    counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
-    counter!(SETTLED_MESSAGES, "queue" => queue).absolute(status.settled.messages);
-    counter!(SETTLED_BYTES, "queue" => queue).absolute(status.settled.bytes);
+    // What only a ledger knows stays as it was while there is none: a figure that cannot be would scale the consumers.
+    if status.has_ledger() {
+        gauge!(BACKLOG_BYTES, "queue" => queue).set(float(bytes));
+        gauge!(LEASED_MESSAGES, "queue" => queue).set(float(status.leased().messages));
+        counter!(ACCEPTED_MESSAGES, "queue" => queue).absolute(status.accepted.messages);
+        counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
+        counter!(SETTLED_MESSAGES, "queue" => queue).absolute(status.settled.messages);
+        counter!(SETTLED_BYTES, "queue" => queue).absolute(status.settled.bytes);
+    }
     gauge!(PARKED_BATCHES, "queue" => queue).set(float(status.parked));
     let oldest = [
         ("waiting", status.oldest_waiting),
