@@ -31,6 +31,10 @@ use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
 use fleet_store::{RetentionPeriods, Schema, StoreError};
 
+/// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Stores the queued webhooks: current state in PostgreSQL, raw events in TimescaleDB.
 #[derive(Parser)]
 #[command(version, about)]

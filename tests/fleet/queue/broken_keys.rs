@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_queue::{BrokenKey, Counted, Lookout, Mark, Witness};
+use fleet_queue::{BrokenKey, Counted, Lookout, Witness};
 use fleet_testbed::RedisLogin;
 use uuid::Uuid;
 
@@ -196,7 +196,7 @@ async fn a_batch_at_work_survives_a_key_of_another_type() {
         // What was there is put back at the end: nothing may have happened to the batch meanwhile.
         let existed = redis::<()>(&rig.link, &["RENAME", key, &saved]).await.is_ok();
         rig.redis::<()>(&["SET", key, "x"]).await;
-        let parked = rig.consumer.park(&lease, &Mark::Clear, Duration::ZERO).await;
+        let parked = rig.consumer.park(&lease, Duration::ZERO).await;
         assert_eq!(Rig::refused(parked).0, "wrong_type", "{broken}");
         let taken = rig.consumer.take_over(lease.id, Uuid::now_v7(), EVERYTHING.lease).await;
         assert_eq!(Rig::refused(taken).0, "wrong_type", "{broken}");
@@ -245,8 +245,8 @@ async fn a_batch_whose_list_has_another_type_holds_up_no_other() {
 async fn a_parked_batch_whose_list_has_another_type_holds_up_no_other() {
     let rig = Rig::new();
     let (broken, whole) = (rig.leased(&["one"]).await, rig.leased(&["two"]).await);
-    assert!(rig.consumer.park(&broken, &Mark::Clear, Duration::ZERO).await.unwrap());
-    assert!(rig.consumer.park(&whole, &Mark::Clear, SHORT).await.unwrap());
+    assert!(rig.consumer.park(&broken, Duration::ZERO).await.unwrap());
+    assert!(rig.consumer.park(&whole, SHORT).await.unwrap());
     rig.redis::<()>(&["SET", &rig.keys.lease(broken.id), "x"]).await;
     let resumed = eventually("the second batch to be resumed", async || {
         let id = rig.consumer.due().await.unwrap().parked?;

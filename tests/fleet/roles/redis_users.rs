@@ -49,7 +49,7 @@ async fn all_its_work(server: &Redis) {
     assert_eq!(consumer.ack(&lease).await.unwrap(), 1);
     assert_eq!(observer.status().await.unwrap().waiting_messages, 1);
     let parked = consumer.claim(first, third, limits).await.unwrap().unwrap();
-    assert!(consumer.park(&parked, &Mark::Clear, Duration::ZERO).await.unwrap());
+    assert!(consumer.park(&parked, Duration::ZERO).await.unwrap());
     assert_eq!(observer.held().await.unwrap().unwrap().messages, 1);
     assert_eq!(consumer.reclaim().await.unwrap(), Some(0));
     let lookout = Lookout::new(Arc::clone(&link), "fleet", "niu");
