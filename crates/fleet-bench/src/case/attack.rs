@@ -19,8 +19,8 @@ use crate::usage;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Memory limits of deploy/k8s/base; a test holds them against the manifests.
-pub(crate) const API_LIMIT: u64 = 256 << 20;
-pub(crate) const CONSUMER_LIMIT: u64 = 384 << 20;
+const API_LIMIT: u64 = 256 << 20;
+const CONSUMER_LIMIT: u64 = 384 << 20;
 
 /// Honest webhooks a second of each provider, over kept connections, and as many over new ones.
 const HONEST_PER_SECOND: f64 = 50.0;
@@ -224,4 +224,20 @@ fn tiny_events(
     report.note("tiny events: events", "/s", f64::from(messages) * 10_000.0 / seconds);
     report.note("tiny events: consumer, most resident", "MiB", memory.peak as f64 / MIB);
     consumer.stop(&stage.interrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{API_LIMIT, CONSUMER_LIMIT};
+
+    #[test]
+    fn the_limits_are_those_of_the_manifests() {
+        let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/k8s/base");
+        for (name, bytes) in [("api", API_LIMIT), ("consumer", CONSUMER_LIMIT)] {
+            let deployment = std::fs::read_to_string(format!("{base}/{name}/deployment.yaml")).unwrap();
+            let limits = deployment.split_once("limits:\n").unwrap().1;
+            let memory = limits.lines().next().unwrap().trim();
+            assert_eq!(memory, format!("memory: {}Mi", bytes >> 20), "{name}");
+        }
+    }
 }
