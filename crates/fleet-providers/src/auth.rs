@@ -88,6 +88,23 @@ impl AuthScheme {
         }
     }
 
+    /// Takes away the headers that [`AuthScheme::verify_body`] does not look at.
+    pub fn retain_proof(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::HmacSha256(name) => {
+                let proof: Vec<_> = headers.get_all(name).iter().cloned().collect();
+                headers.clear();
+                // More than one is refused.
+                for value in proof.into_iter().take(2) {
+                    headers.append(name, value);
+                }
+            }
+            Self::None | Self::Bearer | Self::Basic | Self::Header(_) | Self::Query(_) | Self::SegwayMd5 => {
+                headers.clear();
+            }
+        }
+    }
+
     /// Checks what stands in the request's head: [`Verdict::NeedsBody`] for the schemes that sign the body.
     ///
     /// Without secrets nobody is genuine, but under [`AuthScheme::None`].

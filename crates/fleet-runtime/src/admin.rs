@@ -31,7 +31,10 @@ use crate::metrics::{self, Metrics};
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// Connections that may wait in the kernel until they are accepted.
-pub const BACKLOG: u32 = 128;
+pub const BACKLOG: u32 = 1024;
+
+/// A probe sends its request at once. So short a time lets it in beside thousands of others a second.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// Between two looks at the working runtime.
 const BEAT: Duration = Duration::from_secs(1);
@@ -136,6 +139,9 @@ async fn serve_with_upkeep(listener: TcpListener, readiness: Arc<Readiness>, met
     let limits = ServeLimits {
         listener: "admin",
         max_connections: MAX_CONNECTIONS,
+        grace: GRACE,
+        // Whoever asks for health or metrics does so seconds apart.
+        keep_alive: false,
         has_spare_file: true,
         header_timeout: Duration::from_secs(5),
         shutdown_timeout: Duration::from_secs(1),

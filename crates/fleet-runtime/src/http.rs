@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::connections::{Connections, HeadTimer};
-pub use self::peer::{Exposed, Kept, Peer};
+pub use self::peer::{Cause, Exposed, Kept, Peer};
 use self::spare_file::SpareFile;
 use crate::outage::{Failing, OutageLog, Over};
 
@@ -37,6 +38,10 @@ pub struct ServeLimits {
     /// Most open connections. A new one beyond that takes the place of one without an authenticated request; if there is
     /// none, it waits.
     pub max_connections: usize,
+    /// For how long a new connection is not closed to make room.
+    pub grace: Duration,
+    /// Whether a connection may bring more than one request.
+    pub keep_alive: bool,
     /// Whether to keep a file descriptor back for a new connection when the process has no other.
     pub has_spare_file: bool,
     /// Most time for a request's head, and for which an answer may stay unfetched; the connection is closed then.
@@ -51,8 +56,19 @@ pub struct ServeLimits {
 /// Most bytes of a request's head, and of what hyper buffers a connection.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// What the kernel keeps of a connection for this process and has not been read, bytes; it takes twice as much memory. By
+/// itself it would grow to megabytes.
+const RECEIVE_BUFFER_BYTES: u32 = 32 * 1024;
+
+/// What the kernel keeps of answers that the client has not taken, bytes; likewise.
+const SEND_BUFFER_BYTES: u32 = 8 * 1024;
+
 /// Until the next try, if a connection cannot be accepted.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// What one connection takes at most, bytes: hyper's two buffers (16 KiB of a head, 8 KiB of an answer), its task, and the
+/// kernel's two.
+pub const CONNECTION_BYTES: u64 = (32 << 10) + 2 * (RECEIVE_BUFFER_BYTES as u64 + SEND_BUFFER_BYTES as u64);
 
 /// Listens on `address`; so many connections may wait in the kernel until they are accepted, or as many as
 /// `net.core.somaxconn` says if that is less.
@@ -64,6 +80,9 @@ pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A connection of the process before this one may still be closing.
     socket.set_reuseaddr(true)?;
+    // Connections inherit both.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(backlog)
 }
@@ -85,9 +104,9 @@ where
     builder.header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
     // Answers are small: one buffer is cheaper than two. And whether the peer is still there need not be asked while an
     // answer is made: a webhook that is here is taken.
-    builder.writev(false).half_close(true);
+    builder.writev(false).half_close(true).keep_alive(limits.keep_alive);
     let permits = Arc::new(Semaphore::new(limits.max_connections));
-    let mut connections = Connections::new(limits.listener, limits.header_timeout);
+    let mut connections = Connections::new(&limits);
     let mut accepting = Accepting::new(listener, limits);
     let closing = Arc::new(AtomicBool::new(false));
     let tasks = TaskTracker::new();
@@ -104,11 +123,14 @@ where
         let service = announcing_close(app.clone(), Arc::clone(&closing), Peer(Arc::clone(&watch)));
         builder.timer(HeadTimer(Arc::clone(&watch)));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let spare_file = accepting.spare_file.clone();
         tasks.spawn(async move {
             // Who cut it, the peer or the header timeout, is of no interest to anybody here.
             if let Err(error) = connections::run(connection, watch).await {
                 tracing::trace!(%error, "a connection ended early");
             }
+            // Before anybody else takes the descriptor that has just become free.
+            spare_file.renew();
             drop(permit);
         });
     }
@@ -132,7 +154,8 @@ where
     tokio::time::timeout(limits.shutdown_timeout, ended).await.is_ok()
 }
 
-/// `app`, whose answers end their connections once the server is `closing`.
+/// `app`, whose answers end their connections once the server is `closing`. So does a refusal of an unknown sender: it might
+/// go on asking without ever taking an answer, which then wait in the kernel.
 fn announcing_close<B: Body, Answer: Future<Output = Response<B>> + Send>(
     app: impl Fn(Request<Incoming>, Peer) -> Answer,
     closing: Arc<AtomicBool>,
@@ -140,10 +163,11 @@ fn announcing_close<B: Body, Answer: Future<Output = Response<B>> + Send>(
 ) -> impl Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> {
     service_fn(move |request| {
         let answer = app(request, peer.clone());
-        let closing = Arc::clone(&closing);
+        let (closing, peer) = (Arc::clone(&closing), peer.clone());
         async move {
             let mut response = answer.await;
-            if closing.load(Ordering::Relaxed) {
+            let is_refused = !response.status().is_success() && !peer.is_kept();
+            if is_refused || closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)
@@ -187,7 +211,7 @@ impl Accepting {
         }
     }
 
-    /// Mostly there are no file descriptors: those of connections that may be closed, and the spare one, are for new ones.
+    /// If there are no file descriptors, those of connections that may be closed, and the spare one, are for new ones.
     async fn recover(&mut self, error: &io::Error, connections: &mut Connections) {
         if let Some(Failing { failures, lasted }) = self.refusing.failed(Instant::now(), 1) {
             let seconds = lasted.as_secs();
@@ -198,12 +222,20 @@ impl Accepting {
                 "cannot accept connections; raise the limit of open files if this goes on"
             );
         }
-        if self.spare_file.give_up() {
-            return;
+        if is_exhausted(error) {
+            if self.spare_file.give_up() {
+                return;
+            }
+            connections.make_room(Cause::Files);
         }
-        connections.make_room();
         tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
     }
+}
+
+/// Whether the process or the system has nothing left to make a connection of.
+fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
 fn prepare(stream: &TcpStream, header_timeout: Duration) {
@@ -253,6 +285,8 @@ mod tests {
         let limits = ServeLimits {
             listener: "test",
             max_connections: 10,
+            grace: Duration::ZERO,
+            keep_alive: true,
             has_spare_file: false,
             header_timeout,
             shutdown_timeout: LONG,

@@ -8,6 +8,7 @@ use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::admin::Readiness;
+use crate::http::Cause;
 use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
@@ -72,7 +73,7 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
     );
     describe_counter!(
         CONNECTIONS_CLOSED,
-        "Connections without an authenticated request that were closed to make room for others, by listener"
+        "Connections without an authenticated request that were closed to make room, by listener and what for"
     );
     describe_counter!(
         LINES_DROPPED,
@@ -121,6 +122,6 @@ pub(crate) fn connections(listener: &'static str, open: usize, authenticated: us
 }
 
 /// Counts connections that were closed to make room.
-pub(crate) fn connections_closed(listener: &'static str, closed: u64) {
-    counter!(CONNECTIONS_CLOSED, "listener" => listener).increment(closed);
+pub(crate) fn connections_closed(listener: &'static str, cause: Cause, closed: u64) {
+    counter!(CONNECTIONS_CLOSED, "listener" => listener, "reason" => cause.name()).increment(closed);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use fleet_runtime::http::Peer;
+use fleet_runtime::http::{Kept, Peer};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -21,6 +21,8 @@ use crate::unauthenticated::{AwaitedBody, UnauthenticatedBodies};
 pub(crate) struct Admission {
     /// One permit an authenticated request.
     requests: Arc<Semaphore>,
+    /// One permit a connection of the provider's that is kept however many others wait.
+    kept: Arc<Semaphore>,
     /// One permit a byte of body that has arrived in an authenticated request.
     body_bytes: Arc<Semaphore>,
     /// Bodies that are awaited before their sender is known.
@@ -37,6 +39,7 @@ pub(crate) struct Admission {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AdmissionLimits {
     pub(crate) max_requests: usize,
+    pub(crate) max_kept_connections: usize,
     pub(crate) max_bytes: u64,
     pub(crate) max_unauthenticated_bytes: u64,
     pub(crate) max_body_bytes: u64,
@@ -76,11 +79,31 @@ impl Admission {
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Self {
             requests: permits(limits.max_requests),
+            kept: permits(limits.max_kept_connections),
             body_bytes: permits(size(limits.max_bytes)),
             unauthenticated: UnauthenticatedBodies::new(size(limits.max_unauthenticated_bytes)),
             max_body_bytes: limits.max_body_bytes,
             body_timeout: limits.body_timeout,
             shed: ShedMetrics::new(provider),
+        }
+    }
+
+    /// Keeps the connection of a request that has proven who sent it: from now on, or until the guard is dropped if the
+    /// provider has its share of connections already, so that one provider does not take those of all.
+    ///
+    /// # Errors
+    ///
+    /// [`Outcome::Busy`] if the connection has just been closed to make room.
+    pub(crate) fn keep(&self, peer: &Peer) -> Result<Option<Kept>, Outcome> {
+        if peer.is_kept() {
+            return Ok(None);
+        }
+        match Arc::clone(&self.kept).try_acquire_owned() {
+            Ok(permit) => {
+                let is_kept = peer.note_authenticated(permit);
+                if is_kept { Ok(None) } else { Err(Outcome::Busy) }
+            }
+            Err(_enough) => peer.work().map(Some).ok_or(Outcome::Busy),
         }
     }
 
@@ -167,9 +190,7 @@ impl Admission {
                 continue;
             }
             if whole.is_empty() {
-                // What was announced and does not come takes no memory: pages are there when they are written to.
-                let announced = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0);
-                whole.reserve_exact(first.len() + data.len() + announced);
+                whole.reserve_exact(first.len() + data.len() + account.announced(&body));
                 whole.extend_from_slice(&std::mem::take(&mut first));
             }
             whole.extend_from_slice(&data);
@@ -201,6 +222,14 @@ impl Account<'_> {
         Ok(())
     }
 
+    /// How much room to make for what is announced. For an unknown sender none: announcing must not take memory.
+    fn announced(&self, body: &Incoming) -> usize {
+        match self {
+            Self::Permits(_) => usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0),
+            Self::Unknown { .. } => 0,
+        }
+    }
+
     /// The rest of the body is not here yet.
     fn wait(&mut self, admission: &Admission) -> Result<(), Outcome> {
         match self {
@@ -213,6 +242,6 @@ impl Account<'_> {
     }
 }
 
-fn add(admission: &Admission, awaited: &AwaitedBody, bytes: usize) -> Result<(), Outcome> {
-    awaited.add(bytes).map_err(|_no_room| admission.shed(Shed::UnauthenticatedBytes))
+fn add(admission: &Admission, awaited: &mut AwaitedBody, bytes: usize) -> Result<(), Outcome> {
+    awaited.add(bytes).map_err(|_no_room| admission.shed(Shed::BodyBytesInFlight))
 }

@@ -1,13 +1,10 @@
 //! How much memory the API takes at most, whatever is sent to it.
 
+use fleet_runtime::http::CONNECTION_BYTES;
 use fleet_runtime::settings::{ApiSettings, Settings};
 
 /// The program and its metrics, with no connection: 7 MiB were measured.
 const BASE_BYTES: u64 = 16 << 20;
-
-/// A connection at its worst: 16 KiB of a head, what hyper writes (8 KiB), and its task. The kernel's own buffers are few:
-/// what a client sends is read at once.
-const CONNECTION_BYTES: u64 = 32 << 10;
 
 /// Copies of a push: one that is being filled, and one on its way to Redis.
 const PUSHES: u64 = 2;
@@ -35,6 +32,6 @@ mod tests {
             settings.providers.insert(slug.to_owned(), fleet_runtime::settings::ProviderSettings::default());
         }
         let mib = 1 << 20;
-        assert_eq!(most_bytes(&settings), (16 + 64 + 3 * (32 + 4 + 2)) * mib);
+        assert_eq!(most_bytes(&settings), (16 + 224 + 3 * (32 + 4 + 2)) * mib);
     }
 }

@@ -112,8 +112,6 @@ pub enum Shed {
     RequestsInFlight,
     /// Too many bytes of the provider's bodies are in memory.
     BodyBytesInFlight,
-    /// Too many bytes of bodies are awaited whose sender is unknown.
-    UnauthenticatedBytes,
     /// Too many requests of the provider wait for a push.
     CommitQueueFull,
     /// Redis did not take the push.
@@ -121,11 +119,10 @@ pub enum Shed {
 }
 
 impl Shed {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 5] = [
         Self::BacklogFull,
         Self::RequestsInFlight,
         Self::BodyBytesInFlight,
-        Self::UnauthenticatedBytes,
         Self::CommitQueueFull,
         Self::RedisUnavailable,
     ];
@@ -135,7 +132,6 @@ impl Shed {
             Self::BacklogFull => "backlog_full",
             Self::RequestsInFlight => "requests_in_flight",
             Self::BodyBytesInFlight => "body_bytes_in_flight",
-            Self::UnauthenticatedBytes => "unauthenticated_bytes",
             Self::CommitQueueFull => "commit_queue_full",
             Self::RedisUnavailable => "redis_unavailable",
         }

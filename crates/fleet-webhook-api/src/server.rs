@@ -52,6 +52,10 @@ struct Api {
 /// What requests that name no served provider are logged under, as in the metrics.
 const UNKNOWN: &str = "unknown";
 
+/// A connection is not closed to make room before this. Whoever sends a request at once, as providers do, has been read by
+/// then.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// After the shutdown has begun: a connection over which more than one webhook a second comes brings another one by then.
 const IDLE_DRAIN: Duration = Duration::from_secs(1);
 
@@ -136,6 +140,8 @@ pub async fn run(
     let limits = ServeLimits {
         listener: "webhooks",
         max_connections: settings.api.max_connections,
+        grace: GRACE,
+        keep_alive: true,
         has_spare_file: false,
         header_timeout: settings.api.header_timeout,
         shutdown_timeout: settings.api.shutdown_timeout,
@@ -189,6 +195,8 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
 fn admission(settings: &Settings, provider: &'static str, max_body_bytes: u64) -> Admission {
     let limits = AdmissionLimits {
         max_requests: settings.api.max_in_flight,
+        // Together with the requests at work, by default half of the connections, it leaves a quarter to the others.
+        max_kept_connections: settings.api.max_connections.div_ceil(4),
         max_bytes: settings.api.max_in_flight_bytes,
         max_unauthenticated_bytes: settings.api.max_unauthenticated_bytes,
         max_body_bytes,
@@ -252,7 +260,6 @@ fn message_id(received_at: Timestamp) -> Uuid {
 }
 
 async fn accept(commit: &GroupCommit, admitted: Admitted, arrival: &Arrival) -> (Outcome, SpareHeaders) {
-    // The connection of a sender that proves nothing is kept until the answer.
     let Verified { webhook, permits, spare, kept: _kept } = match admitted.verify().await {
         Ok(verified) => verified,
         Err(refused) => return (refused, SpareHeaders::default()),

@@ -1,17 +1,14 @@
-//! Bodies that arrive in pieces before their sender is known, because the signature is over the body.
+//! Bodies that arrive in pieces before their sender is known, because the signature is in the body or over it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use fleet_runtime::http::{Exposed, Peer};
-
-/// A body is not judged by its pace before this, if there are others.
-const GRACE: Duration = Duration::from_millis(100);
+use fleet_runtime::http::{Cause, Exposed, Peer};
 
 /// What bounds one provider's bodies of unknown senders. A body that arrives whole, as a provider's does, is not among
-/// them. When there is no room for more bytes, the connection is closed whose body has come most slowly: whoever sends a
-/// body without pausing gets it in, however many others trickle or stop.
+/// them, and one of which nothing is here yet takes no room. When there is no room for more bytes, the connection is closed
+/// whose body has not grown for longest: whoever sends a body without pausing gets it in, however many others trickle or
+/// stop.
 #[derive(Debug)]
 pub(crate) struct UnauthenticatedBodies {
     max_bytes: usize,
@@ -21,15 +18,16 @@ pub(crate) struct UnauthenticatedBodies {
 #[derive(Debug, Default)]
 struct Awaited {
     bytes: usize,
-    /// In the order in which their requests came.
-    bodies: BTreeMap<u64, Progress>,
-    next: u64,
+    /// Those of which something is here, in the order in which they grew last.
+    bodies: BTreeMap<Turn, Partial>,
+    next: Turn,
 }
 
-/// How far a body has come.
+/// When a body grew, among all the times that one did.
+type Turn = u64;
+
 #[derive(Debug)]
-struct Progress {
-    since: Instant,
+struct Partial {
     bytes: usize,
     peer: Peer,
 }
@@ -38,7 +36,9 @@ struct Progress {
 #[derive(Debug)]
 pub(crate) struct AwaitedBody {
     all: Arc<UnauthenticatedBodies>,
-    number: u64,
+    peer: Peer,
+    /// Under which it is found; `None` while nothing of it is here.
+    turn: Option<Turn>,
     _exposed: Exposed,
 }
 
@@ -53,11 +53,7 @@ impl UnauthenticatedBodies {
 
     /// A body of which nothing has been counted yet.
     pub(crate) fn wait(self: &Arc<Self>, peer: &Peer) -> AwaitedBody {
-        let mut awaited = self.lock();
-        let number = awaited.next;
-        awaited.next += 1;
-        awaited.bodies.insert(number, Progress { since: Instant::now(), bytes: 0, peer: peer.clone() });
-        AwaitedBody { all: Arc::clone(self), number, _exposed: peer.unknown() }
+        AwaitedBody { all: Arc::clone(self), peer: peer.clone(), turn: None, _exposed: peer.unknown() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {
@@ -72,49 +68,50 @@ impl AwaitedBody {
     /// # Errors
     ///
     /// [`NoRoom`] if this body had to make room for another one, or if it is larger than all of them may be.
-    pub(crate) fn add(&self, bytes: usize) -> Result<(), NoRoom> {
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let mut awaited = self.all.lock();
-        while awaited.bytes.saturating_add(bytes) > self.all.max_bytes {
-            let slowest = awaited.slowest(self.number, Instant::now()).ok_or(NoRoom)?;
-            if let Some(Progress { peer, .. }) = awaited.remove(slowest) {
-                peer.make_room();
-            }
+        let before = match self.turn.take() {
+            None => 0,
+            Some(turn) => awaited.remove(turn).ok_or(NoRoom)?.bytes,
+        };
+        let own = before.saturating_add(bytes);
+        while awaited.bytes.saturating_add(own) > self.all.max_bytes {
+            let (_longest_ago, Partial { peer, .. }) = awaited.pop().ok_or(NoRoom)?;
+            peer.make_room(Cause::BodyBytes);
         }
-        let own = awaited.bodies.get_mut(&self.number).ok_or(NoRoom)?;
-        own.bytes += bytes;
-        awaited.bytes += bytes;
+        if own > 0 {
+            self.turn = Some(awaited.insert(Partial { bytes: own, peer: self.peer.clone() }));
+        }
         Ok(())
     }
 }
 
 impl Drop for AwaitedBody {
     fn drop(&mut self) {
-        let _gone_already = self.all.lock().remove(self.number);
+        if let Some(turn) = self.turn {
+            let _gone_already = self.all.lock().remove(turn);
+        }
     }
 }
 
 impl Awaited {
-    fn remove(&mut self, number: u64) -> Option<Progress> {
-        let body = self.bodies.remove(&number)?;
+    fn insert(&mut self, body: Partial) -> Turn {
+        let turn = self.next;
+        self.next += 1;
+        self.bytes += body.bytes;
+        self.bodies.insert(turn, body);
+        turn
+    }
+
+    fn remove(&mut self, turn: Turn) -> Option<Partial> {
+        let body = self.bodies.remove(&turn)?;
         self.bytes -= body.bytes;
         Some(body)
     }
 
-    /// The body, other than this one, that has come most slowly; the oldest one if all of them are new.
-    fn slowest(&self, except: u64, now: Instant) -> Option<u64> {
-        let others = || self.bodies.iter().filter(|(number, _body)| **number != except);
-        let judged = others().filter(|(_number, body)| body.age(now) >= GRACE);
-        let slowest = judged.min_by(|(_, a), (_, b)| {
-            // Bytes a time, without a division.
-            let pace = |one: &Progress, other: &Progress| one.bytes as u128 * other.age(now).as_micros();
-            pace(a, b).cmp(&pace(b, a))
-        });
-        slowest.or_else(|| others().next()).map(|(number, _body)| *number)
-    }
-}
-
-impl Progress {
-    fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.since)
+    fn pop(&mut self) -> Option<(Turn, Partial)> {
+        let (turn, body) = self.bodies.pop_first()?;
+        self.bytes -= body.bytes;
+        Some((turn, body))
     }
 }

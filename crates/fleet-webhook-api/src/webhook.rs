@@ -47,7 +47,7 @@ pub struct Admitted {
     source: Arc<Source>,
     topic: String,
     content_type: Option<Cow<'static, str>>,
-    /// The headers, if the scheme signs the body; otherwise emptied.
+    /// Those that the signature needs.
     headers: HeaderMap,
     sender: Sender,
     body: Incoming,
@@ -57,7 +57,7 @@ pub struct Admitted {
 #[derive(Debug)]
 enum Sender {
     /// It is the provider, and may bring its body.
-    Authenticated(OwnedSemaphorePermit),
+    Authenticated(OwnedSemaphorePermit, Option<Kept>),
     /// Only the body can tell; or nobody, under [`AuthScheme::None`].
     Unknown(Peer),
 }
@@ -71,7 +71,7 @@ pub struct Verified {
     pub permits: Permits,
     /// For the answer.
     pub spare: SpareHeaders,
-    /// Under [`AuthScheme::None`], what keeps the connection until the request is answered.
+    /// What keeps the connection until the request is answered, if it is not kept for longer.
     pub kept: Option<Kept>,
 }
 
@@ -128,18 +128,18 @@ impl Admitted {
         if by_head == Verdict::Refused {
             return Err(Outcome::Unauthorized);
         }
+        let is_authenticated = by_head == Verdict::Genuine && source.scheme.authenticates();
+        let kept = if is_authenticated { admission.keep(&peer)? } else { None };
         if source.commit.is_shedding() {
             admission.shed.count(Shed::BacklogFull);
             return Err(Outcome::BacklogFull);
         }
         let content_type = content_type(&head.headers);
+        // What the signature does not need would be in memory for as long as the body takes.
         let mut headers = head.headers;
-        let sender = if by_head == Verdict::Genuine && source.scheme.authenticates() {
-            headers.clear();
-            if !peer.note_authenticated() {
-                return Err(Outcome::Busy);
-            }
-            Sender::Authenticated(admission.admit()?)
+        source.scheme.retain_proof(&mut headers);
+        let sender = if is_authenticated {
+            Sender::Authenticated(admission.admit()?, kept)
         } else {
             Sender::Unknown(peer)
         };
@@ -155,9 +155,9 @@ impl Admitted {
         let Self { source, topic, content_type, mut headers, sender, body } = self;
         let admission = &source.admission;
         let (body, permits, kept) = match sender {
-            Sender::Authenticated(request) => {
+            Sender::Authenticated(request, kept) => {
                 let (body, bytes) = admission.read(body).await?;
-                (not_empty(body)?, Permits::new(request, bytes), None)
+                (not_empty(body)?, Permits::new(request, bytes), kept)
             }
             Sender::Unknown(peer) => {
                 let body = not_empty(admission.read_unauthenticated(body, &peer).await?)?;
@@ -167,7 +167,11 @@ impl Admitted {
                     return Err(Outcome::Unauthorized);
                 }
                 headers.clear();
-                let kept = keep(&peer, source.scheme.authenticates())?;
+                let kept = if source.scheme.authenticates() {
+                    admission.keep(&peer)?
+                } else {
+                    Some(peer.work().ok_or(Outcome::Busy)?)
+                };
                 let permits = Permits::new(admission.admit()?, Some(admission.pay_for(body.len())?));
                 (body, permits, kept)
             }
@@ -179,15 +183,6 @@ impl Admitted {
 
 fn not_empty(body: Bytes) -> Result<Bytes, Outcome> {
     if body.is_empty() { Err(Outcome::EmptyBody) } else { Ok(body) }
-}
-
-/// Keeps the connection of a request that is taken: from now on if its sender has proven who it is, otherwise until the
-/// answer. Its connection may just have been closed to make room.
-fn keep(peer: &Peer, is_authenticated: bool) -> Result<Option<Kept>, Outcome> {
-    if is_authenticated {
-        return if peer.note_authenticated() { Ok(None) } else { Err(Outcome::Busy) };
-    }
-    peer.work().map(Some).ok_or(Outcome::Busy)
 }
 
 /// Splits `/webhooks/{provider}[/{topic}]`, as sent: percent-encoded names are nobody's.

@@ -274,11 +274,26 @@ async fn a_long_pipeline_is_answered_one_by_one() {
     let fleet = Fleet::api_only(&[]).await;
     while_good_traffic_goes_on(&fleet, async {
         let mut connection = Connection::open(&fleet.api).await;
-        let request = head("/webhooks/invers", &[("authorization", "Bearer wrong"), LENGTH]) + BODY;
-        connection.send(request.repeat(300)).await;
+        let good = head("/webhooks/niu", &[NIU_TOKEN, LENGTH]) + BODY;
+        let refused = head("/webhooks/invers", &[("authorization", "Bearer wrong"), LENGTH]) + BODY;
+        connection.send(good + &refused.repeat(300)).await;
+        assert_eq!(connection.answer().await.status, 200);
         for _ in 0..300 {
             assert_refused(&connection.answer().await, 401, "unauthorized");
         }
+    })
+    .await;
+}
+
+/// Whoever proves nothing might go on asking and take no answer.
+#[tokio::test]
+async fn a_refusal_of_an_unknown_sender_ends_its_pipeline() {
+    let fleet = Fleet::api_only(&[]).await;
+    while_good_traffic_goes_on(&fleet, async {
+        let refused = head("/webhooks/invers", &[("authorization", "Bearer wrong"), LENGTH]) + BODY;
+        let answers = exchange(&fleet, refused.repeat(300).as_bytes()).await;
+        // Cutting a connection that still sends may lose the answer on the way.
+        assert!(statuses(&answers) == [401] || answers.is_empty(), "{answers}");
     })
     .await;
 }

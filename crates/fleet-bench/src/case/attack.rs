@@ -19,7 +19,7 @@ use crate::usage;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Memory limits of deploy/k8s/base; a test holds them against the manifests.
-const API_LIMIT: u64 = 256 << 20;
+const API_LIMIT: u64 = 384 << 20;
 const CONSUMER_LIMIT: u64 = 384 << 20;
 
 /// Honest webhooks a second of each provider, over kept connections, and as many over new ones.

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,8 @@ use hyper::service::Service;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior};
 
-use super::peer::Standing;
+use super::ServeLimits;
+use super::peer::{Cause, Standing};
 use crate::metrics;
 use crate::outage::{Failing, OutageLog, Over};
 
@@ -38,10 +39,6 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 /// No head is waited for.
 const NEVER: u64 = u64::MAX;
 
-/// A connection is not closed to make room before this. Whoever sends a request at once, as providers do, has been read by
-/// then.
-const GRACE: Duration = Duration::from_millis(100);
-
 /// Which part of the connections is closed at once to make room: in a flood they are not all looked at for each new one.
 const PART_FOR_ROOM: usize = 32;
 
@@ -55,6 +52,8 @@ const OVER_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Connections {
     listener: &'static str,
+    /// A connection is not closed to make room before this.
+    grace: Duration,
     started: Instant,
     sweeps: Interval,
     watches: Vec<Weak<Watch>>,
@@ -68,6 +67,8 @@ pub(super) struct Watch {
     pub(super) listener: &'static str,
     started: Instant,
     pub(super) standing: Standing,
+    /// What an authenticated connection holds of its provider's share.
+    pub(super) permit: OnceLock<OwnedSemaphorePermit>,
     head_deadline: AtomicU64,
     /// The last deadline that the sweep has found passed: a head that came meanwhile has a later one.
     passed_deadline: AtomicU64,
@@ -88,14 +89,17 @@ impl Watch {
 }
 
 impl Connections {
-    pub(super) fn new(listener: &'static str, header_timeout: Duration) -> Self {
+    pub(super) fn new(limits: &ServeLimits) -> Self {
+        let ServeLimits { listener, grace, header_timeout, .. } = *limits;
         let period = (header_timeout / SWEEPS_A_TIMEOUT).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         let mut sweeps = tokio::time::interval(period);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         metrics::connections(listener, 0, 0);
-        metrics::connections_closed(listener, 0);
+        for cause in Cause::ALL {
+            metrics::connections_closed(listener, cause, 0);
+        }
         let (made_room, making_room) = (None, OutageLog::default());
-        Self { listener, started: Instant::now(), sweeps, watches: Vec::new(), made_room, making_room }
+        Self { listener, grace, started: Instant::now(), sweeps, watches: Vec::new(), made_room, making_room }
     }
 
     /// Another connection.
@@ -104,6 +108,7 @@ impl Connections {
             listener: self.listener,
             started: self.started,
             standing: Standing::new(nanos(self.started, Instant::now())),
+            permit: OnceLock::new(),
             head_deadline: AtomicU64::new(NEVER),
             passed_deadline: AtomicU64::new(0),
             closing: AtomicBool::new(false),
@@ -127,7 +132,7 @@ impl Connections {
             return Some(permit);
         }
         loop {
-            self.make_room();
+            self.make_room(Cause::Connections);
             tokio::select! {
                 // The semaphore is never closed.
                 permit = Arc::clone(permits).acquire_owned() => return permit.ok(),
@@ -138,8 +143,8 @@ impl Connections {
     }
 
     /// Closes some of the connections whose sender is unknown: those that have been so for longest.
-    pub(super) fn make_room(&mut self) {
-        let latest = nanos(self.started, Instant::now()).saturating_sub(nanos_of(GRACE));
+    pub(super) fn make_room(&mut self, cause: Cause) {
+        let latest = nanos(self.started, Instant::now()).saturating_sub(nanos_of(self.grace));
         let mut closable = Vec::new();
         self.watches.retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };
@@ -161,7 +166,7 @@ impl Connections {
         });
         let closed = u64::try_from(closed.count()).unwrap_or(u64::MAX);
         if closed > 0 {
-            self.report_closed(closed);
+            self.report_closed(closed, cause);
         }
     }
 
@@ -192,13 +197,14 @@ impl Connections {
         }
     }
 
-    fn report_closed(&mut self, closed: u64) {
-        metrics::connections_closed(self.listener, closed);
+    fn report_closed(&mut self, closed: u64, cause: Cause) {
+        metrics::connections_closed(self.listener, cause, closed);
         let now = Instant::now();
         self.made_room = Some(now);
         if let Some(Failing { failures, lasted }) = self.making_room.failed(now, closed) {
             tracing::warn!(
                 listener = self.listener,
+                reason = cause.name(),
                 closed = failures,
                 seconds = lasted.as_secs(),
                 "too many connections: closing those that have been open for longest without an authenticated request"

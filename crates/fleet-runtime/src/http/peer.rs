@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::connections::Watch;
 use crate::metrics;
 
@@ -57,15 +59,49 @@ impl Standing {
     }
 }
 
+/// What room was needed for when a connection was closed: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Another connection.
+    Connections,
+    /// The process has no file descriptor left.
+    Files,
+    /// Bodies of unknown senders.
+    BodyBytes,
+}
+
+impl Cause {
+    pub(crate) const ALL: [Self; 3] = [Self::Connections, Self::Files, Self::BodyBytes];
+
+    /// Name in metric labels and log lines.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Files => "files",
+            Self::BodyBytes => "body_bytes",
+        }
+    }
+}
+
 /// The sender of a request, as far as its connection knows.
 #[derive(Clone, Debug)]
 pub struct Peer(pub(super) Arc<Watch>);
 
 impl Peer {
-    /// The sender has proven who it is: from now on its connection is not closed to make room for others. `false`: it has
-    /// been closed already.
-    pub fn note_authenticated(&self) -> bool {
-        self.0.standing.keep()
+    /// The sender has proven who it is: from now on its connection is not closed to make room for others. `permit` is held
+    /// until its end. `false`: it has been closed already.
+    pub fn note_authenticated(&self, permit: OwnedSemaphorePermit) -> bool {
+        let is_kept = self.0.standing.keep();
+        if is_kept {
+            // Another request over the same connection may have brought one.
+            let _has_one = self.0.permit.set(permit);
+        }
+        is_kept
+    }
+
+    /// The connection is not closed to make room.
+    pub fn is_kept(&self) -> bool {
+        self.0.standing.is_kept()
     }
 
     /// A request of a sender that proves nothing is being worked on: its connection is kept until the guard is dropped.
@@ -79,19 +115,22 @@ impl Peer {
     /// until the guard is dropped, also one that has brought good requests before: a balancer's connections carry
     /// everybody's requests.
     pub fn unknown(&self) -> Exposed {
-        let exposed = self.0.standing.exchange(KEPT, self.0.now());
+        let (standing, now) = (&self.0.standing, self.0.now());
+        let exposed = standing.exchange(KEPT, now);
+        if let Some(since) = standing.closable_since() {
+            // The whole head has come: that is progress.
+            let _closed_or_fresh = standing.exchange(since, now);
+        }
         Exposed { watch: Arc::clone(&self.0), exposed }
     }
 
     /// Closes the connection to make room, if it may be closed.
-    pub fn make_room(&self) -> bool {
+    pub fn make_room(&self, cause: Cause) {
         let standing = &self.0.standing;
-        let is_closed = standing.closable_since().is_some_and(|since| standing.close(since));
-        if is_closed {
-            metrics::connections_closed(self.0.listener, 1);
+        if standing.closable_since().is_some_and(|since| standing.close(since)) {
+            metrics::connections_closed(self.0.listener, cause, 1);
             self.0.wake();
         }
-        is_closed
     }
 }
 

@@ -109,7 +109,7 @@ pub struct ApiSettings {
     /// Most bytes of one provider's authenticated bodies in memory; requests beyond are answered 503.
     pub max_in_flight_bytes: u64,
     /// Most bytes of one provider's bodies that are awaited before their sender is known; the connection of the one that has
-    /// been awaited for longest is closed then.
+    /// not grown for longest is closed then.
     pub max_unauthenticated_bytes: u64,
     /// Most messages in one push.
     pub commit_max_messages: usize,
@@ -134,7 +134,7 @@ impl Default for ApiSettings {
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
             max_connections: 2048,
-            max_in_flight: 4096,
+            max_in_flight: 1024,
             max_in_flight_bytes: 32 * MIB,
             max_unauthenticated_bytes: 4 * MIB,
             commit_max_messages: 512,
