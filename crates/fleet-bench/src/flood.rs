@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_runtime::open_files::allow_open_files;
 use hdrhistogram::Histogram;
@@ -172,6 +172,7 @@ pub(crate) fn newcomers(newcomers: &Newcomers) -> Result<Welcomed, Failure> {
     })
 }
 
+/// Each webhook is sent when it is due, whatever has become of those before.
 async fn send(
     provider: Provider,
     newcomers: Newcomers,
@@ -179,17 +180,22 @@ async fn send(
 ) -> (BTreeMap<u16, u64>, Histogram<u64>) {
     let (mut answers, mut latency) = (BTreeMap::new(), Latency::histogram());
     let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / newcomers.per_second));
+    let mut posts = JoinSet::new();
     let mut vehicle = 0;
     while !stopping.load(Ordering::Relaxed) {
         let due = interval.tick().await;
         vehicle = (vehicle + 1) % 1_000;
         let at_ms = jiff::Timestamp::now().as_millisecond();
         let request = provider.request(&provider.body(Status { vehicle, at_ms }));
-        let asked = tokio::time::timeout(PATIENCE, post(newcomers.target, &request)).await;
-        let status = asked.ok().and_then(Result::ok).unwrap_or(0);
+        posts.spawn(async move {
+            let asked = tokio::time::timeout(PATIENCE, post(newcomers.target, &request)).await;
+            (asked.ok().and_then(Result::ok).unwrap_or(0), due.elapsed())
+        });
+    }
+    while let Some(posted) = posts.join_next().await {
+        let Ok((status, took)) = posted else { continue };
         *answers.entry(status).or_default() += 1;
-        let micros = Instant::now().saturating_duration_since(due.into_std()).as_micros();
-        latency.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX));
+        latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
     (answers, latency)
 }
