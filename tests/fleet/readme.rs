@@ -214,6 +214,18 @@ fn the_tests_that_hold_the_guarantees_exist() {
     assert!(named >= 10, "{guarantees}");
 }
 
+#[test]
+fn every_defence_names_tests_that_exist() {
+    let sources: String = rust_files(&root()).map(|path| fs::read_to_string(path).unwrap()).collect();
+    let security = read("docs/security.md");
+    let tests: Vec<_> = tick_quoted(&security).filter(|quoted| quoted.contains("::")).collect();
+    assert!(tests.len() >= 15, "{tests:?}");
+    for test in tests {
+        let function = test.rsplit("::").next().unwrap();
+        assert!(sources.contains(&format!("fn {function}(")), "there is no test {test}");
+    }
+}
+
 /// Sources of the workspace, the built ones left out.
 pub(crate) fn rust_files(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
     let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
