@@ -107,7 +107,7 @@ impl Connections {
         let watch = Arc::new(Watch {
             listener: self.listener,
             started: self.started,
-            standing: Standing::new(nanos(self.started, Instant::now())),
+            standing: Standing::new(),
             permit: OnceLock::new(),
             head_deadline: AtomicU64::new(NEVER),
             passed_deadline: AtomicU64::new(0),
@@ -237,6 +237,7 @@ where
 {
     let mut connection = pin!(connection);
     let mut closing = false;
+    let mut has_been_read = false;
     poll_fn(|context| {
         watch.task.register(context.waker());
         if watch.standing.is_closed() {
@@ -246,7 +247,12 @@ where
             closing = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(context)
+        let ended = connection.as_mut().poll(context);
+        if !has_been_read {
+            has_been_read = true;
+            watch.standing.has_been_read(watch.now());
+        }
+        ended
     })
     .await
 }

@@ -14,20 +14,28 @@ const KEPT: u64 = u64::MAX;
 /// The connection has been chosen to make room, and is about to be closed.
 const CLOSED: u64 = u64::MAX - 1;
 
-/// Whether a connection may be closed to make room, and since when: nanoseconds since the server's start, [`KEPT`] or
+/// Nobody has looked yet what the connection brings: however busy this process is, that comes first.
+const NEW: u64 = u64::MAX - 2;
+
+/// Whether a connection may be closed to make room, and since when: nanoseconds since the server's start, [`NEW`], [`KEPT`] or
 /// [`CLOSED`]. Whoever closes a connection and the connection itself agree by exchanging this one value.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 
 impl Standing {
     /// A new connection, whose sender nobody knows.
-    pub(super) fn new(now: u64) -> Self {
-        Self(AtomicU64::new(now.min(CLOSED - 1)))
+    pub(super) fn new() -> Self {
+        Self(AtomicU64::new(NEW))
     }
 
-    /// Since when the connection may be closed to make room; `None` if it is kept, or closed already.
+    /// What a new connection has brought with it has been read.
+    pub(super) fn has_been_read(&self, now: u64) {
+        let _kept_or_closed = self.exchange(NEW, now.min(NEW - 1));
+    }
+
+    /// Since when the connection may be closed to make room; `None` if it is new or kept, or closed already.
     pub(super) fn closable_since(&self) -> Option<u64> {
-        Some(self.0.load(Ordering::Acquire)).filter(|since| *since < CLOSED)
+        Some(self.0.load(Ordering::Acquire)).filter(|since| *since < NEW)
     }
 
     /// Closes the connection, unless it has changed since it was looked at.
@@ -46,10 +54,11 @@ impl Standing {
     /// Keeps the connection. `false`: it has been closed meanwhile.
     fn keep(&self) -> bool {
         loop {
-            match self.closable_since() {
-                Some(since) if self.exchange(since, KEPT) => return true,
-                Some(_changed) => {}
-                None => return self.is_kept(),
+            match self.0.load(Ordering::Acquire) {
+                KEPT => return true,
+                CLOSED => return false,
+                old if self.exchange(old, KEPT) => return true,
+                _changed => {}
             }
         }
     }
@@ -171,7 +180,14 @@ mod tests {
 
     #[test]
     fn a_connection_is_either_kept_or_closed() {
-        let standing = Standing::new(5);
+        let read = || {
+            let standing = Standing::new();
+            assert_eq!(standing.closable_since(), None, "nobody has looked what it brings");
+            standing.has_been_read(5);
+            standing
+        };
+        let standing = read();
+        standing.has_been_read(7);
         assert_eq!(standing.closable_since(), Some(5));
         assert!(standing.keep());
         assert!(standing.keep(), "again");
@@ -179,9 +195,14 @@ mod tests {
         assert!(!standing.close(5), "it was kept in the meantime");
         assert!(standing.is_kept() && !standing.is_closed());
 
-        let standing = Standing::new(5);
+        let standing = read();
         assert!(standing.close(5));
         assert!(standing.is_closed() && !standing.keep(), "too late");
         assert!(!standing.close(5), "once");
+
+        let standing = Standing::new();
+        assert!(standing.keep(), "it has brought an authenticated request with it");
+        standing.has_been_read(5);
+        assert!(standing.is_kept());
     }
 }
