@@ -276,9 +276,12 @@ impl<'a> LongMessage<'a> {
 
     /// Appends records until there are `size`; tells whether those were the last.
     pub(crate) fn read(&mut self, size: usize, records: &mut Vec<Record<'a>>) -> bool {
-        while records.len() < size
-            && let Some(event) = self.events.next()
-        {
+        while records.len() < size && self.index < self.verdict.all {
+            let Some(event) = self.events.next() else {
+                // Parsers are pure; one that is not, and finds less at the second reading, must not be asked for ever.
+                self.index = self.verdict.all;
+                break;
+            };
             let event_index = i32::try_from(self.index).unwrap_or(i32::MAX);
             self.index += 1;
             let outcome = self.verdict.outcome(event);
@@ -313,4 +316,31 @@ fn queued<'a>(item: &'a [u8], envelope: &Envelope<'a>) -> QueuedMessage<'a> {
 fn unreadable(item: &[u8], fault: Fault) -> Record<'_> {
     let message_id = Uuid::new_v5(&UNREADABLE, item);
     QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None }.whole(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_has_fewer_events_at_the_second_reading_is_over() {
+        let body = format!("[{}]", vec![r#"{"sn":"V"}"#; LONG_MESSAGE + 1].join(","));
+        let envelope = Envelope {
+            message_id: Uuid::now_v7(),
+            received_at: Timestamp::now(),
+            topic: "",
+            content_type: None,
+            traceparent: None,
+            body: body.as_bytes(),
+        };
+        let (item, mut records) = (envelope.encode(), Vec::new());
+        let niu = fleet_providers::provider("niu").unwrap();
+        let Parsed::Long(mut message) = parse(niu, &Limits::default(), &item, &mut records) else {
+            panic!("it is not long");
+        };
+        message.verdict.all += 1;
+        assert!(!message.read(LONG_MESSAGE, &mut records));
+        assert!(message.read(usize::MAX, &mut records));
+        assert_eq!(records.len(), LONG_MESSAGE + 1);
+    }
 }
