@@ -92,7 +92,7 @@ BEGIN
                        ('fleet_consumer', 'fleet_state_migrations', '{SELECT}'),
                        ('fleet_consumer', 'telemetry', '{INSERT}'),
                        ('fleet_consumer', 'dead_letters', '{SELECT,INSERT,UPDATE,DELETE}'),
-                       ('fleet_consumer', 'dead_messages', '{SELECT,INSERT,UPDATE,DELETE}'),
+                       ('fleet_consumer', 'dead_messages', '{SELECT,INSERT,UPDATE}'),
                        ('fleet_consumer', 'settled_batches', '{SELECT,INSERT}'),
                        ('fleet_consumer', 'unstored_messages', '{INSERT}'),
                        ('fleet_consumer', 'fleet_telemetry_migrations', '{SELECT}'),

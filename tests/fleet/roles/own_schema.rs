@@ -55,3 +55,39 @@ async fn who_may_not_grant_the_schema_is_told_what_to_run() {
     let again = servers.run("migrator", &["migrate"]).await;
     assert_eq!((again.code, again.errors.as_str()), (Some(0), ""), "{again:?}");
 }
+
+#[tokio::test]
+async fn who_may_delete_dead_letters_deletes_their_bytes() {
+    let servers = Servers::start().await;
+    servers.postgres.psql(SCHEMA).unwrap();
+    servers.postgres.psql("ALTER ROLE migrator SET search_path = fleet, public").unwrap();
+    servers.succeeds("migrator", &["migrate"], "applied").await;
+    let role = "CREATE ROLE cleaner; GRANT USAGE ON SCHEMA fleet TO cleaner;
+                GRANT SELECT, DELETE ON fleet.dead_letters TO cleaner";
+    servers.postgres.psql(role).unwrap();
+    let bury = "WITH message AS (INSERT INTO fleet.dead_messages (message_id, envelope)
+                                 VALUES (gen_random_uuid(), 'the bytes') RETURNING message_id)
+                INSERT INTO fleet.dead_letters (message_id, event_index, provider, reason, detail, dead_message_id)
+                SELECT message_id, index, 'niu', 'unparsable', 'no', message_id
+                  FROM message, generate_series(0, 1) AS index";
+    let kept = |expected: &str| {
+        assert_eq!(servers.postgres.psql("SELECT count(*) FROM fleet.dead_messages").unwrap(), expected);
+    };
+    servers.postgres.psql(bury).unwrap();
+    kept("1");
+    // A role that has no right on the bytes, and a table of its own of the same name.
+    let decoy = "CREATE TEMPORARY TABLE dead_messages (message_id uuid)";
+    servers
+        .ask("cleaner", &format!("{decoy}; DELETE FROM fleet.dead_letters WHERE event_index = 0"))
+        .unwrap();
+    kept("1");
+    servers.ask("cleaner", &format!("{decoy}; DELETE FROM fleet.dead_letters")).unwrap();
+    kept("0");
+    servers.assert_refused("cleaner", &["SELECT * FROM fleet.dead_messages", "TRUNCATE fleet.dead_letters"]);
+    let may_execute = "SELECT has_function_privilege('cleaner', 'fleet.delete_dead_messages()', 'EXECUTE')";
+    assert_eq!(servers.postgres.psql(may_execute).unwrap(), "f");
+
+    servers.postgres.psql(bury).unwrap();
+    servers.ask("migrator", "TRUNCATE fleet.dead_letters").unwrap();
+    kept("0");
+}
