@@ -1,7 +1,7 @@
 //! A batch that belongs to this consumer: what it tells Redis about it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_queue::{Consumer, Lease, Mark, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
@@ -47,20 +47,20 @@ impl HeldLease<'_> {
 
     /// Notes what the consumer is about to do. `false`: the batch is another consumer's by now.
     pub(crate) async fn mark(&self, mark: Mark) -> bool {
-        self.retry(|| self.consumer.mark(self.lease, mark)).await
+        self.retry(|| self.consumer.mark(self.lease, mark)).await.unwrap_or(false)
     }
 
     /// Forgets the batch, which is stored.
     pub(crate) async fn ack(&self) -> Ended {
         // After a lost reply the second ack finds nothing to settle: that is no loss either.
         let acked = self.retry(|| self.consumer.ack(self.lease)).await;
-        if acked > 0 { Ended::Settled } else { Ended::Lost }
+        if acked.is_some_and(|messages| messages > 0) { Ended::Settled } else { Ended::Lost }
     }
 
     /// Sets the batch aside, as one database has its part and the other one takes nothing.
     pub(crate) async fn park(&self) -> Ended {
         let parked = self.retry(|| self.consumer.park(self.lease, PARKED_FOR)).await;
-        if parked { Ended::Parked } else { Ended::Lost }
+        if parked == Some(true) { Ended::Parked } else { Ended::Lost }
     }
 
     /// Gives the batch up for the next consumer.
@@ -77,14 +77,24 @@ impl HeldLease<'_> {
         Ended::Released
     }
 
-    /// Repeats a call to Redis until it is answered.
-    async fn retry<T, Call: Future<Output = Result<T, QueueError>>>(&self, call: impl Fn() -> Call) -> T {
-        let mut pause = self.settings.retry_min;
+    /// Repeats a call to Redis until it is answered. `None`: something else has written to a key that the call needs, and has
+    /// not been repaired within a lease's time. Whoever takes the batch over then goes on.
+    async fn retry<T, Call: Future<Output = Result<T, QueueError>>>(
+        &self,
+        call: impl Fn() -> Call,
+    ) -> Option<T> {
+        let (mut pause, mut broken_since) = (self.settings.retry_min, None);
         loop {
             let result = call().await;
             self.calls.note(&result);
-            if let Ok(value) = result {
-                return value;
+            match result {
+                Ok(value) => return Some(value),
+                Err(error) if error.is_broken_key() => {
+                    if broken_since.get_or_insert_with(Instant::now).elapsed() >= self.settings.lease {
+                        return None;
+                    }
+                }
+                Err(_noted) => broken_since = None,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(self.settings.retry_max);

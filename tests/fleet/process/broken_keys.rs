@@ -170,6 +170,42 @@ async fn leases_of_another_type() {
 }
 
 #[tokio::test]
+async fn a_batchs_list_of_another_type_while_its_owner_works() {
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    let mut client = database.client().await;
+    let blocking = client.transaction().await.unwrap();
+    blocking.batch_execute("LOCK TABLE vehicles").await.unwrap();
+    site.fill(2).await;
+    let mut command = site.consumer(&[]);
+    let consumer =
+        Program::start(command.env("FLEET_CONSUMER__LEASE", "1s").env("FLEET_CONSUMER__HEARTBEAT", "300ms"));
+    let keys = QueueKeys::new(&site.prefix, "niu");
+    let redis = async |words: &[&str]| -> redis::Value {
+        let mut command = redis::cmd(words[0]);
+        site.link().command(command.arg(&words[1..])).await.unwrap()
+    };
+    let id = eventually("a batch at work", async || {
+        let leases = redis(&["ZRANGE", &keys.leases, "0", "-1"]).await;
+        Vec::<String>::from_redis_value(leases).unwrap().pop()
+    })
+    .await;
+    let (list, backup) = (keys.lease(id.parse().unwrap()), format!("{}:backup", site.prefix));
+    redis(&["RENAME", &list, &backup]).await;
+    redis(&["SADD", &list, "x"]).await;
+    blocking.rollback().await.unwrap();
+    eventually("the batch to be given up", async || {
+        let lost = consumer.metric(r#"fleet_consumer_leases_total{provider="niu",fate="lost"}"#).await;
+        (lost == 1.0).then_some(())
+    })
+    .await;
+    redis(&["RENAME", &backup, &list]).await;
+    site.settled().await;
+    let stored = client.query_one("SELECT count(*) FROM vehicles", &[]).await.unwrap();
+    assert_eq!(stored.get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
 async fn counters_that_cannot_be() {
     let mut scene = Scene::start().await;
     let ledger = scene.keys.ledger.clone();
