@@ -1,16 +1,25 @@
 //! Consumers killed with -9 while they read a message, and while a database takes nothing.
 
+mod child;
+
 use std::process::Command;
 
 use rustix::process::{Signal, kill_process};
 
-use crate::process::program::{Program, Site, report};
+use crate::process::program::{Program, Site, prepared, report};
 use crate::support::{TestDatabase, eventually};
 
-/// A message that takes even a fast reader a while, so that its reader can be killed over it.
+/// A message that takes even a fast reader a while, so that its reader can be killed over it, and little memory.
 fn slow() -> String {
-    let members = "\"a\":1,".repeat(8 * 1024 * 1024 / 6);
-    format!("{{{members}\"sn\":\"KILLER\"}}")
+    let elements = "{\"a\":1},".repeat(16 * 1024 * 1024 / 8);
+    format!("{{\"a\":[{elements}1],\"sn\":\"KILLER\"}}")
+}
+
+/// A message of so many bytes, whose members take far more memory than that while it is read: each is copied, as U+0000 cannot
+/// be stored.
+fn enormous(bytes: usize) -> String {
+    let members = "\"\":0,".repeat(bytes / 5);
+    format!("{{{members}\"sn\":\"KILLER\",\"type\":\"\\u0000\"}}")
 }
 
 fn consumer(site: &Site) -> Command {
@@ -59,29 +68,21 @@ async fn texts(database: &TestDatabase, query: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// A message whose members take more than ten times its size while it is read: each is copied, as U+0000 cannot be stored.
-fn enormous() -> String {
-    let members = "\"\":0,".repeat(16 * 1024 * 1024 / 5);
-    format!("{{{members}\"sn\":\"KILLER\",\"type\":\"\\u0000\"}}")
-}
-
 #[tokio::test]
 async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_applied() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
     site.fill(1).await;
-    let mut command = consumer(&site);
-    // The allocator would reserve address space beforehand, which the limit could not bound.
+    // So much memory, in KiB, that such a message crashes its reader each time.
+    let mut command = prepared(&consumer(&site), "ulimit -d 262144");
+    // The limit counts what the allocator reserves beforehand.
     command.env("MIMALLOC_ARENA_RESERVE", "0");
     let mut victim = Program::start(&mut command);
     site.settled().await;
-    victim.limit_growth(192 << 20);
-    site.fill_with(&[report(1), enormous(), report(2)]).await;
+    site.fill_with(&[report(1), enormous(16 << 20), report(2)]).await;
     for _ in 0..3 {
         assert_eq!(victim.ended().await.signal, Some(Signal::ABORT.as_raw()));
         victim = Program::start(&mut command);
-        victim.metric("fleet_consumer_leases_total").await;
-        victim.limit_growth(192 << 20);
     }
     // The fourth lets a child read the messages one by one.
     site.settled().await;
@@ -91,8 +92,8 @@ async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_ap
     let query =
         "SELECT reason || ' ' || (position('KILLER'::bytea IN message.envelope) > 0)::text || ' ' || detail
                    FROM dead_letters JOIN dead_messages AS message USING (message_id)";
-    let detail =
-        "parsing it ends the consumer: it crashes with SIGABRT; fix the parser, then replay this message";
+    let detail = "parsing it ends the consumer: it aborts (SIGABRT), for example because it needs more than 192 MiB of \
+                  memory; fix the parser, then replay this message";
     assert_eq!(texts(&database, query).await, [format!("consumer_killed true {detail}")]);
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::batch::Fault;
-use crate::judge::{COMMAND, MOST_CPU, PARSED};
+use crate::judge::{ALLOCATE_ON_DEMAND, COMMAND, MOST_BYTES, MOST_CPU, PARSED};
 
 /// How long a child may take to start.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -37,10 +37,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause: so seldom is a message tried that cannot be judged.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Signals that a program brings upon itself.
-const OWN_SIGNALS: [(Signal, &str); 7] = [
+/// Signals that a program brings upon itself, besides SIGXCPU and SIGABRT.
+const OWN_SIGNALS: [(Signal, &str); 6] = [
     (Signal::SEGV, "SIGSEGV"),
-    (Signal::ABORT, "SIGABRT"),
     (Signal::BUS, "SIGBUS"),
     (Signal::ILL, "SIGILL"),
     (Signal::FPE, "SIGFPE"),
@@ -142,7 +141,13 @@ impl Judge {
         let mut command = Command::new(&self.program);
         command.arg(COMMAND).arg(provider.slug).arg(limits.max_age.as_secs().to_string());
         // A panic's message may quote what was sent, so nothing of it goes to the log.
-        command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let (name, value) = ALLOCATE_ON_DEMAND;
+        command
+            .env_clear()
+            .env(name, value)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let failed = |error: io::Error| format!("cannot start a child process: {error}");
         let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -202,9 +207,15 @@ fn verdict(status: ExitStatus) -> Verdict {
         let seconds = MOST_CPU.as_secs();
         return Verdict::Guilty(format!("it takes more than {seconds} s of processor time"));
     }
+    if signal == Signal::ABORT.as_raw() {
+        let mebibytes = MOST_BYTES >> 20;
+        return Verdict::Guilty(format!(
+            "it aborts (SIGABRT), for example because it needs more than {mebibytes} MiB of memory"
+        ));
+    }
     match OWN_SIGNALS.iter().find(|(own, _name)| own.as_raw() == signal) {
         Some((_own, name)) => Verdict::Guilty(format!("it crashes with {name}")),
-        // SIGKILL for memory, SIGTERM, and whatever else comes from outside.
+        // SIGKILL for the memory of the pod, SIGTERM, and whatever else comes from outside.
         None => Verdict::Undecided(format!("signal {signal} ended the child process")),
     }
 }
@@ -219,7 +230,9 @@ mod tests {
         for (signal, name) in OWN_SIGNALS {
             assert_eq!(by_signal(signal), Verdict::Guilty(format!("it crashes with {name}")));
         }
-        assert!(matches!(by_signal(Signal::XCPU), Verdict::Guilty(_)));
+        for signal in [Signal::XCPU, Signal::ABORT] {
+            assert!(matches!(by_signal(signal), Verdict::Guilty(_)), "{signal:?}");
+        }
         for signal in [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP] {
             assert!(matches!(by_signal(signal), Verdict::Undecided(_)), "{signal:?}");
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
@@ -123,17 +123,6 @@ impl Site {
 
     /// Puts messages with these bodies into a provider's queue, all at once.
     pub(crate) async fn fill_queue(&self, provider: &str, bodies: &[impl AsRef<str>]) {
-        let envelope = |body: &str| {
-            let envelope = Envelope {
-                message_id: Uuid::now_v7(),
-                received_at: Timestamp::now(),
-                topic: "",
-                content_type: Some("application/json"),
-                traceparent: None,
-                body: body.as_bytes(),
-            };
-            envelope.encode()
-        };
         let items: Vec<_> = bodies.iter().map(|body| envelope(body.as_ref())).collect();
         let producer = Producer::new(self.link(), &self.prefix, provider);
         producer.push(&items).await.unwrap();
@@ -148,6 +137,19 @@ impl Site {
         })
         .await;
     }
+}
+
+/// The queue's item for a webhook with this body.
+pub(crate) fn envelope(body: &str) -> Vec<u8> {
+    let envelope = Envelope {
+        message_id: Uuid::now_v7(),
+        received_at: Timestamp::now(),
+        topic: "",
+        content_type: Some("application/json"),
+        traceparent: None,
+        body: body.as_bytes(),
+    };
+    envelope.encode()
 }
 
 /// A report of NIU that differs from those with other numbers.
@@ -300,18 +302,16 @@ impl Program {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Lets it have so much address space more than it has had so far, and each of its children as much as itself.
-    pub(crate) fn limit_growth(&self, bytes: usize) {
-        let most = u64::try_from(self.memory("VmPeak:") + bytes).unwrap();
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        prlimit(Some(self.pid()), Resource::As, limit).unwrap();
-    }
-
     /// The processes that it has started and that have not ended.
     pub(crate) fn children(&self) -> Vec<Pid> {
-        let pid = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect()
+        // Each is listed under the thread that has started it, and threads may end meanwhile.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default()
+        };
+        let children: Vec<_> = threads.map(of_thread).collect();
+        let children = children.iter().flat_map(|children| children.split_whitespace());
+        children.map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect()
     }
 
     fn pid(&self) -> Pid {
