@@ -4,6 +4,7 @@ mod child;
 
 use std::process::Command;
 
+use fleet_queue::QueueKeys;
 use rustix::process::{Signal, kill_process};
 
 use crate::process::program::{Program, Site, prepared, report};
@@ -149,6 +150,46 @@ async fn a_kill_of_the_child_that_parses_convicts_nobody() {
         .await;
     }
     assert_innocent(&database, &site).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_judged_waits_a_minute_and_others_go_on() {
+    let database = TestDatabase::migrated().await;
+    let site = suspected(&database).await;
+    let judging = Program::start(&mut consumer(&site));
+    let undecided = r#"fleet_consumer_leases_total{provider="niu",fate="undecided"}"#;
+    eventually("the batch to be given up", async || {
+        for child in judging.children() {
+            let _ended_meanwhile = kill_process(child, Signal::KILL);
+        }
+        (judging.metric(undecided).await >= 1.0).then_some(())
+    })
+    .await;
+    judging.logged("gave up a batch that cannot be judged").await;
+    let deaths = owner(&site).await.map(|owner| (owner.deaths, owner.mark));
+    assert_eq!(deaths, Some((3, String::new())), "nobody has died of it this time");
+
+    let keys = QueueKeys::new(&site.prefix, "niu");
+    let mut leases = redis::cmd("ZRANGE");
+    leases.arg(&keys.leases).arg(0).arg(-1).arg("WITHSCORES");
+    let [(id, due_ms)] = site.link().command::<[(String, i64); 1]>(&leases).await.unwrap();
+    let waits_s = (due_ms - jiff::Timestamp::now().as_millisecond()) / 1000;
+    assert!((30..=60).contains(&waits_s), "{waits_s}");
+    site.fill_with(&[report(3)]).await;
+    eventually("another batch to be stored", async || {
+        let others = "SELECT provider_vehicle_id FROM vehicles";
+        (texts(&database, others).await == ["NBPROCESS3"]).then_some(())
+    })
+    .await;
+
+    // The minute is over.
+    let mut due = redis::cmd("ZADD");
+    due.arg(&keys.leases).arg("XX").arg(0).arg(id);
+    site.link().command::<i64>(&due).await.unwrap();
+    site.settled().await;
+    let vehicles = texts(&database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
+    assert_eq!(vehicles, ["KILLER", "NBPROCESS1", "NBPROCESS2", "NBPROCESS3"]);
+    assert_eq!(texts(&database, "SELECT reason FROM dead_letters").await, Vec::<String>::new());
 }
 
 #[tokio::test]

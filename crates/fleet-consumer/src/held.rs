@@ -13,6 +13,9 @@ use crate::redis_calls::RedisCalls;
 /// How long a batch that was set aside waits until it is tried again.
 const PARKED_FOR: Duration = Duration::from_secs(1);
 
+/// How long a batch that could not be judged waits until it is taken over and tried again.
+const POSTPONED_FOR: Duration = Duration::from_secs(60);
+
 /// How the work on a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -20,6 +23,7 @@ pub(crate) enum Ended {
     Lost,
     Released,
     Parked,
+    Undecided,
 }
 
 /// A batch under this consumer's lease.
@@ -61,6 +65,13 @@ impl HeldLease<'_> {
     pub(crate) async fn park(&self) -> Ended {
         let parked = self.retry(|| self.consumer.park(self.lease, PARKED_FOR)).await;
         if parked == Some(true) { Ended::Parked } else { Ended::Lost }
+    }
+
+    /// Leaves the batch alone for a while, after which the next consumer takes it over. Nobody has died of it this time.
+    pub(crate) async fn postpone(&self) -> Ended {
+        let is_ours = self.mark(Mark::Clear).await
+            && self.retry(|| self.consumer.extend(self.lease, POSTPONED_FOR)).await == Some(true);
+        if is_ours { Ended::Undecided } else { Ended::Lost }
     }
 
     /// Gives the batch up for the next consumer.

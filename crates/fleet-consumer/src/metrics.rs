@@ -223,10 +223,12 @@ pub enum LeaseFate {
     Parked,
     /// Taken up again after it was set aside.
     Resumed,
+    /// Given up for a minute, as it cannot be judged whether a message of it ends whoever parses it.
+    Undecided,
 }
 
 impl LeaseFate {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Claimed,
         Self::TakenOver,
         Self::Settled,
@@ -234,6 +236,7 @@ impl LeaseFate {
         Self::Released,
         Self::Parked,
         Self::Resumed,
+        Self::Undecided,
     ];
 
     fn name(self) -> &'static str {
@@ -245,6 +248,7 @@ impl LeaseFate {
             Self::Released => "released",
             Self::Parked => "parked",
             Self::Resumed => "resumed",
+            Self::Undecided => "undecided",
         }
     }
 }

@@ -32,10 +32,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// The first pause after a child's end that says nothing; it doubles.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause: so seldom is a message tried that cannot be judged.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How often a message is tried at a time that cannot be judged.
+const MAX_TRIES: u32 = 3;
 
 /// Signals that a program brings upon itself, besides SIGXCPU and SIGABRT.
 const OWN_SIGNALS: [(Signal, &str); 6] = [
@@ -78,35 +78,39 @@ impl Judge {
         Self { program, turn: Mutex::new(()) }
     }
 
-    /// The messages of a batch that end whoever parses them, by their index. Waits as long as there is one that cannot be
-    /// judged: the batch stays leased, and is whole for the next owner.
+    /// The messages of a batch that end whoever parses them, by their index. `None`: one of its messages cannot be judged now;
+    /// the batch is whole for the next owner.
     pub(crate) async fn killers(
         &self,
         provider: &'static Provider,
         limits: &Limits,
         lease: &Lease,
-    ) -> BTreeMap<usize, Fault> {
+    ) -> Option<BTreeMap<usize, Fault>> {
         tracing::warn!(
             queue = provider.slug, lease_id = %lease.id, takeovers = lease.takeovers,
             "consumers ended while they parsed this batch: parsing its messages one by one in a child process"
         );
         let mut killers = BTreeMap::new();
-        let (mut index, mut pause) = (0, PAUSE_MIN);
+        let (mut index, mut tries, mut pause) = (0, 0, FIRST_PAUSE);
         loop {
             let before = index;
             let turn = self.turn.lock().await;
             let judged = self.judge(provider, limits, lease, &mut index, &mut killers).await;
             drop(turn);
-            let Err(problem) = judged else { return killers };
+            let Err(problem) = judged else { return Some(killers) };
             if index > before {
-                pause = PAUSE_MIN;
+                (tries, pause) = (0, FIRST_PAUSE);
             }
+            tries += 1;
             tracing::warn!(
-                queue = provider.slug, lease_id = %lease.id, index, problem, pause_ms = pause.as_millis(),
-                "a message could not be judged: trying it again; its batch stays leased, and nothing is lost"
+                queue = provider.slug, lease_id = %lease.id, index, tries, problem,
+                "a message could not be judged: its batch stays leased, and nothing is lost"
             );
+            if tries == MAX_TRIES {
+                return None;
+            }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause *= 2;
         }
     }
 

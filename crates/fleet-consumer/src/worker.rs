@@ -153,7 +153,7 @@ impl Worker {
             pause = match taken {
                 Ok(Some(lease)) => match self.work(Obtained::Resumed(lease), deadline).await? {
                     Ended::Parked => PARKED_EVERY,
-                    Ended::Settled | Ended::Lost | Ended::Released => Duration::ZERO,
+                    Ended::Settled | Ended::Lost | Ended::Released | Ended::Undecided => Duration::ZERO,
                 },
                 Ok(None) => PARKED_EVERY,
                 Err(_noted) => self.settings.retry_max,
@@ -225,6 +225,7 @@ impl Worker {
             match progress {
                 Some(Progress::Whole) => held.ack().await,
                 Some(Progress::OneSide) => held.park().await,
+                Some(Progress::Undecided) => held.postpone().await,
                 Some(Progress::Lost) => Ended::Lost,
                 None => held.release().await,
             }
@@ -244,7 +245,9 @@ impl Worker {
         let refused = if lease.takeovers < MAX_TAKEOVERS {
             BTreeMap::new()
         } else {
-            idle(self.judge.killers(self.provider, &self.limits, lease)).await
+            let killers = idle(self.judge.killers(self.provider, &self.limits, lease)).await;
+            let Some(killers) = killers else { return Ok(Progress::Undecided) };
+            killers
         };
         let (first, rest, tally) = self.parse(lease, &refused).await;
         if is_planted(Plant::AckBeforeCommit) {
@@ -304,6 +307,8 @@ enum Progress {
     Whole,
     /// One database has it.
     OneSide,
+    /// It cannot be judged now whether one of its messages ends whoever parses it.
+    Undecided,
     /// It is another consumer's by now.
     Lost,
 }
@@ -329,6 +334,10 @@ fn note_ended(queue: &'static str, lease: &Lease, ended: Ended) {
         Ended::Parked => {
             metrics::lease(queue, LeaseFate::Parked);
             tracing::debug!(queue, lease_id = %lease.id, "set a batch aside until both databases take it");
+        }
+        Ended::Undecided => {
+            metrics::lease(queue, LeaseFate::Undecided);
+            tracing::warn!(queue, lease_id = %lease.id, "gave up a batch that cannot be judged for a minute");
         }
         Ended::Lost => {
             metrics::lease(queue, LeaseFate::Lost);
