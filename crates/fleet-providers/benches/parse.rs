@@ -58,3 +58,28 @@ fn verify_segways_signature(bencher: Bencher<'_, '_>) {
     assert_eq!(verify(), Verdict::Genuine);
     bencher.bench_local(verify);
 }
+
+/// What anybody can make the API work on: forms of the largest body that it reads by default, with a wrong signature.
+#[divan::bench(args = ["one parameter", "128 parameters", "escapes", "too many parameters"])]
+fn refuse_a_forged_form(bencher: Bencher<'_, '_>, shape: &str) {
+    const LARGEST: usize = 16 * 1024;
+    let signature = format!("signature={}", "0".repeat(32));
+    let room = LARGEST - signature.len() - 1;
+    let form = match shape {
+        "one parameter" => format!("a={}", "x".repeat(room - 2)),
+        "128 parameters" => {
+            let names = (0..127).map(|number| format!("p{number:03}={}", "x".repeat(room / 127 - 6)));
+            names.collect::<Vec<_>>().join("&")
+        }
+        "escapes" => format!("a={}", "%41".repeat((room - 2) / 3)),
+        _ => "a=1&".repeat(room / 4 - 1) + "a=1",
+    };
+    let body = format!("{form}&{signature}");
+    assert!(body.len() <= LARGEST && body.len() > LARGEST - 400, "{}", body.len());
+    let secrets = Secrets(vec!["test-secret-0001".to_owned().into()]);
+    let (headers, content_type) = (HeaderMap::new(), Some("application/x-www-form-urlencoded"));
+    let verify =
+        || AuthScheme::SegwayMd5.verify_body(&headers, content_type, black_box(body.as_bytes()), &secrets);
+    assert_eq!(verify(), Verdict::Refused);
+    bencher.bench_local(verify);
+}
