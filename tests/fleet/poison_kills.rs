@@ -165,7 +165,7 @@ async fn a_batch_that_cannot_be_judged_waits_a_minute_and_others_go_on() {
         (judging.metric(undecided).await >= 1.0).then_some(())
     })
     .await;
-    judging.logged("gave up a batch that cannot be judged").await;
+    judging.logged("released a batch for a minute").await;
     let deaths = owner(&site).await.map(|owner| (owner.deaths, owner.mark));
     assert_eq!(deaths, Some((3, String::new())), "nobody has died of it this time");
 

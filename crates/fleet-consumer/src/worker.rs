@@ -337,7 +337,10 @@ fn note_ended(queue: &'static str, lease: &Lease, ended: Ended) {
         }
         Ended::Undecided => {
             metrics::lease(queue, LeaseFate::Undecided);
-            tracing::warn!(queue, lease_id = %lease.id, "gave up a batch that cannot be judged for a minute");
+            tracing::warn!(
+                queue, lease_id = %lease.id,
+                "released a batch for a minute: whether one of its messages crashes the parser could not be found out"
+            );
         }
         Ended::Lost => {
             metrics::lease(queue, LeaseFate::Lost);

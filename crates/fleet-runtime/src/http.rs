@@ -255,12 +255,13 @@ mod tests {
 
     use axum::body::Body;
     use axum::http::Response;
+    use rustix::net::sockopt::{socket_recv_buffer_size, socket_send_buffer_size};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
     use tokio_util::sync::CancellationToken;
 
-    use super::{ServeLimits, serve};
+    use super::{CONNECTION_BYTES, ServeLimits, listen, serve};
 
     /// Longer than any test waits.
     const LONG: Duration = Duration::from_secs(300);
@@ -356,5 +357,16 @@ mod tests {
             ask(&mut stream).await;
             read_answer(&mut stream).await;
         }
+    }
+
+    /// The kernel grants a connection what [`CONNECTION_BYTES`] counts for it.
+    #[tokio::test]
+    async fn a_connection_has_the_kernels_buffers_that_are_counted() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _address) = listener.accept().await.unwrap();
+        let buffers = [socket_recv_buffer_size(&stream).unwrap(), socket_send_buffer_size(&stream).unwrap()];
+        assert_eq!(buffers, [64 * 1024, 16 * 1024]);
+        assert_eq!(CONNECTION_BYTES, (32 + 64 + 16) * 1024);
     }
 }

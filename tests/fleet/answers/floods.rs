@@ -125,7 +125,7 @@ async fn bodies_without_a_signature_take_nobodys_place() {
     }
 }
 
-/// A client that writes head and body apart sends the body when the head has been acknowledged: a way there and back later.
+/// A client that writes head and body apart sends the body when the head has been acknowledged: one round trip later.
 #[tokio::test]
 async fn a_body_that_follows_its_head_later_is_taken_among_many_that_stop() {
     let settings = [("FLEET_API__MAX_UNAUTHENTICATED_BYTES", "65536"), ("FLEET_API__BODY_TIMEOUT", "60s")];
@@ -138,7 +138,7 @@ async fn a_body_that_follows_its_head_later_is_taken_among_many_that_stop() {
     for _ in 0..3 {
         let mut slow = Connection::open(&fleet.api).await;
         slow.send(head(SEGWAY, &[FORM, ("content-length", &length)])).await;
-        // Nothing else says that it was held back for as long as a way around the world takes.
+        // The round trip of a client on another continent; there is no condition to wait for.
         tokio::time::sleep(Duration::from_millis(250)).await;
         slow.send(&body).await;
         assert_eq!(slow.answer().await.status, 200);
