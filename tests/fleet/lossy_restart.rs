@@ -1,5 +1,5 @@
 //! A Redis that drops its queue at a restart, because its default user has no rights, and the ways back that
-//! docs/RUNBOOK.md describes ("A restart that dropped the queue").
+//! docs/runbook.md describes ("A restart that dropped the queue").
 
 use std::path::Path;
 use std::process::Command;

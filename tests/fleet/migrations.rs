@@ -94,7 +94,7 @@ fn the_runbook_knows_every_migration() {
     });
     let [state, telemetry] = newest;
     let schema = format!("on the newest schema (state V{state}, telemetry V{telemetry})");
-    assert!(read("docs/RUNBOOK.md").contains(&schema), "no row for {schema}");
+    assert!(read("docs/runbook.md").contains(&schema), "no row for {schema}");
 }
 
 #[tokio::test]

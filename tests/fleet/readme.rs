@@ -107,8 +107,8 @@ fn every_variable_named_is_known() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        "docs/OBSERVABILITY.md",
-        "docs/RUNBOOK.md",
+        "docs/observability.md",
+        "docs/runbook.md",
         "docs/security.md",
     ] {
         let text = read(document).replace("<SLUG>", "NIU");

@@ -1,4 +1,4 @@
-//! Every metric of the consumer and of the queues. docs/OBSERVABILITY.md says what each is for; a test compares the two.
+//! Every metric of the consumer and of the queues. docs/observability.md says what each is for; a test compares the two.
 
 use std::time::{Duration, Instant};
 

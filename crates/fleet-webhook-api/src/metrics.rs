@@ -1,4 +1,4 @@
-//! Every metric of the API. docs/OBSERVABILITY.md says what each is for; a test compares the two.
+//! Every metric of the API. docs/observability.md says what each is for; a test compares the two.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! docs/OBSERVABILITY.md against the real programs.
+//! docs/observability.md against the real programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ fn shared_labels(document: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn documented() -> BTreeMap<String, Row> {
-    let document = read("docs/OBSERVABILITY.md");
+    let document = read("docs/observability.md");
     let shared = shared_labels(&document);
     let starts = ["| `fleet_", "| `process_"];
     let lines = document.lines().filter(|line| starts.iter().any(|start| line.starts_with(start)));
@@ -117,7 +117,7 @@ fn the_log_lines_are_those_of_the_code() {
     // A string that goes on in the next line.
     let pieces: Vec<_> = sources.split("\\\n").map(str::trim_start).collect();
     let sources = pieces.concat();
-    let document = read("docs/OBSERVABILITY.md");
+    let document = read("docs/observability.md");
     let logs = section(&document, "Logs");
     let levels = ["error", "warn", "info", "debug"];
     let rows: Vec<_> =

@@ -1,4 +1,4 @@
-//! docs/RUNBOOK.md: an entry for each alert, and commands that work.
+//! docs/runbook.md: an entry for each alert, and commands that work.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::rules::alerts;
 use crate::process::program::{binary, run};
 use crate::readme::{blocks, read};
 
-const RUNBOOK: &str = "docs/RUNBOOK.md";
+const RUNBOOK: &str = "docs/runbook.md";
 
 /// As repositories' web pages make it from a heading.
 fn anchor(heading: &str) -> String {
@@ -46,7 +46,7 @@ fn every_alert_has_an_entry_and_every_entry_an_alert() {
 
 #[test]
 fn links_within_the_documents_lead_somewhere() {
-    for document in [RUNBOOK, "docs/OBSERVABILITY.md"] {
+    for document in [RUNBOOK, "docs/observability.md"] {
         let text = read(document);
         let anchors: BTreeSet<_> = headings(&text).map(anchor).collect();
         let links = text.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap());

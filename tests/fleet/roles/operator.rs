@@ -1,4 +1,4 @@
-//! What people on call may do: all that docs/RUNBOOK.md tells them, and little else.
+//! What people on call may do: all that docs/runbook.md tells them, and little else.
 
 use std::sync::Arc;
 use std::time::Duration;

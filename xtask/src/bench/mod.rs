@@ -14,7 +14,7 @@ const PACKAGES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-bench
 const OUT: &str = "bench";
 
 /// Where `--record` puts the tables.
-const DOCUMENT: &str = "docs/PERFORMANCE.md";
+const DOCUMENT: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// How often each case and its reference run, in turn.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
-    /// Put the tables into docs/PERFORMANCE.md, too.
+    /// Put the tables into docs/performance.md, too.
     #[arg(long)]
     record: bool,
 }
