@@ -3,7 +3,7 @@
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
-# The migrations become part of the consumer. tests and xtask are only there because the workspace names them.
+# The migrations become part of the consumer. Nothing of tests and xtask is compiled: cargo needs their manifests only.
 COPY crates crates
 COPY migrations migrations
 COPY tests tests

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         build_bins(cargo, interrupt)?;
         None
     };
-    if args.may_test("fleet-test") || args.may_test("xtask") {
+    if args.may_test("fleet-integration") || args.may_test("xtask") {
         // The tests that render deploy/k8s, or start a Valkey, would fetch them too, but without saying so.
         Tools::ensure(&Progress::stderr())?;
         // Without root, the tests that start a Valkey fail and say why; all others run with external servers.
@@ -89,10 +89,10 @@ mod tests {
     fn one_other_package_needs_no_tools() {
         let needed = |arguments: &[&str]| {
             let cargo_test = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            Args { cargo_test }.may_test("fleet-test")
+            Args { cargo_test }.may_test("fleet-integration")
         };
-        assert!(Args::everything().may_test("fleet-test"));
-        assert!(needed(&["-p", "fleet-tests"]) && needed(&["--", "k8s"]));
+        assert!(Args::everything().may_test("fleet-integration"));
+        assert!(needed(&["-p", "fleet-integration"]) && needed(&["--", "k8s"]));
         assert!(!needed(&["-p", "fleet-queue"]));
     }
 }

@@ -13,7 +13,7 @@ use fleet_testbed::DatabaseLogin;
 use crate::support::{Fleet, TestDatabase};
 
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 pub(crate) fn read(path: &str) -> String {
@@ -260,8 +260,10 @@ fn the_architecture_names_every_dependency_and_every_crate() {
         count += 1;
     }
     assert!(count > 30, "{count} dependencies");
-    for entry in fs::read_dir(root().join("crates")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(architecture.contains(&format!("crates/{name}")), "crates/{name}");
+    for folder in ["crates", "tests"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(architecture.contains(&format!("`{folder}/{name}`")), "{folder}/{name}");
+        }
     }
 }

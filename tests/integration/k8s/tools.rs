@@ -66,7 +66,7 @@ fn yamllint(paths: &[&std::path::Path]) -> (bool, String) {
 
 #[test]
 fn every_yaml_file_is_well_formed_and_no_key_stands_twice() {
-    let folders = ["deploy/k8s", ".github", "docker-compose.yml", "tests/fleet/k8s"]
+    let folders = ["deploy/k8s", ".github", "docker-compose.yml", "tests/integration/k8s"]
         .map(|path| repository().join(path));
     let (success, said) = yamllint(&folders.each_ref().map(std::path::PathBuf::as_path));
     assert!(success, "{said}");

@@ -129,7 +129,7 @@ pub(crate) fn default_user_problem(acl: &str) -> Option<&'static str> {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn text(path: &str) -> String {

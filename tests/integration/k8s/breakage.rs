@@ -75,7 +75,7 @@ fn apply(broken: &Broken) -> Manifests {
 #[test]
 fn every_policy_finds_what_breaks_it() {
     let table: BTreeMap<String, Vec<Broken>> =
-        yaml_serde::from_str(&read("tests/fleet/k8s/breakage.yaml")).unwrap();
+        yaml_serde::from_str(&read("tests/integration/k8s/breakage.yaml")).unwrap();
     let tried: BTreeSet<_> = table.keys().map(String::as_str).collect();
     assert_eq!(tried, policies::ALL.iter().map(|(name, _)| *name).collect(), "every policy is tried");
     for (policy, violated) in policies::ALL {
