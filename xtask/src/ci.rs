@@ -1,10 +1,10 @@
 //! `cargo xtask ci`.
 
-use crate::cargo::Cargo;
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::job::Job;
 use crate::test;
+use fleet_harness::Cargo;
+use fleet_harness::Failure;
+use fleet_harness::Interrupt;
+use fleet_harness::Job;
 
 /// Formatting, clippy, tests; the checks of `deploy/k8s` are among the tests.
 pub(crate) fn run(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {

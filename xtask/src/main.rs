@@ -1,29 +1,15 @@
 //! The project's own commands: `cargo xtask demo | chaos | rehearse | bench | test | ci | services`.
 
 mod bench;
-mod cargo;
-mod chaos;
 mod ci;
-mod demo;
-mod failure;
-mod http;
-mod interrupt;
-mod job;
-mod limits;
-mod quantity;
-mod rehearse;
-mod service;
 mod services;
 mod test;
-mod victim;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::cargo::Cargo;
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use fleet_harness::{Cargo, Failure, Interrupt};
 
 /// The project's own commands. None needs Docker: Redis and TimescaleDB are started privately, or taken from
 /// FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL where both are set.
@@ -37,13 +23,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the whole system against simulated providers and check that it applied every report.
-    Demo(demo::Args),
+    Demo(fleet_demo::Args),
     /// Kill, freeze and restart everything under load and check that nothing is lost; always on private servers.
-    Chaos(chaos::Args),
+    Chaos(fleet_chaos::Args),
     /// Build the binaries and measure them beside bare references; always on private servers.
     Bench(bench::Args),
     /// Play a day of load against replicas that the production HPA's own rule scales, without a cluster.
-    Rehearse(rehearse::Args),
+    Rehearse(fleet_rehearsal::Args),
     /// Build the binaries and run every test, against a real Redis and TimescaleDB.
     Test(test::Args),
     /// Formatting, clippy, then every test, the checks of deploy/k8s included: what the CI runs.
@@ -66,10 +52,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let interrupt = Interrupt::install()?;
     let cargo = Cargo::locate()?;
     match &cli.command {
-        Command::Demo(args) => demo::run(args, &cargo, &interrupt),
-        Command::Chaos(args) => chaos::run(args, &cargo, &interrupt),
+        Command::Demo(args) => fleet_demo::run(args, &cargo, &interrupt),
+        Command::Chaos(args) => fleet_chaos::run(args, &cargo, &interrupt),
         Command::Bench(args) => bench::run(args, &cargo, &interrupt),
-        Command::Rehearse(args) => rehearse::run(args, &cargo, &interrupt),
+        Command::Rehearse(args) => fleet_rehearsal::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
         Command::Ci => ci::run(&cargo, &interrupt),
         Command::Services => services::run(&interrupt),

@@ -2,8 +2,8 @@
 
 use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
 
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use fleet_harness::Failure;
+use fleet_harness::Interrupt;
 
 /// Starts both servers, prints how to use them and waits for Ctrl-C.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {

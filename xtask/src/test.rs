@@ -1,15 +1,13 @@
 //! `cargo xtask test`.
 
+use fleet_harness::{Cargo, Failure, Interrupt, Job, build};
 use fleet_testbed::{Progress, Root, Services, Tools};
-
-use crate::cargo::Cargo;
-use crate::chaos;
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::job::Job;
 
 /// Where the tests find the binaries to start.
 const BIN_DIR_VARIABLE: &str = "FLEET_TEST_BIN_DIR";
+
+/// Where they find those with failpoints.
+const FAILPOINTS_BIN_DIR_VARIABLE: &str = "FLEET_TEST_FAILPOINTS_BIN_DIR";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,9 +15,6 @@ pub(crate) struct Args {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo_test: Vec<String>,
 }
-
-/// Where they find those a fault can be planted in.
-const PLANTED_BIN_DIR_VARIABLE: &str = "FLEET_TEST_PLANTED_BIN_DIR";
 
 impl Args {
     /// Every test there is.
@@ -35,13 +30,13 @@ impl Args {
 
 /// Builds the binaries, fetches what the checks need, starts the servers, runs the tests.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    let planted = if args.may_test("xtask") {
-        Some(chaos::planted(cargo, interrupt)?)
+    let with_failpoints = if args.may_test("fleet-chaos") {
+        Some(build::with_failpoints(cargo, interrupt)?)
     } else {
-        build_bins(cargo, interrupt)?;
+        build::debug(cargo, interrupt)?;
         None
     };
-    if args.may_test("fleet-integration") || args.may_test("xtask") {
+    if args.may_test("fleet-integration") || args.may_test("fleet-rehearsal") {
         // The tests that render deploy/k8s, or start a Valkey, would fetch them too, but without saying so.
         Tools::ensure(&Progress::stderr())?;
         // Without root, the tests that start a Valkey fail and say why; all others run with external servers.
@@ -56,13 +51,8 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         .args(&args.cargo_test)
         .envs(services.variables())
         .env(BIN_DIR_VARIABLE, cargo.bin_dir())
-        .envs(planted.map(|folder| (PLANTED_BIN_DIR_VARIABLE, folder)));
+        .envs(with_failpoints.map(|folder| (FAILPOINTS_BIN_DIR_VARIABLE, folder)));
     Job::run("cargo test", &mut command, interrupt)
-}
-
-/// Builds every binary of the workspace, with cargo's own progress on stderr.
-pub(crate) fn build_bins(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
 }
 
 /// Whether cargo's own arguments choose packages.

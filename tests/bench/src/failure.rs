@@ -8,6 +8,12 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Testbed(#[from] fleet_testbed::Error),
 
+    #[error(transparent)]
+    Harness(#[from] fleet_harness::Failure),
+
+    #[error(transparent)]
+    Wait(#[from] fleet_harness::WaitError),
+
     #[error("cannot {doing}: {source}")]
     Io { doing: String, source: io::Error },
 

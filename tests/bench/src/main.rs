@@ -9,9 +9,7 @@ mod case;
 mod failure;
 mod flood;
 mod freshness;
-mod http;
 mod insert;
-mod interrupt;
 mod load;
 mod machine;
 mod provider;
@@ -35,8 +33,8 @@ use tokio::runtime::Runtime;
 
 use crate::case::{Case, Setup};
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::machine::Machine;
+use fleet_harness::Interrupt;
 
 /// That of the services: the references differ from them in what they do alone.
 #[global_allocator]

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
+use fleet_harness::Interrupt;
 
 /// How long a graceful end may take.
 const STOP_WITHIN: Duration = Duration::from_secs(50);

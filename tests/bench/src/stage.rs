@@ -10,14 +10,14 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::failure::Failure;
-use crate::http;
-use crate::interrupt::Interrupt;
 use crate::load::Load;
 use crate::provider::{INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET};
 use crate::redis_side::RedisSide;
 use crate::running::Running;
 use crate::sql::Sql;
 use crate::usage::{self, Watched};
+use fleet_harness::Interrupt;
+use fleet_harness::http;
 
 /// How long a start may take.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -166,7 +166,7 @@ impl Stage {
         let mut running = Running::start(name, &mut command, self.logs.path())?;
         self.interrupt.until(name, READY_WITHIN, || {
             running.check()?;
-            Ok(TcpStream::connect(address).ok())
+            Ok::<_, Failure>(TcpStream::connect(address).ok())
         })?;
         Ok(Front { running, address })
     }
@@ -199,7 +199,7 @@ impl Stage {
         let mut running = Running::start(name, &mut command, self.logs.path())?;
         self.interrupt.until(&format!("{name} to be ready"), READY_WITHIN, || {
             running.check()?;
-            Ok(http::is_ready(admin).then_some(()))
+            Ok::<_, Failure>(http::is_ok(admin.port(), "/readyz", http::TIMEOUT).then_some(()))
         })?;
         Ok((running, admin))
     }

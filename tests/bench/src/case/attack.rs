@@ -8,13 +8,13 @@ use fleet_testbed::{MemoryGroup, MemoryLimits};
 use super::Setup;
 use crate::failure::Failure;
 use crate::flood::{Flood, Newcomers, Shape, Welcomed};
-use crate::http;
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
 use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::{Api, Front, Stage};
 use crate::usage;
+use fleet_harness::http;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -153,7 +153,7 @@ fn probe(setup: &Setup, stage: &Stage, api: &mut Front, admin: SocketAddr) -> Re
         stage.interrupt.sleep(Duration::from_millis(500))?;
         api.running.check()?;
         let asked = Instant::now();
-        let is_ready = http::is_ready(admin);
+        let is_ready = http::is_ok(admin.port(), "/readyz", http::TIMEOUT);
         let took = asked.elapsed().as_secs_f64() * 1_000.0;
         slowest = slowest.max(if is_ready { took } else { f64::INFINITY });
     }
@@ -210,7 +210,7 @@ fn tiny_events(
     stage.interrupt.until("the tiny events to be settled", WITHIN, || {
         consumer.check()?;
         let ledger = stage.redis.ledger(Provider::Niu)?;
-        Ok((ledger.settled >= u64::from(messages)).then_some(()))
+        Ok::<_, Failure>((ledger.settled >= u64::from(messages)).then_some(()))
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let memory = usage::memory(consumer.pid())?;

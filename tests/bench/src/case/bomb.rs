@@ -111,7 +111,7 @@ fn with(
     stage.interrupt.until("the bomb to be applied", APPLIED_WITHIN, || {
         scene.check()?;
         let ledger = stage.redis.ledger(Provider::Niu)?;
-        Ok((ledger.settled == ledger.accepted).then_some(()))
+        Ok::<_, Failure>((ledger.settled == ledger.accepted).then_some(()))
     })?;
     let applied_seconds = posted.elapsed().as_secs_f64();
     let (others, [api, consumer]) = close(stage, scene)?;
@@ -153,7 +153,7 @@ fn backlog(setup: &Setup, stage: &mut Stage, report: &mut Report, messages: u32)
     let end = Instant::now() + setup.seconds(30, 2);
     stage.interrupt.until("half a minute of work on the backlog", APPLIED_WITHIN, || {
         scene.check()?;
-        Ok((Instant::now() >= end).then_some(()))
+        Ok::<_, Failure>((Instant::now() >= end).then_some(()))
     })?;
     let settled = stage.redis.ledger(Provider::Niu)?.settled;
     let (_others, [api, consumer]) = close(stage, scene)?;

@@ -110,7 +110,7 @@ fn drain(stage: &mut Stage, messages: u32, consumers: usize) -> Result<Drained, 
     }
     stage.interrupt.until("the queue to be empty", DRAINED_WITHIN, || {
         running.iter_mut().try_for_each(Running::check)?;
-        Ok((stage.redis.ledger(Provider::Niu)?.settled >= u64::from(messages)).then_some(()))
+        Ok::<_, Failure>((stage.redis.ledger(Provider::Niu)?.settled >= u64::from(messages)).then_some(()))
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let mut used = usage::since(&before, &usage::cpu(&servers)?);

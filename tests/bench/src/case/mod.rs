@@ -14,9 +14,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::failure::Failure;
-use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::stage::Stage;
+use fleet_harness::Interrupt;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

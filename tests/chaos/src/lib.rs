@@ -1,0 +1,157 @@
+//! `cargo xtask chaos`: everything is killed, frozen and restarted under load, and nothing may be lost.
+
+mod ask;
+mod failover;
+mod history;
+mod injector;
+mod needless;
+mod refuse;
+mod schedule;
+mod stage;
+mod verdict;
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fleet_planted::Plant;
+use jiff::SignedDuration;
+
+use self::injector::Injector;
+use self::schedule::Databases;
+use self::stage::Stage;
+use self::verdict::{Run, Verdict};
+use crate::refuse::refuse;
+use fleet_harness::{Cargo, Failure, Interrupt, Job, Limits, build, log};
+
+/// The simulator's: requests at a time. Most of them wait while a provider is shed or a server is away.
+const CONNECTIONS: u16 = 128;
+
+/// The simulator's: how long one report is retried.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// The simulator's: how long it waits after the last visible progress.
+const SETTLE_FOR: Duration = Duration::from_secs(90);
+
+/// The options of `cargo xtask chaos`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long the simulator sends and faults strike, such as 60s or 2m.
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    run_for: Duration,
+    /// Repeats the faults and the reports of the run with this seed [default: random].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Vehicles, split evenly over the three providers.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    vehicles: u32,
+    /// Webhooks per second [default: as many as the API takes].
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
+    /// Most messages in a consumer's batch; the smaller, the more of them meet.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    batch: u32,
+    /// Where state and telemetry are; with two, one at a time is also away for longer than a lease.
+    #[arg(long, value_enum, default_value_t = Databases::One)]
+    databases: Databases,
+    /// Builds the services with this one fault in them: the run must fail.
+    #[arg(long, value_name = "FAULT", value_parser = plant)]
+    plant: Option<Plant>,
+    /// Uses the binaries of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    bin_dir: Option<PathBuf>,
+}
+
+/// Runs the system under faults and requires that every acknowledged event is stored exactly once.
+///
+/// # Errors
+///
+/// If a program does not do what it must, or the run does not show what it must show.
+pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    let bin_dir = match (&args.bin_dir, args.plant) {
+        (Some(folder), _) => folder.clone(),
+        (None, Some(_)) => build::with_failpoints(cargo, interrupt)?,
+        (None, None) => build::release(cargo, interrupt)?,
+    };
+    // Short enough to type again.
+    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
+    eprintln!("seed {seed}");
+    let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
+    let limits = Limits::read(cargo)?;
+    let outcome = survive(args, seed, &bin_dir, limits, logs.path(), interrupt);
+    if let Err(failure) = &outcome
+        && !failure.is_interrupt()
+    {
+        log::print_tails(logs.path());
+        let seconds = args.run_for.as_secs();
+        eprintln!("whole logs: {}", logs.keep().display());
+        eprintln!(
+            "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}{}",
+            args.vehicles,
+            args.batch,
+            match args.databases {
+                Databases::One => "",
+                Databases::Two => " --databases two",
+            },
+            args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
+            args.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name())),
+        );
+    }
+    outcome
+}
+
+fn survive(
+    args: &Args,
+    seed: u64,
+    bin_dir: &Path,
+    limits: Limits,
+    logs: &Path,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let mut stage = Stage::set(bin_dir, args.databases, args.plant, args.batch, limits, logs, interrupt)?;
+    let result = logs.join("simulator.json");
+    let mut command = stage.simulator();
+    command
+        .args(["--scenario", "flood", "--json"])
+        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--seed", &seed.to_string()])
+        .args(["--vehicles", &args.vehicles.to_string()])
+        .args(["--for", &format!("{}ms", args.run_for.as_millis())])
+        .args(["--retry-for", &format!("{}s", RETRY_FOR.as_secs())])
+        .args(["--settle-for", &format!("{}s", SETTLE_FOR.as_secs())])
+        .stdout(File::create(&result).map_err(Failure::io(format!("create {}", result.display())))?);
+    if let Some(rate) = args.rate {
+        command.args(["--rate", &rate.to_string()]);
+    }
+    let simulator = Job::start("fleet-simulator", &mut command)?;
+    let mut injector = Injector::new(schedule::faults(seed, args.run_for, args.databases), args.run_for);
+    let end = Instant::now() + args.run_for + RETRY_FOR + SETTLE_FOR * 2;
+    let simulated = simulator.finish(interrupt, || {
+        if Instant::now() >= end {
+            return Err(refuse("the simulator does not come to an end"));
+        }
+        injector.tick(&mut stage)
+    });
+    let mut verdict = Verdict::default();
+    match simulated {
+        Ok(()) => {}
+        // Its tables have said what is wrong; what the ledgers say belongs to it.
+        Err(Failure::Exit { what, status }) => verdict.blame(format!("{what} ended with {status}")),
+        Err(failure) => return Err(failure),
+    }
+    injector.mend_all(&mut stage)?;
+    let counts = fs::read_to_string(&result).unwrap_or_default();
+    verdict.examine(&mut stage, interrupt)?;
+    verdict.print(&stage, &injector, &counts, &Run { databases: args.databases, run_for: args.run_for, seed })
+}
+
+fn plant(name: &str) -> Result<Plant, String> {
+    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
+    found.ok_or_else(|| format!("choose one of {}", Plant::ALL.map(Plant::name).join(", ")))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
+}

@@ -1,0 +1,209 @@
+//! What a run has shown.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fleet_testbed::DatabaseLogin;
+
+use super::injector::Injector;
+use super::schedule::{CONSUMERS, Databases, Kind};
+use super::stage::{API, Stage, consumer_name};
+use super::{ask, history, needless};
+use crate::refuse::refuse;
+use fleet_harness::{Failure, Interrupt, POLL, log};
+
+/// With an empty backlog there is no batch left; a consumer may still be looking at one that it has lost.
+const LEASES_WITHIN: Duration = Duration::from_secs(10);
+
+/// A run of this length must have struck often and taken much; a shorter one is for trying.
+const FULL_RUN: Duration = Duration::from_mins(1);
+
+/// How often each kind of fault strikes in a full run, at least.
+const FAULTS_OF_A_KIND: usize = 5;
+
+/// Acknowledged events a second in a full run, at least. A second database server takes its part of two cores, and one of the
+/// two is away for a third of the time.
+fn events_a_second(databases: Databases) -> u64 {
+    match databases {
+        Databases::One => 2_000,
+        Databases::Two => 1_000,
+    }
+}
+
+/// Which run it was.
+pub(super) struct Run {
+    pub(super) databases: Databases,
+    pub(super) run_for: Duration,
+    pub(super) seed: u64,
+}
+
+/// The problems found.
+#[derive(Default)]
+pub(super) struct Verdict {
+    problems: Vec<String>,
+}
+
+impl Verdict {
+    /// Notes a problem.
+    pub(super) fn blame(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// Once no fault strikes any more: the ledgers agree, no lease is left, everything stops in order.
+    pub(super) fn examine(&mut self, stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
+        self.note(stage.consumer_command("audit", DatabaseLogin::Consumer, interrupt))?;
+        let end = Instant::now() + LEASES_WITHIN;
+        loop {
+            let leases = stage.leases()?;
+            if leases == 0 {
+                break;
+            }
+            if Instant::now() >= end {
+                self.blame(format!("{leases} leases are left"));
+                break;
+            }
+            interrupt.check()?;
+            thread::sleep(POLL);
+        }
+        // Until here no fault has made Redis forget anything.
+        let alarms = in_logs(stage, "gone back behind what it had confirmed");
+        if alarms > 0 {
+            self.blame(format!("{alarms} times a loss of history was seen that there was not"));
+        }
+        self.note(history::lose(stage, interrupt))?;
+        let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).collect();
+        for process in &mut stopping {
+            self.note(process.ask_to_stop())?;
+        }
+        for mut process in stopping.into_iter().chain(stage.leaving.drain(..)) {
+            while self.note(process.has_stopped())?.is_some_and(|stopped| !stopped) {
+                interrupt.check()?;
+                thread::sleep(POLL);
+            }
+        }
+        if let Some(killed @ 1..) = stage.limits.killed() {
+            self.blame(format!("{killed} processes needed more than their memory limit and were killed"));
+        }
+        for name in names() {
+            if log::whole(stage.logs, &name).contains("panicked at") {
+                self.blame(format!("{name} has panicked"));
+            }
+        }
+        let deadlocks = in_logs(stage, "40P01");
+        if deadlocks > 0 {
+            self.blame(format!("{deadlocks} deadlocks in the database"));
+        }
+        Ok(())
+    }
+
+    /// Prints the tables; fails if there is a problem.
+    pub(super) fn print(
+        mut self,
+        stage: &Stage<'_>,
+        injector: &Injector,
+        simulated: &str,
+        run: &Run,
+    ) -> Result<(), Failure> {
+        let Run { seed, .. } = run;
+        self.faults(stage, injector, run);
+        self.counts(stage, injector, simulated, run)?;
+        if self.problems.is_empty() {
+            println!("\nOK: seed {seed} lost nothing");
+            return Ok(());
+        }
+        println!("\nFAILED: seed {seed}: {}", self.problems.join("; "));
+        Err(refuse(self.problems.join("; ")))
+    }
+
+    fn faults(&mut self, stage: &Stage<'_>, injector: &Injector, run: &Run) {
+        let run_for = run.run_for;
+        let least = if run_for >= FULL_RUN {
+            FAULTS_OF_A_KIND
+        } else {
+            usize::try_from(run_for.as_secs() * 4 / FULL_RUN.as_secs()).unwrap_or(0)
+        };
+        println!("{:<42} {:>9}", "fault", "times");
+        for kind in Kind::all(run.databases) {
+            self.struck(kind.label(), injector.count(kind), least);
+        }
+        // Comes of the other faults, if they last: in a short run it may not.
+        let least = if run_for >= FULL_RUN { least } else { 0 };
+        self.struck("a provider's backlog above its cap", in_logs(stage, "backlog above its cap"), least);
+    }
+
+    fn struck(&mut self, label: &str, count: usize, least: usize) {
+        println!("{label:<42} {count:>9}");
+        if count < least {
+            self.blame(format!("only {count} times: {label}"));
+        }
+    }
+
+    fn counts(
+        &mut self,
+        stage: &Stage<'_>,
+        injector: &Injector,
+        simulated: &str,
+        run: &Run,
+    ) -> Result<(), Failure> {
+        let needless = needless::count(&log::whole(stage.logs, API), |at| injector.was_without_redis(at));
+        if needless > 0 {
+            self.blame(format!("{needless} webhooks were answered 503 although Redis was there"));
+        }
+        let count = |name: &str| ask::json_number(simulated, name);
+        let acknowledged = count("distinct_events");
+        let rate = acknowledged.map(|events| events / run.run_for.as_secs().max(1));
+        let logged = |text: &str| u64::try_from(in_logs(stage, text)).ok();
+        println!("\n{:<42} {:>9}", "count", "value");
+        for (name, value) in [
+            ("webhooks posted", count("posted")),
+            ("webhooks answered 200", count("answered_200")),
+            ("attempts repeated", count("retried")),
+            ("answered 503 although Redis was there", Some(needless)),
+            ("events acknowledged", acknowledged),
+            ("events acknowledged a second", rate),
+            ("telemetry rows", count("telemetry_rows")),
+            ("duplicates absorbed", stage.duplicates().map(Some)?),
+            ("batches taken over", logged("took a batch over")),
+            ("times that a database was away alone", logged("the database takes nothing")),
+            ("leases lost to another consumer", logged("the lease is gone")),
+            // Which needs several deaths while parsing; each could bury an innocent message.
+            ("batches parsed one by one", logged("parsing its messages one by one")),
+            ("longest stall of 200s, ms", count("answer_stall_ms")),
+            ("longest stall of applied events, ms", count("apply_stall_ms")),
+            ("attributes that differ", count("mismatches")),
+            ("dead letters", count("dead_letters")),
+            ("stored more than once", count("repeated")),
+            ("lost", count("lost")),
+            ("processes killed for memory", stage.limits.killed()),
+        ] {
+            let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+            println!("{name:<42} {value:>9}");
+        }
+        let least = events_a_second(run.databases);
+        if run.run_for >= FULL_RUN && rate.is_none_or(|rate| rate < least) {
+            self.blame(format!("fewer than {least} events acknowledged a second"));
+        }
+        Ok(())
+    }
+
+    /// A failed step is a problem among others; an interrupt is not.
+    fn note<T>(&mut self, step: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match step {
+            Ok(value) => Ok(Some(value)),
+            Err(failure) if failure.is_interrupt() => Err(failure),
+            Err(failure) => {
+                self.blame(failure.to_string());
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// How often the processes have logged this.
+fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
+    names().map(|name| log::whole(stage.logs, &name).matches(text).count()).sum()
+}
+
+fn names() -> impl Iterator<Item = String> {
+    (0..CONSUMERS).map(consumer_name).chain([API.to_owned()])
+}

@@ -1,0 +1,98 @@
+//! The chaos suite in short: the system survives it, and no planted fault does.
+//!
+//! `cargo xtask test` builds the binaries and names their folders.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One run at a time: each wants the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bin_dir(variable: &str) -> PathBuf {
+    let folder = std::env::var_os(variable);
+    folder.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`")).into()
+}
+
+fn chaos(programs: &PathBuf, arguments: &[&str]) -> Output {
+    let _alone = alone();
+    let mut command = Command::new(bin_dir("FLEET_TEST_BIN_DIR").join("xtask"));
+    command.args(["chaos", "--bin-dir"]).arg(programs).args(arguments);
+    command.output().unwrap_or_else(|error| panic!("cannot run xtask: {error}"))
+}
+
+/// What the run has printed.
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The run must fail, and say why.
+fn assert_found(plant: &str, arguments: &[&str], why: &str) {
+    let arguments = [&["--seed", "3", "--plant", plant], arguments].concat();
+    let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &arguments);
+    let printed = printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{plant} was not found:\n{printed}");
+    assert!(printed.contains(why), "{plant} failed for another reason:\n{printed}");
+}
+
+const SHORT: [&str; 2] = ["--for", "15s"];
+
+#[test]
+fn everything_acknowledged_survives_every_kind_of_fault() {
+    let output = chaos(&bin_dir("FLEET_TEST_BIN_DIR"), &["--for", "20s", "--seed", "7"]);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
+fn one_of_two_databases_may_be_away() {
+    let arguments = ["--for", "20s", "--seed", "7", "--databases", "two"];
+    let output = chaos(&bin_dir("FLEET_TEST_BIN_DIR"), &arguments);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
+fn a_build_with_faults_survives_while_none_is_switched_on() {
+    let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &["--for", "15s", "--seed", "3"]);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
+fn settling_before_the_commit_is_found() {
+    assert_found("ack-before-commit", &SHORT, "acknowledged events are lost");
+}
+
+#[test]
+fn a_redelivery_stored_twice_is_found() {
+    assert_found("no-dedupe", &SHORT, "stored more than once");
+}
+
+#[test]
+fn state_in_the_order_of_arrival_is_found() {
+    assert_found("arrival-order", &SHORT, "attributes differ");
+}
+
+#[test]
+fn an_answer_before_the_push_is_found() {
+    assert_found("push-unconfirmed", &SHORT, "acknowledged events are lost");
+}
+
+#[test]
+fn a_dropped_lease_is_found() {
+    assert_found("drop-lease", &SHORT, "acknowledged events are lost");
+}
+
+#[test]
+fn unsorted_upserts_are_found() {
+    // Few vehicles and many small batches, so that these have much in common. Even so two consumers may happen not to meet: one run of three.
+    let folder = bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR");
+    let found = ["4", "3", "5"].into_iter().any(|seed| {
+        let plant = ["--plant", "unsorted-upsert", "--seed", seed];
+        let output =
+            chaos(&folder, &[&plant[..], &["--for", "20s", "--vehicles", "150", "--batch", "50"]].concat());
+        output.status.code() == Some(1) && printed(&output).contains("deadlocks in the database")
+    });
+    assert!(found, "unsorted-upsert was not found");
+}

@@ -1,0 +1,49 @@
+//! The demo's servers, and the command lines of its programs.
+
+use std::path::Path;
+use std::process::Command;
+
+use fleet_harness::command;
+use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
+
+pub(crate) const API: &str = "fleet-webhook-api";
+pub(crate) const CONSUMER: &str = "fleet-consumer";
+
+/// What docker-compose.yml gives the API: three quarters of its Redis' `maxmemory` together.
+const MAX_BACKLOG_BYTES: &str = "268435456";
+
+pub(crate) const NIU_TOKEN: &str = "demo-niu-token";
+pub(crate) const SEGWAY_SECRET: &str = "demo-segway-secret";
+pub(crate) const INVERS_TOKEN: &str = "demo-invers-token";
+
+/// What the demo's processes share.
+pub(crate) struct Stage<'a> {
+    pub(crate) bin_dir: &'a Path,
+    pub(crate) services: &'a Services,
+    pub(crate) api_port: u16,
+}
+
+impl Stage<'_> {
+    /// The API with the demo's configuration.
+    pub(crate) fn api(&self) -> Command {
+        let mut command = command::of(self.bin_dir, API, "warn");
+        command
+            .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Api))
+            .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port));
+        for (provider, secret) in [("NIU", NIU_TOKEN), ("SEGWAY", SEGWAY_SECRET), ("INVERS", INVERS_TOKEN)] {
+            command
+                .env(format!("FLEET_PROVIDERS__{provider}__SECRETS"), secret)
+                .env(format!("FLEET_PROVIDERS__{provider}__MAX_BACKLOG_BYTES"), MAX_BACKLOG_BYTES);
+        }
+        command
+    }
+
+    /// The consumer, or a command of it, with what `login` may do in the database.
+    pub(crate) fn consumer(&self, login: DatabaseLogin) -> Command {
+        let mut command = command::of(self.bin_dir, CONSUMER, "warn");
+        command
+            .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Consumer))
+            .env("FLEET_DATABASE_URL", self.services.database_url(login));
+        command
+    }
+}

@@ -1,0 +1,52 @@
+//! The builds of the workspace's programs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::{Cargo, Failure, Interrupt, Job};
+
+/// The programs of a run with faults: the two that have failpoints, and the simulator.
+const PROGRAMS: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simulator"];
+
+/// Builds every program of the workspace for debugging, with cargo's own progress on stderr.
+///
+/// # Errors
+///
+/// [`Failure::Exit`] if the build fails.
+pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
+}
+
+/// Builds the programs of a run with faults as they are shipped; the folder they are in.
+///
+/// # Errors
+///
+/// [`Failure::Exit`] if the build fails.
+pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
+    let mut command = cargo.command(&["build", "--release"]);
+    command.args(PROGRAMS.map(|name| ["--package", name]).concat());
+    Job::run("cargo build --release", &mut command, interrupt)?;
+    Ok(cargo.bin_dir().with_file_name("release"))
+}
+
+/// Builds the programs with failpoints, for debugging; the folder they are in, which holds nothing else.
+///
+/// # Errors
+///
+/// [`Failure::Exit`] if the build fails, [`Failure::Io`] if the programs cannot be copied.
+pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
+    let mut command =
+        cargo.command(&["build", "--workspace", "--bins", "--features", "fleet-planted/faults"]);
+    Job::run("cargo build with failpoints", &mut command, interrupt)?;
+    let folder = cargo.bin_dir().with_file_name("failpoints");
+    let copied = fs::create_dir_all(&folder).and_then(|()| {
+        PROGRAMS.iter().try_for_each(|name| {
+            // A copy: the next build overwrites the program in cargo's own folder.
+            fs::copy(cargo.bin_dir().join(name), folder.join(name)).map(drop)
+        })
+    });
+    copied.map_err(Failure::io(format!("copy the programs to {}", folder.display())))?;
+    // Cargo's own folder must hold programs without failpoints again, because everything else starts those.
+    debug(cargo, interrupt)?;
+    Ok(folder)
+}

@@ -1,0 +1,73 @@
+//! The cargo that runs this program, without the variables it set for this program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Failure;
+
+/// What `cargo run` sets for xtask itself. Left in place it would tell build scripts and tests that they are
+/// xtask, and rebuild what depends on it.
+const SET_FOR_XTASK: [&str; 6] =
+    ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+
+/// Cargo in this workspace.
+#[derive(Debug)]
+pub struct Cargo {
+    program: PathBuf,
+    workspace: PathBuf,
+    bin_dir: PathBuf,
+}
+
+impl Cargo {
+    /// Finds cargo, the workspace and the folder of its binaries.
+    pub fn locate() -> Result<Self, Failure> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
+        // This program lies beside the other binaries, whatever target folder is configured.
+        let executable = std::env::current_exe().map_err(Failure::io("find this program's path"))?;
+        Ok(Self {
+            program: std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from),
+            workspace: workspace.to_owned(),
+            bin_dir: executable.parent().unwrap_or(workspace).to_owned(),
+        })
+    }
+
+    /// `cargo <arguments>` in the workspace's folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(&self.workspace).args(arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(is_set_for_xtask) {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// The workspace's folder.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    /// Where the workspace's binaries are after a build.
+    pub fn bin_dir(&self) -> &Path {
+        &self.bin_dir
+    }
+}
+
+fn is_set_for_xtask(name: &str) -> bool {
+    SET_FOR_XTASK.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_set_for_xtask;
+
+    #[test]
+    fn the_users_own_cargo_settings_stay() {
+        assert!(is_set_for_xtask("CARGO_MANIFEST_DIR"));
+        assert!(is_set_for_xtask("CARGO_PKG_NAME"));
+        for kept in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_TERM_COLOR"] {
+            assert!(!is_set_for_xtask(kept), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The memory limits of `deploy/k8s/base`, for processes under test.
+
+use std::fs;
+
+use fleet_testbed::{MemoryGroup, MemoryLimits};
+use serde::Deserialize;
+
+use crate::Cargo;
+use crate::Failure;
+use crate::Quantity;
+
+/// The limits, and where groups with them can be made.
+pub struct Limits {
+    groups: Option<MemoryLimits>,
+    api_bytes: u64,
+    consumer_bytes: u64,
+}
+
+impl Limits {
+    /// Reads the manifests. Where no control group can be made, it says so in one line, and nothing is limited.
+    pub fn read(cargo: &Cargo) -> Result<Self, Failure> {
+        let api_bytes = limit(cargo, "api")?;
+        let consumer_bytes = limit(cargo, "consumer")?;
+        let groups = match MemoryLimits::find() {
+            Ok(groups) => {
+                let [api, consumer] = [api_bytes, consumer_bytes].map(|bytes| bytes >> 20);
+                eprintln!("memory limits as in deploy/k8s/base: API {api} MiB, consumer {consumer} MiB");
+                Some(groups)
+            }
+            Err(reason) => {
+                eprintln!("without the memory limits of deploy/k8s/base: {reason}");
+                None
+            }
+        };
+        Ok(Self { groups, api_bytes, consumer_bytes })
+    }
+
+    /// A group for one API.
+    pub fn api(&self) -> Result<Option<MemoryGroup>, Failure> {
+        self.group(self.api_bytes)
+    }
+
+    /// A group for one consumer.
+    pub fn consumer(&self) -> Result<Option<MemoryGroup>, Failure> {
+        self.group(self.consumer_bytes)
+    }
+
+    fn group(&self, bytes: u64) -> Result<Option<MemoryGroup>, Failure> {
+        Ok(self.groups.as_ref().map(|groups| groups.group(bytes)).transpose()?)
+    }
+
+    /// Processes that have needed more than their limit, among those that are gone; nothing if there is no limit.
+    pub fn killed(&self) -> Option<u64> {
+        self.groups.as_ref().map(MemoryLimits::killed)
+    }
+}
+
+#[derive(Deserialize)]
+struct Deployment {
+    spec: DeploymentSpec,
+}
+
+#[derive(Deserialize)]
+struct DeploymentSpec {
+    template: Template,
+}
+
+#[derive(Deserialize)]
+struct Template {
+    spec: PodSpec,
+}
+
+#[derive(Deserialize)]
+struct PodSpec {
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    resources: Resources,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    limits: Memory,
+}
+
+#[derive(Deserialize)]
+struct Memory {
+    memory: Quantity,
+}
+
+/// The memory limit of a part's only container, bytes.
+fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
+    let path = cargo.workspace().join(format!("deploy/k8s/base/{part}/deployment.yaml"));
+    let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {}", path.display())))?;
+    let refuse = |what: String| Failure::Program(format!("{}: {what}", path.display()));
+    let deployment: Deployment = yaml_serde::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    let [container] = deployment.spec.template.spec.containers.as_slice() else {
+        return Err(refuse("it should have one container".to_owned()));
+    };
+    let memory = container.resources.limits.memory;
+    memory.bytes().ok_or_else(|| refuse(format!("{memory:?} is no number of bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::limit;
+    use crate::cargo::Cargo;
+
+    #[test]
+    fn both_manifests_have_a_limit() {
+        let cargo = Cargo::locate().unwrap();
+        for part in ["api", "consumer"] {
+            assert!(limit(&cargo, part).unwrap() >= 128 << 20, "{part}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The autoscaling rehearsal in short: a day in under a minute, with everything that it requires.
+//!
+//! `cargo xtask test` builds the binaries and names their folder.
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn a_day_of_autoscaling_goes_as_it_should() {
+    let bin_dir = std::env::var_os("FLEET_TEST_BIN_DIR");
+    let bin_dir = bin_dir.unwrap_or_else(|| panic!("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`"));
+    let bin_dir = Path::new(&bin_dir);
+    let output = Command::new(bin_dir.join("xtask"))
+        .args(["rehearse", "--short", "--bin-dir"])
+        .arg(bin_dir)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run xtask: {error}"));
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{printed}");
+    // Whoever takes a claim out of the rehearsal takes it out here, too.
+    assert_eq!(printed.lines().filter(|line| line.starts_with("ok ")).count(), 15, "{printed}");
+}

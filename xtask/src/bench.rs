@@ -1,0 +1,84 @@
+//! `cargo xtask bench`.
+
+use std::process::Command;
+
+use fleet_harness::Cargo;
+use fleet_harness::Failure;
+use fleet_harness::Interrupt;
+use fleet_harness::Job;
+
+/// What is built and measured: release binaries, as shipped.
+const PACKAGES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-bench"];
+
+/// Below the folder of the builds.
+const OUT: &str = "bench";
+
+/// Where `--record` puts the tables.
+const DOCUMENT: &str = "docs/performance.md";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// ingest, ingest-always, drain, drain-two, bomb, idle, freshness [default: all].
+    cases: Vec<String>,
+    /// Small sizes and one round, to see whether it works: the figures mean nothing and are not judged.
+    #[arg(long)]
+    quick: bool,
+    /// How often each case and its reference run, in turn.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+    /// Put the tables into docs/performance.md, too.
+    #[arg(long)]
+    record: bool,
+}
+
+/// Builds what is measured and measures it.
+pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    let mut build = cargo.command(&["build", "--release"]);
+    build.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    Job::run("cargo build --release", &mut build, interrupt)?;
+    // Beside this program's own build.
+    let target = cargo.bin_dir().parent().unwrap_or(cargo.bin_dir());
+    let release = target.join("release");
+    let mut bench = Command::new(release.join("fleet-bench"));
+    bench
+        .arg("run")
+        .args(&args.cases)
+        .args(["--rounds", &args.rounds.to_string()])
+        .arg("--bin-dir")
+        .arg(&release)
+        .arg("--out")
+        .arg(target.join(OUT))
+        .args(["--command", &command_line()])
+        .args([
+            "--commit",
+            &commit(cargo),
+            "--compiler",
+            &first_line(Command::new("rustc").arg("--version")),
+        ]);
+    if args.quick {
+        bench.arg("--quick");
+    }
+    if args.record {
+        bench.arg("--record").arg(cargo.workspace().join(DOCUMENT));
+    }
+    Job::run("fleet-bench", &mut bench, interrupt)
+}
+
+/// What was typed, as a reader would type it.
+fn command_line() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo xtask {}", arguments.join(" "))
+}
+
+/// The commit that is measured, and whether the tree differs from it.
+fn commit(cargo: &Cargo) -> String {
+    let mut git = Command::new("git");
+    first_line(git.current_dir(cargo.workspace()).args(["describe", "--always", "--dirty", "--exclude", "*"]))
+}
+
+/// The figures are worth keeping also where git or rustc cannot be asked.
+fn first_line(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.as_deref().and_then(|text| text.lines().next()).unwrap_or("unknown").to_owned()
+}
