@@ -1,22 +1,12 @@
 //! A running fleet with a database to look into.
 
-use std::path::{Path, PathBuf};
-
+use fleet_fixtures::Fixture;
 use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::answers::client::{Answer, FORM, NIU_TOKEN, post};
+use crate::answers::client::{Answer, NIU_TOKEN, post};
 use crate::support::{Fleet, TOKEN, TestDatabase};
-
-/// Segway's fixtures that are not a status, by the beginning of their names, and their topics.
-const SEGWAY_TOPICS: [(&str, &str); 5] = [
-    ("status_v1", ""),
-    ("location", "vehicle/location"),
-    ("alert", "vehicle/alert"),
-    ("fault", "vehicle/fault"),
-    ("firmware_upgrade_complete", "firmware/upgrade/complete"),
-];
 
 pub(super) struct Scene {
     pub(super) fleet: Fleet,
@@ -53,11 +43,8 @@ impl Scene {
 
     /// Posts a fixture as its provider does.
     pub(super) async fn post_fixture(&self, provider: &str, file: &str) -> Answer {
-        let body = std::fs::read(folder().join(provider).join(file)).unwrap();
-        let topic = fixture_topic(provider, file);
-        let json = ("content-type", "application/json");
-        let media_type = if file.ends_with(".form") { FORM } else { json };
-        self.post(provider, topic, media_type, body).await
+        let Fixture { topic, content_type, body, .. } = Fixture::named(provider, file);
+        self.post(provider, topic, ("content-type", content_type), body).await
     }
 
     /// Posts `body` with what proves `provider` in the head.
@@ -117,32 +104,4 @@ impl Scene {
     pub(super) async fn value<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, query: &str) -> T {
         self.sql.query_one(query, &[]).await.unwrap().get(0)
     }
-}
-
-/// The topic a fixture is sent to.
-pub(crate) fn fixture_topic(provider: &str, file: &str) -> &'static str {
-    let mut topics = SEGWAY_TOPICS.iter();
-    let topic = topics.find(|(prefix, _topic)| file.starts_with(prefix));
-    let topic = topic.map_or("vehicle/status", |(_prefix, topic)| topic);
-    if provider == "segway" { topic } else { "" }
-}
-
-/// Every fixture: provider and file.
-pub(crate) fn fixtures() -> Vec<(String, String)> {
-    let names = |folder: PathBuf| {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    let files = |provider: String| {
-        let files = names(folder().join(&provider));
-        files.into_iter().map(move |file| (provider.clone(), file))
-    };
-    names(folder()).into_iter().flat_map(files).collect()
-}
-
-pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
 }

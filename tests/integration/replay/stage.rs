@@ -8,7 +8,6 @@ use tokio_postgres::Client;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
-use crate::http_to_sql::scene::{fixture_topic, fixtures, folder};
 use crate::process::program::{Ended, Program, Site, hearing_hangups, run};
 use crate::support::{Fleet, TestDatabase, redis_url};
 
@@ -42,12 +41,9 @@ impl Stage {
     /// One that has taken every fixture, ten seconds after most of them were observed.
     pub(super) async fn with_fixtures() -> Self {
         let stage = Self::empty().await;
-        for (provider, file) in fixtures() {
-            let body = std::fs::read(folder().join(&provider).join(&file)).unwrap();
-            let form = file.ends_with(".form");
-            let media_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };
+        for fleet_fixtures::Fixture { provider, topic, content_type, body, .. } in fleet_fixtures::all() {
             let received_at = "2024-06-10T06:13:30Z".parse().unwrap();
-            stage.push(&provider, fixture_topic(&provider, &file), media_type, received_at, &[body]).await;
+            stage.push(&provider, topic, content_type, received_at, &[body]).await;
         }
         stage.fleet.settled().await;
         stage

@@ -1,6 +1,6 @@
 //! What the tests of this crate share.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fleet_providers::{Limits, Message, ParseError, Provider, Secrets, VehicleEvent};
 use jiff::Timestamp;
@@ -8,16 +8,6 @@ use jiff::Timestamp;
 /// Secret of the fixtures, and the second one, of the platform in America.
 pub(crate) const SECRET: &str = "test-secret-0001";
 pub(crate) const SECOND_SECRET: &str = "test-secret-0002";
-
-/// The topics of Segway's fixtures by the beginning of their names; the first that fits counts.
-const SEGWAY_TOPICS: [(&str, &str); 6] = [
-    ("status_v1", ""),
-    ("location", "vehicle/location"),
-    ("alert", "vehicle/alert"),
-    ("fault", "vehicle/fault"),
-    ("firmware_upgrade_complete", "firmware/upgrade/complete"),
-    ("", "vehicle/status"),
-];
 
 /// A body as it was sent, and how.
 pub(crate) struct Fixture {
@@ -29,27 +19,12 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    pub(crate) fn load(path: &Path) -> Self {
-        let text = |part: Option<&std::ffi::OsStr>| part.unwrap().to_str().unwrap().to_owned();
-        let slug = text(path.parent().unwrap().file_name());
-        let situation = text(path.file_stem());
-        let topic = SEGWAY_TOPICS.iter().find(|(prefix, _)| situation.starts_with(prefix)).unwrap().1;
-        let content_type = match text(path.extension()).as_str() {
-            "form" => "application/x-www-form-urlencoded",
-            "json" => "application/json",
-            other => panic!("{other} is not the name of a kind of fixture"),
-        };
-        Self {
-            provider: fleet_providers::provider(&slug).expect("the folder is named after a provider"),
-            situation,
-            topic: if slug == "segway" { topic } else { "" },
-            content_type,
-            body: std::fs::read(path).unwrap(),
-        }
+    pub(crate) fn read(path: &Path) -> Self {
+        fleet_fixtures::Fixture::read(path).into()
     }
 
     pub(crate) fn named(slug: &str, file: &str) -> Self {
-        Self::load(&folder().join(slug).join(file))
+        fleet_fixtures::Fixture::named(slug, file).into()
     }
 
     pub(crate) fn message(&self) -> Message<'_> {
@@ -62,20 +37,17 @@ impl Fixture {
     }
 }
 
-/// Every fixture, in the order of their paths.
-pub(crate) fn fixtures() -> Vec<Fixture> {
-    let entries = |folder: &Path| -> Vec<PathBuf> {
-        let mut paths: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
-    };
-    let folders = entries(&folder()).into_iter().filter(|path| path.is_dir());
-    folders.flat_map(|folder| entries(&folder)).map(|path| Fixture::load(&path)).collect()
+impl From<fleet_fixtures::Fixture> for Fixture {
+    fn from(fixture: fleet_fixtures::Fixture) -> Self {
+        let fleet_fixtures::Fixture { provider, situation, topic, content_type, body, file: _ } = fixture;
+        let provider = fleet_providers::provider(&provider).expect("the folder is named after a provider");
+        Self { provider, situation, topic, content_type, body }
+    }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+/// Every fixture, in the order of their paths.
+pub(crate) fn fixtures() -> Vec<Fixture> {
+    fleet_fixtures::all().into_iter().map(Fixture::from).collect()
 }
 
 /// Ten seconds after most fixtures were observed.
