@@ -115,7 +115,7 @@ impl Shape {
 pub(crate) fn attack(flood: &Flood) -> Result<u64, Failure> {
     let files = u64::try_from(flood.attackers).unwrap_or(u64::MAX).saturating_add(64);
     allow_open_files(files).map_err(|error| Failure::measurement(error.to_string()))?;
-    crate::runtime()?.block_on(async {
+    crate::runtime::current_thread()?.block_on(async {
         let mut attackers = JoinSet::new();
         let beginning: Arc<[u8]> = flood.shape.beginning().into();
         let made = Arc::new(AtomicU64::new(0));
@@ -153,7 +153,7 @@ async fn bother(mut stream: TcpStream, shape: Shape, beginning: &[u8]) -> std::i
 
 /// Posts until standard input ends.
 pub(crate) fn newcomers(newcomers: &Newcomers) -> Result<Welcomed, Failure> {
-    crate::runtime()?.block_on(async {
+    crate::runtime::current_thread()?.block_on(async {
         let mut senders = JoinSet::new();
         let stopping = Arc::new(AtomicBool::new(false));
         for provider in Provider::ALL {

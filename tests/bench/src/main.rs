@@ -18,6 +18,7 @@ mod redis_side;
 mod reference;
 mod report;
 mod running;
+mod runtime;
 mod sql;
 mod stage;
 mod usage;
@@ -29,7 +30,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_runtime::settings::Settings;
 use serde::Serialize;
-use tokio::runtime::Runtime;
 
 use crate::case::{Case, Setup};
 use crate::failure::Failure;
@@ -192,11 +192,6 @@ fn measure(args: &RunArgs) -> Result<bool, Failure> {
         eprintln!("fleet-bench: something that must hold does not; see the tables");
     }
     Ok(holds)
-}
-
-/// A runtime for the benchmark's own questions, on the thread that asks.
-fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::io("start a runtime"))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) struct Ledger {
 
 impl RedisSide {
     pub(crate) fn connect(url: &str) -> Result<Self, Failure> {
-        let runtime = crate::runtime()?;
+        let runtime = crate::runtime::current_thread()?;
         let client = redis::Client::open(url)?;
         let connection = runtime.block_on(client.get_multiplexed_async_connection())?;
         Ok(Self { url: url.to_owned(), connection, runtime })

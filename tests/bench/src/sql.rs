@@ -20,7 +20,7 @@ impl std::fmt::Debug for Sql {
 
 impl Sql {
     pub(crate) fn connect(url: &str) -> Result<Self, Failure> {
-        let runtime = crate::runtime()?;
+        let runtime = crate::runtime::current_thread()?;
         let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
         runtime.spawn(async move {
             // Whoever asks next is told.

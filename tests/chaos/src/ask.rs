@@ -4,6 +4,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use fleet_harness::Failure;
+use fleet_testbed::Redis;
+
 /// Bounds connecting, and each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -21,6 +24,11 @@ pub(super) fn redis(port: u16, command: &str) -> io::Result<Vec<String>> {
     let mut values = Vec::new();
     read_reply(&mut reader, &mut values)?;
     Ok(values)
+}
+
+/// As [`redis`], on a server of the testbed.
+pub(super) fn server(redis: &Redis, command: &str) -> Result<Vec<String>, Failure> {
+    self::redis(redis.port(), command).map_err(Failure::io(format!("send Redis {command}")))
 }
 
 /// A reply that is one number.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_testbed::Redis;
 
-use super::stage::ask_redis;
+use super::ask;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, POLL};
 
@@ -19,9 +19,9 @@ const LOGIN: &str = "masteruser fleet masterauth fleet repl-diskless-sync-delay 
 /// replica when [`super::stage::Stage::fail_over`] lets `old` go on.
 pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
     for server in [old, new] {
-        ask_redis(server, &format!("CONFIG SET {LOGIN}"))?;
+        ask::server(server, &format!("CONFIG SET {LOGIN}"))?;
     }
-    ask_redis(new, &format!("REPLICAOF 127.0.0.1 {}", old.port()))?;
+    ask::server(new, &format!("REPLICAOF 127.0.0.1 {}", old.port()))?;
     let end = Instant::now() + COPIED_WITHIN;
     while !is_copy(new)? {
         if Instant::now() >= end {
@@ -30,7 +30,7 @@ pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
         thread::sleep(POLL);
     }
     // More than the switch takes. It ends with CLIENT UNPAUSE.
-    ask_redis(old, "CLIENT PAUSE 5000 WRITE")?;
+    ask::server(old, "CLIENT PAUSE 5000 WRITE")?;
     let offset = offset(old)?;
     while self::offset(new)? < offset {
         if Instant::now() >= end {
@@ -38,8 +38,8 @@ pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
         }
         thread::sleep(POLL);
     }
-    ask_redis(new, "REPLICAOF NO ONE")?;
-    ask_redis(old, &format!("REPLICAOF 127.0.0.1 {}", new.port()))?;
+    ask::server(new, "REPLICAOF NO ONE")?;
+    ask::server(old, &format!("REPLICAOF 127.0.0.1 {}", new.port()))?;
     Ok(())
 }
 
@@ -57,5 +57,5 @@ fn offset(server: &Redis) -> Result<u64, Failure> {
 }
 
 fn replication(server: &Redis) -> Result<String, Failure> {
-    Ok(ask_redis(server, "INFO replication")?.concat())
+    Ok(ask::server(server, "INFO replication")?.concat())
 }

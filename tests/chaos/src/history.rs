@@ -2,7 +2,8 @@
 
 use fleet_testbed::DatabaseLogin;
 
-use super::stage::{Stage, ask_redis};
+use super::ask;
+use super::stage::Stage;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt, Program};
 
@@ -26,7 +27,7 @@ fn lose_unseen(stage: &Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> 
     }
     let run = |command| stage.consumer_command(command, DatabaseLogin::Consumer, interrupt);
     run("audit")?;
-    ask_redis(&stage.redis, "FLUSHALL")?;
+    ask::server(&stage.redis, "FLUSHALL")?;
     match run("audit") {
         Err(Failure::Exit { .. }) => {}
         Err(failure) => return Err(failure),

@@ -185,12 +185,12 @@ impl<'a> Stage<'a> {
     /// Leaves Redis no room for another byte, or gives it back.
     pub(super) fn fill_redis(&self, is_full: bool) -> Result<(), Failure> {
         let maxmemory = if is_full { "1mb" } else { MAXMEMORY };
-        ask_redis(&self.redis, &format!("CONFIG SET maxmemory {maxmemory}")).map(drop)
+        ask::server(&self.redis, &format!("CONFIG SET maxmemory {maxmemory}")).map(drop)
     }
 
     /// Redis closes every connection, as it does with idle ones if it is told to.
     pub(super) fn close_connections(&self) -> Result<(), Failure> {
-        ask_redis(&self.redis, "CLIENT KILL TYPE normal").map(drop)
+        ask::server(&self.redis, "CLIENT KILL TYPE normal").map(drop)
     }
 
     /// Makes the spare server the primary, without a loss, as the operator of a managed Redis does: behind the same address,
@@ -200,7 +200,7 @@ impl<'a> Stage<'a> {
         if let Some(way) = self.proxies.first() {
             way.retarget(self.spare.port());
         }
-        ask_redis(&self.redis, "CLIENT UNPAUSE")?;
+        ask::server(&self.redis, "CLIENT UNPAUSE")?;
         std::mem::swap(&mut self.redis, &mut self.spare);
         Ok(())
     }
@@ -323,11 +323,6 @@ pub(super) fn change_password(database: &Postgres, is_wrong: bool) -> Result<(),
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{login}'"
     ))?;
     Ok(())
-}
-
-/// What a Redis replies to a command.
-pub(super) fn ask_redis(redis: &Redis, command: &str) -> Result<Vec<String>, Failure> {
-    ask::redis(redis.port(), command).map_err(Failure::io(format!("send Redis {command}")))
 }
 
 fn key(queue: &str, what: &str) -> String {

@@ -7,27 +7,10 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::Failure;
+use crate::{Failure, WaitError};
 
 /// How often a wait checks its condition.
 pub const POLL: Duration = Duration::from_millis(20);
-
-/// Why a wait ended without success.
-#[derive(Debug, thiserror::Error)]
-pub enum WaitError {
-    /// SIGINT or SIGTERM arrived.
-    #[error("interrupted")]
-    Interrupted,
-
-    /// The deadline passed.
-    #[error("waited {seconds} s in vain for {what}")]
-    TimedOut {
-        /// What was waited for.
-        what: String,
-        /// How long.
-        seconds: u64,
-    },
-}
 
 /// Set by SIGINT and SIGTERM; clones share it.
 #[derive(Clone, Debug)]

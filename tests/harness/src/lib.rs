@@ -10,6 +10,7 @@ mod job;
 mod limits;
 mod program;
 mod quantity;
+mod wait_error;
 
 pub mod build;
 pub mod command;
@@ -18,8 +19,9 @@ pub mod log;
 
 pub use cargo::Cargo;
 pub use failure::Failure;
-pub use interrupt::{Interrupt, POLL, WaitError};
+pub use interrupt::{Interrupt, POLL};
 pub use job::Job;
 pub use limits::Limits;
 pub use program::Program;
 pub use quantity::Quantity;
+pub use wait_error::WaitError;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleet_testbed::{MemoryGroup, MemoryLimits};
 
-use super::Setup;
+use super::setup::Setup;
 use crate::failure::Failure;
 use crate::flood::{Flood, Newcomers, Shape, Welcomed};
 use crate::load::{End, Load, Outcome, Traffic};

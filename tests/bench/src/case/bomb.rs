@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{API, CONSUMER, POSTGRES, REDIS, Setup};
+use super::setup::{API, CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Latency, Load, Outcome, Traffic};

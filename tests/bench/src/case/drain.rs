@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CONSUMER, POSTGRES, REDIS, Setup};
+use super::setup::{CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
 use crate::insert::{Insert, Inserted};
 use crate::provider::Provider;

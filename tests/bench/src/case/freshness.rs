@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{API, Setup};
+use super::setup::{API, Setup};
 use crate::failure::Failure;
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Load, Outcome, Traffic};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{API, REDIS, Setup};
+use super::setup::{API, REDIS, Setup};
 use crate::failure::Failure;
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;

@@ -7,16 +7,14 @@ mod freshness;
 mod idle;
 mod ingest;
 mod ingest_always;
-
-use std::path::PathBuf;
-use std::time::Duration;
+mod setup;
 
 use clap::ValueEnum;
 
+pub(crate) use self::setup::Setup;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::stage::Stage;
-use fleet_harness::Interrupt;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,36 +87,3 @@ impl Case {
         Ok((report, stage))
     }
 }
-
-/// How to measure.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    /// Where API and consumer are.
-    pub(crate) bin_dir: PathBuf,
-    /// Small sizes, to see whether it works.
-    pub(crate) quick: bool,
-    /// How often each case and its reference run, in turn.
-    pub(crate) rounds: u32,
-    pub(crate) interrupt: Interrupt,
-}
-
-impl Setup {
-    /// One of two sizes.
-    fn size<T>(&self, full: T, quick: T) -> T {
-        if self.quick { quick } else { full }
-    }
-
-    fn seconds(&self, full: u64, quick: u64) -> Duration {
-        Duration::from_secs(self.size(full, quick))
-    }
-
-    fn say(&self, case: &str, round: u32, what: &str) {
-        eprintln!("{case} {round}/{}: {what}", self.rounds);
-    }
-}
-
-/// What a part of the system is called where its resources are told.
-const API: &str = "api";
-const CONSUMER: &str = "consumer";
-const REDIS: &str = "redis";
-const POSTGRES: &str = "postgres";

@@ -15,8 +15,9 @@ use rustix::time::{
 };
 
 use super::connection::{Connection, Progress};
+use super::plan::{End, Load};
+use super::shared::{Counts, Shared};
 use super::traffic::Requests;
-use super::{Counts, End, Load, Shared};
 use crate::failure::Failure;
 
 /// The longest wait without a look at whether to stop.

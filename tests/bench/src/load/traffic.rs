@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Traffic;
+use super::plan::Traffic;
 use crate::provider::{Provider, Status, niu_array};
 
 /// Reports in one array of the bomb.
