@@ -37,7 +37,7 @@ fn every_alert_has_an_entry_and_every_entry_an_alert() {
         assert_eq!(alert.runbook_url, format!("{RUNBOOK}#{}", anchor(&alert.name)));
         let entry = runbook.split(&format!("\n## {}\n", alert.name)).nth(1);
         let entry = entry.and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
-        for part in ["**Means:**", "**Look:**", "**Do:**"] {
+        for part in ["**Meaning:**", "**Check:**", "**Fix:**"] {
             assert!(entry.contains(part), "{}: {part}", alert.name);
         }
     }
