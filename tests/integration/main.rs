@@ -13,6 +13,8 @@ mod dead_letters;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod guarantees;
+#[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
 mod k8s;
