@@ -95,3 +95,30 @@ fn the_image_is_built_with_the_repositorys_rust() {
     // The C library of the runtime image must not be older than the one built against.
     assert!(from[0].contains("bookworm") && from[1].contains("debian12"), "{from:?}");
 }
+
+#[test]
+fn the_image_compiles_nothing_of_the_tests() {
+    let file = dockerfile();
+    let runs = arguments(&file, "RUN");
+    let build = runs.iter().find(|run| run.contains("cargo build")).unwrap();
+    assert!(!build.contains("--workspace") && !build.contains("--all"), "{build}");
+    let workspace = text("Cargo.toml");
+    assert!(workspace.contains("\ndefault-members = [\"crates/*\"]\n"), "cargo build takes what ships");
+    let proves: Vec<_> = names(&workspace, "path = \"tests/").collect();
+    assert!(proves.len() >= 5, "{proves:?}");
+    for entry in std::fs::read_dir(repository().join("crates")).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+        let dependencies = dependencies.split("\n[").next().unwrap();
+        for name in &proves {
+            assert!(!dependencies.contains(&format!("{name}.workspace")), "{manifest}\nneeds {name}");
+        }
+    }
+}
+
+/// The names of the lines `name = …` that contain `value`.
+fn names<'a>(manifest: &'a str, value: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = manifest.lines().filter(move |line| line.contains(value));
+    lines.filter_map(|line| line.split_once(" = ")).map(|(name, _value)| name)
+}
