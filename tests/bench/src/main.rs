@@ -22,6 +22,7 @@ mod runtime;
 mod sql;
 mod stage;
 mod usage;
+mod usual;
 
 use std::fs;
 use std::path::PathBuf;

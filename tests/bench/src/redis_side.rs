@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::provider::{Provider, Status};
+use crate::usual::Usual;
 
 /// What the product's keys start with.
 const PREFIX: &str = "fleet";
@@ -39,6 +40,14 @@ impl std::fmt::Debug for RedisSide {
 pub(crate) struct Ledger {
     pub(crate) accepted: u64,
     pub(crate) settled: u64,
+}
+
+/// What a fill has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) body_bytes: i64,
+    /// With their envelopes.
+    pub(crate) message_bytes: i64,
 }
 
 impl RedisSide {
@@ -81,13 +90,36 @@ impl RedisSide {
 
     /// Puts `messages` of one report each into a provider's queue, every one different.
     pub(crate) fn fill(&self, provider: Provider, messages: u32, vehicles: u32) -> Result<(), Failure> {
+        self.fill_from(provider, messages, vehicles, |status| provider.body(status))?;
+        Ok(())
+    }
+
+    /// The same with bodies as the provider usually sends them.
+    pub(crate) fn fill_usual(
+        &self,
+        usual: &Usual,
+        provider: Provider,
+        messages: u32,
+        vehicles: u32,
+    ) -> Result<Sent, Failure> {
+        self.fill_from(provider, messages, vehicles, |status| usual.body(status))
+    }
+
+    fn fill_from(
+        &self,
+        provider: Provider,
+        messages: u32,
+        vehicles: u32,
+        body: impl Fn(Status) -> String,
+    ) -> Result<Sent, Failure> {
         let link = Arc::new(RedisLink::new(&self.url, Duration::from_secs(10))?);
         let producer = Producer::new(link, PREFIX, provider.slug());
         let received_at = Timestamp::now();
         let start_ms = received_at.as_millisecond() - i64::from(messages / vehicles + 1) * STEP_MS;
-        let item = |index: u32| {
+        let mut sent = Sent::default();
+        let mut item = |index: u32| {
             let at_ms = start_ms + i64::from(index / vehicles) * STEP_MS;
-            let body = provider.body(Status { vehicle: index % vehicles, at_ms });
+            let body = body(Status { vehicle: index % vehicles, at_ms });
             let envelope = Envelope {
                 message_id: Uuid::now_v7(),
                 received_at,
@@ -96,13 +128,16 @@ impl RedisSide {
                 traceparent: None,
                 body: body.as_bytes(),
             };
-            envelope.encode()
+            let item = envelope.encode();
+            sent.body_bytes += i64::try_from(body.len()).unwrap_or(i64::MAX);
+            sent.message_bytes += i64::try_from(item.len()).unwrap_or(i64::MAX);
+            item
         };
         for first in (0..messages).step_by(CHUNK as usize) {
-            let items: Vec<Vec<u8>> = (first..messages.min(first + CHUNK)).map(item).collect();
+            let items: Vec<Vec<u8>> = (first..messages.min(first + CHUNK)).map(&mut item).collect();
             self.runtime.block_on(producer.push(&items))?;
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Puts so many messages with this body into a provider's queue.
@@ -121,6 +156,26 @@ impl RedisSide {
             self.runtime.block_on(producer.push(&[envelope.encode()]))?;
         }
         Ok(())
+    }
+
+    /// Memory that Redis uses for its data and itself.
+    pub(crate) fn memory_bytes(&self) -> Result<i64, Failure> {
+        self.info_number("memory", "used_memory")
+    }
+
+    /// Size of the append-only file.
+    pub(crate) fn file_bytes(&self) -> Result<i64, Failure> {
+        self.info_number("persistence", "aof_current_size")
+    }
+
+    /// Open connections.
+    pub(crate) fn clients(&self) -> Result<i64, Failure> {
+        self.info_number("clients", "connected_clients")
+    }
+
+    fn info_number(&self, section: &str, name: &str) -> Result<i64, Failure> {
+        let text = self.info(section, name)?;
+        text.parse().map_err(|_| Failure::measurement(format!("Redis says {name} is {text}")))
     }
 
     fn info(&self, section: &str, name: &str) -> Result<String, Failure> {

@@ -8,6 +8,7 @@ mod idle;
 mod ingest;
 mod ingest_always;
 mod setup;
+mod sizing;
 
 use clap::ValueEnum;
 
@@ -35,6 +36,8 @@ pub(crate) enum Case {
     Freshness,
     /// Floods and nonsense of a minute each, under the manifests' memory limits.
     Attack,
+    /// Bytes of disk and memory a message, an event and a vehicle.
+    Sizing,
 }
 
 impl Case {
@@ -49,12 +52,13 @@ impl Case {
             Self::Idle => "idle",
             Self::Freshness => "freshness",
             Self::Attack => "attack",
+            Self::Sizing => "sizing",
         }
     }
 
     fn fills_the_database(self) -> bool {
         match self {
-            Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness => true,
+            Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness | Self::Sizing => true,
             Self::Ingest | Self::IngestAlways | Self::Attack => false,
         }
     }
@@ -66,7 +70,7 @@ impl Case {
         let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
         let redis = match self {
             Self::Bomb | Self::Idle | Self::Freshness | Self::Attack => &[],
-            Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo => steady,
+            Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo | Self::Sizing => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
         if !setup.quick && self.fills_the_database() {
@@ -83,6 +87,7 @@ impl Case {
             Self::Idle => idle::run(setup, &mut stage, &mut report),
             Self::Freshness => freshness::run(setup, &mut stage, &mut report),
             Self::Attack => attack::run(setup, &mut stage, &mut report),
+            Self::Sizing => sizing::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))
     }
