@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run by the image once, when the volume is made: a login for each kind of work, with the passwords of
-# docker-compose.yml. On a volume that is older, run the SQL by hand and then `fleet-consumer migrate`.
+# Creates one login for each workload, with the passwords of docker-compose.yml. The image runs this script once, when it
+# initialises the volume. On an older volume, run the SQL by hand, then run `fleet-consumer migrate`.
 set -eu
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
     --set migrator="$MIGRATOR_PASSWORD" --set consumer="$CONSUMER_PASSWORD" --set reader="$READER_PASSWORD" \
