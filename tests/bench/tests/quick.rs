@@ -12,7 +12,7 @@ fn the_small_cases_measure_something_plausible() {
     let bin_dir = std::env::var("FLEET_TEST_BIN_DIR");
     let bin_dir = bin_dir.expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`");
     let out = tempfile::tempdir().unwrap();
-    let cases = ["drain", "idle", "freshness"];
+    let cases = ["drain", "idle", "freshness", "sizing"];
     let output = Command::new(env!("CARGO_BIN_EXE_fleet-bench"))
         .args(["run", "--quick", "--bin-dir", &bin_dir, "--out"])
         .arg(out.path())
@@ -50,6 +50,11 @@ fn the_small_cases_measure_something_plausible() {
     let fresh_ms = median("freshness", "p50");
     assert!((0.1..10_000.0).contains(&fresh_ms), "{fresh_ms} ms");
     assert!(median("freshness", "vehicles looked for") >= 5.0);
+    let (message, memory) = (
+        median("sizing", "niu: message with its envelope"),
+        median("sizing", "niu: Redis: memory a message"),
+    );
+    assert!((message..2.0 * message).contains(&memory), "{memory} bytes of memory for {message}");
 }
 
 #[test]
