@@ -17,6 +17,8 @@ mod guarantees;
 #[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
+mod imports;
+#[cfg(test)]
 mod k8s;
 #[cfg(test)]
 mod lossy_restart;
