@@ -6,8 +6,6 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
-mod commands;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,14 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use commands::dead_letters::{self, DeadLetterCommand};
-use commands::explain::{self, ExplainArguments};
-use commands::replay::{self, ReplayArguments};
-use commands::trace::{self, TraceArguments};
-use fleet_consumer::audit::Audit;
-use fleet_consumer::judge;
+use fleet_consumer::commands::audit::Audit;
+use fleet_consumer::commands::dead_letters::{self, DeadLetterCommand};
+use fleet_consumer::commands::explain::arguments::{self as explain, ExplainArguments};
+use fleet_consumer::commands::replay::arguments::{self as replay, ReplayArguments};
+use fleet_consumer::commands::trace::arguments::{self as trace, TraceArguments};
+use fleet_consumer::connect::{self, Databases};
+use fleet_consumer::isolate::child;
 use fleet_consumer::metrics::BUCKETS;
-use fleet_consumer::service::{self, Databases};
+use fleet_consumer::service;
 use fleet_runtime::admin::{self, Readiness, serve_admin};
 use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
@@ -51,7 +50,7 @@ enum Invocation {
     #[command(flatten)]
     Configured(Command),
     /// Parse messages that may end this process: the consumer's own child, which has no configuration.
-    #[command(name = judge::COMMAND, hide = true)]
+    #[command(name = child::COMMAND, hide = true)]
     ParseSuspects {
         /// Slug of the provider.
         provider: String,
@@ -110,7 +109,7 @@ fn execute(arguments: Arguments) -> ExitCode {
         Ok(settings) => settings,
         Err(status) => return status,
     };
-    let checked = service::check(&settings);
+    let checked = connect::check(&settings);
     match (command, checked) {
         (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         (Command::CheckConfig, checked) => {
@@ -136,7 +135,7 @@ fn parse_suspects(provider: &str, max_age_s: i64) -> ExitCode {
     let Some(provider) = fleet_providers::provider(provider) else {
         return cli::refuse_command_line(format_args!("there is no provider {provider}"));
     };
-    match judge::serve(provider, max_age_s) {
+    match child::serve(provider, max_age_s) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => cli::fail(error),
     }
@@ -230,7 +229,7 @@ async fn audit(settings: &Settings) -> ExitCode {
 }
 
 async fn accept_loss(settings: &Settings) -> ExitCode {
-    match fleet_consumer::accept_loss(settings).await {
+    match fleet_consumer::observe::witness::accept_loss(settings).await {
         Ok(accepted) if accepted.is_empty() => {
             print("nothing is unaccounted for");
             ExitCode::SUCCESS

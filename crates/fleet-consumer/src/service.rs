@@ -13,18 +13,19 @@ use jiff::SignedDuration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::DatabaseHealth;
+use crate::connect::{self, Databases};
+use crate::isolate::isolated_parser::Judge;
 use crate::metrics;
-use crate::new_vehicles::NewVehicles;
-use crate::schemas::Schemas;
-use crate::suspects::Judge;
-use crate::throttle::Throttle;
-use crate::witness::{self, Witnesses};
+use crate::observe::queues;
+use crate::observe::witness::{self, Witnesses};
+use crate::rate_limit::Throttle;
+use crate::service::schemas::Schemas;
 use crate::worker::{Worker, WorkerError};
-use crate::write::Writer;
-use crate::{connect, observe};
+use crate::write::database_health::DatabaseHealth;
+use crate::write::new_vehicle_limit::NewVehicles;
+use crate::write::writer::Writer;
 
-pub use connect::{Databases, check};
+mod schemas;
 
 /// Why the consumer could not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -123,14 +124,14 @@ fn observers(
     let (every, prefix) = (settings.consumer.status_interval, settings.queue.prefix.clone());
     let longest_wait = longest_wait(settings);
     let mut observers = JoinSet::new();
-    let queues = observe::queues(connect::redis_link(settings)?, prefix, every);
+    let queues = queues::queues(connect::redis_link(settings)?, prefix, every);
     observers.spawn(readiness.liveness().watch("queue observer".to_owned(), longest_wait, queues));
     let keys = connect::keys_of_one_queue(settings);
-    let durability = observe::durability(connect::redis_link(settings)?, keys);
+    let durability = queues::durability(connect::redis_link(settings)?, keys);
     observers.spawn(readiness.liveness().watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(readiness.liveness().watch("witness".to_owned(), longest_wait, witness));
-    let pools = observe::pools(databases, every);
+    let pools = queues::pools(databases, every);
     observers.spawn(readiness.liveness().watch("pool observer".to_owned(), longest_wait, pools));
     Ok(observers)
 }

@@ -15,17 +15,17 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::Fault;
-use crate::drift::Drift;
-use crate::held::{Ended, HeldLease};
+use crate::batch::parse::Fault;
+use crate::batch::slices::{Parsing, Slice, Slices, Tally};
+use crate::batch::unused_values::Drift;
+use crate::isolate::isolated_parser::Judge;
+use crate::lease::held_lease::{Ended, HeldLease};
+use crate::lease::poller::{Obtained, Poller};
+use crate::lease::redis_calls::RedisCalls;
 use crate::metrics::{self, BatchCounts, LeaseFate};
-use crate::poll::{Obtained, Poller};
-use crate::redis_calls::RedisCalls;
-use crate::slices::{Parsing, Slice, Slices, Tally};
-use crate::suspects::Judge;
-use crate::throttle::Throttle;
-use crate::walk::{Marker, Walk};
-use crate::write::{Batch, Origin, Stored, Writer, Written};
+use crate::rate_limit::Throttle;
+use crate::write::slice_reader::{Marker, Walk};
+use crate::write::writer::{Batch, Origin, Stored, Writer, Written};
 
 /// So many deaths under a mark, and the batch's messages are judged one by one.
 const MAX_TAKEOVERS: u32 = 3;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use fleet_consumer::judge;
+use fleet_consumer::isolate::child;
 use rustix::process::Signal;
 
 use super::{enormous, slow};
@@ -15,7 +15,7 @@ use crate::readme::read;
 const MIB: usize = 1 << 20;
 
 fn command() -> Command {
-    let mut command = binary("fleet-consumer", &[judge::COMMAND, "niu", "7776000"]);
+    let mut command = binary("fleet-consumer", &[child::COMMAND, "niu", "7776000"]);
     command.env("MIMALLOC_ARENA_RESERVE", "0");
     command
 }
@@ -60,9 +60,9 @@ impl Suspects {
 #[test]
 fn a_message_that_takes_the_memory_of_the_pod_ends_the_child_alone() {
     let manifest = read("deploy/k8s/base/consumer/deployment.yaml");
-    let limit = format!("limits:\n              memory: {}Mi\n", judge::POD_BYTES >> 20);
+    let limit = format!("limits:\n              memory: {}Mi\n", child::POD_BYTES >> 20);
     assert!(manifest.contains(&limit), "{limit}");
-    const { assert!(judge::PARENT_BYTES + judge::MOST_BYTES < judge::POD_BYTES) };
+    const { assert!(child::PARENT_BYTES + child::MOST_BYTES < child::POD_BYTES) };
 
     let mut suspects = Suspects::start(&mut command());
     for _ in 0..3 {

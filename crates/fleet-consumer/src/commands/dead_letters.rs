@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::connect::Databases;
+use crate::service::ConsumerError;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use fleet_consumer::service::{ConsumerError, Databases};
 use fleet_queue::{Envelope, Producer, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
@@ -18,8 +19,9 @@ use fleet_store::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::progress::ProgressLines;
-use super::{provider_slug, time};
+use crate::commands::progress::ProgressLines;
+use crate::commands::provider::provider_slug;
+use crate::commands::time;
 
 /// Dead letters that are shown from one answer.
 const PAGE: i64 = 500;
@@ -31,9 +33,10 @@ const SHOWN_BYTES: usize = 4096;
 
 /// What to do with dead letters.
 #[derive(Subcommand)]
-pub(crate) enum DeadLetterCommand {
+pub enum DeadLetterCommand {
     /// Show a line each.
     List {
+        /// Which of them.
         #[command(flatten)]
         filter: Filter,
         /// Most lines.
@@ -50,6 +53,7 @@ pub(crate) enum DeadLetterCommand {
     },
     /// Put the messages back into their queues, whole, and forget all their dead letters; safe to repeat.
     Replay {
+        /// Which of them.
         #[command(flatten)]
         filter: Filter,
         /// Only say how many there are, by provider and reason.
@@ -58,6 +62,7 @@ pub(crate) enum DeadLetterCommand {
     },
     /// Remove them for good.
     Purge {
+        /// Which of them.
         #[command(flatten)]
         filter: Filter,
         /// Only say how many there are, by provider and reason.
@@ -68,12 +73,12 @@ pub(crate) enum DeadLetterCommand {
 
 /// Which dead letters are meant.
 #[derive(Args)]
-pub(crate) struct Filter {
+pub struct Filter {
     /// Only this provider's.
     #[arg(long, value_parser = provider_slug())]
     provider: Option<String>,
     /// Only with this reason.
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(fleet_consumer::batch::reasons()))]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::batch::parse::reasons()))]
     reason: Option<String>,
     /// Only those that died at or after this time: 2026-01-31T12:00:00Z, or 2026-01-31 for its first moment in UTC.
     #[arg(long, value_parser = time::parse)]
@@ -94,7 +99,7 @@ impl From<Filter> for DeadLetterFilter {
 }
 
 /// Runs the command.
-pub(crate) async fn run(settings: &Settings, command: DeadLetterCommand) -> ExitCode {
+pub async fn run(settings: &Settings, command: DeadLetterCommand) -> ExitCode {
     let result = match Databases::new(settings) {
         Ok(databases) => execute(settings, &databases.telemetry, command).await,
         Err(error) => Err(error.into()),

@@ -6,12 +6,12 @@ use fleet_store::{StoreError, VehicleState};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Writer, event};
-use crate::batch::{Fault, Record};
-use crate::fold::fold;
+use crate::batch::fold::fold;
+use crate::batch::parse::{Fault, Record};
 use crate::metrics::{self, Side, timed};
-use crate::report;
-use crate::transactions::{Target, Task};
+use crate::write::dead_letter_log;
+use crate::write::transactions::{Target, Task};
+use crate::write::writer::{Writer, event};
 
 impl Writer {
     /// Stores the vehicles of a part. Events of new vehicles beyond the cap become dead letters first: if the state fails
@@ -34,7 +34,7 @@ impl Writer {
         let stored = timed(Side::State, self.state.write(&target.part(task), &vehicles)).await;
         let new_vehicles = stored.map_err(of_state)?;
         let buried = dead.iter().map(|(record, fault)| (*record, fault));
-        report::dead_letters(target.provider, target.lease_id, buried);
+        dead_letter_log::dead_letters(target.provider, target.lease_id, buried);
         let events = target.records_of(task).filter_map(event);
         let events = events.filter(|event| !refused.contains(&event.vehicle_id)).count();
         metrics::folded(target.provider, events, vehicles.len(), new_vehicles);

@@ -8,7 +8,7 @@ use fleet_store::{Database, Schema, StoreError, missing_migrations};
 use tokio::task::JoinSet;
 
 use crate::connect::Databases;
-use crate::health::DatabaseHealth;
+use crate::write::database_health::DatabaseHealth;
 
 /// How long the second database may take before the consumer works for the first one alone.
 const GRACE: Duration = Duration::from_secs(5);

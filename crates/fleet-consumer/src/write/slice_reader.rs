@@ -9,8 +9,8 @@ use fleet_queue::Mark;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::held::HeldLease;
-use crate::slices::{Slice, Slices};
+use crate::batch::slices::{Slice, Slices};
+use crate::lease::held_lease::HeldLease;
 
 /// How long a batch may be with the databases before its mark is taken away.
 const NOTE_AFTER: Duration = Duration::from_millis(200);

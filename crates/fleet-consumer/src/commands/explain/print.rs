@@ -5,8 +5,8 @@ use std::fmt;
 use fleet_providers::DropReason;
 use uuid::Uuid;
 
-use super::{Bringer, Count, Explained, Explanation, Later, MAX_EVENTS};
-use crate::shown::Shown;
+use crate::commands::attribute_text::Shown;
+use crate::commands::explain::explanation::{Bringer, Count, Explained, Explanation, Later, MAX_EVENTS};
 
 /// The longest value of a message that is printed, in characters.
 const MAX_WRITTEN_CHARS: usize = 60;
@@ -108,7 +108,7 @@ fn why(reason: DropReason) -> &'static str {
 }
 
 /// What is said of a vehicle that nobody has reported.
-pub fn unknown(slug: &str, provider_vehicle_id: &str, vehicle_id: Uuid) -> String {
+pub(crate) fn unknown(slug: &str, provider_vehicle_id: &str, vehicle_id: Uuid) -> String {
     format!(
         "no event of {slug} {provider_vehicle_id:?} (vehicle_id {vehicle_id}) changed any state: compare the id with \
          provider_vehicle_id in `vehicles` (its case counts), and look for dead letters with `fleet-consumer dead-letters list`"

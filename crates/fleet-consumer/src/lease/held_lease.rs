@@ -7,8 +7,8 @@ use fleet_queue::{Consumer, Lease, Mark, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::lease::redis_calls::RedisCalls;
 use crate::metrics::{self, Heartbeat};
-use crate::redis_calls::RedisCalls;
 
 /// How long a batch that was set aside waits until it is tried again.
 const PARKED_FOR: Duration = Duration::from_secs(1);

@@ -11,8 +11,8 @@ use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
 use crate::connect::{Databases, keys_of_one_queue, redis_link};
+use crate::observe::witness::{Unaccounted, Witnesses};
 use crate::service::ConsumerError;
-use crate::witness::{Unaccounted, Witnesses};
 
 /// The ledgers of every queue and of both databases.
 #[derive(Debug)]

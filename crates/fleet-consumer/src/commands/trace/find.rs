@@ -1,7 +1,5 @@
 //! Where did one webhook end?
 
-mod print;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +18,7 @@ use crate::connect::{Databases, redis_link};
 use crate::service::ConsumerError;
 
 /// Most rows and dead letters that are shown.
-const SHOWN: usize = 20;
+pub(super) const SHOWN: usize = 20;
 
 /// As a parameter of a query.
 const LIMIT: i64 = 20;
@@ -40,9 +38,9 @@ const NO_TIME: &str = "this UUID is no UUIDv7, so the API has not given it to a 
 
 /// The id of a message, and the time in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MessageId {
-    id: Uuid,
-    received_at: Timestamp,
+pub(crate) struct MessageId {
+    pub(super) id: Uuid,
+    pub(super) received_at: Timestamp,
 }
 
 impl MessageId {
@@ -51,7 +49,7 @@ impl MessageId {
     /// # Errors
     ///
     /// What to pass instead.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let id: Option<Uuid> = text.trim().parse().ok();
         match (id, id.and_then(time_of)) {
             (Some(id), Some(received_at)) => Ok(Self { id, received_at }),
@@ -62,7 +60,7 @@ impl MessageId {
 }
 
 /// The time in a UUIDv7.
-fn time_of(id: Uuid) -> Option<Timestamp> {
+pub(super) fn time_of(id: Uuid) -> Option<Timestamp> {
     if id.get_version_num() != 7 {
         return None;
     }
@@ -72,29 +70,29 @@ fn time_of(id: Uuid) -> Option<Timestamp> {
 
 /// What is known of one message.
 #[derive(Debug)]
-pub struct Trace {
-    message: MessageId,
+pub(crate) struct Trace {
+    pub(super) message: MessageId,
     /// Days that telemetry is kept.
-    telemetry_days: u32,
+    pub(super) telemetry_days: u32,
     /// Where it waits or is worked on, and in which queue.
-    places: Vec<(&'static str, Place)>,
-    stored: Stored,
+    pub(super) places: Vec<(&'static str, Place)>,
+    pub(super) stored: Stored,
     /// What could not be searched, or not as a whole, and why.
-    unsearched: Vec<String>,
+    pub(super) unsearched: Vec<String>,
 }
 
 /// What the telemetry database says of one message.
 #[derive(Debug, Default)]
-struct Stored {
-    events: TracedEvents,
-    dead_letters: Vec<StoredDeadLetter>,
-    unstored: Option<UnstoredMessage>,
+pub(super) struct Stored {
+    pub(super) events: TracedEvents,
+    pub(super) dead_letters: Vec<StoredDeadLetter>,
+    pub(super) unstored: Option<UnstoredMessage>,
     /// The message whose row its first duplicate met.
-    earlier: Option<Uuid>,
+    pub(super) earlier: Option<Uuid>,
     /// What the provider calls the vehicles, as far as the state database says so.
-    vehicles: BTreeMap<Uuid, String>,
+    pub(super) vehicles: BTreeMap<Uuid, String>,
     /// What could not be read, and why.
-    unread: Vec<String>,
+    pub(super) unread: Vec<String>,
 }
 
 impl Trace {
@@ -103,7 +101,7 @@ impl Trace {
     /// # Errors
     ///
     /// [`ConsumerError`] if the settings cannot be used.
-    pub async fn read(settings: &Settings, message: MessageId) -> Result<Self, ConsumerError> {
+    pub(crate) async fn read(settings: &Settings, message: MessageId) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
         let link = Arc::new(redis_link(settings)?);
         let telemetry_days = settings.retention.telemetry_days;
@@ -122,7 +120,7 @@ impl Trace {
     }
 
     /// Whether the message, or what became of it, is anywhere.
-    pub fn is_found(&self) -> bool {
+    pub(crate) fn is_found(&self) -> bool {
         !self.places.is_empty() || !self.stored.is_empty()
     }
 

@@ -19,8 +19,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::batch::Fault;
-use crate::judge::{ALLOCATE_ON_DEMAND, COMMAND, MOST_BYTES, MOST_CPU, PARSED};
+use crate::batch::parse::Fault;
+use crate::isolate::child::{ALLOCATE_ON_DEMAND, COMMAND, MOST_BYTES, MOST_CPU, PARSED};
 
 /// How long a child may take to start.
 const START_WITHIN: Duration = Duration::from_secs(30);

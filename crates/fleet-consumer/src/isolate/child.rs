@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::slices::{Parsing, Slices};
+use crate::batch::slices::{Parsing, Slices};
 
 /// The command line's name for it.
 pub const COMMAND: &str = "parse-suspects";

@@ -5,9 +5,6 @@
 //! so that each vehicle is written once or twice a day of telemetry, and mostly not at all: only what would change is
 //! written. Whatever is interrupted can be run again.
 
-mod changes;
-mod report;
-
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,10 +20,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::fold::fold;
-use crate::service::Databases;
-use crate::throttle::Throttle;
-use changes::Changes;
+use crate::batch::fold::fold;
+use crate::commands::replay::changes::Changes;
+use crate::connect::Databases;
+use crate::rate_limit::Throttle;
 
 /// Most bytes of raw events in one page.
 const PAGE_BYTES: i64 = 8 * 1024 * 1024;
@@ -37,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to replay, and how.
 #[derive(Debug)]
-pub struct Replay {
+pub(crate) struct Replay {
     databases: Databases,
     state: StateStore,
     limits: Limits,
@@ -51,7 +48,7 @@ pub struct Replay {
 
 /// What a replay did, or would do.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Nothing was written.
     pub dry_run: bool,
     /// How it ended.
@@ -68,12 +65,12 @@ pub struct Outcome {
     pub other_identity: u64,
     /// Rows of telemetry with another position, speed or charge than their event has now.
     pub corrected: u64,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 /// How a replay ended.
 #[derive(Debug)]
-pub enum End {
+pub(crate) enum End {
     /// All of it is done.
     Complete,
     /// It was told to stop.
@@ -84,7 +81,7 @@ pub enum End {
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Events read.
     pub events: u64,
     /// Part of the range that is done, 0 to 1.
@@ -107,7 +104,7 @@ struct Parsed<'a> {
 
 impl Replay {
     /// A replay of what was observed in `range`, of one provider or of all.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         databases: Databases,
         range: Range<Timestamp>,
@@ -132,7 +129,11 @@ impl Replay {
 
     /// Replays until the range is done, a database fails for longer than a minute, or `shutdown`. Tells `progress` after
     /// every page.
-    pub async fn run(&self, shutdown: &CancellationToken, mut progress: impl FnMut(Progress)) -> Outcome {
+    pub(crate) async fn run(
+        &self,
+        shutdown: &CancellationToken,
+        mut progress: impl FnMut(Progress),
+    ) -> Outcome {
         let mut outcome = Outcome {
             dry_run: self.dry_run,
             end: End::Complete,

@@ -1,9 +1,5 @@
 //! Why a vehicle is shown as it is: which message brought each attribute, and why later ones did not change it.
 
-mod report;
-
-pub use self::report::unknown;
-
 use fleet_providers::{Attribute, DropReason, Limits, ParseError, Provider, StoredEvent, VehicleEvent};
 use fleet_runtime::settings::Settings;
 use fleet_store::{
@@ -12,41 +8,41 @@ use fleet_store::{
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::service::Databases;
-use crate::shown::{Shown, shown};
+use crate::commands::attribute_text::{Shown, shown};
+use crate::connect::Databases;
 
 /// How many of the vehicle's newest events are looked at.
-pub const MAX_EVENTS: i64 = 1_000;
+pub(crate) const MAX_EVENTS: i64 = 1_000;
 
 /// Most events that are looked at to find the one that brought a value.
 const MAX_CANDIDATES: i64 = 100;
 
 /// What is known of a vehicle, and why.
 #[derive(Debug)]
-pub struct Explanation {
-    provider: &'static Provider,
-    vehicle: StoredVehicle,
+pub(crate) struct Explanation {
+    pub(super) provider: &'static Provider,
+    pub(super) vehicle: StoredVehicle,
     /// How many of its newest events were looked at.
-    events: usize,
+    pub(super) events: usize,
     /// Of those, the ones that cannot be parsed any more.
-    unparsable: usize,
-    attributes: Vec<Explained>,
+    pub(super) unparsable: usize,
+    pub(super) attributes: Vec<Explained>,
 }
 
 /// One attribute.
 #[derive(Debug)]
-struct Explained {
-    attribute: Attribute,
+pub(super) struct Explained {
+    pub(super) attribute: Attribute,
     /// What the vehicle's row says.
-    stored: Option<Shown>,
+    pub(super) stored: Option<Shown>,
     /// The message that brought it, if telemetry has it.
-    brought_by: Option<Bringer>,
-    later: Later,
+    pub(super) brought_by: Option<Bringer>,
+    pub(super) later: Later,
 }
 
 /// The message that brought a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Bringer {
+pub(super) enum Bringer {
     /// This one.
     First(Uuid),
     /// A repetition of this one, which has no row of its own.
@@ -55,20 +51,20 @@ enum Bringer {
 
 /// What the events behind a stored value say about it: how many of each kind, and the last of them.
 #[derive(Debug, Default)]
-struct Later {
-    silent: u64,
-    older: Count<Shown>,
-    received_earlier: Count<Shown>,
+pub(super) struct Later {
+    pub(super) silent: u64,
+    pub(super) older: Count<Shown>,
+    pub(super) received_earlier: Count<Shown>,
     /// What should have counted: the state lags behind telemetry.
-    newer: Count<Shown>,
-    dropped: Vec<(DropReason, Count<String>)>,
+    pub(super) newer: Count<Shown>,
+    pub(super) dropped: Vec<(DropReason, Count<String>)>,
 }
 
 /// How many there were, and the newest of them with its message.
 #[derive(Debug)]
-struct Count<T> {
-    count: u64,
-    newest: Option<(T, Uuid)>,
+pub(super) struct Count<T> {
+    pub(super) count: u64,
+    pub(super) newest: Option<(T, Uuid)>,
 }
 
 impl<T> Default for Count<T> {
@@ -96,7 +92,7 @@ struct Parsed<'a> {
 /// # Errors
 ///
 /// Any [`StoreError`].
-pub async fn explain(
+pub(crate) async fn explain(
     settings: &Settings,
     provider: &'static Provider,
     provider_vehicle_id: &str,

@@ -8,7 +8,7 @@ use fleet_runtime::settings::ConsumerSettings;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::redis_calls::RedisCalls;
+use crate::lease::redis_calls::RedisCalls;
 
 /// Expired leases are looked for this often within a lease's time.
 const TAKEOVERS_A_LEASE: u32 = 10;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use fleet_store::{EmptyMessage, ErrorClass, Part, SESSION_RETRIES, StoreError};
 use uuid::Uuid;
 
-use crate::batch::{Fault, Record};
-use crate::health::SideHealth;
+use crate::batch::parse::{Fault, Record};
+use crate::batch::slices::Slice;
 use crate::metrics::{self, Side, SplitCause};
-use crate::slices::Slice;
-use crate::write::{Writer, Written};
+use crate::write::database_health::SideHealth;
+use crate::write::writer::{Writer, Written};
 
 /// Most bytes of one transaction's events and dead letters, if they are more than one: a statement's parameters are copied
 /// several times on their way to the server.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use comfy_table::Table;
 
-use super::Outcome;
-use super::changes::{FIELDS, SAMPLES};
+use crate::commands::replay::changes::{FIELDS, SAMPLES};
+use crate::commands::replay::replayer::Outcome;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,8 +6,8 @@ use fleet_store::{StoredVehicle, VehicleState};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use crate::fold::merge;
-use crate::shown::{Shown, shown};
+use crate::batch::fold::merge;
+use crate::commands::attribute_text::{Shown, shown};
 
 /// How many vehicles are shown with what they were and are.
 pub(super) const SAMPLES: usize = 20;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::batch::{Fault, Record};
+use crate::batch::parse::{Fault, Record};
 use crate::metrics;
 
 /// Most lines of one part: a provider that sends nothing but nonsense must not fill the log.

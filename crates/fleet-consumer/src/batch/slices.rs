@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fleet_providers::{Limits, Provider};
 use fleet_store::EmptyMessage;
 
-use crate::batch::{Fault, LongMessage, Parsed, Record, parse, refuse_item};
-use crate::drift::Drift;
+use crate::batch::parse::{Fault, LongMessage, Parsed, Record, parse, refuse_item};
+use crate::batch::unused_values::Drift;
 use crate::metrics::{BatchCounts, DroppedCounts};
 
 /// A slice ends with the message that brings it to so many records. Six batches at work then stay far below the memory of
@@ -136,7 +136,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::batch::parse_item;
+    use crate::batch::parse::parse_item;
 
     fn item(body: &str) -> Bytes {
         let envelope = Envelope {

@@ -1,0 +1,12 @@
+//! The commands that operators need.
+
+mod attribute_text;
+pub mod audit;
+pub mod dead_letters;
+pub mod explain;
+mod progress;
+mod provider;
+pub mod replay;
+mod telemetry_url;
+mod time;
+pub mod trace;

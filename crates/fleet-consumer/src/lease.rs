@@ -1,0 +1,5 @@
+//! Claims batches from Redis, and keeps, acknowledges, parks or releases them.
+
+pub(crate) mod held_lease;
+pub(crate) mod poller;
+pub(crate) mod redis_calls;
