@@ -30,7 +30,7 @@ const LEASES: &str = "fleet_consumer_leases_total";
 const HEARTBEATS: &str = "fleet_consumer_heartbeats_total";
 const STATEMENT_DURATION: &str = "fleet_consumer_database_statement_duration_seconds";
 const DATABASE_RETRIES: &str = "fleet_consumer_database_retries_total";
-const SIDE_AWAY: &str = "fleet_consumer_database_away";
+const DATABASE_AWAY: &str = "fleet_consumer_database_away";
 const SPLITS: &str = "fleet_consumer_splits_total";
 const POOL_IN_USE: &str = "fleet_consumer_pool_in_use_connections";
 const POOL_OPEN: &str = "fleet_consumer_pool_open_connections";
@@ -62,12 +62,12 @@ pub fn describe() {
     for provider in PROVIDERS {
         show_provider(provider.slug);
     }
-    for side in Side::ALL {
+    for side in DatabaseKind::ALL {
         for class in StoreError::LABELS {
             counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(0);
         }
         let _shown = histogram!(STATEMENT_DURATION, "side" => side.name());
-        side_away(side, false);
+        database_away(side, false);
     }
     for kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
@@ -106,7 +106,7 @@ fn describe_databases() {
     );
     describe_counter!(DATABASE_RETRIES, "Transactions tried again, by class of SQLSTATE or kind of failure");
     describe_gauge!(
-        SIDE_AWAY,
+        DATABASE_AWAY,
         "1 while a database takes nothing, and batches that the other one has are set aside for it"
     );
     describe_gauge!(POOL_IN_USE, "Database connections at work");
@@ -145,14 +145,14 @@ fn show_provider(provider: &'static str) {
 
 /// The two sides of every write.
 #[derive(Clone, Copy, Debug)]
-pub enum Side {
+pub enum DatabaseKind {
     /// `vehicles`.
     State,
     /// `telemetry` and `dead_letters`.
     Telemetry,
 }
 
-impl Side {
+impl DatabaseKind {
     const ALL: [Self; 2] = [Self::State, Self::Telemetry];
 
     pub(crate) fn name(self) -> &'static str {
@@ -339,7 +339,7 @@ pub fn folded(provider: &'static str, events: usize, vehicles: usize, new_vehicl
 }
 
 /// Times one try to store something.
-pub async fn timed<T>(side: Side, storing: impl Future<Output = T>) -> T {
+pub async fn timed<T>(side: DatabaseKind, storing: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let stored = storing.await;
     histogram!(STATEMENT_DURATION, "side" => side.name()).record(started.elapsed());
@@ -347,13 +347,13 @@ pub async fn timed<T>(side: Side, storing: impl Future<Output = T>) -> T {
 }
 
 /// Counts a transaction that is tried again.
-pub fn database_retry(side: Side, class: &'static str) {
+pub fn database_retry(side: DatabaseKind, class: &'static str) {
     counter!(DATABASE_RETRIES, "side" => side.name(), "class" => class).increment(1);
 }
 
 /// Shows whether a database takes anything.
-pub(crate) fn side_away(side: Side, away: bool) {
-    gauge!(SIDE_AWAY, "side" => side.name()).set(u8::from(away));
+pub(crate) fn database_away(side: DatabaseKind, away: bool) {
+    gauge!(DATABASE_AWAY, "side" => side.name()).set(u8::from(away));
 }
 
 /// Counts a transaction that is halved.

@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 /// Spaces events evenly over all queues of this process.
 #[derive(Debug)]
-pub(crate) struct Throttle {
+pub(crate) struct RateLimit {
     cost_of_one: Option<Duration>,
     paid_until: Mutex<Instant>,
 }
 
-impl Throttle {
+impl RateLimit {
     /// At most `max_events_per_second`; no bound if absent.
     pub(crate) fn new(max_events_per_second: Option<u32>) -> Self {
         let cost_of_one = max_events_per_second.map(|rate| Duration::from_secs(1) / rate.max(1));
@@ -41,7 +41,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_beyond_the_rate_wait() {
-        let throttle = Throttle::new(Some(100));
+        let throttle = RateLimit::new(Some(100));
         let start = Instant::now();
         for _ in 0..3 {
             throttle.pay(5).await;

@@ -14,15 +14,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::connect::{self, Databases};
-use crate::isolate::isolated_parser::Judge;
+use crate::isolate::isolated_parser::IsolatedParser;
 use crate::metrics;
 use crate::observe::queues;
 use crate::observe::witness::{self, Witnesses};
-use crate::rate_limit::Throttle;
+use crate::rate_limit::RateLimit;
 use crate::service::schemas::Schemas;
 use crate::worker::{Worker, WorkerError};
-use crate::write::database_health::DatabaseHealth;
-use crate::write::new_vehicle_limit::NewVehicles;
+use crate::write::database_health::DatabasesHealth;
+use crate::write::new_vehicle_limit::NewVehicleLimit;
 use crate::write::writer::Writer;
 
 mod schemas;
@@ -70,7 +70,7 @@ pub async fn run(
 ) -> Result<(), ConsumerError> {
     metrics::describe();
     let databases = Databases::new(settings)?;
-    let health = DatabaseHealth::default();
+    let health = DatabasesHealth::default();
     let workers = workers(settings, &databases, &health, program)?;
     let mut schemas = Schemas::look(&databases, &health, &settings.consumer);
     tokio::select! {
@@ -199,11 +199,11 @@ async fn supervise(
 fn workers(
     settings: &Settings,
     databases: &Databases,
-    health: &DatabaseHealth,
+    health: &DatabasesHealth,
     program: PathBuf,
 ) -> Result<Vec<Worker>, QueueError> {
-    let judge = Arc::new(Judge::new(program));
-    let throttle = Arc::new(Throttle::new(settings.consumer.max_events_per_second));
+    let judge = Arc::new(IsolatedParser::new(program));
+    let throttle = Arc::new(RateLimit::new(settings.consumer.max_events_per_second));
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
     let worker = |provider: &'static Provider| {
@@ -218,7 +218,7 @@ fn workers(
                 .providers
                 .get(provider.slug)
                 .and_then(|given| given.max_new_vehicles_per_minute)
-                .map(NewVehicles::new),
+                .map(NewVehicleLimit::new),
             max_records: settings.consumer.max_transaction_events,
             retry_min: settings.consumer.retry_min,
             retry_max: settings.consumer.retry_max,

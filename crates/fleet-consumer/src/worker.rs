@@ -15,16 +15,16 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::batch::parse::Fault;
+use crate::batch::parse::Rejection;
 use crate::batch::slices::{Parsing, Slice, Slices, Tally};
-use crate::batch::unused_values::Drift;
-use crate::isolate::isolated_parser::Judge;
+use crate::batch::unused_values::UnusedValues;
+use crate::isolate::isolated_parser::IsolatedParser;
 use crate::lease::held_lease::{Ended, HeldLease};
 use crate::lease::poller::{Obtained, Poller};
 use crate::lease::redis_calls::RedisCalls;
 use crate::metrics::{self, BatchCounts, LeaseFate};
-use crate::rate_limit::Throttle;
-use crate::write::slice_reader::{Marker, Walk};
+use crate::rate_limit::RateLimit;
+use crate::write::slice_reader::{ParsingMark, SliceReader};
 use crate::write::writer::{Batch, Origin, Stored, Writer, Written};
 
 /// So many deaths under a mark, and the batch's messages are judged one by one.
@@ -46,9 +46,9 @@ pub struct Worker {
     calls: Arc<RedisCalls>,
     poller: Mutex<Poller>,
     writer: Writer,
-    throttle: Arc<Throttle>,
-    drift: Drift,
-    judge: Arc<Judge>,
+    throttle: Arc<RateLimit>,
+    drift: UnusedValues,
+    judge: Arc<IsolatedParser>,
 }
 
 /// Why a worker stopped although nobody asked it to.
@@ -77,12 +77,12 @@ impl Worker {
         consumer: Consumer,
         settings: ConsumerSettings,
         writer: Writer,
-        throttle: Arc<Throttle>,
-        judge: Arc<Judge>,
+        throttle: Arc<RateLimit>,
+        judge: Arc<IsolatedParser>,
     ) -> Self {
         let calls = Arc::new(RedisCalls::new(provider.slug));
         let poller = Mutex::new(Poller::new(consumer.clone(), Arc::clone(&calls), &settings));
-        let drift = Drift::new(provider.slug);
+        let drift = UnusedValues::new(provider.slug);
         Self { provider, limits, consumer, settings, calls, poller, writer, throttle, drift, judge }
     }
 
@@ -245,17 +245,17 @@ impl Worker {
         let refused = if lease.takeovers < MAX_TAKEOVERS {
             BTreeMap::new()
         } else {
-            let killers = idle(self.judge.killers(self.provider, &self.limits, lease)).await;
-            let Some(killers) = killers else { return Ok(Progress::Undecided) };
-            killers
+            let poison_messages = idle(self.judge.poison_messages(self.provider, &self.limits, lease)).await;
+            let Some(poison_messages) = poison_messages else { return Ok(Progress::Undecided) };
+            poison_messages
         };
         let (first, rest, tally) = self.parse(lease, &refused).await;
         if is_planted(Plant::AckBeforeCommit) {
             held.ack().await;
         }
-        let marker = Marker::new(held);
+        let marker = ParsingMark::new(held);
         let batch = Batch { lease, origin, provider: self.provider.slug, records: tally.records };
-        let (is_ours, stored) = marker.during(self.write(batch, Walk::new(first, rest, &marker))).await;
+        let (is_ours, stored) = marker.during(self.write(batch, SliceReader::new(first, rest, &marker))).await;
         let written = match stored? {
             Stored::Whole(written) => written,
             Stored::OneSide if is_ours => return Ok(Progress::OneSide),
@@ -269,7 +269,7 @@ impl Worker {
         Ok(if is_ours { Progress::Whole } else { Progress::Lost })
     }
 
-    async fn write(&self, batch: Batch<'_>, walk: Walk<'_>) -> Result<Stored, StoreError> {
+    async fn write(&self, batch: Batch<'_>, walk: SliceReader<'_>) -> Result<Stored, StoreError> {
         // What is resumed has been paid for.
         if batch.origin != Origin::Resumed {
             idle(self.throttle.pay(batch.records)).await;
@@ -281,7 +281,7 @@ impl Worker {
     async fn parse<'a>(
         &'a self,
         lease: &'a Lease,
-        refused: &'a BTreeMap<usize, Fault>,
+        refused: &'a BTreeMap<usize, Rejection>,
     ) -> (Slice<'a>, Slices<'a>, Tally) {
         let parsing =
             Parsing { provider: self.provider, limits: &self.limits, max_records: self.writer.max_records };

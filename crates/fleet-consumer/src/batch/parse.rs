@@ -23,7 +23,7 @@ const LONG_MESSAGE: usize = 1_000;
 
 /// Why a record cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Rejection {
     /// From [`REASONS`].
     pub reason: &'static str,
     /// For people.
@@ -45,7 +45,7 @@ pub fn reasons() -> impl Iterator<Item = &'static str> {
     ParseError::REASONS.into_iter().chain(OWN_REASONS)
 }
 
-impl Fault {
+impl Rejection {
     fn parse(error: &ParseError) -> Self {
         Self { reason: error.reason(), detail: error.to_string() }
     }
@@ -64,7 +64,7 @@ impl Fault {
     }
 
     /// The message ends whoever parses it, in this way.
-    pub fn killed(how: &str) -> Self {
+    pub fn crashed(how: &str) -> Self {
         let detail = format!("parsing it ends the consumer: {how}; fix the parser, then replay this message");
         Self { reason: "consumer_killed", detail }
     }
@@ -102,8 +102,8 @@ pub struct QueuedMessage<'a> {
 
 impl<'a> QueuedMessage<'a> {
     /// The record that stands for all of it.
-    fn whole(self, fault: Fault) -> Record<'a> {
-        Record { message: self, event_index: WHOLE_MESSAGE, outcome: Err(fault) }
+    fn whole(self, rejection: Rejection) -> Record<'a> {
+        Record { message: self, event_index: WHOLE_MESSAGE, outcome: Err(rejection) }
     }
 }
 
@@ -115,17 +115,17 @@ pub struct Record<'a> {
     /// Which event of the message, or -1.
     pub event_index: i32,
     /// What it says.
-    pub outcome: Result<VehicleEvent<'a>, Fault>,
+    pub outcome: Result<VehicleEvent<'a>, Rejection>,
 }
 
 impl<'a> Record<'a> {
-    /// The dead letter this record becomes for `fault`.
-    pub fn dead_letter(&self, fault: &Fault) -> DeadLetter<'a> {
+    /// The dead letter this record becomes for `rejection`.
+    pub fn dead_letter(&self, rejection: &Rejection) -> DeadLetter<'a> {
         DeadLetter {
             message_id: self.message.message_id,
             event_index: self.event_index,
-            reason: fault.reason,
-            detail: fault.detail.escape_default().take(500).collect(),
+            reason: rejection.reason,
+            detail: rejection.detail.escape_default().take(500).collect(),
             received_at: self.message.received_at,
             envelope: self.message.item,
         }
@@ -162,7 +162,7 @@ pub(crate) fn parse<'a>(
     let envelope = match Envelope::decode(item) {
         Ok(envelope) => envelope,
         Err(error) => {
-            records.push(unreadable(item, Fault::envelope(error)));
+            records.push(unreadable(item, Rejection::envelope(error)));
             return Parsed::Whole;
         }
     };
@@ -190,8 +190,8 @@ pub(crate) fn parse<'a>(
             return Parsed::Empty(EmptyMessage { message_id, received_at });
         }
         Ok(Ok(None)) => {}
-        Ok(Err(error)) => records.push(message.whole(Fault::parse(&error))),
-        Err(_panic) => records.push(message.whole(Fault::panic())),
+        Ok(Err(error)) => records.push(message.whole(Rejection::parse(&error))),
+        Err(_panic) => records.push(message.whole(Rejection::panic())),
     }
     Parsed::Whole
 }
@@ -201,31 +201,31 @@ fn push_events<'a>(
     message: QueuedMessage<'a>,
     records: &mut Vec<Record<'a>>,
 ) {
-    let mut verdict = Verdict::default();
-    events.iter().for_each(|event| verdict.note(event));
+    let mut summary = EventSummary::default();
+    events.iter().for_each(|event| summary.note(event));
     for (event, event_index) in events.into_iter().zip(0..) {
-        let outcome = verdict.outcome(event);
+        let outcome = summary.outcome(event);
         records.extend(outcome.map(|outcome| Record { message, event_index, outcome }));
     }
-    records.extend(verdict.summary().map(|fault| message.whole(fault)));
+    records.extend(summary.rejection().map(|rejection| message.whole(rejection)));
 }
 
 /// What the events of one message come to. Every event is a record. If more than [`MAX_LETTERS`] cannot be stored, those are a
 /// single one: ten thousand dead letters of one message would say no more than the first, and a replay puts the whole
 /// message back in any case.
 #[derive(Clone, Debug, Default)]
-struct Verdict {
+struct EventSummary {
     all: usize,
     refused: usize,
     /// The first event that cannot be stored, and why.
-    first: Option<(usize, Fault)>,
+    first: Option<(usize, Rejection)>,
 }
 
-impl Verdict {
+impl EventSummary {
     fn note(&mut self, event: &Result<VehicleEvent<'_>, ParseError>) {
         if let Err(error) = event {
             self.refused += 1;
-            self.first.get_or_insert_with(|| (self.all, Fault::parse(error)));
+            self.first.get_or_insert_with(|| (self.all, Rejection::parse(error)));
         }
         self.all += 1;
     }
@@ -234,20 +234,20 @@ impl Verdict {
     fn outcome<'a>(
         &self,
         event: Result<VehicleEvent<'a>, ParseError>,
-    ) -> Option<Result<VehicleEvent<'a>, Fault>> {
+    ) -> Option<Result<VehicleEvent<'a>, Rejection>> {
         match event {
             Err(_error) if self.refused > MAX_LETTERS => None,
-            Err(error) => Some(Err(Fault::parse(&error))),
+            Err(error) => Some(Err(Rejection::parse(&error))),
             Ok(event) => Some(Ok(event)),
         }
     }
 
     /// What stands for the events that have no record of their own.
-    fn summary(&self) -> Option<Fault> {
+    fn rejection(&self) -> Option<Rejection> {
         let Self { all, refused, first } = self;
-        let (index, Fault { reason, detail }) = first.as_ref().filter(|_| *refused > MAX_LETTERS)?;
+        let (index, Rejection { reason, detail }) = first.as_ref().filter(|_| *refused > MAX_LETTERS)?;
         let detail = format!("{refused} of {all} events, the first being event {index}: {detail}");
-        Some(Fault { reason, detail })
+        Some(Rejection { reason, detail })
     }
 }
 
@@ -256,50 +256,50 @@ impl Verdict {
 pub(crate) struct LongMessage<'a> {
     message: QueuedMessage<'a>,
     events: Events<'a>,
-    verdict: Verdict,
+    summary: EventSummary,
     /// Of the next event.
     index: usize,
 }
 
 impl<'a> LongMessage<'a> {
-    /// Parses all of it, and keeps nothing but the verdict: what panics does so here.
+    /// Parses all of it, and keeps nothing but the summary: what panics does so here.
     fn judge(message: QueuedMessage<'a>, events: Events<'a>) -> Self {
-        let mut verdict = Verdict::default();
-        events.clone().for_each(|event| verdict.note(&event));
-        Self { message, events, verdict, index: 0 }
+        let mut summary = EventSummary::default();
+        events.clone().for_each(|event| summary.note(&event));
+        Self { message, events, summary, index: 0 }
     }
 
     /// Whether an event of it can be stored.
     pub(crate) fn has_events(&self) -> bool {
-        self.verdict.refused < self.verdict.all
+        self.summary.refused < self.summary.all
     }
 
     /// Appends records until there are `size`; tells whether those were the last.
     pub(crate) fn read(&mut self, size: usize, records: &mut Vec<Record<'a>>) -> bool {
-        while records.len() < size && self.index < self.verdict.all {
+        while records.len() < size && self.index < self.summary.all {
             let Some(event) = self.events.next() else {
                 // Parsers are pure; one that is not, and finds less at the second reading, must not be asked for ever.
-                self.index = self.verdict.all;
+                self.index = self.summary.all;
                 break;
             };
             let event_index = i32::try_from(self.index).unwrap_or(i32::MAX);
             self.index += 1;
-            let outcome = self.verdict.outcome(event);
+            let outcome = self.summary.outcome(event);
             records.extend(outcome.map(|outcome| Record { message: self.message, event_index, outcome }));
         }
-        let is_over = self.index >= self.verdict.all;
+        let is_over = self.index >= self.summary.all;
         if is_over {
-            records.extend(self.verdict.summary().map(|fault| self.message.whole(fault)));
+            records.extend(self.summary.rejection().map(|rejection| self.message.whole(rejection)));
         }
         is_over
     }
 }
 
 /// The record of an item that must not be parsed.
-pub fn refuse_item(item: &[u8], fault: Fault) -> Record<'_> {
+pub fn reject_item(item: &[u8], rejection: Rejection) -> Record<'_> {
     match Envelope::decode(item) {
-        Ok(envelope) => queued(item, &envelope).whole(fault),
-        Err(_unreadable) => unreadable(item, fault),
+        Ok(envelope) => queued(item, &envelope).whole(rejection),
+        Err(_unreadable) => unreadable(item, rejection),
     }
 }
 
@@ -313,9 +313,9 @@ fn queued<'a>(item: &'a [u8], envelope: &Envelope<'a>) -> QueuedMessage<'a> {
     }
 }
 
-fn unreadable(item: &[u8], fault: Fault) -> Record<'_> {
+fn unreadable(item: &[u8], rejection: Rejection) -> Record<'_> {
     let message_id = Uuid::new_v5(&UNREADABLE, item);
-    QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None }.whole(fault)
+    QueuedMessage { item, message_id, received_at: None, topic: "", trace_id: None }.whole(rejection)
 }
 
 #[cfg(test)]
@@ -338,7 +338,7 @@ mod tests {
         let Parsed::Long(mut message) = parse(niu, &Limits::default(), &item, &mut records) else {
             panic!("it is not long");
         };
-        message.verdict.all += 1;
+        message.summary.all += 1;
         assert!(!message.read(LONG_MESSAGE, &mut records));
         assert!(message.read(usize::MAX, &mut records));
         assert_eq!(records.len(), LONG_MESSAGE + 1);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fleet_providers::{Limits, Provider};
 use fleet_store::EmptyMessage;
 
-use crate::batch::parse::{Fault, LongMessage, Parsed, Record, parse, refuse_item};
-use crate::batch::unused_values::Drift;
+use crate::batch::parse::{Rejection, LongMessage, Parsed, Record, parse, reject_item};
+use crate::batch::unused_values::UnusedValues;
 use crate::metrics::{BatchCounts, DroppedCounts};
 
 /// A slice ends with the message that brings it to so many records. Six batches at work then stay far below the memory of
@@ -29,7 +29,7 @@ pub(crate) struct Slices<'a> {
     parsing: Parsing<'a>,
     items: &'a [Bytes],
     /// Messages that must not be parsed, by their index, and why.
-    refused: &'a BTreeMap<usize, Fault>,
+    refused: &'a BTreeMap<usize, Rejection>,
     /// The next message.
     index: usize,
     /// The message that the last slice has ended in.
@@ -58,7 +58,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, slice: &Slice<'_>, drift: &Drift) {
+    pub(crate) fn add(&mut self, slice: &Slice<'_>, drift: &UnusedValues) {
         self.records += slice.records.len();
         self.counts.add(slice.counts);
         drift.note(&slice.records, &mut self.dropped);
@@ -66,7 +66,7 @@ impl Tally {
 }
 
 impl<'a> Slices<'a> {
-    pub(crate) fn new(parsing: Parsing<'a>, items: &'a [Bytes], refused: &'a BTreeMap<usize, Fault>) -> Self {
+    pub(crate) fn new(parsing: Parsing<'a>, items: &'a [Bytes], refused: &'a BTreeMap<usize, Rejection>) -> Self {
         Self { parsing, items, refused, index: 0, long: None, records: 0 }
     }
 
@@ -102,9 +102,9 @@ impl<'a> Slices<'a> {
 
     fn message(&mut self, item: &'a [u8], slice: &mut Slice<'a>) {
         let counts = &mut slice.counts;
-        if let Some(fault) = self.refused.get(&self.index) {
+        if let Some(rejection) = self.refused.get(&self.index) {
             counts.note_message(false);
-            return slice.records.push(refuse_item(item, fault.clone()));
+            return slice.records.push(reject_item(item, rejection.clone()));
         }
         let before = slice.records.len();
         match parse(self.parsing.provider, self.parsing.limits, item, &mut slice.records) {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn what_must_not_be_parsed_is_one_record() {
         let (items, limits) = (batch(), Limits::default());
-        let refused = BTreeMap::from([(5, Fault::killed("on purpose"))]);
+        let refused = BTreeMap::from([(5, Rejection::crashed("on purpose"))]);
         let parsing = Parsing { provider: niu(), limits: &limits, max_records: usize::MAX };
         let slice = Slices::new(parsing, &items, &refused).next_slice();
         let found = slice.records.iter().find(|record| record.outcome == Err(refused[&5].clone()));

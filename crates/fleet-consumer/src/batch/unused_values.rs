@@ -17,13 +17,13 @@ const MAX_EXAMPLE_CHARS: usize = 40;
 
 /// Notices what one provider's events lose.
 #[derive(Debug)]
-pub(crate) struct Drift {
+pub(crate) struct UnusedValues {
     provider: &'static str,
     /// When the last example of each loss was logged; as many as there are attributes and reasons.
     logged: Mutex<HashMap<(Attribute, DropReason), Instant>>,
 }
 
-impl Drift {
+impl UnusedValues {
     pub(crate) fn new(provider: &'static str) -> Self {
         Self { provider, logged: Mutex::default() }
     }

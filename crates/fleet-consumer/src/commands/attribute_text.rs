@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 /// One attribute's value as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shown {
+pub(crate) struct AttributeText {
     pub(crate) value: String,
     pub(crate) at: Timestamp,
     pub(crate) received_at: Timestamp,
 }
 
-impl Shown {
+impl AttributeText {
     /// When it was received, unless it was stored before receipts were.
     pub(crate) fn receipt(&self) -> Option<Timestamp> {
         (self.received_at != Timestamp::MIN).then_some(self.received_at)
@@ -19,7 +19,7 @@ impl Shown {
 }
 
 /// Every attribute that has a time of its own, in the order of the table's columns.
-pub(crate) fn shown(attributes: &Attributes) -> [(Attribute, Option<Shown>); 9] {
+pub(crate) fn shown(attributes: &Attributes) -> [(Attribute, Option<AttributeText>); 9] {
     let Attributes {
         position,
         speed_kmh,
@@ -48,8 +48,8 @@ pub(crate) fn shown(attributes: &Attributes) -> [(Attribute, Option<Shown>); 9] 
     ]
 }
 
-fn text<T: std::fmt::Display>(timed: Option<Timed<T>>) -> Option<Shown> {
-    timed.map(|Timed { value, at, received_at }| Shown { value: value.to_string(), at, received_at })
+fn text<T: std::fmt::Display>(timed: Option<Timed<T>>) -> Option<AttributeText> {
+    timed.map(|Timed { value, at, received_at }| AttributeText { value: value.to_string(), at, received_at })
 }
 
 fn place(position: &Position) -> String {

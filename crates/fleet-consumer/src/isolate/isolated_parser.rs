@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::batch::parse::Fault;
+use crate::batch::parse::Rejection;
 use crate::isolate::child::{ALLOCATE_ON_DEMAND, COMMAND, MOST_BYTES, MOST_CPU, PARSED};
 
 /// How long a child may take to start.
@@ -49,7 +49,7 @@ const OWN_SIGNALS: [(Signal, &str); 6] = [
 
 /// Judges messages, for all the queues of this process.
 #[derive(Debug)]
-pub(crate) struct Judge {
+pub(crate) struct IsolatedParser {
     program: PathBuf,
     /// One child at a time: each takes memory.
     turn: Mutex<()>,
@@ -72,7 +72,7 @@ struct Running {
     output: ChildStdout,
 }
 
-impl Judge {
+impl IsolatedParser {
     /// `program` is `fleet-consumer`.
     pub(crate) fn new(program: PathBuf) -> Self {
         Self { program, turn: Mutex::new(()) }
@@ -80,24 +80,24 @@ impl Judge {
 
     /// The messages of a batch that end whoever parses them, by their index. `None`: one of its messages cannot be judged now;
     /// the batch is whole for the next owner.
-    pub(crate) async fn killers(
+    pub(crate) async fn poison_messages(
         &self,
         provider: &'static Provider,
         limits: &Limits,
         lease: &Lease,
-    ) -> Option<BTreeMap<usize, Fault>> {
+    ) -> Option<BTreeMap<usize, Rejection>> {
         tracing::warn!(
             queue = provider.slug, lease_id = %lease.id, takeovers = lease.takeovers,
             "consumers ended while they parsed this batch: parsing its messages one by one in a child process"
         );
-        let mut killers = BTreeMap::new();
+        let mut poison_messages = BTreeMap::new();
         let (mut index, mut tries, mut pause) = (0, 0, FIRST_PAUSE);
         loop {
             let before = index;
             let turn = self.turn.lock().await;
-            let judged = self.judge(provider, limits, lease, &mut index, &mut killers).await;
+            let judged = self.judge(provider, limits, lease, &mut index, &mut poison_messages).await;
             drop(turn);
-            let Err(problem) = judged else { return Some(killers) };
+            let Err(problem) = judged else { return Some(poison_messages) };
             if index > before {
                 (tries, pause) = (0, FIRST_PAUSE);
             }
@@ -121,7 +121,7 @@ impl Judge {
         limits: &Limits,
         lease: &Lease,
         index: &mut usize,
-        killers: &mut BTreeMap<usize, Fault>,
+        poison_messages: &mut BTreeMap<usize, Rejection>,
     ) -> Result<(), String> {
         let mut running = None;
         while let Some(item) = lease.items.get(*index) {
@@ -132,7 +132,7 @@ impl Judge {
             match child.parse(item).await {
                 Verdict::Parsed => running = Some(child),
                 Verdict::Guilty(how) => {
-                    killers.insert(*index, Fault::killed(&how));
+                    poison_messages.insert(*index, Rejection::crashed(&how));
                 }
                 Verdict::Undecided(problem) => return Err(problem),
             }

@@ -8,7 +8,7 @@ use fleet_store::{Database, Schema, StoreError, missing_migrations};
 use tokio::task::JoinSet;
 
 use crate::connect::Databases;
-use crate::write::database_health::DatabaseHealth;
+use crate::write::database_health::DatabasesHealth;
 
 /// How long the second database may take before the consumer works for the first one alone.
 const GRACE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     /// Begins to look, for both at once. A database is tried with batches only once its schema is there.
-    pub(crate) fn look(databases: &Databases, health: &DatabaseHealth, settings: &ConsumerSettings) -> Self {
+    pub(crate) fn look(databases: &Databases, health: &DatabasesHealth, settings: &ConsumerSettings) -> Self {
         let mut waiting = JoinSet::new();
         let sides = [
             (&databases.state, Schema::State, &health.state),

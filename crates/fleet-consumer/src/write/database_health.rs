@@ -8,7 +8,7 @@ use fleet_store::StoreError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::metrics::{self, Side};
+use crate::metrics::{self, DatabaseKind};
 
 /// How long a database may fail before batches that the other one has taken step aside.
 const FAILING: Duration = Duration::from_secs(1);
@@ -22,22 +22,22 @@ const MOST_SILENT: Duration = Duration::from_secs(120);
 
 /// What this process knows of both databases; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct DatabaseHealth {
-    pub(crate) state: Arc<SideHealth>,
-    pub(crate) telemetry: Arc<SideHealth>,
+pub(crate) struct DatabasesHealth {
+    pub(crate) state: Arc<DatabaseHealth>,
+    pub(crate) telemetry: Arc<DatabaseHealth>,
 }
 
-impl Default for DatabaseHealth {
+impl Default for DatabasesHealth {
     fn default() -> Self {
-        let side = |side| Arc::new(SideHealth::new(side));
-        Self { state: side(Side::State), telemetry: side(Side::Telemetry) }
+        let side = |side| Arc::new(DatabaseHealth::new(side));
+        Self { state: side(DatabaseKind::State), telemetry: side(DatabaseKind::Telemetry) }
     }
 }
 
 /// What this process knows of one database.
 #[derive(Debug)]
-pub(crate) struct SideHealth {
-    side: Side,
+pub(crate) struct DatabaseHealth {
+    side: DatabaseKind,
     known: watch::Sender<Known>,
 }
 
@@ -81,8 +81,8 @@ impl Known {
     }
 }
 
-impl SideHealth {
-    fn new(side: Side) -> Self {
+impl DatabaseHealth {
+    fn new(side: DatabaseKind) -> Self {
         let known = Known {
             is_ready: false,
             outage: None,
@@ -134,7 +134,7 @@ impl SideHealth {
             over = known.log.succeeded(now.into_std());
         });
         let Some(outage) = ended else { return };
-        metrics::side_away(self.side, false);
+        metrics::database_away(self.side, false);
         // A database that was only silent has not failed, and batches were set aside all the same.
         let silence = Over { failures: 0, lasted: now.duration_since(outage.since) };
         if let Some(Over { failures, lasted }) = over.or(outage.is_away.then_some(silence)) {
@@ -183,7 +183,7 @@ impl SideHealth {
 
     /// Waits until a batch that the other database has taken, and that has been tried on this one since then, should no
     /// longer wait for it. Each answer is a reason to wait longer.
-    pub(crate) async fn out_of_patience(&self, tried_since: Instant) {
+    pub(crate) async fn waited_long_enough(&self, tried_since: Instant) {
         let start = Instant::now();
         let mut changes = self.known.subscribe();
         let was_silent = loop {
@@ -213,7 +213,7 @@ impl SideHealth {
             outage.is_away = true;
         });
         if began {
-            metrics::side_away(self.side, true);
+            metrics::database_away(self.side, true);
             tracing::warn!(
                 side = self.side.name(),
                 "the database takes nothing: batches that the other one has are set aside until it does"
@@ -230,31 +230,31 @@ mod tests {
         StoreError::Timeout(Duration::ZERO)
     }
 
-    fn ready(side: Side) -> SideHealth {
-        let health = SideHealth::new(side);
+    fn ready(side: DatabaseKind) -> DatabaseHealth {
+        let health = DatabaseHealth::new(side);
         health.set_ready();
         health
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_database_that_fails_is_away_soon_and_a_silent_one_later() {
-        let health = ready(Side::Telemetry);
+        let health = ready(DatabaseKind::Telemetry);
         let start = Instant::now();
         health.failed(&failure());
         assert!(health.is_usable(), "once is not enough");
-        health.out_of_patience(start).await;
+        health.waited_long_enough(start).await;
         assert_eq!((start.elapsed(), health.is_usable()), (FAILING, false));
         health.answered();
         assert!(health.is_usable());
 
         let start = Instant::now();
-        health.out_of_patience(start).await;
+        health.waited_long_enough(start).await;
         assert_eq!((start.elapsed(), health.is_usable()), (SILENT, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_tried_anew_on_a_database_that_failed_before() {
-        let health = ready(Side::State);
+        let health = ready(DatabaseKind::State);
         health.failed(&failure());
         tokio::time::sleep(2 * FAILING).await;
         let start = Instant::now();
@@ -262,34 +262,34 @@ mod tests {
             tokio::time::sleep(FAILING / 2).await;
             health.failed(&failure());
         };
-        tokio::join!(health.out_of_patience(start), failing);
+        tokio::join!(health.waited_long_enough(start), failing);
         assert_eq!(start.elapsed(), FAILING);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_database_is_waited_for_longer_and_longer() {
-        let health = ready(Side::Telemetry);
+        let health = ready(DatabaseKind::Telemetry);
         let mut waited = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
-            health.out_of_patience(start).await;
+            health.waited_long_enough(start).await;
             waited.push(start.elapsed().as_secs());
         }
         assert_eq!(waited, [5, 10, 20]);
         health.answered();
         let start = Instant::now();
-        health.out_of_patience(start).await;
+        health.waited_long_enough(start).await;
         assert_eq!(start.elapsed().as_secs(), 40, "an answer alone is no batch");
         health.completed();
         let start = Instant::now();
-        health.out_of_patience(start).await;
+        health.waited_long_enough(start).await;
         assert_eq!(start.elapsed().as_secs(), 40);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_database_that_answers_is_not_silent() {
-        for answer in [SideHealth::answered, SideHealth::is_slow] {
-            let health = ready(Side::Telemetry);
+        for answer in [DatabaseHealth::answered, DatabaseHealth::is_slow] {
+            let health = ready(DatabaseKind::Telemetry);
             let start = Instant::now();
             let answering = async {
                 for _ in 0..4 {
@@ -297,14 +297,14 @@ mod tests {
                     answer(&health);
                 }
             };
-            tokio::join!(health.out_of_patience(start), answering);
+            tokio::join!(health.waited_long_enough(start), answering);
             assert_eq!(start.elapsed(), 4 * (SILENT - Duration::from_secs(1)) + SILENT);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_database_without_its_schema_is_waited_for() {
-        let health = SideHealth::new(Side::State);
+        let health = DatabaseHealth::new(DatabaseKind::State);
         let coming = async {
             tokio::time::sleep(FAILING).await;
             health.set_ready();
@@ -316,9 +316,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_while_waiting_shortens_the_wait() {
-        let health = ready(Side::State);
+        let health = ready(DatabaseKind::State);
         let start = Instant::now();
-        let waiting = health.out_of_patience(start);
+        let waiting = health.waited_long_enough(start);
         let failing = async {
             tokio::time::sleep(FAILING).await;
             health.failed(&failure());

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::batch::parse::{Fault, Record};
+use crate::batch::parse::{Rejection, Record};
 use crate::metrics;
 
 /// Most lines of one part: a provider that sends nothing but nonsense must not fill the log.
@@ -13,11 +13,11 @@ const MAX_LINES: usize = 8;
 pub(crate) fn dead_letters<'a>(
     provider: &'static str,
     lease_id: Uuid,
-    letters: impl Iterator<Item = (&'a Record<'a>, &'a Fault)>,
+    letters: impl Iterator<Item = (&'a Record<'a>, &'a Rejection)>,
 ) {
     let mut count = 0;
-    for (record, fault) in letters {
-        metrics::dead_letter(provider, fault.reason);
+    for (record, rejection) in letters {
+        metrics::dead_letter(provider, rejection.reason);
         count += 1;
         if count <= MAX_LINES {
             tracing::warn!(
@@ -25,7 +25,7 @@ pub(crate) fn dead_letters<'a>(
                 message_id = %record.message.message_id,
                 trace_id = record.message.trace_id,
                 event_index = record.event_index,
-                reason = fault.reason,
+                reason = rejection.reason,
                 %lease_id,
                 "a message, or one event of it (from 0), cannot be stored and is a dead letter: \
                  look with fleet-consumer dead-letters show"

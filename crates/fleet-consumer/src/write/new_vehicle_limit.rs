@@ -11,7 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// How many new vehicles of one provider this process takes: a bucket that holds a minute's worth.
 #[derive(Debug)]
-pub(crate) struct NewVehicles {
+pub(crate) struct NewVehicleLimit {
     per_minute: u32,
     bucket: Mutex<Bucket>,
 }
@@ -26,7 +26,7 @@ struct Bucket {
     admitted: HashMap<Uuid, Instant>,
 }
 
-impl NewVehicles {
+impl NewVehicleLimit {
     /// A full bucket.
     pub(crate) fn new(per_minute: u32) -> Self {
         let bucket =
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_minute_takes_what_the_cap_says_and_a_retry_costs_nothing() {
         let vehicles: Vec<_> = (0..25).map(Uuid::from_u128).collect();
-        let cap = NewVehicles::new(10);
+        let cap = NewVehicleLimit::new(10);
         let start = Instant::now();
         let refused = cap.refuse(&vehicles, start);
         assert_eq!(refused.len(), 15);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_it_remembers_is_bounded() {
-        let cap = NewVehicles::new(10);
+        let cap = NewVehicleLimit::new(10);
         let start = Instant::now();
         for second in 0..600 {
             let first = u128::from(second) * 100;

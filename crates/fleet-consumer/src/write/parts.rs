@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 /// Whether the parts, as (first record, records), are exactly the records from 0 to `records`.
-pub(crate) fn make_up(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
+pub(crate) fn cover_batch(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
     let mut parts: Vec<_> = parts.iter().copied().collect();
     parts.sort_unstable();
     let reached = parts.iter().try_fold(0, |reached, &(first, count)| {
@@ -19,14 +19,14 @@ mod tests {
 
     #[test]
     fn only_the_whole_batch_is_the_batch() {
-        let make_up = |parts: &[(i32, i32)], records| make_up(&parts.iter().copied().collect(), records);
-        assert!(make_up(&[(0, 5)], 5));
-        assert!(make_up(&[(3, 2), (0, 3)], 5));
-        assert!(make_up(&[(0, 5), (0, 2), (2, 3)], 5));
-        assert!(!make_up(&[], 5));
-        assert!(!make_up(&[(0, 4)], 5), "the end is missing");
-        assert!(!make_up(&[(0, 2), (3, 2)], 5), "one is missing in between");
-        assert!(!make_up(&[(1, 4)], 5), "the first is missing");
-        assert!(!make_up(&[(0, 6)], 5), "the records were numbered differently");
+        let cover_batch = |parts: &[(i32, i32)], records| cover_batch(&parts.iter().copied().collect(), records);
+        assert!(cover_batch(&[(0, 5)], 5));
+        assert!(cover_batch(&[(3, 2), (0, 3)], 5));
+        assert!(cover_batch(&[(0, 5), (0, 2), (2, 3)], 5));
+        assert!(!cover_batch(&[], 5));
+        assert!(!cover_batch(&[(0, 4)], 5), "the end is missing");
+        assert!(!cover_batch(&[(0, 2), (3, 2)], 5), "one is missing in between");
+        assert!(!cover_batch(&[(1, 4)], 5), "the first is missing");
+        assert!(!cover_batch(&[(0, 6)], 5), "the records were numbered differently");
     }
 }

@@ -18,14 +18,14 @@ const NOTE_AFTER: Duration = Duration::from_millis(200);
 /// One side's way through a batch. The first slice is parsed once for both sides, and mostly it is the whole batch; each
 /// side parses the others for itself, so that neither waits for the other one and neither keeps a slice for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Walk<'a> {
+pub(crate) struct SliceReader<'a> {
     first: Option<Arc<Slice<'a>>>,
     rest: Slices<'a>,
-    marker: &'a Marker<'a>,
+    marker: &'a ParsingMark<'a>,
 }
 
-impl<'a> Walk<'a> {
-    pub(crate) fn new(first: Slice<'a>, rest: Slices<'a>, marker: &'a Marker<'a>) -> Self {
+impl<'a> SliceReader<'a> {
+    pub(crate) fn new(first: Slice<'a>, rest: Slices<'a>, marker: &'a ParsingMark<'a>) -> Self {
         Self { first: Some(Arc::new(first)), rest, marker }
     }
 
@@ -44,10 +44,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Marks a batch while it is parsed: a death meanwhile may be the fault of its messages, one while the databases have it
+/// Marks a batch while it is parsed: a death meanwhile may be the rejection of its messages, one while the databases have it
 /// cannot.
 #[derive(Debug)]
-pub(crate) struct Marker<'a> {
+pub(crate) struct ParsingMark<'a> {
     held: HeldLease<'a>,
     /// Held while Redis is told.
     known: Mutex<Known>,
@@ -62,7 +62,7 @@ struct Known {
     is_ours: bool,
 }
 
-impl<'a> Marker<'a> {
+impl<'a> ParsingMark<'a> {
     /// Of a batch that has just been taken and parsed: it was marked then.
     pub(crate) fn new(held: HeldLease<'a>) -> Self {
         let known = Known { is_marked: true, parsed_at: Instant::now(), is_ours: true };
@@ -94,7 +94,7 @@ impl<'a> Marker<'a> {
             }
         };
         if written.is_err() {
-            // What follows is not the messages' fault.
+            // What follows is not the messages' rejection.
             self.clear().await;
         }
         (self.known.lock().await.is_ours, written)

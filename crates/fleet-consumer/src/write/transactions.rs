@@ -6,10 +6,10 @@ use std::time::Duration;
 use fleet_store::{EmptyMessage, ErrorClass, Part, SESSION_RETRIES, StoreError};
 use uuid::Uuid;
 
-use crate::batch::parse::{Fault, Record};
+use crate::batch::parse::{Rejection, Record};
 use crate::batch::slices::Slice;
-use crate::metrics::{self, Side, SplitCause};
-use crate::write::database_health::SideHealth;
+use crate::metrics::{self, DatabaseKind, SplitCause};
+use crate::write::database_health::DatabaseHealth;
 use crate::write::writer::{Writer, Written};
 
 /// Most bytes of one transaction's events and dead letters, if they are more than one: a statement's parameters are copied
@@ -24,21 +24,21 @@ pub(crate) struct Target<'a> {
     pub(crate) slice: &'a Slice<'a>,
     /// Messages without any record, which telemetry notes; none for the state.
     pub(crate) empty: &'a [EmptyMessage],
-    pub(crate) side: Side,
+    pub(crate) side: DatabaseKind,
 }
 
-/// Records that one transaction tries to store; with a fault, one that a database has refused.
+/// Records that one transaction tries to store; with a rejection, one that a database has refused.
 #[derive(Clone)]
 pub(crate) struct Task {
     /// Within the slice.
     pub(crate) range: Range<usize>,
-    pub(crate) fault: Option<Fault>,
+    pub(crate) rejection: Option<Rejection>,
 }
 
 impl Writer {
     /// Stores a slice on one side: parts of bounded size, each tried until it is stored, halved if it is too slow, or
     /// narrowed down to the record that the database refuses.
-    pub(crate) async fn drive<Storing: Future<Output = Result<Written, (Side, StoreError)>>>(
+    pub(crate) async fn drive<Storing: Future<Output = Result<Written, (DatabaseKind, StoreError)>>>(
         &self,
         target: Target<'_>,
         store: impl Fn(Task) -> Storing,
@@ -64,9 +64,9 @@ impl Writer {
             let single = task.range.len() <= 1;
             self.note(side, &error);
             match error.class() {
-                ErrorClass::Poison if single && task.fault.is_none() => {
-                    let fault = Some(Fault::rejected(&error));
-                    tasks.push(Task { range: task.range, fault });
+                ErrorClass::Poison if single && task.rejection.is_none() => {
+                    let rejection = Some(Rejection::rejected(&error));
+                    tasks.push(Task { range: task.range, rejection });
                 }
                 ErrorClass::Poison if !single => {
                     halve(target.provider, SplitCause::Poison, &mut tasks, &task);
@@ -90,33 +90,33 @@ impl Writer {
     fn tasks(&self, target: Target<'_>) -> Vec<Task> {
         let records = target.records();
         if records.is_empty() && !target.empty.is_empty() {
-            return vec![Task { range: 0..0, fault: None }];
+            return vec![Task { range: 0..0, rejection: None }];
         }
         let mut tasks = Vec::new();
         let (mut start, mut bytes) = (0, 0);
         for (index, record) in records.iter().enumerate() {
             let size = size_of_record(record);
             if index > start && (index - start >= self.max_records || bytes + size > MAX_PART_BYTES) {
-                tasks.push(Task { range: start..index, fault: None });
+                tasks.push(Task { range: start..index, rejection: None });
                 (start, bytes) = (index, 0);
             }
             bytes += size;
         }
         if start < records.len() {
-            tasks.push(Task { range: start..records.len(), fault: None });
+            tasks.push(Task { range: start..records.len(), rejection: None });
         }
         tasks.reverse();
         tasks
     }
 
-    pub(crate) async fn wait(&self, side: Side, error: &StoreError, pause: &mut Duration) {
+    pub(crate) async fn wait(&self, side: DatabaseKind, error: &StoreError, pause: &mut Duration) {
         metrics::database_retry(side, error.label());
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(self.retry_max);
     }
 
     /// What an error says of the database's health.
-    pub(crate) fn note(&self, side: Side, error: &StoreError) {
+    pub(crate) fn note(&self, side: DatabaseKind, error: &StoreError) {
         match error.class() {
             ErrorClass::Unavailable | ErrorClass::Session => self.health(side).failed(error),
             ErrorClass::TooSlow => self.health(side).is_slow(),
@@ -125,10 +125,10 @@ impl Writer {
         }
     }
 
-    pub(crate) fn health(&self, side: Side) -> &SideHealth {
+    pub(crate) fn health(&self, side: DatabaseKind) -> &DatabaseHealth {
         match side {
-            Side::State => &self.health.state,
-            Side::Telemetry => &self.health.telemetry,
+            DatabaseKind::State => &self.health.state,
+            DatabaseKind::Telemetry => &self.health.telemetry,
         }
     }
 }
@@ -162,8 +162,8 @@ pub(crate) fn index(value: usize) -> i32 {
 fn halve(provider: &'static str, cause: SplitCause, tasks: &mut Vec<Task>, task: &Task) {
     metrics::split(provider, cause);
     let middle = task.range.start + task.range.len() / 2;
-    tasks.push(Task { range: middle..task.range.end, fault: None });
-    tasks.push(Task { range: task.range.start..middle, fault: None });
+    tasks.push(Task { range: middle..task.range.end, rejection: None });
+    tasks.push(Task { range: task.range.start..middle, rejection: None });
 }
 
 impl<'a> Target<'a> {

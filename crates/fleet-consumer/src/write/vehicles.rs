@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::batch::fold::fold;
-use crate::batch::parse::{Fault, Record};
-use crate::metrics::{self, Side, timed};
+use crate::batch::parse::{Rejection, Record};
+use crate::metrics::{self, DatabaseKind, timed};
 use crate::write::dead_letter_log;
 use crate::write::transactions::{Target, Task};
 use crate::write::writer::{Writer, event};
@@ -20,20 +20,20 @@ impl Writer {
         &self,
         target: Target<'_>,
         task: &Task,
-    ) -> Result<(), (Side, StoreError)> {
-        let of_state = |error| (Side::State, error);
+    ) -> Result<(), (DatabaseKind, StoreError)> {
+        let of_state = |error| (DatabaseKind::State, error);
         let mut vehicles = fold(target.records_of(task).filter_map(event));
         let refused = self.beyond_cap(&vehicles).await.map_err(of_state)?;
         vehicles.retain(|vehicle| !refused.contains(&vehicle.vehicle_id));
         let dead = self.dead_letters(target, task, &refused);
         if !dead.is_empty() {
-            let letters: Vec<_> = dead.iter().map(|(record, fault)| record.dead_letter(fault)).collect();
-            let buried = timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await;
-            buried.map_err(|error| (Side::Telemetry, error))?;
+            let letters: Vec<_> = dead.iter().map(|(record, rejection)| record.dead_letter(rejection)).collect();
+            let buried = timed(DatabaseKind::Telemetry, self.telemetry.bury(target.provider, &letters)).await;
+            buried.map_err(|error| (DatabaseKind::Telemetry, error))?;
         }
-        let stored = timed(Side::State, self.state.write(&target.part(task), &vehicles)).await;
+        let stored = timed(DatabaseKind::State, self.state.write(&target.part(task), &vehicles)).await;
         let new_vehicles = stored.map_err(of_state)?;
-        let buried = dead.iter().map(|(record, fault)| (*record, fault));
+        let buried = dead.iter().map(|(record, rejection)| (*record, rejection));
         dead_letter_log::dead_letters(target.provider, target.lease_id, buried);
         let events = target.records_of(task).filter_map(event);
         let events = events.filter(|event| !refused.contains(&event.vehicle_id)).count();
@@ -56,7 +56,7 @@ impl Writer {
         target: Target<'a>,
         task: &Task,
         refused: &HashSet<Uuid>,
-    ) -> Vec<(&'a Record<'a>, Fault)> {
+    ) -> Vec<(&'a Record<'a>, Rejection)> {
         let Some(cap) = &self.new_vehicles else { return Vec::new() };
         let is_refused =
             |record: &&Record<'_>| event(record).is_some_and(|event| refused.contains(&event.vehicle_id));
@@ -65,7 +65,7 @@ impl Writer {
             let (_first, events) = messages.entry(record.message.message_id).or_insert((record, 0_usize));
             *events += 1;
         }
-        let fault = |events| Fault::too_many_new_vehicles(target.provider, cap.per_minute(), events);
-        messages.into_values().map(|(first, events)| (first, fault(events))).collect()
+        let rejection = |events| Rejection::too_many_new_vehicles(target.provider, cap.per_minute(), events);
+        messages.into_values().map(|(first, events)| (first, rejection(events))).collect()
     }
 }

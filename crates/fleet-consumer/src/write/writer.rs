@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use crate::batch::parse::Record;
 use crate::batch::slices::Slice;
-use crate::metrics::{Side, timed};
-use crate::write::database_health::{DatabaseHealth, SideHealth};
+use crate::metrics::{DatabaseKind, timed};
+use crate::write::database_health::{DatabasesHealth, DatabaseHealth};
 use crate::write::dead_letter_log;
-use crate::write::new_vehicle_limit::NewVehicles;
-use crate::write::parts::make_up;
-use crate::write::slice_reader::Walk;
+use crate::write::new_vehicle_limit::NewVehicleLimit;
+use crate::write::parts::cover_batch;
+use crate::write::slice_reader::SliceReader;
 use crate::write::transactions::{Target, Task, gives_up, index};
 
 /// Stores batches.
@@ -27,9 +27,9 @@ pub(crate) struct Writer {
     /// Raw events and dead letters.
     pub telemetry: TelemetryStore,
     /// Whether either database takes anything.
-    pub health: DatabaseHealth,
+    pub health: DatabasesHealth,
     /// How many new vehicles the state takes; without a bound if absent.
-    pub new_vehicles: Option<NewVehicles>,
+    pub new_vehicles: Option<NewVehicleLimit>,
     /// Most records in one transaction.
     pub max_records: usize,
     /// First pause after a failure; it doubles.
@@ -58,7 +58,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn target<'b>(&self, side: Side, slice: &'b Slice<'b>, empty: &'b [EmptyMessage]) -> Target<'b> {
+    fn target<'b>(&self, side: DatabaseKind, slice: &'b Slice<'b>, empty: &'b [EmptyMessage]) -> Target<'b> {
         Target { lease_id: self.lease.id, provider: self.provider, slice, empty, side }
     }
 }
@@ -98,7 +98,7 @@ impl Writer {
     /// # Errors
     ///
     /// A [`StoreError`] that a retry did not or cannot help: the batch must stay leased.
-    pub(crate) async fn write(&self, batch: Batch<'_>, walk: Walk<'_>) -> Result<Stored, StoreError> {
+    pub(crate) async fn write(&self, batch: Batch<'_>, walk: SliceReader<'_>) -> Result<Stored, StoreError> {
         let Batch { origin, .. } = batch;
         let telemetry_walk = walk.clone();
         let mut state = pin!(async {
@@ -110,20 +110,20 @@ impl Writer {
             self.write_telemetry(batch, telemetry_walk).await
         });
         let tried_since = Instant::now();
-        let DatabaseHealth { state: state_health, telemetry: telemetry_health } = &self.health;
+        let DatabasesHealth { state: state_health, telemetry: telemetry_health } = &self.health;
         let is_tried =
-            |health: &SideHealth| health.is_ready() && (origin == Origin::Resumed || health.is_usable());
+            |health: &DatabaseHealth| health.is_ready() && (origin == Origin::Resumed || health.is_usable());
         // One side alone, as long as the other one takes nothing and this one does: its own outage must not keep the batch
         // from a database that is back.
         match (is_tried(state_health), is_tried(telemetry_health)) {
             (true, false) => tokio::select! {
                 stored = &mut state => return stored.map(|_written| Stored::OneSide),
-                () = state_health.out_of_patience(tried_since) => {}
+                () = state_health.waited_long_enough(tried_since) => {}
                 () = telemetry_health.usable() => {}
             },
             (false, true) => tokio::select! {
                 stored = &mut telemetry => return stored.map(|_written| Stored::OneSide),
-                () = telemetry_health.out_of_patience(tried_since) => {}
+                () = telemetry_health.waited_long_enough(tried_since) => {}
                 () = state_health.usable() => {}
             },
             (true, true) | (false, false) => {}
@@ -134,44 +134,44 @@ impl Writer {
                 let written = stored?;
                 return tokio::select! {
                     stored = state => stored.map(|_written| Stored::Whole(written)),
-                    () = state_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+                    () = state_health.waited_long_enough(tried_since) => Ok(Stored::OneSide),
                 };
             }
         };
         tokio::select! {
             stored = telemetry => stored.map(Stored::Whole),
-            () = telemetry_health.out_of_patience(tried_since) => Ok(Stored::OneSide),
+            () = telemetry_health.waited_long_enough(tried_since) => Ok(Stored::OneSide),
         }
     }
 
-    async fn write_state(&self, batch: Batch<'_>, mut walk: Walk<'_>) -> Result<Written, StoreError> {
+    async fn write_state(&self, batch: Batch<'_>, mut walk: SliceReader<'_>) -> Result<Written, StoreError> {
         let read = || self.state.settled(batch.lease.id);
-        if self.is_stored(batch, Side::State, read).await? {
+        if self.is_stored(batch, DatabaseKind::State, read).await? {
             return Ok(Written::default());
         }
         let mut sum = Written::default();
         while let Some(slice) = walk.next().await {
-            sum.add(self.store_state(batch.target(Side::State, &slice, &[])).await?);
+            sum.add(self.store_state(batch.target(DatabaseKind::State, &slice, &[])).await?);
         }
-        self.health(Side::State).completed();
+        self.health(DatabaseKind::State).completed();
         Ok(sum)
     }
 
     async fn store_state(&self, target: Target<'_>) -> Result<Written, StoreError> {
-        let of_state = |error| (Side::State, error);
+        let of_state = |error| (DatabaseKind::State, error);
         let store = |task: Task| async move {
-            if let Some(fault) = &task.fault {
+            if let Some(rejection) = &task.rejection {
                 let letters: Vec<_> =
-                    target.records_of(&task).map(|record| record.dead_letter(fault)).collect();
+                    target.records_of(&task).map(|record| record.dead_letter(rejection)).collect();
                 if let Err(error) =
-                    timed(Side::Telemetry, self.telemetry.bury(target.provider, &letters)).await
+                    timed(DatabaseKind::Telemetry, self.telemetry.bury(target.provider, &letters)).await
                 {
-                    return Err((Side::Telemetry, error));
+                    return Err((DatabaseKind::Telemetry, error));
                 }
-                let stored = timed(Side::State, self.state.write(&target.part(&task), &[])).await;
+                let stored = timed(DatabaseKind::State, self.state.write(&target.part(&task), &[])).await;
                 stored.map_err(of_state)?;
                 // Not before: as long as the state does not take it, this is tried again.
-                let buried = target.records_of(&task).map(|record| (record, fault));
+                let buried = target.records_of(&task).map(|record| (record, rejection));
                 dead_letter_log::dead_letters(target.provider, target.lease_id, buried);
             } else {
                 self.store_vehicles(target, &task).await?;
@@ -182,16 +182,16 @@ impl Writer {
         self.drive(target, store).await
     }
 
-    async fn write_telemetry(&self, batch: Batch<'_>, mut walk: Walk<'_>) -> Result<Written, StoreError> {
+    async fn write_telemetry(&self, batch: Batch<'_>, mut walk: SliceReader<'_>) -> Result<Written, StoreError> {
         let read = || self.telemetry.settled(batch.lease.id);
-        if self.is_stored(batch, Side::Telemetry, read).await? {
+        if self.is_stored(batch, DatabaseKind::Telemetry, read).await? {
             return Ok(Written::default());
         }
         let mut sum = Written::default();
         while let Some(slice) = walk.next().await {
-            sum.add(self.store_telemetry(batch.target(Side::Telemetry, &slice, &slice.empty)).await?);
+            sum.add(self.store_telemetry(batch.target(DatabaseKind::Telemetry, &slice, &slice.empty)).await?);
         }
-        self.health(Side::Telemetry).completed();
+        self.health(DatabaseKind::Telemetry).completed();
         Ok(sum)
     }
 
@@ -199,15 +199,15 @@ impl Writer {
         let store = |task: Task| async move {
             if task.range.start == 0 && !target.empty.is_empty() {
                 let noted = self.telemetry.note_empty(target.provider, target.empty);
-                timed(Side::Telemetry, noted).await.map_err(|error| (Side::Telemetry, error))?;
+                timed(DatabaseKind::Telemetry, noted).await.map_err(|error| (DatabaseKind::Telemetry, error))?;
             }
             if task.range.is_empty() {
                 return Ok(Written::default());
             }
             let (mut rows, mut dead) = (Vec::new(), Vec::new());
             for record in target.records_of(&task) {
-                match (&task.fault, &record.outcome) {
-                    (Some(fault), _) | (None, Err(fault)) => dead.push(record.dead_letter(fault)),
+                match (&task.rejection, &record.outcome) {
+                    (Some(rejection), _) | (None, Err(rejection)) => dead.push(record.dead_letter(rejection)),
                     (None, Ok(event)) => rows.push(TelemetryRow {
                         event,
                         message_id: record.message.message_id,
@@ -216,11 +216,11 @@ impl Writer {
                 }
             }
             let part = target.part(&task);
-            let stored = timed(Side::Telemetry, self.telemetry.write(&part, &rows, &dead)).await;
-            let Appended { inserted, duplicate } = stored.map_err(|error| (Side::Telemetry, error))?;
+            let stored = timed(DatabaseKind::Telemetry, self.telemetry.write(&part, &rows, &dead)).await;
+            let Appended { inserted, duplicate } = stored.map_err(|error| (DatabaseKind::Telemetry, error))?;
             let buried = target.records_of(&task).filter_map(|record| {
-                let fault = task.fault.as_ref().or(record.outcome.as_ref().err())?;
-                Some((record, fault))
+                let rejection = task.rejection.as_ref().or(record.outcome.as_ref().err())?;
+                Some((record, rejection))
             });
             dead_letter_log::dead_letters(target.provider, target.lease_id, buried);
             Ok(Written { inserted, duplicate, dead_lettered: dead.len() })
@@ -236,7 +236,7 @@ impl Writer {
     async fn is_stored<Reading: Future<Output = Result<HashSet<(i32, i32)>, StoreError>>>(
         &self,
         batch: Batch<'_>,
-        side: Side,
+        side: DatabaseKind,
         read: impl Fn() -> Reading,
     ) -> Result<bool, StoreError> {
         if batch.origin == Origin::Claimed || batch.records == 0 {
@@ -247,7 +247,7 @@ impl Writer {
         loop {
             match read().await {
                 Ok(parts) => {
-                    let is_whole = make_up(&parts, index(batch.records));
+                    let is_whole = cover_batch(&parts, index(batch.records));
                     if is_whole {
                         // A statement whose reply was lost, or that was given up, has gone through all the same.
                         self.health(side).answered();

@@ -8,7 +8,7 @@ use fleet_store::{
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::commands::attribute_text::{Shown, shown};
+use crate::commands::attribute_text::{AttributeText, shown};
 use crate::connect::Databases;
 
 /// How many of the vehicle's newest events are looked at.
@@ -34,7 +34,7 @@ pub(crate) struct Explanation {
 pub(super) struct Explained {
     pub(super) attribute: Attribute,
     /// What the vehicle's row says.
-    pub(super) stored: Option<Shown>,
+    pub(super) stored: Option<AttributeText>,
     /// The message that brought it, if telemetry has it.
     pub(super) brought_by: Option<Bringer>,
     pub(super) later: Later,
@@ -53,10 +53,10 @@ pub(super) enum Bringer {
 #[derive(Debug, Default)]
 pub(super) struct Later {
     pub(super) silent: u64,
-    pub(super) older: Count<Shown>,
-    pub(super) received_earlier: Count<Shown>,
+    pub(super) older: Count<AttributeText>,
+    pub(super) received_earlier: Count<AttributeText>,
     /// What should have counted: the state lags behind telemetry.
-    pub(super) newer: Count<Shown>,
+    pub(super) newer: Count<AttributeText>,
     pub(super) dropped: Vec<(DropReason, Count<String>)>,
 }
 
@@ -129,7 +129,7 @@ async fn older_bringer(
     provider: &Provider,
     limits: &Limits,
     vehicle_id: Uuid,
-    (attribute, stored): (Attribute, &Shown),
+    (attribute, stored): (Attribute, &AttributeText),
 ) -> Result<Option<Bringer>, StoreError> {
     let tries = stored.receipt().map(Some).into_iter().chain([None]);
     for received_at in tries {
@@ -154,12 +154,12 @@ fn parse<'a>(
 }
 
 /// What an event says about an attribute.
-fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<Shown> {
+fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<AttributeText> {
     shown(&event.attributes).into_iter().find_map(|(found, said)| said.filter(|_| found == attribute))
 }
 
 /// The message whose event says just what is stored.
-fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &Shown) -> Option<Bringer> {
+fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &AttributeText) -> Option<Bringer> {
     let matching = events.iter().filter_map(|parsed| {
         let said = said(&parsed.event, attribute)?;
         let is_same = said.value == stored.value && said.at == stored.at;
@@ -176,7 +176,7 @@ fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &Shown) -> Option<B
 }
 
 /// What the events that were observed or received later than a stored value say about it.
-fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&Shown>) -> Later {
+fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&AttributeText>) -> Later {
     let mut later = Later::default();
     for Parsed { stored: row, event } in events {
         let is_later = stored.is_none_or(|stored| {
@@ -201,7 +201,7 @@ fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&Shown>) ->
 }
 
 impl Later {
-    fn add(&mut self, said: Shown, stored: &Shown, message_id: Uuid) {
+    fn add(&mut self, said: AttributeText, stored: &AttributeText, message_id: Uuid) {
         let place = match said.at.cmp(&stored.at).then(said.received_at.cmp(&stored.received_at)) {
             std::cmp::Ordering::Equal => return,
             std::cmp::Ordering::Greater if stored.receipt().is_none() && said.at == stored.at => {

@@ -5,7 +5,7 @@ use std::fmt;
 use fleet_providers::DropReason;
 use uuid::Uuid;
 
-use crate::commands::attribute_text::Shown;
+use crate::commands::attribute_text::AttributeText;
 use crate::commands::explain::explanation::{Bringer, Count, Explained, Explanation, Later, MAX_EVENTS};
 
 /// The longest value of a message that is printed, in characters.
@@ -37,7 +37,7 @@ impl fmt::Display for Explained {
             None if self.later.is_silent() => return writeln!(formatter, "{name}: never reported"),
             None => writeln!(formatter, "{name}: never reported in a way that counts")?,
             Some(shown) => {
-                let Shown { value, at, .. } = shown;
+                let AttributeText { value, at, .. } = shown;
                 writeln!(formatter, "{name}: {value}")?;
                 writeln!(formatter, "  observed at {at}")?;
                 let when = shown.receipt().map_or_else(String::new, |receipt| format!(" at {receipt}"));
@@ -85,8 +85,8 @@ impl fmt::Display for Later {
     }
 }
 
-fn write_count(formatter: &mut fmt::Formatter<'_>, count: &Count<Shown>, what: &str) -> fmt::Result {
-    let Some((Shown { value, at, .. }, message)) = &count.newest else { return Ok(()) };
+fn write_count(formatter: &mut fmt::Formatter<'_>, count: &Count<AttributeText>, what: &str) -> fmt::Result {
+    let Some((AttributeText { value, at, .. }, message)) = &count.newest else { return Ok(()) };
     let events = events(count.count);
     writeln!(formatter, "  since then {events} {what}, the newest with {value} at {at} (message {message})")
 }

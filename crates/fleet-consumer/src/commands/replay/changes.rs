@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use crate::batch::fold::merge;
-use crate::commands::attribute_text::{Shown, shown};
+use crate::commands::attribute_text::{AttributeText, shown};
 
 /// How many vehicles are shown with what they were and are.
 pub(super) const SAMPLES: usize = 20;
@@ -139,7 +139,7 @@ impl Changes {
 fn values(state: &VehicleState<'_>) -> Values {
     let attributes = shown(&state.attributes);
     let attributes =
-        attributes.map(|(_, shown)| shown.map(|Shown { value, at, .. }| format!("{value} at {at}")));
+        attributes.map(|(_, shown)| shown.map(|AttributeText { value, at, .. }| format!("{value} at {at}")));
     let [position, speed_kmh, battery_percent, range_m, odometer_m, powered_on, locked, charging, online] =
         attributes;
     [

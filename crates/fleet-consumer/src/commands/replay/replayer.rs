@@ -23,14 +23,14 @@ use uuid::Uuid;
 use crate::batch::fold::fold;
 use crate::commands::replay::changes::Changes;
 use crate::connect::Databases;
-use crate::rate_limit::Throttle;
+use crate::rate_limit::RateLimit;
 
 /// Most bytes of raw events in one page.
 const PAGE_BYTES: i64 = 8 * 1024 * 1024;
 /// A page is not made smaller than this when the database is too slow for it.
 const MIN_PAGE_ROWS: i64 = 100;
 /// How long a database may be away before the replay gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// What to replay, and how.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Replay {
     provider: Option<&'static str>,
     dry_run: bool,
     page: PageBounds,
-    throttle: Throttle,
+    throttle: RateLimit,
     retry: Range<Duration>,
 }
 
@@ -122,7 +122,7 @@ impl Replay {
             provider,
             dry_run,
             page: PageBounds { rows, bytes: PAGE_BYTES },
-            throttle: Throttle::new(settings.consumer.max_events_per_second),
+            throttle: RateLimit::new(settings.consumer.max_events_per_second),
             retry: settings.consumer.retry_min..settings.consumer.retry_max,
         }
     }
@@ -158,7 +158,7 @@ impl Replay {
         outcome: &mut Outcome,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), End> {
-        // Not patiently: an operator with a wrong URL should hear of it at once.
+        // Not retry: an operator with a wrong URL should hear of it at once.
         let windows = telemetry_windows(&self.databases.telemetry, self.range.start, self.range.end).await?;
         let length = |window: &Window| window.to.duration_since(window.from).as_secs_f64();
         let total: f64 = windows.iter().map(length).sum();
@@ -202,7 +202,7 @@ impl Replay {
                     page => page.map(Some),
                 }
             };
-            match self.patiently(shutdown, read).await? {
+            match self.retry(shutdown, read).await? {
                 Some(page) => return Ok(page),
                 None => bounds.rows /= 2,
             }
@@ -220,7 +220,7 @@ impl Replay {
         let (parsed, corrections) = self.parse(page, outcome);
         if !self.dry_run && !corrections.is_empty() {
             let correct = || correct_telemetry(&self.databases.telemetry, window, &corrections);
-            self.patiently(shutdown, correct).await?;
+            self.retry(shutdown, correct).await?;
         }
         outcome.corrected += corrections.len() as u64;
         for Provider { slug, .. } in PROVIDERS {
@@ -230,13 +230,13 @@ impl Replay {
             if ids.is_empty() {
                 continue;
             }
-            let known = self.patiently(shutdown, || stored_vehicles(&self.databases.state, &ids)).await?;
+            let known = self.retry(shutdown, || stored_vehicles(&self.databases.state, &ids)).await?;
             let known: HashMap<_, _> =
                 known.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle)).collect();
             let mut raised = vehicles;
             raised.retain(|vehicle| outcome.changes.add(slug, known.get(&vehicle.vehicle_id), vehicle));
             if !self.dry_run && !raised.is_empty() {
-                self.patiently(shutdown, || self.state.raise(slug, &raised)).await?;
+                self.retry(shutdown, || self.state.raise(slug, &raised)).await?;
             }
         }
         Ok(())
@@ -288,7 +288,7 @@ impl Replay {
 
     /// Tries again while a database is away, though not for ever. A statement that `shutdown` meets is given up: it is
     /// stored whole or not at all, and either is right.
-    async fn patiently<T, Calling: Future<Output = Result<T, StoreError>>>(
+    async fn retry<T, Calling: Future<Output = Result<T, StoreError>>>(
         &self,
         shutdown: &CancellationToken,
         call: impl Fn() -> Calling,
@@ -307,7 +307,7 @@ impl Replay {
             };
             match error.class() {
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow
-                    if start.elapsed() < PATIENCE && !error.is_refused() =>
+                    if start.elapsed() < RETRY_FOR && !error.is_refused() =>
                 {
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
                 }
