@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_consumer::commands::accept_loss::accept_loss;
 use fleet_consumer::commands::audit::Audit;
-use fleet_consumer::observe::witness::accept_loss;
 use fleet_queue::{Producer, RedisLink};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 

@@ -1,5 +1,6 @@
 //! The commands that operators need.
 
+pub mod accept_loss;
 mod attribute_text;
 pub mod audit;
 pub mod dead_letters;

@@ -1,6 +1,6 @@
 //! Takes batches from the queues, and stores what the providers said in both databases.
 //!
-//! [`service`] starts a [`worker::Worker`] for each queue. Each of its loops claims a batch ([`lease`]), parses it and folds
+//! [`service`] starts a worker for each queue. Each of its loops claims a batch ([`lease`]), parses it and folds
 //! it to one row a vehicle ([`batch`]), writes it to both databases ([`write`]), and acknowledges it. Whatever fails or dies
 //! in between, the batch stays leased and is taken over whole.
 
@@ -13,11 +13,13 @@
 pub mod batch;
 pub mod commands;
 pub mod connect;
+pub mod database_kind;
+pub mod error;
 pub mod isolate;
 mod lease;
 pub mod metrics;
-pub mod observe;
+mod observe;
 mod rate_limit;
 pub mod service;
-pub mod worker;
+mod worker;
 mod write;

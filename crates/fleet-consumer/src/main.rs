@@ -229,7 +229,7 @@ async fn audit(settings: &Settings) -> ExitCode {
 }
 
 async fn accept_loss(settings: &Settings) -> ExitCode {
-    match fleet_consumer::observe::witness::accept_loss(settings).await {
+    match fleet_consumer::commands::accept_loss::accept_loss(settings).await {
         Ok(accepted) if accepted.is_empty() => {
             print("nothing is unaccounted for");
             ExitCode::SUCCESS

@@ -12,6 +12,7 @@ pub(crate) use self::dropped::DroppedCounts;
 pub use self::queues::{queue, redis_memory};
 pub(crate) use self::queues::{redis_weaknesses, unaccounted};
 use crate::batch::parse::reasons;
+use crate::database_kind::DatabaseKind;
 
 mod dropped;
 mod queues;
@@ -140,26 +141,6 @@ fn show_provider(provider: &'static str) {
     }
     for name in [BATCH_SIZE, BATCH_DURATION, FRESHNESS] {
         let _shown = histogram!(name, "provider" => provider);
-    }
-}
-
-/// The two sides of every write.
-#[derive(Clone, Copy, Debug)]
-pub enum DatabaseKind {
-    /// `vehicles`.
-    State,
-    /// `telemetry` and `dead_letters`.
-    Telemetry,
-}
-
-impl DatabaseKind {
-    const ALL: [Self; 2] = [Self::State, Self::Telemetry];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Telemetry => "telemetry",
-        }
     }
 }
 

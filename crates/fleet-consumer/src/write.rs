@@ -1,10 +1,13 @@
 //! Writes the records of a batch to both databases.
 
+mod already_stored;
+pub(crate) mod batch;
 pub(crate) mod database_health;
-pub(crate) mod dead_letter_log;
+mod dead_letter_log;
 pub(crate) mod new_vehicle_limit;
-pub(crate) mod parts;
+mod record_range;
 pub(crate) mod slice_reader;
+pub(crate) mod state;
+pub(crate) mod telemetry;
 pub(crate) mod transactions;
-pub(crate) mod vehicles;
 pub(crate) mod writer;

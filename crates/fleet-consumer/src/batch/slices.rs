@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fleet_providers::{Limits, Provider};
 use fleet_store::EmptyMessage;
 
-use crate::batch::parse::{Rejection, LongMessage, Parsed, Record, parse, reject_item};
+use crate::batch::parse::{LongMessage, Parsed, Record, Rejection, parse, reject_item};
 use crate::batch::unused_values::UnusedValues;
 use crate::metrics::{BatchCounts, DroppedCounts};
 
@@ -66,7 +66,11 @@ impl Tally {
 }
 
 impl<'a> Slices<'a> {
-    pub(crate) fn new(parsing: Parsing<'a>, items: &'a [Bytes], refused: &'a BTreeMap<usize, Rejection>) -> Self {
+    pub(crate) fn new(
+        parsing: Parsing<'a>,
+        items: &'a [Bytes],
+        refused: &'a BTreeMap<usize, Rejection>,
+    ) -> Self {
         Self { parsing, items, refused, index: 0, long: None, records: 0 }
     }
 

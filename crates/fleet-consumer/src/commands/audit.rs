@@ -11,8 +11,8 @@ use fleet_runtime::settings::Settings;
 use fleet_store::{SettledTotals, settled_totals};
 
 use crate::connect::{Databases, keys_of_one_queue, redis_link};
+use crate::error::ConsumerError;
 use crate::observe::witness::{Unaccounted, Witnesses};
-use crate::service::ConsumerError;
 
 /// The ledgers of every queue and of both databases.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::connect::Databases;
-use crate::service::ConsumerError;
+use crate::error::ConsumerError;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use fleet_queue::{Envelope, Producer, RedisLink};

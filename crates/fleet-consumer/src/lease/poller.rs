@@ -8,6 +8,7 @@ use fleet_runtime::settings::ConsumerSettings;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::lease::obtained::{Obtained, Origin};
 use crate::lease::redis_calls::RedisCalls;
 
 /// Expired leases are looked for this often within a lease's time.
@@ -40,17 +41,6 @@ pub(crate) struct Poller {
 enum Asked {
     Claim { id: Uuid, token: Uuid },
     Takeover { id: Uuid, token: Uuid },
-}
-
-/// A lease to work on.
-#[derive(Debug)]
-pub(crate) enum Obtained {
-    /// From the queue.
-    Claimed(Lease),
-    /// From another consumer.
-    TakenOver(Lease),
-    /// From those that were set aside.
-    Resumed(Lease),
 }
 
 impl Poller {
@@ -106,7 +96,7 @@ impl Poller {
         };
         self.unanswered = None;
         self.pace(lease.as_ref());
-        Ok(lease.map(Obtained::Claimed))
+        Ok(lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
     }
 
     /// The batch of a call whose reply has not come, if there is one.
@@ -115,11 +105,11 @@ impl Poller {
             None => Ok(None),
             Some(Asked::Claim { id, token }) => {
                 let lease = self.consumer.claim_again(id, token, self.limits).await;
-                lease.map(|lease| lease.map(Obtained::Claimed))
+                lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
             }
             Some(Asked::Takeover { id, token }) => {
                 let lease = self.consumer.take_over(id, token, self.limits.lease).await;
-                lease.map(|lease| lease.map(Obtained::TakenOver))
+                lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::TakenOver }))
             }
         };
         // A lease that only another version can read, or that something else has overwritten, must not keep this one from

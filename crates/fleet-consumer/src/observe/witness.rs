@@ -10,8 +10,8 @@ use fleet_store::{QueueWitness, WitnessStore};
 use jiff::Timestamp;
 
 use crate::connect::{Databases, redis_link};
+use crate::error::ConsumerError;
 use crate::metrics;
-use crate::service::ConsumerError;
 
 /// Looks at every queue.
 #[derive(Debug)]
@@ -121,24 +121,8 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
     }
 }
 
-/// Takes note, for good, of what is unaccounted for: by queue, how many webhooks at most.
-///
-/// # Errors
-///
-/// [`ConsumerError`] if the state database cannot be asked.
-pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, ConsumerError> {
-    let databases = Databases::new(settings)?;
-    // What has just been lost on purpose is to be among it. People may also accept while Redis is away.
-    if let Err(error) = Witnesses::new(settings, &databases)?.look().await {
-        tracing::warn!(%error, "could not look at the queues first");
-    }
-    let store = WitnessStore::new(databases.state);
-    let accepted = store.accept_loss(&queue_prefix(settings)).await?;
-    Ok(accepted.into_iter().map(|lost| (lost.queue, unsigned(lost.missing))).collect())
-}
-
 /// What the names of this configuration's queues begin with.
-fn queue_prefix(settings: &Settings) -> String {
+pub(crate) fn queue_prefix(settings: &Settings) -> String {
     format!("{}:{{", settings.queue.prefix)
 }
 
@@ -172,7 +156,7 @@ fn witness(known: &QueueWitness) -> Witness {
     Witness { number: unsigned(known.look), looked_at_ms, counted }
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(crate) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::batch::parse::{Rejection, Record};
+use crate::batch::parse::{Record, Rejection};
 use crate::metrics;
 
 /// Most lines of one part: a provider that sends nothing but nonsense must not fill the log.
@@ -10,7 +10,7 @@ const MAX_LINES: usize = 8;
 
 /// Counts and logs dead letters that have been stored. What is wrong with one stands in the dead letter itself, as it may
 /// quote the message.
-pub(crate) fn dead_letters<'a>(
+pub(crate) fn log_dead_letters<'a>(
     provider: &'static str,
     lease_id: Uuid,
     letters: impl Iterator<Item = (&'a Record<'a>, &'a Rejection)>,

@@ -1,11 +1,13 @@
 //! A cap on the new vehicles of a provider.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use crate::batch::parse::{Record, Rejection};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -32,11 +34,6 @@ impl NewVehicleLimit {
         let bucket =
             Bucket { left: f64::from(per_minute), filled_at: Instant::now(), admitted: HashMap::new() };
         Self { per_minute, bucket: Mutex::new(bucket) }
-    }
-
-    /// How many it takes in a minute.
-    pub(crate) fn per_minute(&self) -> u32 {
-        self.per_minute
     }
 
     /// Which of these vehicles, none of which the database knows, are beyond the cap. One that was admitted within the last
@@ -68,6 +65,25 @@ impl Bucket {
         self.admitted.insert(vehicle_id, self.filled_at);
         true
     }
+}
+
+/// One dead letter for each message with events of refused vehicles, in place of the first of these events: with a dead
+/// letter for each event, a message of 1 MiB could create thousands.
+pub(crate) fn dead_letters<'a>(
+    limit: &NewVehicleLimit,
+    provider: &str,
+    records: impl Iterator<Item = &'a Record<'a>>,
+    refused: &HashSet<Uuid>,
+) -> Vec<(&'a Record<'a>, Rejection)> {
+    let is_refused =
+        |record: &&Record<'_>| record.outcome.as_ref().is_ok_and(|event| refused.contains(&event.vehicle_id));
+    let mut messages = BTreeMap::new();
+    for record in records.filter(is_refused) {
+        let (_first, events) = messages.entry(record.message.message_id).or_insert((record, 0_usize));
+        *events += 1;
+    }
+    let rejection = |events| Rejection::too_many_new_vehicles(provider, limit.per_minute, events);
+    messages.into_values().map(|(first, events)| (first, rejection(events))).collect()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::connect::{Databases, redis_link};
-use crate::service::ConsumerError;
+use crate::error::ConsumerError;
 
 /// Most rows and dead letters that are shown.
 pub(super) const SHOWN: usize = 20;

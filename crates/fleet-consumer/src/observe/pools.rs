@@ -1,0 +1,22 @@
+//! Shows how busy the connection pools are.
+
+use std::time::Duration;
+
+use crate::connect::Databases;
+use crate::metrics;
+
+/// Shows how busy the pools are.
+pub(crate) async fn observe(databases: Databases, every: Duration) {
+    let Databases { state, telemetry } = databases;
+    let pools = match state.shares_pool_with(&telemetry) {
+        true => vec![("shared", state)],
+        false => vec![("state", state), ("telemetry", telemetry)],
+    };
+    let mut interval = tokio::time::interval(every);
+    loop {
+        interval.tick().await;
+        for (name, database) in &pools {
+            metrics::pool(name, database.pool_usage());
+        }
+    }
+}
