@@ -11,7 +11,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 pub(crate) use self::dropped::DroppedCounts;
 pub use self::queues::{queue, redis_memory};
 pub(crate) use self::queues::{redis_weaknesses, unaccounted};
-use crate::batch::parse::reasons;
+use crate::batch::rejection::reasons;
 use crate::database_kind::DatabaseKind;
 
 mod dropped;

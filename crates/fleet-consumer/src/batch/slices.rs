@@ -6,7 +6,10 @@ use bytes::Bytes;
 use fleet_providers::{Limits, Provider};
 use fleet_store::EmptyMessage;
 
-use crate::batch::parse::{LongMessage, Parsed, Record, Rejection, parse, reject_item};
+use crate::batch::long_message::LongMessage;
+use crate::batch::parse::{Parsed, parse};
+use crate::batch::record::{Record, reject_item};
+use crate::batch::rejection::Rejection;
 use crate::batch::unused_values::UnusedValues;
 use crate::metrics::{BatchCounts, DroppedCounts};
 
@@ -119,7 +122,7 @@ impl<'a> Slices<'a> {
                 return;
             }
             Parsed::Long(long) => {
-                counts.note_message(long.has_events());
+                counts.note_message(long.has_storable());
                 self.long = Some(long);
                 return;
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fleet_providers::{Attribute, DropReason, DroppedValue};
 
-use crate::batch::parse::Record;
+use crate::batch::record::Record;
 use crate::metrics::DroppedCounts;
 
 /// How often an example of the same loss is logged.

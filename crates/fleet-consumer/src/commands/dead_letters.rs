@@ -78,7 +78,7 @@ pub struct Filter {
     #[arg(long, value_parser = provider_slug())]
     provider: Option<String>,
     /// Only with this reason.
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::batch::parse::reasons()))]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(crate::batch::rejection::reasons()))]
     reason: Option<String>,
     /// Only those that died at or after this time: 2026-01-31T12:00:00Z, or 2026-01-31 for its first moment in UTC.
     #[arg(long, value_parser = time::parse)]

@@ -11,7 +11,7 @@ use fleet_runtime::liveness::idle;
 use fleet_store::StoreError;
 use jiff::Timestamp;
 
-use crate::batch::parse::Rejection;
+use crate::batch::rejection::Rejection;
 use crate::batch::slices::{Parsing, Slice, Slices, Tally};
 use crate::batch::unused_values::UnusedValues;
 use crate::isolate::isolated_parser::IsolatedParser;

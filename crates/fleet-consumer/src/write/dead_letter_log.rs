@@ -2,7 +2,8 @@
 
 use uuid::Uuid;
 
-use crate::batch::parse::{Record, Rejection};
+use crate::batch::record::Record;
+use crate::batch::rejection::Rejection;
 use crate::metrics;
 
 /// Most lines of one part: a provider that sends nothing but nonsense must not fill the log.

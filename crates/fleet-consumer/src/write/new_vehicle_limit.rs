@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::batch::parse::{Record, Rejection};
+use crate::batch::record::Record;
+use crate::batch::rejection::Rejection;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

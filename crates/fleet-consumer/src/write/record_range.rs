@@ -5,7 +5,8 @@ use std::ops::Range;
 use fleet_store::{EmptyMessage, Part};
 use uuid::Uuid;
 
-use crate::batch::parse::{Record, Rejection};
+use crate::batch::record::Record;
+use crate::batch::rejection::Rejection;
 use crate::batch::slices::Slice;
 use crate::database_kind::DatabaseKind;
 

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::batch::fold::fold;
-use crate::batch::parse::{Record, Rejection};
+use crate::batch::record::Record;
+use crate::batch::rejection::Rejection;
 use crate::database_kind::DatabaseKind;
 use crate::metrics;
 use crate::write::already_stored::is_stored;

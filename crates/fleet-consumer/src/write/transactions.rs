@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_store::{ErrorClass, SESSION_RETRIES, StoreError};
 
-use crate::batch::parse::Rejection;
+use crate::batch::rejection::Rejection;
 use crate::database_kind::DatabaseKind;
 use crate::metrics::{self, SplitCause};
 use crate::write::batch::Written;
