@@ -1,7 +1,8 @@
 //! Which of the two databases is meant.
 
 /// The two databases that each batch is written to. They may be one server and share a pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum DatabaseKind {
     /// The database of `vehicles`.
     State,
@@ -10,14 +11,8 @@ pub enum DatabaseKind {
 }
 
 impl DatabaseKind {
-    /// Both of them.
-    pub(crate) const ALL: [Self; 2] = [Self::State, Self::Telemetry];
-
     /// The value of the label `side`, in metrics and in log lines.
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Telemetry => "telemetry",
-        }
+        self.into()
     }
 }

@@ -2,6 +2,7 @@
 
 use fleet_providers::ParseError;
 use fleet_queue::EnvelopeError;
+use strum::VariantArray;
 
 /// Why a record becomes a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,43 +14,49 @@ pub struct Rejection {
 }
 
 /// The reasons that no parser gives.
-const OWN_REASONS: [&str; 6] = [
-    "malformed_envelope",
-    "unknown_envelope_version",
-    "parser_panic",
-    "consumer_killed",
-    "rejected_by_database",
-    "too_many_new_vehicles",
-];
+#[derive(Clone, Copy, Debug, strum::IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum OwnReason {
+    MalformedEnvelope,
+    UnknownEnvelopeVersion,
+    ParserPanic,
+    ConsumerKilled,
+    RejectedByDatabase,
+    TooManyNewVehicles,
+}
 
 /// Every reason of a dead letter.
 pub fn reasons() -> impl Iterator<Item = &'static str> {
-    ParseError::REASONS.into_iter().chain(OWN_REASONS)
+    ParseError::REASONS.into_iter().chain(OwnReason::VARIANTS.iter().map(|&reason| reason.into()))
 }
 
 impl Rejection {
+    fn own(reason: OwnReason, detail: String) -> Self {
+        Self { reason: reason.into(), detail }
+    }
+
     pub(crate) fn parse(error: &ParseError) -> Self {
         Self { reason: error.reason(), detail: error.to_string() }
     }
 
     pub(crate) fn envelope(error: EnvelopeError) -> Self {
         let reason = match error {
-            EnvelopeError::UnknownVersion => "unknown_envelope_version",
-            EnvelopeError::Malformed => "malformed_envelope",
+            EnvelopeError::UnknownVersion => OwnReason::UnknownEnvelopeVersion,
+            EnvelopeError::Malformed => OwnReason::MalformedEnvelope,
         };
-        Self { reason, detail: error.to_string() }
+        Self::own(reason, error.to_string())
     }
 
     pub(crate) fn panic() -> Self {
         let detail = "the parser panicked; fix it, then replay this message".to_owned();
-        Self { reason: "parser_panic", detail }
+        Self::own(OwnReason::ParserPanic, detail)
     }
 
     /// Parsing the message crashes the consumer. `how` says in which way.
     pub(crate) fn crashed(how: &str) -> Self {
         let detail =
             format!("parsing it crashes the consumer: {how}; fix the parser, then replay this message");
-        Self { reason: "consumer_killed", detail }
+        Self::own(OwnReason::ConsumerKilled, detail)
     }
 
     /// The message has events of new vehicles beyond the limit.
@@ -59,11 +66,32 @@ impl Rejection {
              are real, raise FLEET_PROVIDERS__{}__MAX_NEW_VEHICLES_PER_MINUTE, then replay this message",
             provider.to_uppercase()
         );
-        Self { reason: "too_many_new_vehicles", detail }
+        Self::own(OwnReason::TooManyNewVehicles, detail)
     }
 
     /// A database rejects the record.
     pub(crate) fn rejected(error: &impl std::fmt::Display) -> Self {
-        Self { reason: "rejected_by_database", detail: error.to_string() }
+        Self::own(OwnReason::RejectedByDatabase, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stay() {
+        let own: Vec<&str> = OwnReason::VARIANTS.iter().map(|&reason| reason.into()).collect();
+        assert_eq!(
+            own,
+            [
+                "malformed_envelope",
+                "unknown_envelope_version",
+                "parser_panic",
+                "consumer_killed",
+                "rejected_by_database",
+                "too_many_new_vehicles"
+            ]
+        );
     }
 }

@@ -11,7 +11,8 @@ use crate::batch::parse::{Parsed, parse};
 use crate::batch::record::{Record, reject_item};
 use crate::batch::rejection::Rejection;
 use crate::batch::unused_values::UnusedValues;
-use crate::metrics::{BatchCounts, DroppedCounts};
+use crate::metrics::batches::BatchCounts;
+use crate::metrics::dropped::DroppedCounts;
 
 /// A slice ends with the message that brings it to so many records. Six batches at work then stay far below the memory of
 /// the deployment, and a batch of a thousand messages with one event each, or two, is one slice.
@@ -110,7 +111,7 @@ impl<'a> Slices<'a> {
     fn message(&mut self, item: &'a [u8], slice: &mut Slice<'a>) {
         let counts = &mut slice.counts;
         if let Some(rejection) = self.refused.get(&self.index) {
-            counts.note_message(false);
+            counts.add_message(false);
             return slice.records.push(reject_item(item, rejection.clone()));
         }
         let before = slice.records.len();
@@ -122,12 +123,12 @@ impl<'a> Slices<'a> {
                 return;
             }
             Parsed::Long(long) => {
-                counts.note_message(long.has_storable());
+                counts.add_message(long.has_storable());
                 self.long = Some(long);
                 return;
             }
         }
-        counts.note_message(slice.records[before..].iter().any(|record| record.outcome.is_ok()));
+        counts.add_message(slice.records[before..].iter().any(|record| record.outcome.is_ok()));
     }
 }
 

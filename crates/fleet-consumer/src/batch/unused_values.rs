@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fleet_providers::{Attribute, DropReason, DroppedValue};
 
 use crate::batch::record::Record;
-use crate::metrics::DroppedCounts;
+use crate::metrics::dropped::DroppedCounts;
 
 /// How often an example of the same loss is logged.
 const EXAMPLE_EVERY: Duration = Duration::from_secs(60);

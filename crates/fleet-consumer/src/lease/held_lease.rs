@@ -8,7 +8,8 @@ use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::lease::redis_calls::RedisCalls;
-use crate::metrics::{self, Heartbeat};
+use crate::metrics;
+use crate::metrics::leases::Heartbeat;
 
 /// How long a batch that was set aside waits until it is tried again.
 const PARKED_FOR: Duration = Duration::from_secs(1);
@@ -130,9 +131,9 @@ async fn keep(
         let extended = consumer.extend(&lease, duration).await;
         calls.note(&extended);
         match extended {
-            Ok(true) => metrics::heartbeat(queue, Heartbeat::Extended),
-            Ok(false) => return metrics::heartbeat(queue, Heartbeat::Lost),
-            Err(_noted) => metrics::heartbeat(queue, Heartbeat::Failed),
+            Ok(true) => metrics::leases::heartbeat(queue, Heartbeat::Extended),
+            Ok(false) => return metrics::leases::heartbeat(queue, Heartbeat::Lost),
+            Err(_noted) => metrics::leases::heartbeat(queue, Heartbeat::Failed),
         }
     }
 }

@@ -29,7 +29,7 @@ impl RedisCalls {
     }
 
     fn failed(&self, error: &QueueError) {
-        metrics::redis_error(error.kind());
+        metrics::redis::redis_error(error.kind());
         let due = self.with_log(|log| log.failed(Instant::now(), 1));
         if let Some(Failing { failures, lasted }) = due {
             tracing::warn!(

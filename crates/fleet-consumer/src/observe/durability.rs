@@ -19,7 +19,7 @@ pub(crate) async fn observe(link: RedisLink, keys: QueueKeys) {
         match Durability::read(&link, &keys).await {
             Ok(durability) => {
                 let weaknesses = durability.weaknesses();
-                metrics::redis_weaknesses(weaknesses.len());
+                metrics::redis::redis_weaknesses(weaknesses.len());
                 if weaknesses != said {
                     for weakness in &weaknesses {
                         tracing::warn!("Redis is set up weaker than it should be: {weakness}");
@@ -27,7 +27,7 @@ pub(crate) async fn observe(link: RedisLink, keys: QueueKeys) {
                     said = weaknesses;
                 }
             }
-            Err(error) => metrics::redis_error(error.kind()),
+            Err(error) => metrics::redis::redis_error(error.kind()),
         }
     }
 }

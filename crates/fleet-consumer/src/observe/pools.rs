@@ -16,7 +16,7 @@ pub(crate) async fn observe(databases: Databases, every: Duration) {
     loop {
         interval.tick().await;
         for (name, database) in &pools {
-            metrics::pool(name, database.pool_usage());
+            metrics::pools::pool(name, database.pool_usage());
         }
     }
 }

@@ -21,17 +21,17 @@ pub(crate) async fn observe(link: RedisLink, prefix: String, every: Duration) {
     loop {
         interval.tick().await;
         match RedisMemory::read(&link).await {
-            Ok(memory) => metrics::redis_memory(memory),
+            Ok(memory) => metrics::redis::redis_memory(memory),
             // A user that may not run INFO is no reason to fail; then there is no such metric.
             Err(error) => tracing::debug!(%error, "cannot see how full Redis is"),
         }
         for (observer, broken) in &mut observers {
             match observer.status().await {
                 Ok(status) => {
-                    metrics::queue(broken.queue, &status, Timestamp::now());
+                    metrics::queues::queue(broken.queue, &status, Timestamp::now());
                     broken.note(&status.broken);
                 }
-                Err(error) => metrics::redis_error(error.kind()),
+                Err(error) => metrics::redis::redis_error(error.kind()),
             }
         }
     }
@@ -57,7 +57,7 @@ impl BrokenKeys {
             return;
         }
         for one in broken {
-            metrics::redis_error(one.kind());
+            metrics::redis::redis_error(one.kind());
         }
         if let Some(Failing { lasted, .. }) = self.log.failed(now, 1) {
             let seconds = lasted.as_secs();

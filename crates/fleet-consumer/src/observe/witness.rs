@@ -53,7 +53,7 @@ impl Witnesses {
             let unaccounted = match self.look_at(slug, lookout, known).await {
                 // Nothing can be said of this queue until a person repairs its ledger; the others are not to wait for that.
                 Err(ConsumerError::Queue(error)) if error.is_broken_key() => {
-                    metrics::redis_error(error.kind());
+                    metrics::redis::redis_error(error.kind());
                     tracing::debug!(queue = slug, %error, "could not compare the queue with what is known of it");
                     known.map(known_before).unwrap_or_default()
                 }
@@ -113,7 +113,7 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
         match witnesses.look().await {
             Ok(found) => {
                 for (queue, unaccounted) in found {
-                    metrics::unaccounted(queue, unaccounted.messages);
+                    metrics::queues::unaccounted(queue, unaccounted.messages);
                 }
             }
             Err(error) => tracing::debug!(%error, "could not compare the queues with what is known of them"),

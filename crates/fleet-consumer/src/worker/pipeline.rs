@@ -18,7 +18,8 @@ use crate::isolate::isolated_parser::IsolatedParser;
 use crate::lease::held_lease::HeldLease;
 use crate::lease::obtained::Origin;
 use crate::lease::parsing_mark::ParsingMark;
-use crate::metrics::{self, BatchCounts};
+use crate::metrics;
+use crate::metrics::batches::BatchCounts;
 use crate::rate_limit::RateLimit;
 use crate::write::batch::{Batch, Stored, Written};
 use crate::write::slice_reader::SliceReader;
@@ -116,7 +117,7 @@ impl Pipeline {
     fn count(&self, lease: &Lease, tally: &Tally, written: Written, duration: Duration) {
         let slug = self.provider.slug;
         let counts = with_written(tally.counts, written);
-        metrics::settled(slug, counts, lease.items.len(), duration, age(lease));
+        metrics::batches::settled(slug, counts, lease.items.len(), duration, age(lease));
         tally.dropped.publish(slug);
         tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
     }

@@ -155,7 +155,7 @@ impl DatabaseHealth {
             over = known.log.succeeded(now.into_std());
         });
         let Some(outage) = ended else { return };
-        metrics::database_away(self.side, false);
+        metrics::writes::database_away(self.side, false);
         // A database that was only silent has not failed, and batches were set aside all the same.
         let silence = Over { failures: 0, lasted: now.duration_since(outage.since) };
         if let Some(Over { failures, lasted }) = over.or(outage.is_away.then_some(silence)) {
@@ -234,7 +234,7 @@ impl DatabaseHealth {
             outage.is_away = true;
         });
         if began {
-            metrics::database_away(self.side, true);
+            metrics::writes::database_away(self.side, true);
             tracing::warn!(
                 side = self.side.name(),
                 "the database takes nothing: batches that the other one has are set aside until it does"

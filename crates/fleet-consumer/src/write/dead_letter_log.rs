@@ -18,7 +18,7 @@ pub(crate) fn log_dead_letters<'a>(
 ) {
     let mut count = 0;
     for (record, rejection) in letters {
-        metrics::dead_letter(provider, rejection.reason);
+        metrics::writes::dead_letter(provider, rejection.reason);
         count += 1;
         if count <= MAX_LINES {
             tracing::warn!(

@@ -104,7 +104,7 @@ impl StateWriter {
         let dead = dead.iter().map(|(record, rejection)| (*record, rejection));
         log_dead_letters(slice.provider, slice.lease_id, dead);
         let folded = events().filter(|event| !refused.contains(&event.vehicle_id)).count();
-        metrics::folded(slice.provider, folded, vehicles.len(), new_vehicles);
+        metrics::writes::folded(slice.provider, folded, vehicles.len(), new_vehicles);
         Ok(())
     }
 

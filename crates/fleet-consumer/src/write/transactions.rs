@@ -6,7 +6,8 @@ use fleet_store::{ErrorClass, SESSION_RETRIES, StoreError};
 
 use crate::batch::rejection::Rejection;
 use crate::database_kind::DatabaseKind;
-use crate::metrics::{self, SplitCause};
+use crate::metrics;
+use crate::metrics::writes::SplitCause;
 use crate::write::batch::Written;
 use crate::write::database_health::DatabasesHealth;
 use crate::write::record_range::{RecordRange, SliceToStore};
@@ -35,7 +36,7 @@ pub(crate) async fn attempt<T>(
     database: DatabaseKind,
     storing: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Failure> {
-    metrics::timed(database, storing).await.map_err(|error| Failure { database, error })
+    metrics::writes::timed(database, storing).await.map_err(|error| Failure { database, error })
 }
 
 impl Transactions {
@@ -110,7 +111,7 @@ impl Transactions {
     }
 
     async fn wait(&self, database: DatabaseKind, error: &StoreError, pause: &mut Duration) {
-        metrics::database_retry(database, error.label());
+        metrics::writes::database_retry(database, error.label());
         tokio::time::sleep(*pause).await;
         *pause = (*pause * 2).min(self.retry_max);
     }
@@ -133,7 +134,7 @@ fn gives_up(error: &StoreError, session: &mut u32) -> bool {
 
 /// The first half is stored first.
 fn halve(provider: &'static str, cause: SplitCause, ranges: &mut Vec<RecordRange>, range: &RecordRange) {
-    metrics::split(provider, cause);
+    metrics::writes::split(provider, cause);
     let [first, second] = range.halves();
     ranges.extend([second, first]);
 }
