@@ -1,5 +1,6 @@
 //! `fleet-consumer explain`: which message set each attribute of a vehicle, and why later messages did not change it.
 
 pub mod arguments;
-pub(crate) mod explanation;
+mod explanation;
+mod lookup;
 mod print;

@@ -2,5 +2,7 @@
 
 pub mod arguments;
 mod changes;
-pub(crate) mod replayer;
+mod outcome;
+mod page;
+mod replayer;
 mod summary;

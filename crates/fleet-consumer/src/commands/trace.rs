@@ -1,5 +1,7 @@
 //! `fleet-consumer trace`: what became of one webhook.
 
 pub mod arguments;
-pub(crate) mod find;
+mod find;
+mod message_id;
 mod print;
+mod stored;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::commands::explain::explanation::explain;
+use crate::commands::explain::lookup::explain;
 use crate::commands::explain::print::unknown;
 use clap::Args;
 use fleet_runtime::cli;

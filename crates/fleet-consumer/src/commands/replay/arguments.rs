@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::commands::replay::replayer::{End, Outcome, Progress, Replay};
+use crate::commands::replay::outcome::{End, Outcome, Progress};
+use crate::commands::replay::replayer::Replay;
 use crate::connect::Databases;
 use clap::Args;
 use fleet_runtime::settings::Settings;

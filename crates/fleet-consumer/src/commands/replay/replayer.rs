@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use fleet_providers::{Limits, PROVIDERS, Provider, StoredEvent, VehicleEvent, provider};
+use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_runtime::settings::Settings;
 use fleet_store::{
-    Correction, Derived, ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, Window,
-    correct_telemetry, stored_vehicles, telemetry_page, telemetry_windows,
+    ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, Window, correct_telemetry,
+    stored_vehicles, telemetry_page, telemetry_windows,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,8 @@ use uuid::Uuid;
 
 use crate::batch::fold::fold;
 use crate::commands::replay::changes::Changes;
+use crate::commands::replay::outcome::{End, Outcome, Progress};
+use crate::commands::replay::page::parse_page;
 use crate::connect::Databases;
 use crate::rate_limit::RateLimit;
 
@@ -44,62 +45,6 @@ pub(crate) struct Replay {
     page: PageBounds,
     throttle: RateLimit,
     retry: Range<Duration>,
-}
-
-/// What a replay did, or would do.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// Nothing was written.
-    pub dry_run: bool,
-    /// How it ended.
-    pub end: End,
-    /// What was to be replayed.
-    pub range: Range<Timestamp>,
-    /// Everything in the range that was observed from then on is done.
-    pub done_from: Timestamp,
-    /// Events read.
-    pub events: u64,
-    /// Of those, the ones that cannot be parsed any more: how many by reason, and the message of one of them.
-    pub refused: BTreeMap<&'static str, (u64, Uuid)>,
-    /// Of those, the ones that now have another vehicle, time or id than their row of telemetry.
-    pub other_identity: u64,
-    /// Rows of telemetry with another position, speed or charge than their event has now.
-    pub corrected: u64,
-    pub(super) changes: Changes,
-}
-
-/// How a replay ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// All of it is done.
-    Complete,
-    /// It was told to stop.
-    Stopped,
-    /// A database failed.
-    Failed(StoreError),
-}
-
-/// How far a replay is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    /// Events read.
-    pub events: u64,
-    /// Part of the range that is done, 0 to 1.
-    pub done: f64,
-    /// The day being read begins here.
-    pub window_from: Timestamp,
-}
-
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// An event of a page, as it is parsed now.
-struct Parsed<'a> {
-    provider: &'static str,
-    event: VehicleEvent<'a>,
 }
 
 impl Replay {
@@ -217,7 +162,7 @@ impl Replay {
         page: &[StoredTelemetry],
         outcome: &mut Outcome,
     ) -> Result<(), End> {
-        let (parsed, corrections) = self.parse(page, outcome);
+        let (parsed, corrections) = parse_page(&self.limits, page, outcome);
         if !self.dry_run && !corrections.is_empty() {
             let correct = || correct_telemetry(&self.databases.telemetry, window, &corrections);
             self.retry(shutdown, correct).await?;
@@ -240,50 +185,6 @@ impl Replay {
             }
         }
         Ok(())
-    }
-
-    fn parse<'a>(
-        &self,
-        page: &'a [StoredTelemetry],
-        outcome: &mut Outcome,
-    ) -> (Vec<Parsed<'a>>, Vec<Correction>) {
-        let (mut parsed, mut corrections) = (Vec::new(), Vec::new());
-        for row in page {
-            let Some(raw) = &row.raw else { continue };
-            outcome.events += 1;
-            let (provider, event) = match self.reparse(row, raw) {
-                Ok(event) => event,
-                Err(reason) => {
-                    outcome.refused.entry(reason).or_insert((0, row.message_id)).0 += 1;
-                    continue;
-                }
-            };
-            let VehicleEvent { vehicle_id, observed_at, event_id, .. } = event;
-            let derived = Derived::from(&event.attributes);
-            if row.key != (EventKey { vehicle_id, observed_at, event_id }) {
-                outcome.other_identity += 1;
-            } else if row.derived != derived {
-                corrections.push(Correction { key: row.key, derived });
-            }
-            parsed.push(Parsed { provider, event });
-        }
-        (parsed, corrections)
-    }
-
-    fn reparse<'a>(
-        &self,
-        row: &'a StoredTelemetry,
-        raw: &'a str,
-    ) -> Result<(&'static str, VehicleEvent<'a>), &'static str> {
-        let provider = provider(&row.provider).ok_or("unknown_provider")?;
-        let StoredTelemetry { received_at, ref topic, key: EventKey { event_id, .. }, .. } = *row;
-        let stored = StoredEvent { topic, received_at, raw, event_id };
-        // The parsers are pure: there is nothing a panic could leave half done.
-        let parsed = catch_unwind(AssertUnwindSafe(|| provider.reparse(&stored, &self.limits)));
-        match parsed {
-            Ok(parsed) => parsed.map(|event| (provider.slug, event)).map_err(|error| error.reason()),
-            Err(_panic) => Err("parser_panic"),
-        }
     }
 
     /// Tries again while a database is away, though not for ever. A statement that `shutdown` meets is given up: it is

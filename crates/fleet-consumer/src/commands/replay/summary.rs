@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::Table;
 
 use crate::commands::replay::changes::{FIELDS, SAMPLES};
-use crate::commands::replay::replayer::Outcome;
+use crate::commands::replay::outcome::Outcome;
 
 impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::commands::trace::find::{MessageId, Trace};
+use crate::commands::trace::find::Trace;
+use crate::commands::trace::message_id::MessageId;
 use clap::Args;
 use fleet_runtime::cli;
 use fleet_runtime::settings::Settings;

@@ -1,72 +1,22 @@
 //! Where did one webhook end?
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_providers::{PROVIDERS, Provider};
 use fleet_queue::{Finder, Place, QueueError, RedisLink, Search};
 use fleet_runtime::settings::Settings;
-use fleet_store::{
-    DeadLetterFilter, ErrorClass, Observed, StoreError, StoredDeadLetter, TracedEvents, UnstoredMessage,
-    dead_letters, events_of_message, message_of_event, stored_vehicles, unstored_message,
-};
-use jiff::Timestamp;
-use uuid::Uuid;
 
+use crate::commands::trace::message_id::MessageId;
+use crate::commands::trace::stored::Stored;
 use crate::connect::{Databases, redis_link};
 use crate::error::ConsumerError;
-
-/// Most rows and dead letters that are shown.
-pub(super) const SHOWN: usize = 20;
-
-/// As a parameter of a query.
-const LIMIT: i64 = 20;
 
 /// How long the queues are read for a message that is nowhere else.
 const SCAN: Duration = Duration::from_secs(2);
 
 /// The same, if the message was found elsewhere: it may be in a queue once more if its dead letters were replayed.
 const SHORT_SCAN: Duration = Duration::from_millis(200);
-
-const NO_ID: &str = "this is no UUID. Pass the x-request-id of the response to the webhook, such as \
-                     0197533e-84bb-7d71-8d6c-3c1f0a2b4c5d; logs and tables call it message_id";
-
-const NO_TIME: &str = "this UUID is no UUIDv7, so the API has not given it to a webhook. Pass the x-request-id of the \
-                       response. If it is the id of a dead letter whose envelope cannot be read, use `fleet-consumer \
-                       dead-letters show`";
-
-/// The id of a message, and the time in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MessageId {
-    pub(super) id: Uuid,
-    pub(super) received_at: Timestamp,
-}
-
-impl MessageId {
-    /// Reads an `x-request-id`.
-    ///
-    /// # Errors
-    ///
-    /// What to pass instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let id: Option<Uuid> = text.trim().parse().ok();
-        match (id, id.and_then(time_of)) {
-            (Some(id), Some(received_at)) => Ok(Self { id, received_at }),
-            (Some(_), None) => Err(NO_TIME.to_owned()),
-            (None, _) => Err(NO_ID.to_owned()),
-        }
-    }
-}
-
-/// The time in a UUIDv7.
-pub(super) fn time_of(id: Uuid) -> Option<Timestamp> {
-    if id.get_version_num() != 7 {
-        return None;
-    }
-    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
-    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
-}
 
 /// What is known of one message.
 #[derive(Debug)]
@@ -79,20 +29,6 @@ pub(crate) struct Trace {
     pub(super) stored: Stored,
     /// What could not be searched, or not as a whole, and why.
     pub(super) unsearched: Vec<String>,
-}
-
-/// What the telemetry database says of one message.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    pub(super) events: TracedEvents,
-    pub(super) dead_letters: Vec<StoredDeadLetter>,
-    pub(super) unstored: Option<UnstoredMessage>,
-    /// The message whose row its first duplicate met.
-    pub(super) earlier: Option<Uuid>,
-    /// What the provider calls the vehicles, as far as the state database says so.
-    pub(super) vehicles: BTreeMap<Uuid, String>,
-    /// What could not be read, and why.
-    pub(super) unread: Vec<String>,
 }
 
 impl Trace {
@@ -169,70 +105,5 @@ impl Trace {
                 None
             }
         }
-    }
-}
-
-impl Stored {
-    async fn read(databases: &Databases, message: MessageId) -> Self {
-        let MessageId { id, received_at } = message;
-        let telemetry = &databases.telemetry;
-        let mut stored = Self::default();
-        let observed = [
-            (Observed::Soon, "telemetry"),
-            (Observed::Earlier, "telemetry that was observed more than a day before its receipt"),
-        ];
-        for (observed, what) in observed {
-            match events_of_message(telemetry, id, received_at, observed, LIMIT).await {
-                Ok(events) => stored.add(events),
-                Err(error) => {
-                    stored.note(what, &error);
-                    if error.is_refused() {
-                        break;
-                    }
-                    match error.class() {
-                        // The other tables are in the same database, and it would take as long to find out.
-                        ErrorClass::Unavailable | ErrorClass::Fatal => return stored,
-                        ErrorClass::Session | ErrorClass::TooSlow | ErrorClass::Poison => {}
-                    }
-                }
-            }
-        }
-        let filter = DeadLetterFilter { message_id: Some(id), ..DeadLetterFilter::default() };
-        match dead_letters(telemetry, &filter, None, LIMIT).await {
-            Ok(letters) => stored.dead_letters = letters,
-            Err(error) => stored.note("dead letters", &error),
-        }
-        match unstored_message(telemetry, id).await {
-            Ok(unstored) => stored.unstored = unstored,
-            Err(error) => stored.note("the notes of duplicates and of messages without events", &error),
-        }
-        let first_duplicate = stored.unstored.as_ref().and_then(|unstored| unstored.first_duplicate);
-        if let Some(key) = first_duplicate {
-            match message_of_event(telemetry, key).await {
-                Ok(earlier) => stored.earlier = earlier,
-                Err(error) => stored.note("the row that a duplicate met", &error),
-            }
-        }
-        let events = stored.events.first.iter().map(|event| event.key);
-        let ids: Vec<_> = events.chain(first_duplicate).map(|key| key.vehicle_id).collect();
-        // Without the names there are still the ids.
-        let vehicles = stored_vehicles(&databases.state, &ids).await.unwrap_or_default();
-        let named = vehicles.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle.provider_vehicle_id));
-        stored.vehicles = named.collect();
-        stored
-    }
-
-    fn add(&mut self, events: TracedEvents) {
-        self.events.count += events.count;
-        self.events.first.extend(events.first);
-        self.events.first.truncate(SHOWN);
-    }
-
-    fn note(&mut self, what: &str, error: &StoreError) {
-        self.unread.push(format!("{what}: {error}"));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.events.count == 0 && self.dead_letters.is_empty() && self.unstored.is_none()
     }
 }

@@ -7,7 +7,9 @@ use fleet_store::{EventKey, TracedEvent, UnstoredMessage};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::commands::trace::find::{SHOWN, Stored, Trace, time_of};
+use crate::commands::trace::find::Trace;
+use crate::commands::trace::message_id::time_of;
+use crate::commands::trace::stored::{SHOWN, Stored};
 
 /// How long a note of a duplicate or of an empty message is kept.
 const NOTES: SignedDuration = SignedDuration::from_hours(7 * 24);
