@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::commands::audit::Audit;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_consumer::connect::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
 use fleet_store::{Expired, RetentionPeriods, expire};

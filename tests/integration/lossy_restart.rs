@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_consumer::commands::accept_loss::accept_loss;
-use fleet_consumer::commands::audit::Audit;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 use redis::FromRedisValue;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_consumer::commands::accept_loss::accept_loss;
-use fleet_consumer::commands::audit::Audit;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_queue::{Producer, RedisLink};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 

@@ -10,15 +10,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use fleet_consumer::commands::audit::Audit;
-use fleet_consumer::commands::dead_letters::{self, DeadLetterCommand};
+use fleet_consumer::commands::dead_letters::arguments::{self as dead_letters, DeadLetterCommand};
 use fleet_consumer::commands::explain::arguments::{self as explain, ExplainArguments};
 use fleet_consumer::commands::replay::arguments::{self as replay, ReplayArguments};
 use fleet_consumer::commands::trace::arguments::{self as trace, TraceArguments};
-use fleet_consumer::connect::{self, Databases};
+use fleet_consumer::commands::{accept_loss, audit, migrate, retention};
+use fleet_consumer::connect;
 use fleet_consumer::isolate::child;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service;
@@ -26,9 +25,7 @@ use fleet_runtime::admin::{self, Readiness, serve_admin};
 use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
-use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
-use fleet_store::{RetentionPeriods, Schema, StoreError};
 
 /// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
 #[global_allocator]
@@ -117,11 +114,11 @@ fn execute(arguments: Arguments) -> ExitCode {
             checked.map_or_else(|error| cli::refuse(PROGRAM, error), |()| ExitCode::SUCCESS)
         }
         (_, Err(error)) => cli::refuse(PROGRAM, error),
-        (Command::Run, Ok(())) => cli::block_on(&settings, run(&settings)),
-        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate(&settings)),
-        (Command::Retention, Ok(())) => cli::block_on(&settings, retention(&settings)),
-        (Command::Audit, Ok(())) => cli::block_on(&settings, audit(&settings)),
-        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss(&settings)),
+        (Command::Run, Ok(())) => cli::block_on(&settings, consume(&settings)),
+        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate::run(&settings)),
+        (Command::Retention, Ok(())) => cli::block_on(&settings, retention::run(&settings)),
+        (Command::Audit, Ok(())) => cli::block_on(&settings, audit::run(&settings)),
+        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss::run(&settings)),
         (Command::DeadLetters(command), Ok(())) => {
             cli::block_on(&settings, dead_letters::run(&settings, command))
         }
@@ -141,7 +138,7 @@ fn parse_suspects(provider: &str, max_age_s: i64) -> ExitCode {
     }
 }
 
-async fn run(settings: &Settings) -> ExitCode {
+async fn consume(settings: &Settings) -> ExitCode {
     let address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
     let listener = match listen(address, admin::BACKLOG) {
         Ok(listener) => listener,
@@ -168,78 +165,6 @@ async fn run(settings: &Settings) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_configuration() => cli::refuse(PROGRAM, error),
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn migrate(settings: &Settings) -> ExitCode {
-    let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
-    for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
-        match fleet_store::migrate_trusting(settings.tls.ca_file.as_deref(), url.expose(), schema).await {
-            Ok(applied) if applied.is_empty() => print(format_args!("{schema:?} at {url}: nothing to do")),
-            Ok(applied) => print(format_args!("{schema:?} at {url}: applied {}", applied.join(", "))),
-            Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-async fn retention(settings: &Settings) -> ExitCode {
-    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    let periods = RetentionPeriods {
-        telemetry: days(settings.retention.telemetry_days),
-        dead_letters: days(settings.retention.dead_letter_days),
-        settled_batches: days(settings.retention.settled_batch_days),
-    };
-    let expire = async || -> Result<_, StoreError> {
-        let databases = Databases::new(settings)?;
-        fleet_store::expire(&databases.state, &databases.telemetry, periods).await
-    };
-    match expire().await {
-        Ok(expired) => {
-            let fleet_store::Expired { chunks, dead_letters, settled_batches, unstored_messages } = expired;
-            print(format_args!(
-                "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches, notes of \
-                 {unstored_messages} messages"
-            ));
-            ExitCode::SUCCESS
-        }
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn audit(settings: &Settings) -> ExitCode {
-    match Audit::read(settings).await {
-        Ok(audit) => {
-            print(&audit);
-            if !audit.balances() {
-                cli::fail(
-                    "the ledger does not balance: something else writes to these keys or tables, or a message was lost",
-                )
-            } else if audit.loses_at_restart() {
-                cli::fail(
-                    "the ledger balances, and the next restart of Redis would drop the queues: see above",
-                )
-            } else {
-                ExitCode::SUCCESS
-            }
-        }
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn accept_loss(settings: &Settings) -> ExitCode {
-    match fleet_consumer::commands::accept_loss::accept_loss(settings).await {
-        Ok(accepted) if accepted.is_empty() => {
-            print("nothing is unaccounted for");
-            ExitCode::SUCCESS
-        }
-        Ok(accepted) => {
-            for (queue, messages) in accepted {
-                print(format_args!("{queue}: took note of up to {messages} lost webhooks"));
-            }
-            ExitCode::SUCCESS
-        }
         Err(error) => cli::fail(error),
     }
 }

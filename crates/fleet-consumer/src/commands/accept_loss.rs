@@ -1,11 +1,32 @@
-//! `fleet-consumer accept-loss`: take note of webhooks that are unaccounted for.
+//! `fleet-consumer accept-loss`: accept that webhooks are unaccounted for, so that `audit` balances again.
 
+use std::process::ExitCode;
+
+use fleet_runtime::cli;
 use fleet_runtime::settings::Settings;
+use fleet_runtime::stdout::print;
 use fleet_store::WitnessStore;
 
 use crate::connect::Databases;
 use crate::error::ConsumerError;
 use crate::observe::witness::{Witnesses, queue_prefix, unsigned};
+
+/// Runs the command.
+pub async fn run(settings: &Settings) -> ExitCode {
+    match accept_loss(settings).await {
+        Ok(accepted) if accepted.is_empty() => {
+            print("nothing is unaccounted for");
+            ExitCode::SUCCESS
+        }
+        Ok(accepted) => {
+            for (queue, messages) in accepted {
+                print(format_args!("{queue}: took note of up to {messages} lost webhooks"));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => cli::fail(error),
+    }
+}
 
 /// Takes note, for good, of what is unaccounted for: by queue, how many webhooks at most.
 ///

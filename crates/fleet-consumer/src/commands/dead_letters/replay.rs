@@ -1,0 +1,68 @@
+//! Puts the messages of dead letters back into their queues.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleet_queue::{Producer, RedisLink};
+use fleet_runtime::settings::Settings;
+use fleet_runtime::stdout::print;
+use fleet_store::{
+    Database, DeadLetterFilter, DeadMessage, count_dead_messages, dead_messages, forget_dead_messages,
+    telemetry_now,
+};
+
+use crate::commands::progress::ProgressLines;
+use crate::connect::redis_link;
+use crate::error::ConsumerError;
+
+/// Messages that are read, and pushed, at a time: together they are far below Redis' limits.
+const MESSAGES: i64 = 20;
+
+/// Puts the messages whose dead letters match back into their queues, and deletes all their dead letters.
+pub(super) async fn replay(
+    settings: &Settings,
+    telemetry: &Database,
+    mut filter: DeadLetterFilter,
+) -> Result<(), ConsumerError> {
+    // What dies again meanwhile stays: it was tried after the push.
+    let start = telemetry_now(telemetry).await?;
+    filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
+    let total = count_dead_messages(telemetry, &filter).await?;
+    let link = Arc::new(redis_link(settings)?);
+    let mut lines = ProgressLines::default();
+    let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
+    loop {
+        let mut page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.message_id);
+        // Nobody would consume their queue.
+        let found = page.len();
+        page.retain(|message| fleet_providers::provider(&message.provider).is_some());
+        foreign += found - page.len();
+        let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
+        push(&link, &settings.queue.prefix, page).await?;
+        // Only now: were it the other way round, a crash in between would lose them.
+        letters += forget_dead_messages(telemetry, &ids, start).await?;
+        messages += ids.len();
+        lines.tell(|| format!("{messages} of {total} messages"));
+    }
+    print(format_args!("put {messages} messages of {letters} dead letters back into their queues"));
+    if foreign > 0 {
+        print(format_args!(
+            "left {foreign} messages of providers that this version does not know where they are"
+        ));
+    }
+    Ok(())
+}
+
+/// Pushes each message once, however many of its events died.
+async fn push(link: &Arc<RedisLink>, prefix: &str, page: Vec<DeadMessage>) -> Result<(), ConsumerError> {
+    let mut queues: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for DeadMessage { provider, envelope, .. } in page {
+        queues.entry(provider).or_default().push(envelope);
+    }
+    for (provider, envelopes) in queues {
+        Producer::new(Arc::clone(link), prefix, &provider).push(&envelopes).await?;
+    }
+    Ok(())
+}
