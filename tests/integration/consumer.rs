@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_consumer::audit::Audit;
 use fleet_consumer::service::Databases;
-use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_store::{Expired, RetentionPeriods, expire};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use uuid::Uuid;
@@ -54,7 +54,8 @@ struct Doomed {
 
 impl Doomed {
     async fn claim(fleet: &Fleet) -> Self {
-        let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap());
+        let link =
+            Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(3))).unwrap());
         let consumer = Consumer::new(link, &fleet.settings.queue.prefix, "niu");
         let limits = ClaimLimits { max_messages: 100, max_bytes: 1 << 20, lease: INSTANT };
         let lease = consumer.claim(Uuid::now_v7(), Uuid::now_v7(), limits).await.unwrap().unwrap();
@@ -220,7 +221,8 @@ async fn shutdown_during_an_outage_releases_the_batch() {
         .await;
     let (prefix, settings) = (fleet.settings.queue.prefix.clone(), fleet.settings.clone());
     fleet.stop().await;
-    let link = Arc::new(RedisLink::new(&redis_url(), settings.queue.timeout).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), settings.queue.timeout)).unwrap());
     let consumer = Consumer::new(link, &prefix, "niu");
     let lease = consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap();
     let lease = lease.expect("a released batch is free at once, long before its lease of 30 s runs out");

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{
-    ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink, Volume,
+    ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink,
+    RedisLinkOptions, Volume,
 };
 use fleet_testbed::{Redis, RedisLogin};
 use redis::FromRedisValue;
@@ -53,7 +54,9 @@ impl Rig {
     }
 
     fn on(url: &str, timeout: Duration) -> Self {
-        let link = |login| Arc::new(RedisLink::new(&redis_as(login, url), timeout).unwrap());
+        let link = |login| {
+            Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_as(login, url), timeout)).unwrap())
+        };
         let prefix = fresh_prefix();
         Self {
             keys: QueueKeys::new(&prefix, QUEUE),

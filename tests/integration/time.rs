@@ -9,7 +9,7 @@ use std::time::Duration;
 use fleet_consumer::batch::parse_item;
 use fleet_consumer::fold::fold;
 use fleet_providers::{Limits, PROVIDERS};
-use fleet_queue::{Producer, RedisLink};
+use fleet_queue::{Producer, RedisLink, RedisLinkOptions};
 use fleet_store::{Database, DatabaseSettings, Part, Schema, StateStore};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
@@ -108,7 +108,8 @@ async fn a_week_goes_through_queues_and_consumers_to_the_same_vehicles() {
     let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "170")];
     let mut fleet = Fleet::api_only(&variables).await;
     let reports = shuffled(&week, &mut fastrand::Rng::with_seed(SEED + 1));
-    let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(10)).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(10))).unwrap());
     for slug in PROVIDERS.iter().map(|provider| provider.slug) {
         let items: Vec<_> = reports
             .iter()

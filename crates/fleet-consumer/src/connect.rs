@@ -37,8 +37,7 @@ impl Databases {
 ///
 /// [`QueueError::Url`] or [`QueueError::Trust`].
 pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
-    let ca_file = settings.tls.ca_file.as_deref();
-    RedisLink::trusting(ca_file, settings.redis_url.expose(), settings.queue.timeout)
+    RedisLink::open(&settings.redis())
 }
 
 /// The keys of one queue, which stands for all of them where it is about rights: those go by prefix.

@@ -292,7 +292,10 @@ async fn counters_that_contradict_each_other_are_no_lost_history() {
     let look = rig.lookout().look().await.unwrap();
     let witness = Witness { number: 0, looked_at_ms: 0, counted: look.counted };
     // What the API's own user can do.
-    let api = fleet_queue::RedisLink::new(&redis_as(RedisLogin::Api, &crate::support::redis_url()), TIMEOUT);
+    let api = fleet_queue::RedisLink::open(&fleet_queue::RedisLinkOptions::new(
+        &redis_as(RedisLogin::Api, &crate::support::redis_url()),
+        TIMEOUT,
+    ));
     let api = api.unwrap();
     let () = redis(&api, &["HINCRBY", &rig.keys.ledger, "accepted_messages", "-2"]).await.unwrap();
     let look = rig.lookout().look().await.unwrap();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Lookout, Mark, Observer, Producer, RedisLink, RedisMemory};
+use fleet_queue::{
+    ClaimLimits, Consumer, Lookout, Mark, Observer, Producer, RedisLink, RedisLinkOptions, RedisMemory,
+};
 use fleet_testbed::{Redis, RedisOptions, RedisServer};
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
@@ -30,7 +32,10 @@ async fn the_consumer_does_all_its_work() {
 }
 
 async fn all_its_work(server: &Redis) {
-    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let link = Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&login(&server.url(), "consumer"), Duration::from_secs(3)))
+            .unwrap(),
+    );
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec(), b"two".to_vec()]).await.unwrap();
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let (long, [first, second, third]) = (Duration::from_secs(30), [(); 3].map(|()| Uuid::now_v7()));

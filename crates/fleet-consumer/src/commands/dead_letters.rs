@@ -225,11 +225,7 @@ async fn replay(
     let start = telemetry_now(telemetry).await?;
     filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
     let total = count_dead_messages(telemetry, &filter).await?;
-    let link = Arc::new(RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?);
+    let link = Arc::new(RedisLink::open(&settings.redis())?);
     let mut lines = ProgressLines::default();
     let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
     loop {
