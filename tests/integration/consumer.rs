@@ -69,7 +69,7 @@ impl Doomed {
     /// The next owner of the batch, which finds it expired.
     async fn replace(&mut self) {
         self.lease = eventually("the lease to expire", async || {
-            self.consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap()
+            self.consumer.take_over_expired(Uuid::now_v7(), INSTANT).await.unwrap()
         })
         .await;
     }
@@ -224,7 +224,7 @@ async fn shutdown_during_an_outage_releases_the_batch() {
     let link =
         Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), settings.queue.timeout)).unwrap());
     let consumer = Consumer::new(link, &prefix, "niu");
-    let lease = consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap();
+    let lease = consumer.take_over_expired(Uuid::now_v7(), INSTANT).await.unwrap();
     let lease = lease.expect("a released batch is free at once, long before its lease of 30 s runs out");
     assert_eq!((lease.items.len(), lease.takeovers), (1, 0));
 }
@@ -344,7 +344,7 @@ async fn whoever_takes_a_batch_over_has_it_marked() {
     assert_eq!(doomed.lease.takeovers, 1, "its second owner died over it");
     // The reply to a takeover was lost: asked again, the batch comes back, and no death is counted.
     let (id, token) = (doomed.lease.id, doomed.lease.token);
-    let again = doomed.consumer.take_over(id, token, INSTANT).await.unwrap().unwrap();
+    let again = doomed.consumer.take_over_lease(id, token, INSTANT).await.unwrap().unwrap();
     assert_eq!((again.items, again.takeovers), (doomed.lease.items, 1));
 }
 

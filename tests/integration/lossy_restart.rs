@@ -168,7 +168,7 @@ async fn orphaned_batches_are_found_and_reclaimed() {
     rig.assert_lost(7).await;
     // What a running consumer does with records without an expiry, and then with leases that hold nothing.
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(1));
-    assert!(rig.consumer.takeover(Uuid::now_v7(), LONG).await.unwrap().is_none());
+    assert!(rig.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap().is_none());
 
     rig.restart_with_rights().await;
     // A repair of the file may also have taken an expiry and left its record.

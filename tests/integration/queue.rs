@@ -87,14 +87,14 @@ impl Rig {
         lease
     }
 
-    async fn takeover(&self) -> Option<Lease> {
-        self.consumer.takeover(Uuid::now_v7(), LONG).await.unwrap()
+    async fn take_over_expired(&self) -> Option<Lease> {
+        self.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap()
     }
 
     /// Lets `lease` run out as if its owner had died, and takes it over.
     async fn outlive(&self, lease: &Lease) -> Lease {
         assert!(self.consumer.extend(lease, SHORT).await.unwrap());
-        let next = eventually("the lease to expire", async || self.takeover().await).await;
+        let next = eventually("the lease to expire", async || self.take_over_expired().await).await;
         assert_eq!(next.id, lease.id);
         next
     }

@@ -178,7 +178,7 @@ impl Worker {
     /// If the reply to the takeover is lost, the batch's new lease runs out, and it is taken over as any other.
     async fn take_parked(&self) -> Result<Option<Lease>, QueueError> {
         match self.consumer.due().await?.parked {
-            Some(id) => self.consumer.take_over(id, Uuid::now_v7(), self.settings.lease).await,
+            Some(id) => self.consumer.take_over_lease(id, Uuid::now_v7(), self.settings.lease).await,
             None => Ok(None),
         }
     }

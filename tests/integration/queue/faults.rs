@@ -106,7 +106,7 @@ async fn scripts_survive_a_flush_of_their_cache() {
     flush().await;
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     flush().await;
-    let lease = rig.takeover().await.unwrap();
+    let lease = rig.take_over_expired().await.unwrap();
     flush().await;
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     flush().await;

@@ -142,7 +142,7 @@ async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     }
     let id = Uuid::now_v7();
     let held = consumer.claim(id, id, limits).await.unwrap().unwrap();
-    let takeover = || consumer.takeover(Uuid::now_v7(), lease_time);
+    let takeover = || consumer.take_over_expired(Uuid::now_v7(), lease_time);
     assert!(takeover().await.unwrap().is_none(), "nothing of it is a lease that has expired");
 
     // A backlog that an outage has left may have filled Redis.

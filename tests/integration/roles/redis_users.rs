@@ -45,9 +45,9 @@ async fn all_its_work(server: &Redis) {
     assert!(consumer.claim_again(first, first, limits).await.unwrap().is_some());
     assert!(consumer.extend(&lease, long).await.unwrap());
     consumer.release(&lease).await.unwrap();
-    let lease = consumer.takeover(second, Duration::ZERO).await.unwrap().unwrap();
+    let lease = consumer.take_over_expired(second, Duration::ZERO).await.unwrap().unwrap();
     assert!(consumer.mark(&lease, Mark::Clear).await.unwrap());
-    let lease = consumer.takeover(third, long).await.unwrap().unwrap();
+    let lease = consumer.take_over_expired(third, long).await.unwrap().unwrap();
     assert!(RedisMemory::read(&link).await.unwrap().used_bytes > 0);
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     assert_eq!(observer.status().await.unwrap().leases, 1);
@@ -60,7 +60,7 @@ async fn all_its_work(server: &Redis) {
     let lookout = Lookout::new(Arc::clone(&link), "fleet", "niu");
     let look = lookout.look().await.unwrap();
     assert!(lookout.note(&look, 1).await.unwrap().is_some());
-    let resumed = consumer.take_over(first, second, long).await.unwrap().unwrap();
+    let resumed = consumer.take_over_lease(first, second, long).await.unwrap().unwrap();
     assert_eq!(consumer.ack(&resumed).await.unwrap(), 1);
     assert!(observer.status().await.unwrap().balances());
 
