@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
 
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
 use fleet_store::VehicleState;
 use rustc_hash::FxHashMap;
@@ -25,7 +25,7 @@ pub fn fold<'a>(events: impl Iterator<Item = &'a VehicleEvent<'a>>) -> Vec<Vehic
         }
     }
     let mut vehicles: Vec<_> = vehicles.into_values().collect();
-    if is_planted(Plant::UnsortedUpsert) {
+    if Failpoint::UnsortedUpsert.is_active() {
         // In another order each time.
         let order = Uuid::now_v7().as_u128();
         vehicles.sort_unstable_by_key(|vehicle| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::{Limits, Provider};
 use fleet_queue::{Consumer, Envelope, Lease, QueueError};
 use fleet_runtime::liveness::idle;
@@ -205,7 +205,7 @@ impl Worker {
         let Self { consumer, settings, calls, .. } = self;
         let held = HeldLease { queue: slug, lease: &lease, consumer, settings, calls };
         let mut heartbeat = held.heartbeat();
-        if origin == Origin::TakenOver && is_planted(Plant::DropLease) {
+        if origin == Origin::TakenOver && Failpoint::DropLease.is_active() {
             return Ok(held.ack().await);
         }
         let progress = tokio::select! {
@@ -250,7 +250,7 @@ impl Worker {
             killers
         };
         let (first, rest, tally) = self.parse(lease, &refused).await;
-        if is_planted(Plant::AckBeforeCommit) {
+        if Failpoint::AckBeforeCommit.is_active() {
             held.ack().await;
         }
         let marker = Marker::new(held);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::{Attributes, Position, Timed};
 use jiff::Timestamp;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -191,7 +191,7 @@ fn upsert(vehicles: usize) -> String {
     }
     for (value, at, received_at) in ATTRIBUTES {
         // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
-        let newer = if is_planted(Plant::ArrivalOrder) {
+        let newer = if Failpoint::ArrivalOrder.is_active() {
             format!("excluded.{at} IS NOT NULL")
         } else {
             format!(
@@ -251,7 +251,7 @@ impl StateStore {
     /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
     pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<u64, StoreError> {
         debug_assert!(
-            is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
+            Failpoint::UnsortedUpsert.is_active() || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
             "vehicles must be sorted"
         );
         let written = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);

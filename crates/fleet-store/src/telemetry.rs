@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use bytes::BytesMut;
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::VehicleEvent;
 use jiff::Timestamp;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
@@ -164,7 +164,7 @@ impl ToSql for TelemetryRow<'_> {
 }
 
 fn event_id(row: &TelemetryRow<'_>) -> Uuid {
-    if is_planted(Plant::NoDedupe) { Uuid::now_v7() } else { row.event.event_id }
+    if Failpoint::NoDedupe.is_active() { Uuid::now_v7() } else { row.event.event_id }
 }
 
 /// In the order of the key: two consumers that insert the same events would deadlock otherwise.

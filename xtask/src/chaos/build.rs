@@ -23,7 +23,7 @@ pub(crate) fn released(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, 
 /// Builds them such that a fault can be switched on, for debugging; the folder they are in, where nothing else is.
 pub(crate) fn planted(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
     let mut command =
-        cargo.command(&["build", "--workspace", "--bins", "--features", "fleet-planted/faults"]);
+        cargo.command(&["build", "--workspace", "--bins", "--features", "fleet-failpoints/faults"]);
     Job::run("cargo build with planted faults", &mut command, interrupt)?;
     let folder = cargo.bin_dir().with_file_name("planted");
     let copied = fs::create_dir_all(&folder).and_then(|()| {

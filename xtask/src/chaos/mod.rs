@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fleet_planted::Plant;
+use fleet_failpoints::Failpoint;
 use jiff::SignedDuration;
 
 use self::injector::Injector;
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     databases: Databases,
     /// Builds the services with this one fault in them: the run must fail.
     #[arg(long, value_name = "FAULT", value_parser = plant)]
-    plant: Option<Plant>,
+    plant: Option<Failpoint>,
     /// Uses the binaries of this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     bin_dir: Option<PathBuf>,
@@ -159,9 +159,9 @@ fn print_tails(logs: &Path) {
     }
 }
 
-fn plant(name: &str) -> Result<Plant, String> {
-    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
-    found.ok_or_else(|| format!("choose one of {}", Plant::ALL.map(Plant::name).join(", ")))
+fn plant(name: &str) -> Result<Failpoint, String> {
+    let found = Failpoint::ALL.into_iter().find(|plant| plant.name() == name);
+    found.ok_or_else(|| format!("choose one of {}", Failpoint::ALL.map(Failpoint::name).join(", ")))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

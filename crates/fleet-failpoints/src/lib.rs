@@ -1,14 +1,14 @@
 //! Faults that `cargo xtask chaos --plant <fault>` puts into the services, to prove that it would find them.
 //!
-//! Without the cargo feature `faults`, which nothing but that command enables, [`is_planted`] is a constant `false`
+//! Without the cargo feature `faults`, which nothing but that command enables, [`Failpoint::is_active`] is a constant `false`
 //! and the compiler removes what hangs on it. With the feature, the variable [`VARIABLE`] chooses one fault.
 
-/// Names the planted fault, in a build that can have one.
+/// Names the active failpoint, in a build that can have one.
 pub const VARIABLE: &str = "PLANTED_FAULT";
 
 /// A fault, each a promise broken in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plant {
+pub enum Failpoint {
     /// The consumer settles a batch before the databases have it.
     AckBeforeCommit,
     /// A redelivered event is another row.
@@ -23,7 +23,7 @@ pub enum Plant {
     UnsortedUpsert,
 }
 
-impl Plant {
+impl Failpoint {
     /// Every fault.
     pub const ALL: [Self; 6] = [
         Self::AckBeforeCommit,
@@ -46,21 +46,21 @@ impl Plant {
             Self::UnsortedUpsert => "unsorted-upsert",
         }
     }
-}
 
-/// Whether this process has this fault.
-#[cfg(not(feature = "faults"))]
-#[inline]
-#[must_use]
-pub const fn is_planted(_plant: Plant) -> bool {
-    false
-}
+    /// Whether this process has this fault.
+    #[cfg(not(feature = "faults"))]
+    #[inline]
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        false
+    }
 
-/// Whether this process has this fault.
-#[cfg(feature = "faults")]
-#[must_use]
-pub fn is_planted(plant: Plant) -> bool {
-    use std::sync::LazyLock;
-    static PLANTED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(VARIABLE).ok());
-    PLANTED.as_deref() == Some(plant.name())
+    /// Whether this process has this fault.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        use std::sync::LazyLock;
+        static ACTIVE: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(VARIABLE).ok());
+        ACTIVE.as_deref() == Some(self.name())
+    }
 }
