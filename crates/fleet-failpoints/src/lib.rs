@@ -1,66 +1,63 @@
-//! Faults that `cargo xtask chaos --plant <fault>` puts into the services, to prove that it would find them.
+//! Failpoints: faults in the services that `cargo xtask chaos --failpoint <name>` switches on, to prove that the chaos
+//! suite detects them.
 //!
-//! Without the cargo feature `faults`, which nothing but that command enables, [`Failpoint::is_active`] is a constant `false`
-//! and the compiler removes what hangs on it. With the feature, the variable [`VARIABLE`] chooses one fault.
+//! A failpoint is active only if two things hold:
+//!
+//! - The build was made with the environment variable `FLEET_FAILPOINTS=1`. In any other build
+//!   [`Failpoint::is_active`] is a constant `false`, and the compiler removes the code behind it. This is no cargo feature,
+//!   because `cargo build --all-features` would enable it.
+//! - The process runs with the failpoint's name in the environment variable [`VARIABLE`].
 
-/// Names the active failpoint, in a build that can have one.
-pub const VARIABLE: &str = "PLANTED_FAULT";
+use std::sync::LazyLock;
 
-/// A fault, each a promise broken in one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The environment variable that names the active failpoint. It does not start with `FLEET_`, because the services take
+/// every such variable for a setting.
+pub const VARIABLE: &str = "FAILPOINT";
+
+/// Whether this build was made with `FLEET_FAILPOINTS=1`. Cargo builds this crate again when the variable changes.
+const IS_COMPILED_IN: bool = match option_env!("FLEET_FAILPOINTS") {
+    Some(value) => matches!(value.as_bytes(), b"1"),
+    None => false,
+};
+
+/// A fault. Each breaks one guarantee in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Failpoint {
-    /// The consumer settles a batch before the databases have it.
+    /// The consumer acknowledges a batch before the databases have committed it.
     AckBeforeCommit,
-    /// A redelivered event is another row.
+    /// A redelivered event becomes a second row.
     NoDedupe,
-    /// What arrives last wins, not what was observed last.
+    /// The event that arrives last wins, instead of the one observed last.
     ArrivalOrder,
-    /// The API answers 200 before Redis has replied.
+    /// The API responds with 200 before Redis has replied.
     PushUnconfirmed,
-    /// A batch whose owner died is forgotten.
+    /// A consumer drops a batch that it takes over from a dead one.
     DropLease,
     /// Consumers lock vehicles in any order.
     UnsortedUpsert,
 }
 
 impl Failpoint {
-    /// Every fault.
-    pub const ALL: [Self; 6] = [
-        Self::AckBeforeCommit,
-        Self::NoDedupe,
-        Self::ArrivalOrder,
-        Self::PushUnconfirmed,
-        Self::DropLease,
-        Self::UnsortedUpsert,
-    ];
+    /// All failpoints.
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
-    /// Its name on the command line and in [`VARIABLE`].
+    /// The name on the command line and in [`VARIABLE`].
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::AckBeforeCommit => "ack-before-commit",
-            Self::NoDedupe => "no-dedupe",
-            Self::ArrivalOrder => "arrival-order",
-            Self::PushUnconfirmed => "push-unconfirmed",
-            Self::DropLease => "drop-lease",
-            Self::UnsortedUpsert => "unsorted-upsert",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Whether this process has this fault.
-    #[cfg(not(feature = "faults"))]
     #[inline]
     #[must_use]
-    pub const fn is_active(self) -> bool {
-        false
-    }
-
-    /// Whether this process has this fault.
-    #[cfg(feature = "faults")]
-    #[must_use]
     pub fn is_active(self) -> bool {
-        use std::sync::LazyLock;
-        static ACTIVE: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(VARIABLE).ok());
-        ACTIVE.as_deref() == Some(self.name())
+        IS_COMPILED_IN && active() == Some(self.name())
     }
+}
+
+/// The name in [`VARIABLE`], read once.
+fn active() -> Option<&'static str> {
+    static ACTIVE: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(VARIABLE).ok());
+    ACTIVE.as_deref()
 }
