@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_consumer::audit::Audit;
 use fleet_consumer::service::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
-use fleet_store::{Expired, RetentionPeriods, expire};
+use fleet_store::{DatabaseOptions, Expired, RetentionPeriods, expire};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use uuid::Uuid;
 
@@ -186,7 +186,7 @@ async fn an_outage_of_the_database_loses_nothing() {
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     let url = postgres.url();
     for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
-        fleet_store::migrate(&DatabaseLogin::Migrator.of(&url), schema).await.unwrap();
+        fleet_store::migrate(&DatabaseOptions::new(&DatabaseLogin::Migrator.of(&url)), schema).await.unwrap();
     }
     let variables = [("FLEET_DATABASE_URL", url.as_str()), ("FLEET_CONSUMER__RETRY_MAX", "200ms")];
     let fleet = Fleet::start_with(&variables).await;

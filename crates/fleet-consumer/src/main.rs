@@ -176,7 +176,7 @@ async fn run(settings: &Settings) -> ExitCode {
 async fn migrate(settings: &Settings) -> ExitCode {
     let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
     for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
-        match fleet_store::migrate_trusting(settings.tls.ca_file.as_deref(), url.expose(), schema).await {
+        match fleet_store::migrate(&service::options(settings, url), schema).await {
             Ok(applied) if applied.is_empty() => print(format_args!("{schema:?} at {url}: nothing to do")),
             Ok(applied) => print(format_args!("{schema:?} at {url}: applied {}", applied.join(", "))),
             Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),

@@ -13,6 +13,7 @@ mod database;
 mod dead_letters;
 mod error;
 mod migrations;
+mod options;
 mod replay;
 mod retention;
 mod roles;
@@ -29,14 +30,15 @@ mod unstored;
 mod vehicles;
 mod witness;
 
-pub use database::{Database, DatabaseSettings, PoolUsage};
+pub use database::{Database, PoolUsage};
 pub use dead_letters::{
     DeadLetterFilter, DeadLetterKey, DeadLetterTotals, DeadMessage, StoredDeadLetter, count_dead_letters,
     count_dead_messages, dead_letter_totals, dead_letters, dead_messages, forget_dead_messages,
     purge_dead_letters, telemetry_now,
 };
 pub use error::{ErrorClass, SESSION_RETRIES, StoreError};
-pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};
+pub use migrations::{Schema, migrate, missing_migrations};
+pub use options::DatabaseOptions;
 pub use replay::{
     Correction, Derived, EventKey, PageBounds, StoredTelemetry, Window, correct_telemetry, telemetry_page,
     telemetry_windows,

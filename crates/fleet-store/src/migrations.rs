@@ -1,14 +1,12 @@
 //! Bringing a database to the schema this version needs.
 
-use std::path::Path;
 use std::time::Duration;
 
 use refinery::Runner;
 use tokio_postgres::{Client, Row};
 
 use crate::connector::connect;
-use crate::database::session_config;
-use crate::{Database, DatabaseSettings, StoreError, roles};
+use crate::{Database, DatabaseOptions, StoreError, roles};
 
 mod state {
     refinery::embed_migrations!("../../migrations/state");
@@ -31,6 +29,9 @@ const CREATE_RECEIPT_INDEX: &str = "CREATE INDEX telemetry_received_at ON teleme
 
 /// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
 const LOCK: i64 = 0x0066_6c65_6574_0001;
+
+/// Long enough for any migration of a large table.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A pooler may give the next statement to another session, which does not hold the lock.
 const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connection pooler, and a migration needs a session of \
@@ -68,30 +69,17 @@ impl Schema {
     }
 }
 
-/// As [`migrate_trusting`] the system's CAs.
+/// Brings a database to the newest version of `schema` and returns the migrations that were missing. Safe to run at any
+/// time, and in several processes at once.
+///
+/// A migration has a session of its own, and an hour for each statement, whatever the options say.
 ///
 /// # Errors
 ///
 /// [`StoreError`]; each migration is a transaction of its own.
-pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreError> {
-    migrate_trusting(None, url, schema).await
-}
-
-/// Brings the database at `url` to the newest version of `schema` and returns the migrations that were missing. Safe to
-/// run at any time, by any number of processes at once. `ca_file` is as for [`Database::trusting`].
-///
-/// # Errors
-///
-/// [`StoreError`]; each migration is a transaction of its own.
-pub async fn migrate_trusting(
-    ca_file: Option<&Path>,
-    url: &str,
-    schema: Schema,
-) -> Result<Vec<String>, StoreError> {
-    let hour = Duration::from_secs(3600);
-    let settings =
-        DatabaseSettings { pool_size: 1, connect_timeout: Duration::from_secs(10), statement_timeout: hour };
-    let (config, tls) = session_config(ca_file, url, settings)?;
+pub async fn migrate(options: &DatabaseOptions<'_>, schema: Schema) -> Result<Vec<String>, StoreError> {
+    let options = DatabaseOptions { statement_timeout: STATEMENT_TIMEOUT, ..*options };
+    let (config, tls) = options.driver_config()?;
     let (mut client, session) = connect(&config, &tls).await?;
     if !session.is_own {
         return Err(StoreError::Settings(POOLED.to_owned()));

@@ -1,10 +1,8 @@
 //! A message's bytes are kept once among its dead letters, for as long as it has one.
 
-use std::time::Duration;
-
 use fleet_store::{
-    DeadLetter, DeadLetterFilter, StoreError, TelemetryStore, dead_messages, forget_dead_messages,
-    purge_dead_letters, statements, telemetry_now,
+    Database, DatabaseOptions, DeadLetter, DeadLetterFilter, StoreError, TelemetryStore, dead_messages,
+    forget_dead_messages, purge_dead_letters, statements, telemetry_now,
 };
 use fleet_testbed::DatabaseLogin;
 use tokio_postgres::Client;
@@ -16,13 +14,8 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
 const PROVIDER: &str = "niu";
 
-fn database(test: &TestDatabase) -> fleet_store::Database {
-    let settings = fleet_store::DatabaseSettings {
-        pool_size: 8,
-        connect_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(30),
-    };
-    fleet_store::Database::new(&test.url_as(DatabaseLogin::Consumer), settings).unwrap()
+fn database(test: &TestDatabase) -> Database {
+    Database::open(&DatabaseOptions::new(&test.url_as(DatabaseLogin::Consumer))).unwrap()
 }
 
 fn letter(message_id: Uuid, event_index: i32, reason: &'static str) -> DeadLetter<'static> {
