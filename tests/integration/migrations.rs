@@ -1,6 +1,6 @@
 //! The schema: from empty, twice at once, in two databases, and every statement against it.
 
-use fleet_store::{Database, DatabaseOptions, Schema, migrate, missing_migrations, statements};
+use fleet_store::{Database, DatabaseOptions, Schema, migrate, statements};
 use fleet_testbed::DatabaseLogin;
 
 use crate::readme::{read, root};
@@ -58,7 +58,7 @@ async fn an_older_release_takes_a_newer_schema() {
         client.batch_execute(&newer).await.unwrap();
         let url = test.url_as(DatabaseLogin::Consumer);
         let database = Database::open(&DatabaseOptions::new(&url)).unwrap();
-        assert_eq!(missing_migrations(&database, schema).await.unwrap(), Vec::<String>::new());
+        assert_eq!(database.missing_migrations(schema).await.unwrap(), Vec::<String>::new());
         let refused = migrate(&DatabaseOptions::new(&test.url_as(DatabaseLogin::Migrator)), schema)
             .await
             .unwrap_err()

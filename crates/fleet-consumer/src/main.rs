@@ -29,7 +29,7 @@ use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
-use fleet_store::{RetentionPeriods, Schema, StoreError};
+use fleet_store::{Retention, RetentionPeriods, Schema, StoreError};
 
 /// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
 #[global_allocator]
@@ -194,7 +194,7 @@ async fn retention(settings: &Settings) -> ExitCode {
     };
     let expire = async || -> Result<_, StoreError> {
         let databases = Databases::new(settings)?;
-        fleet_store::expire(&databases.state, &databases.telemetry, periods).await
+        Retention::new(databases.state, databases.telemetry).expire(periods).await
     };
     match expire().await {
         Ok(expired) => {

@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use refinery::Runner;
 use tokio_postgres::{Client, Row};
 
 use crate::connector::connect;
+use crate::schema::Schema;
 use crate::{Database, DatabaseOptions, StoreError, roles};
-
-mod state {
-    refinery::embed_migrations!("../../migrations/state");
-}
-mod telemetry {
-    refinery::embed_migrations!("../../migrations/telemetry");
-}
 
 /// Runs after the telemetry migrations, whether or not there was one.
 const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
@@ -41,33 +34,6 @@ const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connect
 const TIMESCALE: (u32, u32) = (2, 19);
 
 const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
-
-/// Which of the two schemas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schema {
-    /// `vehicles` and its view.
-    State,
-    /// `telemetry` and `dead_letters`.
-    Telemetry,
-}
-
-impl Schema {
-    fn runner(self) -> Runner {
-        let mut runner = match self {
-            Self::State => state::migrations::runner(),
-            Self::Telemetry => telemetry::migrations::runner(),
-        };
-        runner.set_migration_table_name(self.history());
-        runner
-    }
-
-    fn history(self) -> &'static str {
-        match self {
-            Self::State => "fleet_state_migrations",
-            Self::Telemetry => "fleet_telemetry_migrations",
-        }
-    }
-}
 
 /// Brings a database to the newest version of `schema` and returns the migrations that were missing. Safe to run at any
 /// time, and in several processes at once.
@@ -110,28 +76,31 @@ async fn index_receipts(client: &Client) -> Result<(), StoreError> {
     Ok(client.batch_execute(CREATE_RECEIPT_INDEX).await?)
 }
 
-/// The migrations this version needs and the database does not have; empty when it is ready. Also checks TimescaleDB's
-/// version.
-///
-/// # Errors
-///
-/// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
-pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<Vec<String>, StoreError> {
-    let history = schema.history();
-    let exists = database.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
-    let applied: Vec<i32> = if exists.get(0) {
-        let rows = database.query(&format!("SELECT version FROM {history}"), &[]).await?;
-        rows.iter().map(|row| row.get(0)).collect()
-    } else {
-        Vec::new()
-    };
-    let runner = schema.runner();
-    let missing = runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
-    let missing: Vec<_> = missing.map(ToString::to_string).collect();
-    if missing.is_empty() && schema == Schema::Telemetry {
-        check_timescale(database.query(TIMESCALE_VERSION, &[]).await?.first())?;
+impl Database {
+    /// The migrations that this version needs and the database lacks. None if the database is ready. Also checks the
+    /// version of TimescaleDB.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
+    pub async fn missing_migrations(&self, schema: Schema) -> Result<Vec<String>, StoreError> {
+        let history = schema.history();
+        let exists = self.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
+        let applied: Vec<i32> = if exists.get(0) {
+            let rows = self.query(&format!("SELECT version FROM {history}"), &[]).await?;
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            Vec::new()
+        };
+        let runner = schema.runner();
+        let missing =
+            runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
+        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        if missing.is_empty() && schema == Schema::Telemetry {
+            check_timescale(self.query(TIMESCALE_VERSION, &[]).await?.first())?;
+        }
+        Ok(missing)
     }
-    Ok(missing)
 }
 
 fn check_timescale(installed: Option<&Row>) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::tls::TlsParameters;
 use crate::{StoreError, session};
 
-/// How to reach a database, and the bounds of a [`Database`](crate::Database).
+/// How to reach a database, and the bounds of a `Database`.
 #[derive(Clone, Copy)]
 pub struct DatabaseOptions<'a> {
     /// `postgres://user:password@host:port/database`. Its parameters `sslmode` and `sslrootcert` configure TLS.
