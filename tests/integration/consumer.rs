@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_consumer::audit::Audit;
 use fleet_consumer::service::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink, RedisLinkOptions};
-use fleet_store::{Expired, RetentionPeriods, expire};
+use fleet_store::{DatabaseOptions, Expired, Retention, RetentionPeriods};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use uuid::Uuid;
 
@@ -187,7 +187,7 @@ async fn an_outage_of_the_database_loses_nothing() {
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     let url = postgres.url();
     for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
-        fleet_store::migrate(&DatabaseLogin::Migrator.of(&url), schema).await.unwrap();
+        fleet_store::migrate(&DatabaseOptions::new(&DatabaseLogin::Migrator.of(&url)), schema).await.unwrap();
     }
     let variables = [("FLEET_DATABASE_URL", url.as_str()), ("FLEET_CONSUMER__RETRY_MAX", "200ms")];
     let fleet = Fleet::start_with(&variables).await;
@@ -287,11 +287,12 @@ async fn retention_forgets_the_same_batches_on_both_sides() {
     let databases = Databases::new(&fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
     let keep = Duration::from_secs(3600);
     let mut periods = RetentionPeriods { telemetry: keep, dead_letters: keep, settled_batches: keep };
-    let nothing = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let retention = Retention::new(databases.state, databases.telemetry);
+    let nothing = retention.expire(periods).await.unwrap();
     assert_eq!(nothing, Expired::default());
     periods.settled_batches = Duration::ZERO;
     periods.dead_letters = Duration::ZERO;
-    let expired = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let expired = retention.expire(periods).await.unwrap();
     assert_eq!(expired.dead_letters, 1);
     assert!(expired.settled_batches >= 2 && expired.settled_batches % 2 == 0, "{expired:?}");
     assert!(audit(&fleet).await.balances());

@@ -10,7 +10,7 @@ use fleet_consumer::batch::parse_item;
 use fleet_consumer::fold::fold;
 use fleet_providers::{Limits, PROVIDERS};
 use fleet_queue::{Producer, RedisLink, RedisLinkOptions};
-use fleet_store::{Database, DatabaseSettings, Part, Schema, StateStore};
+use fleet_store::{Database, DatabaseOptions, Part, Schema, StateStore};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
@@ -87,13 +87,9 @@ async fn no_order_or_repetition_of_a_week_changes_the_vehicles() {
     for (reports, most) in [(in_order, 100), (backwards, 1_000), (first, 40), (second, 400)] {
         let database = TestDatabase::empty().await;
         database.migrate(Schema::State).await;
-        let settings = DatabaseSettings {
-            pool_size: 1,
-            connect_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(30),
-        };
-        let store =
-            StateStore::new(Database::new(&database.url_as(DatabaseLogin::Consumer), settings).unwrap());
+        let url = database.url_as(DatabaseLogin::Consumer);
+        let options = DatabaseOptions { pool_size: 1, ..DatabaseOptions::new(&url) };
+        let store = StateStore::new(Database::open(&options).unwrap());
         deliver(&store, &reports, most, &mut rng).await;
         let rows = rows(&database).await;
         assert_newest(&week, &database).await;

@@ -29,7 +29,7 @@ use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
-use fleet_store::{RetentionPeriods, Schema, StoreError};
+use fleet_store::{Retention, RetentionPeriods, Schema, StoreError};
 
 /// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
 #[global_allocator]
@@ -176,7 +176,7 @@ async fn run(settings: &Settings) -> ExitCode {
 async fn migrate(settings: &Settings) -> ExitCode {
     let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
     for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
-        match fleet_store::migrate_trusting(settings.tls.ca_file.as_deref(), url.expose(), schema).await {
+        match fleet_store::migrate(&service::options(settings, url), schema).await {
             Ok(applied) if applied.is_empty() => print(format_args!("{schema:?} at {url}: nothing to do")),
             Ok(applied) => print(format_args!("{schema:?} at {url}: applied {}", applied.join(", "))),
             Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),
@@ -194,7 +194,7 @@ async fn retention(settings: &Settings) -> ExitCode {
     };
     let expire = async || -> Result<_, StoreError> {
         let databases = Databases::new(settings)?;
-        fleet_store::expire(&databases.state, &databases.telemetry, periods).await
+        Retention::new(databases.state, databases.telemetry).expire(periods).await
     };
     match expire().await {
         Ok(expired) => {

@@ -24,7 +24,7 @@ use crate::worker::{Worker, WorkerError};
 use crate::write::Writer;
 use crate::{connect, observe};
 
-pub use connect::{Databases, check};
+pub use connect::{Databases, check, options};
 
 /// Why the consumer could not start, or stopped.
 #[derive(Debug, thiserror::Error)]

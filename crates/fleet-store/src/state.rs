@@ -11,8 +11,8 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::composite::{Composite, EncodeError, Field, is_composite};
-use crate::retention::count;
-use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
+use crate::deletion::count;
+use crate::settled::SETTLED_STATE_PARTS;
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
@@ -234,13 +234,17 @@ impl StateStore {
         Self { database }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The parts of a lease that are in the state already, as (first record, records).
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
     pub async fn settled(&self, lease_id: Uuid) -> Result<HashSet<(i32, i32)>, StoreError> {
-        settled_parts(&self.database, SETTLED_STATE_PARTS, lease_id).await
+        self.database.settled_parts(SETTLED_STATE_PARTS, lease_id).await
     }
 
     /// Stores a part's vehicles, at most one entry each, **sorted by `vehicle_id`**: two consumers that update the same

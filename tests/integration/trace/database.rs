@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fleet_consumer::service::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink, RedisLinkOptions};
-use fleet_store::{RetentionPeriods, expire, statements};
+use fleet_store::{Retention, RetentionPeriods, statements};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
@@ -166,7 +166,7 @@ async fn retention_forgets_the_notes() {
     let databases = Databases::new(&fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
     let periods = RetentionPeriods { telemetry: 90 * day, dead_letters: 90 * day, settled_batches: day };
-    let expired = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let expired = Retention::new(databases.state, databases.telemetry).expire(periods).await.unwrap();
     assert_eq!(expired.unstored_messages, 1);
     found(&fleet, &database, ids[1], &["empty: niu"]).await;
     let gone = trace_as(DatabaseLogin::Reader, &fleet, &database, &old.to_string()).await;

@@ -11,10 +11,7 @@ use fleet_queue::{Envelope, Producer, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, shutdown};
-use fleet_store::{
-    Database, DeadLetterFilter, DeadLetterTotals, DeadMessage, count_dead_letters, count_dead_messages,
-    dead_letter_totals, dead_letters, dead_messages, forget_dead_messages, purge_dead_letters, telemetry_now,
-};
+use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadLetterTotals, DeadMessage};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -96,7 +93,7 @@ impl From<Filter> for DeadLetterFilter {
 /// Runs the command.
 pub(crate) async fn run(settings: &Settings, command: DeadLetterCommand) -> ExitCode {
     let result = match Databases::new(settings) {
-        Ok(databases) => execute(settings, &databases.telemetry, command).await,
+        Ok(databases) => execute(settings, &DeadLetterStore::new(databases.telemetry), command).await,
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(cli::fail)
@@ -104,20 +101,20 @@ pub(crate) async fn run(settings: &Settings, command: DeadLetterCommand) -> Exit
 
 async fn execute(
     settings: &Settings,
-    telemetry: &Database,
+    store: &DeadLetterStore,
     command: DeadLetterCommand,
 ) -> Result<ExitCode, ConsumerError> {
     match command {
-        DeadLetterCommand::List { filter, limit } => list(telemetry, &filter.into(), limit).await?,
-        DeadLetterCommand::Show { message_id, full } => return show(telemetry, message_id, full).await,
+        DeadLetterCommand::List { filter, limit } => list(store, &filter.into(), limit).await?,
+        DeadLetterCommand::Show { message_id, full } => return show(store, message_id, full).await,
         DeadLetterCommand::Replay { filter, dry_run: false } => {
-            return unless_stopped(replay(settings, telemetry, filter.into())).await;
+            return unless_stopped(replay(settings, store, filter.into())).await;
         }
         DeadLetterCommand::Purge { filter, dry_run: false } => {
-            return unless_stopped(purge(telemetry, filter.into())).await;
+            return unless_stopped(purge(store, filter.into())).await;
         }
         DeadLetterCommand::Replay { filter, dry_run: true }
-        | DeadLetterCommand::Purge { filter, dry_run: true } => totals(telemetry, &filter.into()).await?,
+        | DeadLetterCommand::Purge { filter, dry_run: true } => totals(store, &filter.into()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,10 +135,10 @@ async fn unless_stopped(
     }
 }
 
-async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Result<(), ConsumerError> {
+async fn list(store: &DeadLetterStore, filter: &DeadLetterFilter, limit: i64) -> Result<(), ConsumerError> {
     let mut table = Table::new();
     table.set_header(["message", "event", "provider", "reason", "tries", "last", "detail"]);
-    for letter in dead_letters(telemetry, filter, None, limit).await? {
+    for letter in store.page(filter, None, limit).await? {
         table.add_row([
             letter.message_id.to_string(),
             letter.event_index.to_string(),
@@ -152,30 +149,28 @@ async fn list(telemetry: &Database, filter: &DeadLetterFilter, limit: i64) -> Re
             letter.detail,
         ]);
     }
-    print(format_args!("{table}\n{} in all", count_dead_letters(telemetry, filter).await?));
+    print(format_args!("{table}\n{} in all", store.count(filter).await?));
     Ok(())
 }
 
-async fn totals(telemetry: &Database, filter: &DeadLetterFilter) -> Result<(), ConsumerError> {
+async fn totals(store: &DeadLetterStore, filter: &DeadLetterFilter) -> Result<(), ConsumerError> {
     let mut table = Table::new();
     table.set_header(["provider", "reason", "dead letters", "messages"]);
     let mut all = 0;
-    for DeadLetterTotals { provider, reason, letters, messages } in
-        dead_letter_totals(telemetry, filter).await?
-    {
+    for DeadLetterTotals { provider, reason, letters, messages } in store.totals(filter).await? {
         all += letters;
         table.add_row([provider, reason, letters.to_string(), messages.to_string()]);
     }
-    let messages = count_dead_messages(telemetry, filter).await?;
+    let messages = store.count_messages(filter).await?;
     print(format_args!("{table}\nnothing was done: {all} dead letters of {messages} messages"));
     Ok(())
 }
 
-async fn show(telemetry: &Database, message_id: Uuid, full: bool) -> Result<ExitCode, ConsumerError> {
+async fn show(store: &DeadLetterStore, message_id: Uuid, full: bool) -> Result<ExitCode, ConsumerError> {
     let filter = DeadLetterFilter { message_id: Some(message_id), ..DeadLetterFilter::default() };
     let mut after = None;
     loop {
-        let page = dead_letters(telemetry, &filter, after, PAGE).await?;
+        let page = store.page(&filter, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.message_id, last.event_index));
         for letter in page {
@@ -185,7 +180,7 @@ async fn show(telemetry: &Database, message_id: Uuid, full: bool) -> Result<Exit
             ));
         }
     }
-    match dead_messages(telemetry, &filter, None, 1).await?.first() {
+    match store.messages(&filter, None, 1).await?.first() {
         Some(message) => print_envelope(&message.envelope, full),
         None => {
             return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));
@@ -208,28 +203,28 @@ fn print_envelope(envelope: &[u8], full: bool) {
     }
 }
 
-async fn purge(telemetry: &Database, filter: DeadLetterFilter) -> Result<(), ConsumerError> {
-    let total = count_dead_letters(telemetry, &filter).await?;
+async fn purge(store: &DeadLetterStore, filter: DeadLetterFilter) -> Result<(), ConsumerError> {
+    let total = store.count(&filter).await?;
     let mut lines = ProgressLines::default();
     let progress = |removed| lines.tell(|| format!("{removed} of {total} dead letters"));
-    print(format_args!("removed {} dead letters", purge_dead_letters(telemetry, &filter, progress).await?));
+    print(format_args!("removed {} dead letters", store.purge(&filter, progress).await?));
     Ok(())
 }
 
 async fn replay(
     settings: &Settings,
-    telemetry: &Database,
+    store: &DeadLetterStore,
     mut filter: DeadLetterFilter,
 ) -> Result<(), ConsumerError> {
     // What dies again meanwhile stays: it was tried after the push.
-    let start = telemetry_now(telemetry).await?;
+    let start = store.now().await?;
     filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
-    let total = count_dead_messages(telemetry, &filter).await?;
+    let total = store.count_messages(&filter).await?;
     let link = Arc::new(RedisLink::open(&settings.redis())?);
     let mut lines = ProgressLines::default();
     let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
     loop {
-        let mut page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
+        let mut page = store.messages(&filter, after, MESSAGES).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.message_id);
         // Nobody would consume their queue.
@@ -239,7 +234,7 @@ async fn replay(
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
         push(&link, &settings.queue.prefix, page).await?;
         // Only now: were it the other way round, a crash in between would lose them.
-        letters += forget_dead_messages(telemetry, &ids, start).await?;
+        letters += store.forget(&ids, start).await?;
         messages += ids.len();
         lines.tell(|| format!("{messages} of {total} messages"));
     }
