@@ -1,8 +1,8 @@
 //! Deleting many rows, in pieces and patiently.
 
-use std::ops::Range;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -12,11 +12,12 @@ use crate::{Database, StoreError};
 /// Rows that one transaction deletes: few enough to stay far below the statement timeout.
 const PIECE: u64 = 5000;
 
-/// Retries of one statement. With the pauses they take about ten seconds.
-const RETRIES: u32 = 8;
-
-/// The first and the longest pause before a retry.
-const PAUSE: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(2);
+/// Retries of one statement, which take about ten seconds together. Jitter makes a pause up to twice as long.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .with_max_times(10)
+    .with_jitter();
 
 impl Database {
     /// Deletes the rows of `table` that meet `condition`, in several transactions. What was deleted before a failure stays
@@ -60,21 +61,19 @@ impl Database {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Row, StoreError> {
-        let (mut retries, mut pause) = (0, PAUSE.start);
-        loop {
-            let error = match self.query_one(statement, parameters).await {
-                Ok(row) => return Ok(row),
-                Err(error) => error,
-            };
-            let may_pass = matches!(error.class(), ErrorClass::Unavailable | ErrorClass::Session);
-            if retries == RETRIES || !may_pass || error.is_refused() {
-                return Err(error);
-            }
-            tracing::warn!(%error, pause_ms = pause.as_millis(), "the database did not remove what is old: trying again");
-            tokio::time::sleep(pause).await;
-            (retries, pause) = (retries + 1, (pause * 2).min(PAUSE.end));
-        }
+        let run = || self.query_one(statement, parameters);
+        run.retry(RETRIES).sleep(tokio::time::sleep).when(may_pass).notify(log).await
     }
+}
+
+/// Whether a failure can end by itself within seconds.
+fn may_pass(error: &StoreError) -> bool {
+    matches!(error.class(), ErrorClass::Unavailable | ErrorClass::Session) && !error.is_refused()
+}
+
+fn log(error: &StoreError, pause: Duration) {
+    let pause_ms = pause.as_millis();
+    tracing::warn!(%error, pause_ms, "the database did not remove what is old: trying again");
 }
 
 /// The number in the first column of a row.
