@@ -18,8 +18,8 @@ pub(crate) struct Args {
     cargo_test: Vec<String>,
 }
 
-/// Where they find those a fault can be planted in.
-const PLANTED_BIN_DIR_VARIABLE: &str = "FLEET_TEST_PLANTED_BIN_DIR";
+/// Where they find those that were built with failpoints.
+const FAILPOINTS_BIN_DIR_VARIABLE: &str = "FLEET_TEST_FAILPOINTS_BIN_DIR";
 
 impl Args {
     /// Every test there is.
@@ -35,12 +35,9 @@ impl Args {
 
 /// Builds the binaries, fetches what the checks need, starts the servers, runs the tests.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    let planted = if args.may_test("xtask") {
-        Some(chaos::planted(cargo, interrupt)?)
-    } else {
-        build_bins(cargo, interrupt)?;
-        None
-    };
+    build_bins(cargo, interrupt)?;
+    let with_failpoints =
+        if args.may_test("xtask") { Some(chaos::with_failpoints(cargo, interrupt)?) } else { None };
     if args.may_test("fleet-integration") || args.may_test("xtask") {
         // The tests that render deploy/k8s, or start a Valkey, would fetch them too, but without saying so.
         Tools::ensure(&Progress::stderr())?;
@@ -56,7 +53,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         .args(&args.cargo_test)
         .envs(services.variables())
         .env(BIN_DIR_VARIABLE, cargo.bin_dir())
-        .envs(planted.map(|folder| (PLANTED_BIN_DIR_VARIABLE, folder)));
+        .envs(with_failpoints.map(|folder| (FAILPOINTS_BIN_DIR_VARIABLE, folder)));
     Job::run("cargo test", &mut command, interrupt)
 }
 

@@ -2,8 +2,8 @@
 
 use fleet_providers::PROVIDERS;
 use fleet_queue::{QueueError, QueueKeys, RedisLink};
-use fleet_runtime::settings::{Settings, SettingsError};
-use fleet_store::{Database, DatabaseSettings, StoreError};
+use fleet_runtime::settings::{ConnectionUrl, Settings, SettingsError};
+use fleet_store::{Database, DatabaseOptions, StoreError};
 
 /// Both databases; one pool if they are the same.
 #[derive(Clone, Debug)]
@@ -21,10 +21,9 @@ impl Databases {
     ///
     /// [`StoreError::Url`].
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let (pool, ca_file) = (pool(settings), settings.tls.ca_file.as_deref());
-        let state = Database::trusting(ca_file, settings.database_url.expose(), pool)?;
+        let state = Database::open(&options(settings, &settings.database_url))?;
         let telemetry = match &settings.telemetry_database_url {
-            Some(url) if *url != settings.database_url => Database::trusting(ca_file, url.expose(), pool)?,
+            Some(url) if *url != settings.database_url => Database::open(&options(settings, url))?,
             Some(_) | None => state.clone(),
         };
         Ok(Self { state, telemetry })
@@ -37,8 +36,7 @@ impl Databases {
 ///
 /// [`QueueError::Url`] or [`QueueError::Trust`].
 pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
-    let ca_file = settings.tls.ca_file.as_deref();
-    RedisLink::trusting(ca_file, settings.redis_url.expose(), settings.queue.timeout)
+    RedisLink::open(&settings.redis())
 }
 
 /// The keys of one queue, which stands for all of them where it is about rights: those go by prefix.
@@ -59,16 +57,18 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {
-        if let Err(error) = Database::trusting(settings.tls.ca_file.as_deref(), url.expose(), pool(settings))
-        {
+        if let Err(error) = Database::open(&options(settings, url)) {
             errors.push(format!("{variable}: {error}"));
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(SettingsError(errors)) }
 }
 
-fn pool(settings: &Settings) -> DatabaseSettings {
-    DatabaseSettings {
+/// How to reach the database at `url`.
+pub fn options<'a>(settings: &'a Settings, url: &'a ConnectionUrl) -> DatabaseOptions<'a> {
+    DatabaseOptions {
+        url: url.expose(),
+        ca_file: settings.tls.ca_file.as_deref(),
         pool_size: settings.database.pool_size,
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,

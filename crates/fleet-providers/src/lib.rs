@@ -3,8 +3,10 @@
 //! Pure: no I/O, no clock, no async, no tracing. A provider is a [`Provider`] value in [`PROVIDERS`]; routes,
 //! Redis keys, metric labels, configuration checks and fixture tests all follow from that list.
 
+mod attributes;
 mod auth;
 mod body;
+mod drop_reason;
 mod dropped;
 mod error;
 mod event;
@@ -23,11 +25,15 @@ mod reading;
 mod report;
 mod segway;
 mod time;
+mod value;
 
+pub use attributes::{Attribute, Attributes};
 pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
-pub use dropped::{Attribute, DropReason, DroppedValue};
+pub use drop_reason::DropReason;
+pub use dropped::DroppedValue;
 pub use error::ParseError;
-pub use event::{Attributes, Position, Timed, VehicleEvent};
+pub use event::VehicleEvent;
 pub use identity::vehicle_id;
 pub use message::{Limits, Message, StoredEvent};
 pub use provider::{Accepted, Events, PROVIDERS, Provider, provider};
+pub use value::{Position, Timed};

@@ -82,10 +82,10 @@ fn attributes<'a>(
         battery_percent: reader.timed(Attribute::Battery, battery, None),
         range_m: reader.timed(Attribute::Range, range, None),
         odometer_m: reader.timed(Attribute::Odometer, fields.number("odometer", metres), None),
-        powered_on: None,
         locked: reader.timed(Attribute::Locked, fields.flag("locked"), None),
         charging: reader.timed(Attribute::Charging, fields.flag("charging"), None),
         online: reader.timed(Attribute::Online, fields.flag("online"), None),
+        ..Attributes::default()
     }
 }
 

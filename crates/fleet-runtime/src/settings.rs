@@ -2,6 +2,7 @@
 
 mod check;
 mod load;
+mod redis;
 mod schema;
 mod secret;
 mod secrets_file;

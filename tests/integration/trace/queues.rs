@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Place, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Place, Producer, RedisLink, RedisLinkOptions};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
@@ -14,7 +14,13 @@ use crate::support::{Fleet, TestDatabase, fresh_prefix, redis_as, redis_url};
 
 /// With no more than the shipped consumer's rights.
 fn link() -> Arc<RedisLink> {
-    Arc::new(RedisLink::new(&redis_as(RedisLogin::Consumer, &redis_url()), Duration::from_secs(3)).unwrap())
+    Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(
+            &redis_as(RedisLogin::Consumer, &redis_url()),
+            Duration::from_secs(3),
+        ))
+        .unwrap(),
+    )
 }
 
 async fn api(database: &TestDatabase) -> Fleet {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_runtime::cli;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
-use fleet_store::{Expired, RetentionPeriods, StoreError};
+use fleet_store::{Expired, Retention, RetentionPeriods, StoreError};
 
 use crate::connect::Databases;
 
@@ -32,5 +32,5 @@ async fn expire(settings: &Settings) -> Result<Expired, StoreError> {
         settled_batches: days(settings.retention.settled_batch_days),
     };
     let databases = Databases::new(settings)?;
-    fleet_store::expire(&databases.state, &databases.telemetry, periods).await
+    Retention::new(databases.state, databases.telemetry).expire(periods).await
 }

@@ -108,7 +108,7 @@ impl Poller {
                 lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
             }
             Some(Asked::Takeover { id, token }) => {
-                let lease = self.consumer.take_over(id, token, self.limits.lease).await;
+                let lease = self.consumer.take_over_lease(id, token, self.limits.lease).await;
                 lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::TakenOver }))
             }
         };

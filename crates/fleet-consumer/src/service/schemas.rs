@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::settings::ConsumerSettings;
-use fleet_store::{Database, Schema, StoreError, missing_migrations};
+use fleet_store::{Database, Schema, StoreError};
 use tokio::task::JoinSet;
 
 use crate::connect::Databases;
@@ -78,7 +78,7 @@ async fn wait_for_schema(
     let mut pause = settings.retry_min;
     let (mut missing_log, mut outage) = (OutageLog::default(), OutageLog::default());
     loop {
-        let looked = missing_migrations(database, schema).await;
+        let looked = database.missing_migrations(schema).await;
         let now = Instant::now();
         if let Some(Over { failures, lasted }) = looked.as_ref().ok().and_then(|_there| outage.succeeded(now))
         {

@@ -75,7 +75,7 @@ impl ParkedWorker {
     /// If the reply to the takeover is lost, the batch's new lease expires, and a worker takes the batch over.
     async fn next_due(&self) -> Result<Option<Lease>, QueueError> {
         match self.consumer.due().await?.parked {
-            Some(id) => self.consumer.take_over(id, Uuid::now_v7(), self.lease).await,
+            Some(id) => self.consumer.take_over_lease(id, Uuid::now_v7(), self.lease).await,
             None => Ok(None),
         }
     }

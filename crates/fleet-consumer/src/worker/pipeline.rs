@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::{Limits, Provider};
 use fleet_queue::{Envelope, Lease};
 use fleet_runtime::liveness::idle;
@@ -60,7 +60,7 @@ impl Pipeline {
         let (started, lease) = (Instant::now(), held.lease);
         let Some(poison) = self.poison_messages(lease).await else { return Ok(Progress::Undecided) };
         let (first, rest, tally) = self.parse(lease, &poison).await;
-        if is_planted(Plant::AckBeforeCommit) {
+        if Failpoint::AckBeforeCommit.is_active() {
             held.ack().await;
         }
         let mark = ParsingMark::new(held);

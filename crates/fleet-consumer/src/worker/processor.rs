@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_queue::Consumer;
 use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +41,7 @@ impl BatchProcessor {
         log_obtained(queue, &obtained);
         let held = HeldLease { queue, lease, consumer, settings, calls };
         let mut heartbeat = held.heartbeat();
-        if *origin == Origin::TakenOver && is_planted(Plant::DropLease) {
+        if *origin == Origin::TakenOver && Failpoint::DropLease.is_active() {
             return Ok(held.ack().await);
         }
         let progress = tokio::select! {

@@ -64,6 +64,6 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
         powered_on: reader.timed(Attribute::PoweredOn, status.word("ignition", "on", "off"), None),
         locked: reader.timed(Attribute::Locked, lock, None),
         charging: reader.timed(Attribute::Charging, electric.word("charge", "on", "off"), None),
-        online: None,
+        ..Attributes::default()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fleet_providers::PROVIDERS;
 use fleet_queue::{BrokenKey, Durability, Held, Observer, QueueStatus, RedisLink};
 use fleet_runtime::settings::Settings;
-use fleet_store::{SettledTotals, settled_totals};
+use fleet_store::SettledTotals;
 
 use crate::connect::{Databases, keys_of_one_queue, redis_link};
 use crate::error::ConsumerError;
@@ -43,7 +43,7 @@ impl Audit {
         let link = Arc::new(redis_link(settings)?);
         let unaccounted = Witnesses::new(settings, &databases)?.look().await?;
         let before = statuses(&link, settings).await?;
-        let settled = settled_totals(&databases.state, &databases.telemetry).await?;
+        let settled = SettledTotals::read(&databases.state, &databases.telemetry).await?;
         let after = statuses(&link, settings).await?;
         let mut queues = Vec::new();
         for ((name, before), (_, status)) in before.into_iter().zip(after) {

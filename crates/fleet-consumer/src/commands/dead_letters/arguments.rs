@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::{cli, shutdown};
-use fleet_store::{Database, DeadLetterFilter};
+use fleet_store::{DeadLetterFilter, DeadLetterStore};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -89,7 +89,7 @@ impl From<Filter> for DeadLetterFilter {
 /// Runs the command.
 pub async fn run(settings: &Settings, command: DeadLetterCommand) -> ExitCode {
     let result = match Databases::new(settings) {
-        Ok(databases) => execute(settings, &databases.telemetry, command).await,
+        Ok(databases) => execute(settings, &DeadLetterStore::new(databases.telemetry), command).await,
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(cli::fail)
@@ -97,20 +97,20 @@ pub async fn run(settings: &Settings, command: DeadLetterCommand) -> ExitCode {
 
 async fn execute(
     settings: &Settings,
-    telemetry: &Database,
+    store: &DeadLetterStore,
     command: DeadLetterCommand,
 ) -> Result<ExitCode, ConsumerError> {
     match command {
-        DeadLetterCommand::List { filter, limit } => list(telemetry, &filter.into(), limit).await?,
-        DeadLetterCommand::Show { message_id, full } => return show(telemetry, message_id, full).await,
+        DeadLetterCommand::List { filter, limit } => list(store, &filter.into(), limit).await?,
+        DeadLetterCommand::Show { message_id, full } => return show(store, message_id, full).await,
         DeadLetterCommand::Replay { filter, dry_run: false } => {
-            return unless_stopped(replay(settings, telemetry, filter.into())).await;
+            return unless_stopped(replay(settings, store, filter.into())).await;
         }
         DeadLetterCommand::Purge { filter, dry_run: false } => {
-            return unless_stopped(purge(telemetry, filter.into())).await;
+            return unless_stopped(purge(store, filter.into())).await;
         }
         DeadLetterCommand::Replay { filter, dry_run: true }
-        | DeadLetterCommand::Purge { filter, dry_run: true } => totals(telemetry, &filter.into()).await?,
+        | DeadLetterCommand::Purge { filter, dry_run: true } => totals(store, &filter.into()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

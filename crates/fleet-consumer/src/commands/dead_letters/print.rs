@@ -6,10 +6,7 @@ use comfy_table::Table;
 use fleet_queue::Envelope;
 use fleet_runtime::cli;
 use fleet_runtime::stdout::print;
-use fleet_store::{
-    Database, DeadLetterFilter, DeadLetterTotals, count_dead_letters, count_dead_messages,
-    dead_letter_totals, dead_letters, dead_messages,
-};
+use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadLetterTotals};
 use uuid::Uuid;
 
 use crate::error::ConsumerError;
@@ -23,13 +20,13 @@ const SHOWN_BYTES: usize = 4096;
 
 /// Prints a line for each dead letter.
 pub(super) async fn list(
-    telemetry: &Database,
+    store: &DeadLetterStore,
     filter: &DeadLetterFilter,
     limit: i64,
 ) -> Result<(), ConsumerError> {
     let mut table = Table::new();
     table.set_header(["message", "event", "provider", "reason", "tries", "last", "detail"]);
-    for letter in dead_letters(telemetry, filter, None, limit).await? {
+    for letter in store.page(filter, None, limit).await? {
         table.add_row([
             letter.message_id.to_string(),
             letter.event_index.to_string(),
@@ -40,36 +37,34 @@ pub(super) async fn list(
             letter.detail,
         ]);
     }
-    print(format_args!("{table}\n{} in all", count_dead_letters(telemetry, filter).await?));
+    print(format_args!("{table}\n{} in all", store.count(filter).await?));
     Ok(())
 }
 
 /// Prints how many dead letters there are, by provider and reason.
-pub(super) async fn totals(telemetry: &Database, filter: &DeadLetterFilter) -> Result<(), ConsumerError> {
+pub(super) async fn totals(store: &DeadLetterStore, filter: &DeadLetterFilter) -> Result<(), ConsumerError> {
     let mut table = Table::new();
     table.set_header(["provider", "reason", "dead letters", "messages"]);
     let mut all = 0;
-    for DeadLetterTotals { provider, reason, letters, messages } in
-        dead_letter_totals(telemetry, filter).await?
-    {
+    for DeadLetterTotals { provider, reason, letters, messages } in store.totals(filter).await? {
         all += letters;
         table.add_row([provider, reason, letters.to_string(), messages.to_string()]);
     }
-    let messages = count_dead_messages(telemetry, filter).await?;
+    let messages = store.count_messages(filter).await?;
     print(format_args!("{table}\nnothing was done: {all} dead letters of {messages} messages"));
     Ok(())
 }
 
 /// Prints all dead letters of a message, and its envelope.
 pub(super) async fn show(
-    telemetry: &Database,
+    store: &DeadLetterStore,
     message_id: Uuid,
     full: bool,
 ) -> Result<ExitCode, ConsumerError> {
     let filter = DeadLetterFilter { message_id: Some(message_id), ..DeadLetterFilter::default() };
     let mut after = None;
     loop {
-        let page = dead_letters(telemetry, &filter, after, PAGE).await?;
+        let page = store.page(&filter, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.message_id, last.event_index));
         for letter in page {
@@ -79,7 +74,7 @@ pub(super) async fn show(
             ));
         }
     }
-    match dead_messages(telemetry, &filter, None, 1).await?.first() {
+    match store.messages(&filter, None, 1).await?.first() {
         Some(message) => print_envelope(&message.envelope, full),
         None => {
             return Ok(cli::fail(format!("there is no dead letter of message {message_id}; see `list`")));

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use fleet_queue::{Producer, RedisLink};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
-use fleet_store::{
-    Database, DeadLetterFilter, DeadMessage, count_dead_messages, dead_messages, forget_dead_messages,
-    telemetry_now,
-};
+use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadMessage};
 
 use crate::commands::progress::ProgressLines;
 use crate::connect::redis_link;
@@ -21,18 +18,18 @@ const MESSAGES: i64 = 20;
 /// Puts the messages whose dead letters match back into their queues, and deletes all their dead letters.
 pub(super) async fn replay(
     settings: &Settings,
-    telemetry: &Database,
+    store: &DeadLetterStore,
     mut filter: DeadLetterFilter,
 ) -> Result<(), ConsumerError> {
     // What dies again meanwhile stays: it was tried after the push.
-    let start = telemetry_now(telemetry).await?;
+    let start = store.now().await?;
     filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
-    let total = count_dead_messages(telemetry, &filter).await?;
+    let total = store.count_messages(&filter).await?;
     let link = Arc::new(redis_link(settings)?);
     let mut lines = ProgressLines::default();
     let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
     loop {
-        let mut page = dead_messages(telemetry, &filter, after, MESSAGES).await?;
+        let mut page = store.messages(&filter, after, MESSAGES).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.message_id);
         // Nobody would consume their queue.
@@ -42,7 +39,7 @@ pub(super) async fn replay(
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
         push(&link, &settings.queue.prefix, page).await?;
         // Only now: were it the other way round, a crash in between would lose them.
-        letters += forget_dead_messages(telemetry, &ids, start).await?;
+        letters += store.forget(&ids, start).await?;
         messages += ids.len();
         lines.tell(|| format!("{messages} of {total} messages"));
     }

@@ -2,11 +2,11 @@
 
 use fleet_providers::{Attribute, Limits, ParseError, Provider, StoredEvent, VehicleEvent};
 use fleet_runtime::settings::Settings;
-use fleet_store::{StoreError, StoredVehicleEvent, events_behind, newest_events, stored_vehicles};
+use fleet_store::{StateStore, StoreError, StoredVehicleEvent, TelemetryStore};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::commands::attribute_text::{AttributeText, shown};
+use crate::commands::attribute_text::{AttributeText, attribute_texts};
 use crate::commands::explain::explanation::{Bringer, Explained, Explanation, Later, MAX_EVENTS};
 use crate::connect::Databases;
 
@@ -30,22 +30,23 @@ pub(crate) async fn explain(
     provider_vehicle_id: &str,
 ) -> Result<Option<Explanation>, StoreError> {
     let databases = Databases::new(settings)?;
+    let (state, telemetry) = (StateStore::new(databases.state), TelemetryStore::new(databases.telemetry));
     let vehicle_id = fleet_providers::vehicle_id(provider.slug, provider_vehicle_id);
-    let Some(vehicle) = stored_vehicles(&databases.state, &[vehicle_id]).await?.pop() else {
+    let Some(vehicle) = state.vehicles(&[vehicle_id]).await?.pop() else {
         return Ok(None);
     };
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
-    let stored = newest_events(&databases.telemetry, vehicle_id, MAX_EVENTS).await?;
+    let stored = telemetry.newest_events(vehicle_id, MAX_EVENTS).await?;
     let parsed: Vec<_> = stored.iter().filter_map(|event| parse(provider, &limits, event).ok()).collect();
     let mut attributes = Vec::new();
-    for (attribute, stored) in shown(&vehicle.attributes) {
+    for (attribute, stored) in attribute_texts(&vehicle.attributes) {
         let brought_by = match &stored {
             None => None,
             Some(stored) => match find(&parsed, attribute, stored) {
                 Some(found) => Some(found),
                 // It may be older than the newest events.
-                None => older_bringer(&databases, provider, &limits, vehicle_id, (attribute, stored)).await?,
+                None => older_bringer(&telemetry, provider, &limits, vehicle_id, (attribute, stored)).await?,
             },
         };
         let later = later(&parsed, attribute, stored.as_ref());
@@ -57,7 +58,7 @@ pub(crate) async fn explain(
 
 /// Looks for the message around the value's receipt, and then around its time.
 async fn older_bringer(
-    databases: &Databases,
+    telemetry: &TelemetryStore,
     provider: &Provider,
     limits: &Limits,
     vehicle_id: Uuid,
@@ -65,8 +66,7 @@ async fn older_bringer(
 ) -> Result<Option<Bringer>, StoreError> {
     let tries = stored.receipt().map(Some).into_iter().chain([None]);
     for received_at in tries {
-        let telemetry = &databases.telemetry;
-        let events = events_behind(telemetry, vehicle_id, stored.at, received_at, MAX_CANDIDATES).await?;
+        let events = telemetry.events_behind(vehicle_id, stored.at, received_at, MAX_CANDIDATES).await?;
         let parsed: Vec<_> = events.iter().filter_map(|event| parse(provider, limits, event).ok()).collect();
         if let Some(found) = find(&parsed, attribute, stored) {
             return Ok(Some(found));
@@ -87,7 +87,9 @@ fn parse<'a>(
 
 /// What an event says about an attribute.
 fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<AttributeText> {
-    shown(&event.attributes).into_iter().find_map(|(found, said)| said.filter(|_| found == attribute))
+    attribute_texts(&event.attributes)
+        .into_iter()
+        .find_map(|(found, said)| said.filter(|_| found == attribute))
 }
 
 /// The message whose event says just what is stored.

@@ -9,7 +9,7 @@ use clap::Args;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, shutdown};
-use fleet_store::{Schema, missing_migrations};
+use fleet_store::Schema;
 use jiff::Timestamp;
 
 use crate::commands::progress::ProgressLines;
@@ -74,7 +74,7 @@ pub async fn run(settings: &Settings, arguments: ReplayArguments) -> ExitCode {
 async fn ready(settings: &Settings) -> Result<Databases, String> {
     let databases = Databases::new(settings).map_err(|error| error.to_string())?;
     for (database, schema) in [(&databases.state, Schema::State), (&databases.telemetry, Schema::Telemetry)] {
-        let missing = missing_migrations(database, schema).await.map_err(|error| error.to_string())?;
+        let missing = database.missing_migrations(schema).await.map_err(|error| error.to_string())?;
         if !missing.is_empty() {
             return Err(format!("{schema:?} lacks {}; run `fleet-consumer migrate`", missing.join(", ")));
         }

@@ -2,34 +2,31 @@
 
 use std::collections::hash_map::Entry;
 
+use fleet_providers::Attributes;
 use fleet_store::{StoredVehicle, VehicleState};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use crate::batch::fold::merge;
-use crate::commands::attribute_text::{AttributeText, shown};
+use crate::commands::attribute_text::{AttributeText, attribute_texts};
 
 /// How many vehicles are shown with what they were and are.
 pub(super) const SAMPLES: usize = 20;
 
-/// What a vehicle has, in the order of [`values`].
-pub(super) const FIELDS: [&str; 12] = [
-    "position",
-    "speed_kmh",
-    "battery_percent",
-    "range_m",
-    "odometer_m",
-    "powered_on",
-    "locked",
-    "charging",
-    "online",
-    "first_seen_at",
-    "last_seen_at",
-    "clock_skewed_at",
-];
+/// The fields of a vehicle that are not attributes.
+const OTHER_FIELDS: [&str; 3] = ["first_seen_at", "last_seen_at", "clock_skewed_at"];
 
-/// A vehicle's fields as texts.
-pub(super) type Values = [Option<String>; FIELDS.len()];
+/// How many fields a vehicle has.
+const FIELDS: usize = Attributes::COUNT + OTHER_FIELDS.len();
+
+/// The names of a vehicle's fields, in the order of [`Values`].
+pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
+    let attributes = Attributes::default().texts().map(|(attribute, _)| attribute.name());
+    attributes.into_iter().chain(OTHER_FIELDS)
+}
+
+/// A vehicle's fields as text.
+pub(super) type Values = [Option<String>; FIELDS];
 
 /// The changes of a whole replay. It remembers every vehicle that changes, however many events there are: some bytes each,
 /// half a kilobyte in a dry run.
@@ -38,7 +35,7 @@ pub(super) struct Changes {
     /// Vehicles that were not there.
     pub(super) created: u64,
     /// Vehicles, created or changed, by field.
-    pub(super) by_field: [u64; FIELDS.len()],
+    pub(super) by_field: [u64; FIELDS],
     /// The first vehicles.
     pub(super) samples: Vec<Sample>,
     vehicles: FxHashMap<Uuid, Changed>,
@@ -58,7 +55,7 @@ pub(super) struct Sample {
 
 #[derive(Debug, Default)]
 struct Changed {
-    fields: [bool; FIELDS.len()],
+    fields: [bool; FIELDS],
     sample: Option<usize>,
     /// In a dry run, what the row would be by now.
     pending: Option<StoredVehicle>,
@@ -137,23 +134,14 @@ impl Changes {
 
 /// The fields as an operator reads them.
 fn values(state: &VehicleState<'_>) -> Values {
-    let attributes = shown(&state.attributes);
-    let attributes =
-        attributes.map(|(_, shown)| shown.map(|AttributeText { value, at, .. }| format!("{value} at {at}")));
-    let [position, speed_kmh, battery_percent, range_m, odometer_m, powered_on, locked, charging, online] =
-        attributes;
-    [
-        position,
-        speed_kmh,
-        battery_percent,
-        range_m,
-        odometer_m,
-        powered_on,
-        locked,
-        charging,
-        online,
+    let text =
+        |text: Option<AttributeText>| text.map(|AttributeText { value, at, .. }| format!("{value} at {at}"));
+    let attributes = attribute_texts(&state.attributes).map(|(_, value)| text(value));
+    let others = [
         Some(state.first_seen_at.to_string()),
         Some(state.last_seen_at.to_string()),
         state.clock_skewed_at.map(|at| at.to_string()),
-    ]
+    ];
+    let mut all = attributes.into_iter().chain(others);
+    std::array::from_fn(|_| all.next().flatten())
 }

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_runtime::settings::Settings;
 use fleet_store::{
-    ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, Window, correct_telemetry,
-    stored_vehicles, telemetry_page, telemetry_windows,
+    ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, TelemetryStore, Window,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -36,8 +35,8 @@ const RETRY_FOR: Duration = Duration::from_secs(60);
 /// What to replay, and how.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    databases: Databases,
     state: StateStore,
+    telemetry: TelemetryStore,
     limits: Limits,
     range: Range<Timestamp>,
     provider: Option<&'static str>,
@@ -59,8 +58,8 @@ impl Replay {
         let days = i64::from(settings.retention.telemetry_days);
         let rows = i64::try_from(settings.consumer.max_transaction_events).unwrap_or(i64::MAX).max(1);
         Self {
-            state: StateStore::new(databases.state.clone()),
-            databases,
+            state: StateStore::new(databases.state),
+            telemetry: TelemetryStore::new(databases.telemetry),
             limits: Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() },
             // Before the epoch there is nothing, and PostgreSQL's calendar begins later than the one here.
             range: range.start.max(Timestamp::UNIX_EPOCH)..range.end.max(Timestamp::UNIX_EPOCH),
@@ -104,7 +103,7 @@ impl Replay {
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), End> {
         // Not retry: an operator with a wrong URL should hear of it at once.
-        let windows = telemetry_windows(&self.databases.telemetry, self.range.start, self.range.end).await?;
+        let windows = self.telemetry.windows(self.range.start, self.range.end).await?;
         let length = |window: &Window| window.to.duration_since(window.from).as_secs_f64();
         let total: f64 = windows.iter().map(length).sum();
         let mut before = 0.0;
@@ -140,7 +139,7 @@ impl Replay {
         loop {
             let size = *bounds;
             let read = || async move {
-                match telemetry_page(&self.databases.telemetry, window, after, self.provider, size).await {
+                match self.telemetry.page(window, after, self.provider, size).await {
                     Err(error) if error.class() == ErrorClass::TooSlow && size.rows > MIN_PAGE_ROWS => {
                         Ok(None)
                     }
@@ -164,7 +163,7 @@ impl Replay {
     ) -> Result<(), End> {
         let (parsed, corrections) = parse_page(&self.limits, page, outcome);
         if !self.dry_run && !corrections.is_empty() {
-            let correct = || correct_telemetry(&self.databases.telemetry, window, &corrections);
+            let correct = || self.telemetry.correct(window, &corrections);
             self.retry(shutdown, correct).await?;
         }
         outcome.corrected += corrections.len() as u64;
@@ -175,7 +174,7 @@ impl Replay {
             if ids.is_empty() {
                 continue;
             }
-            let known = self.retry(shutdown, || stored_vehicles(&self.databases.state, &ids)).await?;
+            let known = self.retry(shutdown, || self.state.vehicles(&ids)).await?;
             let known: HashMap<_, _> =
                 known.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle)).collect();
             let mut raised = vehicles;

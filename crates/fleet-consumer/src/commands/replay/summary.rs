@@ -4,7 +4,7 @@ use std::fmt;
 
 use comfy_table::Table;
 
-use crate::commands::replay::changes::{FIELDS, SAMPLES};
+use crate::commands::replay::changes::{SAMPLES, field_names};
 use crate::commands::replay::outcome::Outcome;
 
 impl fmt::Display for Outcome {
@@ -43,8 +43,8 @@ impl Outcome {
     }
 
     fn write_fields(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = FIELDS.iter().zip(self.changes.by_field).filter(|(_field, count)| *count > 0);
-        let rows: Vec<_> = rows.map(|(field, count)| [(*field).to_owned(), count.to_string()]).collect();
+        let rows = field_names().zip(self.changes.by_field).filter(|(_field, count)| *count > 0);
+        let rows: Vec<_> = rows.map(|(field, count)| [field.to_owned(), count.to_string()]).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -60,11 +60,11 @@ impl Outcome {
         let mut table = Table::new();
         table.set_header(["vehicle", "attribute", "before", "after"]);
         for sample in &self.changes.samples {
-            let fields = FIELDS.iter().zip(sample.before.iter().zip(&sample.after));
+            let fields = field_names().zip(sample.before.iter().zip(&sample.after));
             for (field, (before, after)) in fields.filter(|(_field, (before, after))| before != after) {
                 let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
                 let vehicle = format!("{} {}", sample.provider, sample.provider_vehicle_id);
-                table.add_row([vehicle, (*field).to_owned(), shown(before), shown(after)]);
+                table.add_row([vehicle, field.to_owned(), shown(before), shown(after)]);
             }
         }
         let all = self.changes.created + self.changes.changed();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_store::{
-    DeadLetterFilter, ErrorClass, Observed, StoreError, StoredDeadLetter, TracedEvents, UnstoredMessage,
-    dead_letters, events_of_message, message_of_event, stored_vehicles, unstored_message,
+    DeadLetterFilter, DeadLetterStore, ErrorClass, Observed, StateStore, StoreError, StoredDeadLetter,
+    TelemetryStore, TracedEvents, UnstoredMessage,
 };
 use uuid::Uuid;
 
@@ -34,14 +34,15 @@ pub(super) struct Stored {
 impl Stored {
     pub(super) async fn read(databases: &Databases, message: MessageId) -> Self {
         let MessageId { id, received_at } = message;
-        let telemetry = &databases.telemetry;
+        let telemetry = TelemetryStore::new(databases.telemetry.clone());
+        let dead_letters = DeadLetterStore::new(databases.telemetry.clone());
         let mut stored = Self::default();
         let observed = [
             (Observed::Soon, "telemetry"),
             (Observed::Earlier, "telemetry that was observed more than a day before its receipt"),
         ];
         for (observed, what) in observed {
-            match events_of_message(telemetry, id, received_at, observed, LIMIT).await {
+            match telemetry.events_of_message(id, received_at, observed, LIMIT).await {
                 Ok(events) => stored.add(events),
                 Err(error) => {
                     stored.note(what, &error);
@@ -57,17 +58,17 @@ impl Stored {
             }
         }
         let filter = DeadLetterFilter { message_id: Some(id), ..DeadLetterFilter::default() };
-        match dead_letters(telemetry, &filter, None, LIMIT).await {
+        match dead_letters.page(&filter, None, LIMIT).await {
             Ok(letters) => stored.dead_letters = letters,
             Err(error) => stored.note("dead letters", &error),
         }
-        match unstored_message(telemetry, id).await {
+        match telemetry.unstored_message(id).await {
             Ok(unstored) => stored.unstored = unstored,
             Err(error) => stored.note("the notes of duplicates and of messages without events", &error),
         }
         let first_duplicate = stored.unstored.as_ref().and_then(|unstored| unstored.first_duplicate);
         if let Some(key) = first_duplicate {
-            match message_of_event(telemetry, key).await {
+            match telemetry.message_of_event(key).await {
                 Ok(earlier) => stored.earlier = earlier,
                 Err(error) => stored.note("the row that a duplicate met", &error),
             }
@@ -75,7 +76,7 @@ impl Stored {
         let events = stored.events.first.iter().map(|event| event.key);
         let ids: Vec<_> = events.chain(first_duplicate).map(|key| key.vehicle_id).collect();
         // Without the names there are still the ids.
-        let vehicles = stored_vehicles(&databases.state, &ids).await.unwrap_or_default();
+        let vehicles = StateStore::new(databases.state.clone()).vehicles(&ids).await.unwrap_or_default();
         let named = vehicles.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle.provider_vehicle_id));
         stored.vehicles = named.collect();
         stored
