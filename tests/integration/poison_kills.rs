@@ -144,8 +144,9 @@ async fn a_kill_of_the_child_that_parses_convicts_nobody() {
         killed = Some(child);
         kill_process(child, if number == 1 { Signal::KILL } else { Signal::TERM }).unwrap();
         eventually("the log to say so", async || {
-            let log = judging.logged("a message could not be judged").await;
-            (log.matches("a message could not be judged").count() == number).then_some(())
+            let log = judging.logged("could not find out whether a message crashes the parser").await;
+            (log.matches("could not find out whether a message crashes the parser").count() == number)
+                .then_some(())
         })
         .await;
     }

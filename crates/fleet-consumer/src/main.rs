@@ -46,44 +46,44 @@ struct Arguments {
 enum Invocation {
     #[command(flatten)]
     Configured(Command),
-    /// Parse messages that may end this process: the consumer's own child, which has no configuration.
+    /// Parse messages that may crash this process. The consumer starts this child; it has no configuration.
     #[command(name = child::COMMAND, hide = true)]
-    ParseSuspects {
+    ParseIsolated {
         /// Slug of the provider.
         provider: String,
-        /// The retention of telemetry, seconds.
+        /// The retention of telemetry, in seconds.
         max_age_s: i64,
     },
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Consume (the default).
+    /// Consume the queues (the default).
     Run,
-    /// Bring both databases to the schema this version needs.
+    /// Migrate both databases to the schema that this version needs.
     Migrate,
-    /// Remove telemetry, dead letters, settled batches and notes for `trace` that are past their retention.
+    /// Delete telemetry, dead letters, settled batches and notes for `trace` that are past their retention.
     Retention,
-    /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
+    /// Print the ledgers of the queues and databases. Exit status 1 if they do not balance.
     Audit,
-    /// Take note of webhooks that `audit` calls unaccounted for, after you have decided what to do about them.
+    /// Accept the webhooks that `audit` reports as unaccounted for, after you have decided what to do about them.
     AcceptLoss,
-    /// Look at dead letters, put them back into their queues, or remove them.
+    /// List dead letters, put them back into their queues, or delete them.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
-    /// Say where each attribute of a vehicle comes from, and why later messages did not change it.
+    /// Print which message set each attribute of a vehicle, and why later messages did not change it.
     Explain(ExplainArguments),
-    /// Parse stored telemetry again, after a parser was fixed, and raise the current state to what it says.
+    /// Parse stored telemetry again, after a parser was fixed, and merge it into the current state.
     Replay(ReplayArguments),
-    /// Tell where a webhook ended; exit status 1 if it is nowhere.
+    /// Print what became of a webhook. Exit status 1 if it is not found.
     Trace(TraceArguments),
-    /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
+    /// Print the effective configuration, with secrets redacted, and its errors.
     CheckConfig,
-    /// Ask the consumer that runs with this configuration whether it is ready; exit status 1 if not.
+    /// Check whether the consumer that runs with this configuration is ready. Exit status 1 if not.
     Health,
 }
 
-/// This very program, also if its file was replaced by another version since.
+/// The running program, even if another version has replaced its file.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
@@ -96,8 +96,8 @@ fn main() -> ExitCode {
 
 fn execute(arguments: Arguments) -> ExitCode {
     let command = match arguments.invocation {
-        Some(Invocation::ParseSuspects { provider, max_age_s }) => {
-            return parse_suspects(&provider, max_age_s);
+        Some(Invocation::ParseIsolated { provider, max_age_s }) => {
+            return parse_isolated(&provider, max_age_s);
         }
         Some(Invocation::Configured(command)) => command,
         None => Command::Run,
@@ -128,7 +128,7 @@ fn execute(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn parse_suspects(provider: &str, max_age_s: i64) -> ExitCode {
+fn parse_isolated(provider: &str, max_age_s: i64) -> ExitCode {
     let Some(provider) = fleet_providers::provider(provider) else {
         return cli::refuse_command_line(format_args!("there is no provider {provider}"));
     };
@@ -153,7 +153,7 @@ async fn consume(settings: &Settings) -> ExitCode {
     };
     tracing::info!(admin = %address, "starting");
     let readiness = Arc::new(Readiness::default());
-    // Health and metrics stay up until the last batch is settled.
+    // Serve health and metrics until the last batch is settled.
     let admin = match serve_admin(listener, Arc::clone(&readiness), metrics) {
         Ok(admin) => admin,
         Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),

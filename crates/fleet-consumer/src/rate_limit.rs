@@ -1,34 +1,34 @@
-//! A bound on events a second, for a database that others need too.
+//! Limits the events a second, for a database that other programs need too.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// Spaces events evenly over all queues of this process.
+/// A rate limit that all queues of this process share.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    cost_of_one: Option<Duration>,
-    paid_until: Mutex<Instant>,
+    interval: Option<Duration>,
+    next_free: Mutex<Instant>,
 }
 
 impl RateLimit {
-    /// At most `max_events_per_second`; no bound if absent.
+    /// At most `max_events_per_second`; no limit if absent.
     pub(crate) fn new(max_events_per_second: Option<u32>) -> Self {
-        let cost_of_one = max_events_per_second.map(|rate| Duration::from_secs(1) / rate.max(1));
-        Self { cost_of_one, paid_until: Mutex::new(Instant::now()) }
+        let interval = max_events_per_second.map(|rate| Duration::from_secs(1) / rate.max(1));
+        Self { interval, next_free: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until earlier events are paid for, then charges for `events`.
-    pub(crate) async fn pay(&self, events: usize) {
-        let Some(cost_of_one) = self.cost_of_one else {
+    /// Waits until the events before these have had their time, then reserves time for `events`.
+    pub(crate) async fn wait(&self, events: usize) {
+        let Some(interval) = self.interval else {
             return;
         };
-        let cost = cost_of_one.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX));
+        let duration = interval.saturating_mul(u32::try_from(events).unwrap_or(u32::MAX));
         let start = {
-            let mut paid_until = self.paid_until.lock().await;
-            let start = (*paid_until).max(Instant::now());
-            *paid_until = start + cost;
+            let mut next_free = self.next_free.lock().await;
+            let start = (*next_free).max(Instant::now());
+            *next_free = start + duration;
             start
         };
         tokio::time::sleep_until(start).await;
@@ -41,12 +41,12 @@ mod tests {
 
     #[tokio::test]
     async fn events_beyond_the_rate_wait() {
-        let throttle = RateLimit::new(Some(100));
+        let rate_limit = RateLimit::new(Some(100));
         let start = Instant::now();
         for _ in 0..3 {
-            throttle.pay(5).await;
+            rate_limit.wait(5).await;
         }
-        // The first two are paid for by waiting before the third; how much longer it takes is the machine's affair.
+        // The third call waits for the time of the first two. A busy machine may take longer.
         assert!(start.elapsed() >= Duration::from_millis(99), "{:?}", start.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! From events to one row a vehicle: pure.
+//! From events to one row a vehicle.
 //!
 //! Each attribute keeps its greatest (time, receipt, value): see [`fleet_providers::Attributes::merge`].
 
@@ -24,7 +24,7 @@ pub fn fold<'a>(events: impl Iterator<Item = &'a VehicleEvent<'a>>) -> Vec<Vehic
     }
     let mut vehicles: Vec<_> = vehicles.into_values().collect();
     if Failpoint::UnsortedUpsert.is_active() {
-        // In another order each time.
+        // A different order each time.
         let order = Uuid::now_v7().as_u128();
         vehicles.sort_unstable_by_key(|vehicle| {
             (vehicle.vehicle_id.as_u128() ^ order).wrapping_mul(u128::MAX / 3)
@@ -47,7 +47,7 @@ fn state<'a>(event: &'a VehicleEvent<'a>) -> VehicleState<'a> {
     }
 }
 
-/// Raises `into` to what `from` says of the same vehicle.
+/// Merges two states of the same vehicle into the first one.
 pub(crate) fn merge(into: &mut VehicleState<'_>, from: &VehicleState<'_>) {
     into.first_seen_at = into.first_seen_at.min(from.first_seen_at);
     into.last_seen_at = into.last_seen_at.max(from.last_seen_at);

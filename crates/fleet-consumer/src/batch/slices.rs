@@ -1,4 +1,4 @@
-//! A batch in slices: so many records at a time, however many events its messages have.
+//! Parses a batch a slice at a time, so that its memory does not depend on how many events its messages have.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::batch::unused_values::UnusedValues;
 use crate::metrics::batches::BatchCounts;
 use crate::metrics::dropped::DroppedCounts;
 
-/// A slice ends with the message that brings it to so many records. Six batches at work then stay far below the memory of
-/// the deployment, and a batch of a thousand messages with one event each, or two, is one slice.
+/// A slice ends with the message that brings it to so many records. Six batches in progress then need far less than the
+/// memory of the deployment, and a usual batch, a thousand messages with one or two events each, is one slice.
 const SLICE_RECORDS: usize = 2_000;
 
 /// How a batch is parsed.
@@ -27,25 +27,25 @@ pub(crate) struct Parsing<'a> {
     pub(crate) max_records: usize,
 }
 
-/// What is left of a batch; parsing it again gives the same records under the same numbers.
+/// The rest of a batch. A clone parses the same records again, with the same numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Slices<'a> {
     parsing: Parsing<'a>,
     items: &'a [Bytes],
-    /// Messages that must not be parsed, by their index, and why.
-    refused: &'a BTreeMap<usize, Rejection>,
-    /// The next message.
+    /// Messages that must not be parsed, by their index.
+    poison: &'a BTreeMap<usize, Rejection>,
+    /// Index of the next message.
     index: usize,
-    /// The message that the last slice has ended in.
+    /// The message in whose middle the last slice ended.
     long: Option<Box<LongMessage<'a>>>,
-    /// How many records came before.
+    /// How many records the slices before had.
     records: usize,
 }
 
-/// Records of a batch that are in memory together.
+/// Consecutive records of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Slice<'a> {
-    /// The number of the first one in the batch.
+    /// The number of the first record in the batch.
     pub(crate) first_record: usize,
     pub(crate) records: Vec<Record<'a>>,
     /// Messages without any record.
@@ -53,7 +53,7 @@ pub(crate) struct Slice<'a> {
     counts: BatchCounts,
 }
 
-/// What a whole batch comes to.
+/// The counts of a whole batch.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) records: usize,
@@ -62,10 +62,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, slice: &Slice<'_>, drift: &UnusedValues) {
+    pub(crate) fn add(&mut self, slice: &Slice<'_>, unused_values: &UnusedValues) {
         self.records += slice.records.len();
         self.counts.add(slice.counts);
-        drift.note(&slice.records, &mut self.dropped);
+        unused_values.note(&slice.records, &mut self.dropped);
     }
 }
 
@@ -73,9 +73,9 @@ impl<'a> Slices<'a> {
     pub(crate) fn new(
         parsing: Parsing<'a>,
         items: &'a [Bytes],
-        refused: &'a BTreeMap<usize, Rejection>,
+        poison: &'a BTreeMap<usize, Rejection>,
     ) -> Self {
-        Self { parsing, items, refused, index: 0, long: None, records: 0 }
+        Self { parsing, items, poison, index: 0, long: None, records: 0 }
     }
 
     /// Whether there is no further slice.
@@ -83,7 +83,7 @@ impl<'a> Slices<'a> {
         self.long.is_none() && self.index == self.items.len()
     }
 
-    /// Parses as many messages as make a slice; the last slice may have fewer records, or none.
+    /// Parses the messages of the next slice. The last slice may have no record.
     pub(crate) fn next_slice(&mut self) -> Slice<'a> {
         let size = self.parsing.max_records.clamp(1, SLICE_RECORDS);
         let left = self.items.len().saturating_sub(self.index);
@@ -97,7 +97,7 @@ impl<'a> Slices<'a> {
                 let is_over = long.read(size, &mut slice.records);
                 self.long = (!is_over).then_some(long);
             } else if let Some(item) = self.items.get(self.index) {
-                self.message(item, &mut slice);
+                self.parse_message(item, &mut slice);
                 self.index += 1;
             } else {
                 break;
@@ -108,9 +108,9 @@ impl<'a> Slices<'a> {
         slice
     }
 
-    fn message(&mut self, item: &'a [u8], slice: &mut Slice<'a>) {
+    fn parse_message(&mut self, item: &'a [u8], slice: &mut Slice<'a>) {
         let counts = &mut slice.counts;
-        if let Some(rejection) = self.refused.get(&self.index) {
+        if let Some(rejection) = self.poison.get(&self.index) {
             counts.add_message(false);
             return slice.records.push(reject_item(item, rejection.clone()));
         }
@@ -158,7 +158,7 @@ mod tests {
         envelope.encode().into()
     }
 
-    /// An array of so many events, of which these are bad.
+    /// An array of events, some of them bad.
     fn array(events: usize, is_bad: impl Fn(usize) -> bool) -> Bytes {
         let event = |index| format!(r#"{{"sn":"{}"}}"#, if is_bad(index) { "" } else { "V" });
         item(&format!("[{}]", (0..events).map(event).collect::<Vec<_>>().join(",")))
@@ -178,7 +178,7 @@ mod tests {
             item("[]"),
         ];
         let longer = items[5].to_vec();
-        // An array that breaks off.
+        // An array that is cut off.
         items.push(Bytes::from(longer[..longer.len() - 5].to_vec()));
         items
     }
@@ -187,27 +187,27 @@ mod tests {
         fleet_providers::provider("niu").unwrap()
     }
 
-    fn shown(record: &Record<'_>) -> String {
+    fn text(record: &Record<'_>) -> String {
         format!("{} {} {:?}", record.message.message_id, record.event_index, record.outcome)
     }
 
     #[test]
     fn slices_of_any_size_are_the_batch() {
-        let (items, limits, refused) = (batch(), Limits::default(), BTreeMap::new());
+        let (items, limits, poison) = (batch(), Limits::default(), BTreeMap::new());
         let mut whole = Vec::new();
         for item in &items {
             parse_item(niu(), &limits, item, &mut whole);
         }
-        let whole: Vec<_> = whole.iter().map(shown).collect();
+        let whole: Vec<_> = whole.iter().map(text).collect();
         for max_records in [1, 7, 1_000, 2_000, usize::MAX] {
             let parsing = Parsing { provider: niu(), limits: &limits, max_records };
-            let mut slices = Slices::new(parsing, &items, &refused);
+            let mut slices = Slices::new(parsing, &items, &poison);
             let (mut records, mut counts, mut empty) = (Vec::new(), BatchCounts::default(), 0);
             while !slices.is_done() {
                 let slice = slices.next_slice();
                 assert_eq!(slice.first_record, records.len());
                 assert!(slice.records.len() <= max_records.min(SLICE_RECORDS) + 1_000);
-                records.extend(slice.records.iter().map(shown));
+                records.extend(slice.records.iter().map(text));
                 empty += slice.empty.len();
                 counts.add(slice.counts);
             }
@@ -217,16 +217,16 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_parsed_is_one_record() {
+    fn a_poison_message_is_one_record() {
         let (items, limits) = (batch(), Limits::default());
-        let refused = BTreeMap::from([(5, Rejection::crashed("on purpose"))]);
+        let poison = BTreeMap::from([(5, Rejection::crashed("on purpose"))]);
         let parsing = Parsing { provider: niu(), limits: &limits, max_records: usize::MAX };
-        let slice = Slices::new(parsing, &items, &refused).next_slice();
-        let found = slice.records.iter().find(|record| record.outcome == Err(refused[&5].clone()));
+        let slice = Slices::new(parsing, &items, &poison).next_slice();
+        let found = slice.records.iter().find(|record| record.outcome == Err(poison[&5].clone()));
         assert_eq!(found.map(|record| record.event_index), Some(-1));
     }
 
-    /// What the memory of a slice is reckoned with.
+    /// The memory of a slice depends on it.
     #[test]
     fn a_record_takes_less_than_a_kilobyte() {
         assert!(size_of::<Record<'_>>() < 1024, "{}", size_of::<Record<'_>>());
@@ -235,9 +235,9 @@ mod tests {
     #[test]
     fn a_usual_batch_is_one_slice() {
         let items: Vec<_> = (0..1_000).map(|_| array(2, |_| false)).collect();
-        let (limits, refused) = (Limits::default(), BTreeMap::new());
+        let (limits, poison) = (Limits::default(), BTreeMap::new());
         let parsing = Parsing { provider: niu(), limits: &limits, max_records: 5_000 };
-        let mut slices = Slices::new(parsing, &items, &refused);
+        let mut slices = Slices::new(parsing, &items, &poison);
         assert_eq!(slices.next_slice().records.len(), 2_000);
         assert!(slices.is_done());
     }

@@ -1,4 +1,4 @@
-//! Noticing that a provider has changed what it sends: values that are there and are not used.
+//! Counts the values of events that are present but not used: they show that a provider has changed what it sends.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,17 +9,17 @@ use fleet_providers::{Attribute, DropReason, DroppedValue};
 use crate::batch::record::Record;
 use crate::metrics::dropped::DroppedCounts;
 
-/// How often an example of the same loss is logged.
+/// How often an example of the same attribute and reason is logged.
 const EXAMPLE_EVERY: Duration = Duration::from_secs(60);
 
 /// The longest example, in characters.
 const MAX_EXAMPLE_CHARS: usize = 40;
 
-/// Notices what one provider's events lose.
+/// Counts the unused values of one provider.
 #[derive(Debug)]
 pub(crate) struct UnusedValues {
     provider: &'static str,
-    /// When the last example of each loss was logged; as many as there are attributes and reasons.
+    /// When the last example of each attribute and reason was logged.
     logged: Mutex<HashMap<(Attribute, DropReason), Instant>>,
 }
 
@@ -28,7 +28,7 @@ impl UnusedValues {
         Self { provider, logged: Mutex::default() }
     }
 
-    /// Counts what these events lose, and shows an example of each loss now and then.
+    /// Counts the unused values of these records, and logs an example of each kind at most once a minute.
     pub(crate) fn note(&self, records: &[Record<'_>], counts: &mut DroppedCounts) {
         for record in records {
             let Ok(event) = &record.outcome else { continue };
@@ -58,15 +58,16 @@ impl UnusedValues {
             event_index = record.event_index,
             attribute = dropped.attribute.name(),
             reason = dropped.reason.name(),
-            example = shape(&dropped.written),
-            "a value is there and not used; digits of the example are written as 9"
+            example = notation(&dropped.written),
+            "a value is present but not used; digits of the example are written as 9"
         );
     }
 }
 
-/// What a value looks like, without what it says: its digits are 9. Letters are shown only of a single word in capitals or in
-/// small letters, as providers write their states; nobody's place can be read from it, and no name as names are written.
-fn shape(written: &str) -> String {
+/// The notation of a value without its content, because it may be personal data. Each digit becomes 9. Letters are kept only
+/// if the value is a single word in upper or lower case, as providers write states. So neither a position nor a name can be
+/// read from it.
+fn notation(written: &str) -> String {
     let has_only =
         |is_letter: fn(&char) -> bool| written.chars().all(|letter| letter == '_' || is_letter(&letter));
     let is_word = has_only(char::is_ascii_uppercase) || has_only(char::is_ascii_lowercase);
@@ -85,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_example_shows_the_notation_and_nothing_else() {
-        for (written, shown) in [
+    fn an_example_has_the_notation_and_nothing_else() {
+        for (written, expected) in [
             ("52,520008", "99,999999"),
             ("-1.5e9", "-9.9x9"),
             ("DEADLOCKED", "DEADLOCKED"),
@@ -98,8 +99,8 @@ mod tests {
             ("10\u{202f}\u{e4}\u{0}", "99?x?"),
             ("", ""),
         ] {
-            assert_eq!(shape(written), shown, "{written}");
+            assert_eq!(notation(written), expected, "{written}");
         }
-        assert_eq!(shape(&"7".repeat(5_000)).len(), MAX_EXAMPLE_CHARS);
+        assert_eq!(notation(&"7".repeat(5_000)).len(), MAX_EXAMPLE_CHARS);
     }
 }

@@ -28,14 +28,14 @@ pub async fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-/// Takes note, for good, of what is unaccounted for: by queue, how many webhooks at most.
+/// Accepts for good what is unaccounted for. Returns, by queue, how many webhooks at most.
 ///
 /// # Errors
 ///
-/// [`ConsumerError`] if the state database cannot be asked.
+/// [`ConsumerError`] if the state database cannot be used.
 pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, ConsumerError> {
     let databases = Databases::new(settings)?;
-    // What has just been lost on purpose is to be among it. People may also accept while Redis is away.
+    // Include what has just been lost. A failure is no reason to stop: operators may accept a loss while Redis is down.
     if let Err(error) = Witnesses::new(settings, &databases)?.look().await {
         tracing::warn!(%error, "could not look at the queues first");
     }

@@ -1,4 +1,4 @@
-//! Attributes as an operator reads them.
+//! Attributes as text.
 
 use fleet_providers::{Attribute, Attributes, Timed};
 use jiff::Timestamp;

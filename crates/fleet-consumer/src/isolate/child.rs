@@ -1,8 +1,8 @@
-//! The child process in which messages are parsed that may end whoever parses them.
+//! The child process that parses messages which may crash it.
 //!
-//! It has no connection, no settings and no secrets. It says that it is there, then reads messages from standard input, each
-//! behind its length (four bytes, little-endian), and answers each with one byte once it has parsed it. How it ends tells
-//! its parent whether a message is to blame; see `suspects.rs`.
+//! It has no connection, no settings and no secrets. It writes one byte when it is ready. Then it reads messages from standard
+//! input, each after its length (four bytes, little-endian), and writes one byte after each that it has parsed. Its exit status
+//! tells the parent whether a message crashed it; see `exit_status.rs`.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -16,40 +16,40 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::batch::slices::{Parsing, Slices};
 
-/// The command line's name for it.
-pub const COMMAND: &str = "parse-suspects";
+/// The hidden command that runs it.
+pub const COMMAND: &str = "parse-isolated";
 
-/// What the child answers at its start, and to every message.
+/// The byte that the child writes at its start and after every message.
 pub(crate) const PARSED: u8 = b'+';
 
-/// How much processor time a message may take; a megabyte takes milliseconds. It is counted in processor time because a
-/// machine that is busy, or frozen for a while, says nothing about a message.
+/// How much processor time a message may take. A megabyte takes milliseconds. Wall-clock time would not do: a busy machine
+/// says nothing about a message.
 pub(crate) const MOST_CPU: Duration = Duration::from_secs(30);
 
 /// The memory limit of `deploy/k8s/base/consumer/deployment.yaml`.
 pub const POD_BYTES: u64 = 384 << 20;
 
-/// What the consumer itself needs at most of it: the greatest measured is 105 MiB.
+/// The most that the consumer itself needs of it. The highest value measured is 105 MiB.
 pub const PARENT_BYTES: u64 = 128 << 20;
 
-/// How much memory the child may allocate: 64 MiB less than the consumer leaves. The kernel may kill the whole pod if the
-/// memory of the pod is exhausted (`memory.oom.group`), so the child must end by itself before that. A body of 1 MiB, the most
-/// that the API accepts by default, needs less than half of this, so a message that needs more is to blame.
+/// How much memory the child may allocate: 64 MiB less than the consumer leaves. The child must reach this limit before the
+/// pod reaches its own, because the kernel may kill all of the pod then (`memory.oom.group`). A body of 1 MiB, the largest that
+/// the API accepts by default, needs less than half of it.
 pub const MOST_BYTES: u64 = POD_BYTES - PARENT_BYTES - (64 << 20);
 
-/// Keeps the allocator of the child from reserving memory beforehand, which the limit would count.
+/// Stops the child's allocator from reserving memory in advance, which would count against the limit.
 pub(crate) const ALLOCATE_ON_DEMAND: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "0");
 
-/// The smallest stack that a consumer parses on: that of the runtime's own threads.
+/// The stack of the consumer's own parsing threads, which are the runtime's.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Parses what comes on standard input, until its end. `max_age_s` is the retention of telemetry.
+/// Parses messages from standard input until its end. `max_age_s` is the retention of telemetry.
 ///
 /// # Errors
 ///
-/// If the parent is gone, or the system gives no thread or limits no memory.
+/// If the parent is gone, the thread cannot be started, or the memory limit cannot be set.
 pub fn serve(provider: &'static Provider, max_age_s: i64) -> io::Result<()> {
-    // The kernel is to end this process before any other: it has nothing to lose. Not everywhere may it say so.
+    // If memory is short, the kernel should kill this process first. Not every system allows this setting.
     let _refused = std::fs::write("/proc/self/oom_score_adj", "1000");
     limit_memory()?;
     let limits = Limits { max_age: SignedDuration::from_secs(max_age_s), ..Limits::default() };
@@ -64,7 +64,7 @@ fn parse_all(provider: &'static Provider, limits: &Limits) -> io::Result<()> {
     answer()?;
     while let Some(item) = next_item(&mut input)? {
         if limit_cpu().is_err() {
-            // Time that earlier messages took would count against this one. Ending with success blames nobody.
+            // The time of earlier messages would count against this one. Exit status 0 makes no message a poison message.
             return Ok(());
         }
         parse(provider, limits, item);
@@ -86,26 +86,26 @@ fn next_item(input: &mut impl Read) -> io::Result<Option<Bytes>> {
     Ok(Some(item.into()))
 }
 
-/// As the consumer does it, a slice at a time.
+/// Parses a message as the consumer does, a slice at a time.
 fn parse(provider: &'static Provider, limits: &Limits, item: Bytes) {
-    let (items, refused) = ([item], std::collections::BTreeMap::new());
+    let (items, poison) = ([item], std::collections::BTreeMap::new());
     let parsing = Parsing { provider, limits, max_records: usize::MAX };
-    let mut slices = Slices::new(parsing, &items, &refused);
+    let mut slices = Slices::new(parsing, &items, &poison);
     while !slices.is_done() {
         let _parsed = slices.next_slice();
     }
 }
 
-/// Lets an allocation fail that brings this process above [`MOST_BYTES`], which ends it with SIGABRT.
+/// Makes allocations above [`MOST_BYTES`] fail, which ends this process with SIGABRT.
 fn limit_memory() -> rustix::io::Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Data);
-    // A lower limit that came from outside stays.
+    // Keep a lower limit that was set from outside.
     let lower = |limit: Option<u64>| Some(limit.unwrap_or(MOST_BYTES).min(MOST_BYTES));
     setrlimit(Resource::Data, Rlimit { current: lower(current), maximum: lower(maximum) })
 }
 
-/// Lets the kernel end this process with SIGXCPU when the next message takes too much. A hard limit that came from outside
-/// stays: whoever reaches it is killed with SIGKILL, which blames no message.
+/// Makes the kernel end this process with SIGXCPU if the next message takes too much processor time. A hard limit that was set
+/// from outside stays. At that limit the kernel sends SIGKILL, which makes no message a poison message.
 fn limit_cpu() -> rustix::io::Result<()> {
     let used_s = u64::try_from(clock_gettime(ClockId::ProcessCPUTime).tv_sec).unwrap_or_default();
     // The limit is in whole seconds.

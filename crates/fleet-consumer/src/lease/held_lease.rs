@@ -1,4 +1,4 @@
-//! A batch that belongs to this consumer: what it tells Redis about it.
+//! The lease that this consumer holds on a batch: heartbeat, mark, ack, park, release.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,23 +11,28 @@ use crate::lease::redis_calls::RedisCalls;
 use crate::metrics;
 use crate::metrics::leases::Heartbeat;
 
-/// How long a batch that was set aside waits until it is tried again.
+/// How long a parked batch waits until it is resumed.
 const PARKED_FOR: Duration = Duration::from_secs(1);
 
-/// How long a batch that could not be judged waits until it is taken over and tried again.
+/// How long a batch waits for its next owner if it could not be found out whether one of its messages crashes the parser.
 const POSTPONED_FOR: Duration = Duration::from_secs(60);
 
 /// How the work on a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
+    /// Stored and acknowledged.
     Settled,
+    /// Another consumer has taken the lease over.
     Lost,
+    /// Given up for another consumer.
     Released,
+    /// Stored in one database, and set aside until the other one recovers.
     Parked,
+    /// Given up for a while, because it could not be found out whether one of its messages crashes the parser.
     Undecided,
 }
 
-/// A batch under this consumer's lease.
+/// A lease that this consumer holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldLease<'a> {
     pub(crate) queue: &'static str,
@@ -38,9 +43,9 @@ pub(crate) struct HeldLease<'a> {
 }
 
 impl HeldLease<'_> {
-    /// Starts the heartbeat, which ends once another consumer has the batch.
+    /// Starts the heartbeat. Its task ends when another consumer has taken the lease over. Dropping the handle stops it.
     pub(crate) fn heartbeat(&self) -> AbortOnDropHandle<()> {
-        AbortOnDropHandle::new(tokio::spawn(keep(
+        AbortOnDropHandle::new(tokio::spawn(send_heartbeats(
             self.queue,
             Arc::clone(self.calls),
             self.consumer.clone(),
@@ -50,32 +55,33 @@ impl HeldLease<'_> {
         )))
     }
 
-    /// Notes what the consumer is about to do. `false`: the batch is another consumer's by now.
+    /// Sets or clears the batch's mark. Returns `false` if another consumer owns the batch by now.
     pub(crate) async fn mark(&self, mark: Mark) -> bool {
         self.retry(|| self.consumer.mark(self.lease, mark)).await.unwrap_or(false)
     }
 
-    /// Forgets the batch, which is stored.
+    /// Acknowledges the batch, which is stored: Redis deletes it.
     pub(crate) async fn ack(&self) -> Ended {
-        // After a lost reply the second ack finds nothing to settle: that is no loss either.
+        // If the reply to an ack is lost, the retry finds nothing to settle. The batch is settled all the same.
         let acked = self.retry(|| self.consumer.ack(self.lease)).await;
         if acked.is_some_and(|messages| messages > 0) { Ended::Settled } else { Ended::Lost }
     }
 
-    /// Sets the batch aside, as one database has its part and the other one takes nothing.
+    /// Parks the batch: one database has its part, and the other one is down.
     pub(crate) async fn park(&self) -> Ended {
         let parked = self.retry(|| self.consumer.park(self.lease, PARKED_FOR)).await;
         if parked == Some(true) { Ended::Parked } else { Ended::Lost }
     }
 
-    /// Leaves the batch alone for a while, after which the next consumer takes it over. Nobody has died of it this time.
+    /// Keeps the lease for a while without a heartbeat. After that, any consumer takes the batch over. The mark is cleared
+    /// first, because no consumer died this time.
     pub(crate) async fn postpone(&self) -> Ended {
         let is_ours = self.mark(Mark::Clear).await
             && self.retry(|| self.consumer.extend(self.lease, POSTPONED_FOR)).await == Some(true);
         if is_ours { Ended::Undecided } else { Ended::Lost }
     }
 
-    /// Gives the batch up for the next consumer.
+    /// Gives the lease up, so that another consumer can take the batch over at once.
     pub(crate) async fn release(&self) -> Ended {
         let released = self.consumer.release(self.lease).await;
         self.calls.note(&released);
@@ -83,14 +89,14 @@ impl HeldLease<'_> {
             tracing::warn!(
                 lease_id = %self.lease.id,
                 %error,
-                "could not release a batch: another consumer takes it over when its lease runs out"
+                "could not release a batch: another consumer takes it over when its lease expires"
             );
         }
         Ended::Released
     }
 
-    /// Repeats a call to Redis until it is answered. `None`: something else has written to a key that the call needs, and has
-    /// not been repaired within a lease's time. Whoever takes the batch over then goes on.
+    /// Retries a call to Redis until it succeeds. Returns `None` if another program overwrote a key that the call needs, and
+    /// nobody repaired it for as long as a lease lasts. The consumer that takes the batch over tries again.
     async fn retry<T, Call: Future<Output = Result<T, QueueError>>>(
         &self,
         call: impl Fn() -> Call,
@@ -106,7 +112,7 @@ impl HeldLease<'_> {
                         return None;
                     }
                 }
-                Err(_noted) => broken_since = None,
+                Err(_logged) => broken_since = None,
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(self.settings.retry_max);
@@ -114,7 +120,7 @@ impl HeldLease<'_> {
     }
 }
 
-async fn keep(
+async fn send_heartbeats(
     queue: &'static str,
     calls: Arc<RedisCalls>,
     consumer: Consumer,
@@ -124,7 +130,7 @@ async fn keep(
 ) {
     let mut interval = tokio::time::interval(heartbeat);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The claim itself was the first heartbeat.
+    // The first tick comes at once. The claim itself was the first heartbeat.
     interval.tick().await;
     loop {
         interval.tick().await;
@@ -133,7 +139,7 @@ async fn keep(
         match extended {
             Ok(true) => metrics::leases::heartbeat(queue, Heartbeat::Extended),
             Ok(false) => return metrics::leases::heartbeat(queue, Heartbeat::Lost),
-            Err(_noted) => metrics::leases::heartbeat(queue, Heartbeat::Failed),
+            Err(_logged) => metrics::leases::heartbeat(queue, Heartbeat::Failed),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When to look into a queue, and what to take.
+//! Decides when to poll a queue, and obtains batches from it.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,17 +11,17 @@ use uuid::Uuid;
 use crate::lease::obtained::{Obtained, Origin};
 use crate::lease::redis_calls::RedisCalls;
 
-/// Expired leases are looked for this often within a lease's time.
-const TAKEOVERS_A_LEASE: u32 = 10;
+/// How often the poller looks for expired leases in the time that a lease lasts.
+const TAKEOVERS_PER_LEASE: u32 = 10;
 
-/// A claim that found so few messages makes the pause grow as an empty queue does: the transactions cost as much for
-/// one message as for many.
+/// After a claim with so few messages, the pause grows as it does after an empty one: transactions cost about as much for one
+/// message as for many.
 const FEW_MESSAGES: usize = 6;
 
-/// What all the queues' polls are counted from.
+/// The common start of all queues' poll intervals.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The one place of a worker group that asks Redis for work: while one of its loops polls, the others wait.
+/// Polls one queue. A worker's loops share it: while one of them polls, the others wait.
 #[derive(Debug)]
 pub(crate) struct Poller {
     consumer: Consumer,
@@ -32,13 +32,13 @@ pub(crate) struct Poller {
     next_poll: Instant,
     pause: Duration,
     next_takeover: Instant,
-    /// What was asked for and not answered: there may be a batch under it.
-    unanswered: Option<Asked>,
+    /// The call whose reply was lost. It may have obtained a batch.
+    unanswered: Option<Call>,
 }
 
-/// A call that makes a batch this consumer's.
+/// A call that obtains a batch.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum Call {
     Claim { id: Uuid, token: Uuid },
     Takeover { id: Uuid, token: Uuid },
 }
@@ -64,34 +64,34 @@ impl Poller {
         }
     }
 
-    /// Waits for the next batch. Cancelling it loses nothing: a claim under way is asked for again.
+    /// Waits for the next batch. Cancelling it loses nothing: the next call repeats a claim that was in progress.
     pub(crate) async fn next(&mut self) -> Result<Obtained, QueueError> {
         loop {
             tokio::time::sleep_until(self.next_poll).await;
-            let taken = self.take().await;
-            self.calls.note(&taken);
-            if let Some(taken) = taken? {
-                return Ok(taken);
+            let obtained = self.poll().await;
+            self.calls.note(&obtained);
+            if let Some(obtained) = obtained? {
+                return Ok(obtained);
             }
         }
     }
 
-    async fn take(&mut self) -> Result<Option<Obtained>, QueueError> {
-        if let Some(taken) = self.answer().await? {
-            return Ok(Some(taken));
+    async fn poll(&mut self) -> Result<Option<Obtained>, QueueError> {
+        if let Some(obtained) = self.repeat_unanswered().await? {
+            return Ok(Some(obtained));
         }
         if Instant::now() >= self.next_takeover {
             if let Some(id) = self.consumer.due().await?.expired {
-                self.unanswered = Some(Asked::Takeover { id, token: Uuid::now_v7() });
-                return self.answer().await;
+                self.unanswered = Some(Call::Takeover { id, token: Uuid::now_v7() });
+                return self.repeat_unanswered().await;
             }
-            self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+            self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_PER_LEASE;
         }
         let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
-        self.unanswered = Some(Asked::Claim { id, token });
+        self.unanswered = Some(Call::Claim { id, token });
         let lease = match self.consumer.claim(id, token, self.limits).await {
-            // On a new connection it is known at once whether it went through.
-            Err(QueueError::Connection(_)) => return self.answer().await,
+            // Ask at once, on a new connection, whether the claim succeeded.
+            Err(QueueError::Connection(_)) => return self.repeat_unanswered().await,
             claimed => claimed?,
         };
         self.unanswered = None;
@@ -99,65 +99,64 @@ impl Poller {
         Ok(lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
     }
 
-    /// The batch of a call whose reply has not come, if there is one.
-    async fn answer(&mut self) -> Result<Option<Obtained>, QueueError> {
+    /// Repeats the call whose reply was lost. It returns the batch that the first call obtained, if any.
+    async fn repeat_unanswered(&mut self) -> Result<Option<Obtained>, QueueError> {
         let answer = match self.unanswered {
             None => Ok(None),
-            Some(Asked::Claim { id, token }) => {
+            Some(Call::Claim { id, token }) => {
                 let lease = self.consumer.claim_again(id, token, self.limits).await;
                 lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
             }
-            Some(Asked::Takeover { id, token }) => {
+            Some(Call::Takeover { id, token }) => {
                 let lease = self.consumer.take_over_lease(id, token, self.limits.lease).await;
                 lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::TakenOver }))
             }
         };
-        // A lease that only another version can read, or that something else has overwritten, must not keep this one from
-        // the queue.
+        // A lease that this version cannot read, or that another program overwrote, must not block the queue.
         let is_unusable = |error: &QueueError| matches!(error, QueueError::Reply(_)) || error.is_broken_key();
         match &answer {
             Ok(_) => self.unanswered = None,
             Err(error) if is_unusable(error) => {
                 self.unanswered = None;
-                self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_A_LEASE;
+                self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_PER_LEASE;
             }
-            Err(_ask_again) => {}
+            Err(_repeat_later) => {}
         }
         answer
     }
 
-    /// What a call that was cut short has taken, if anything; asks for nothing new.
+    /// The batch that a cancelled call obtained, if any. Obtains no other.
     pub(crate) async fn last(&mut self) -> Result<Option<Obtained>, QueueError> {
-        let is_asked = self.unanswered.is_some();
-        let last = self.answer().await;
-        if is_asked {
+        let was_unanswered = self.unanswered.is_some();
+        let last = self.repeat_unanswered().await;
+        if was_unanswered {
             self.calls.note(&last);
         }
         last
     }
 
-    /// A full batch is followed at once by the next; a partial one lets the next grow; where there is little or nothing,
-    /// the queue is asked less and less often.
+    /// Sets the time of the next poll: at once after a full batch, after a pause otherwise, so that the next batch grows. The
+    /// pause doubles while there are few messages or none.
     fn pace(&mut self, lease: Option<&Lease>) {
         let messages = lease.map_or(0, |lease| lease.items.len());
         let bytes: usize = lease.iter().flat_map(|lease| &lease.items).map(bytes::Bytes::len).sum();
-        // The next message may just not have fitted.
+        // The next message may have been too large for the rest.
         let full = messages >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
         let little = !full && messages <= FEW_MESSAGES;
         if !little {
             self.pause = self.poll_min;
         }
         let now = Instant::now();
-        self.next_poll = if full { now } else { on_the_beat(now + self.pause, self.poll_min) };
+        self.next_poll = if full { now } else { round_to(now + self.pause, self.poll_min) };
         if little {
             self.pause = (self.pause * 2).min(self.poll_max);
         }
     }
 }
 
-/// The nearest of the times that lie `beat` apart. At little traffic most of a batch's cost is that processes wake up for
-/// it, here, in Redis and in PostgreSQL: queues that are asked at the same time share that.
-fn on_the_beat(time: Instant, beat: Duration) -> Instant {
-    let beats = time.duration_since(*START).div_duration_f64(beat).round();
-    *START + beat.mul_f64(beats)
+/// Rounds a time to a multiple of `interval`, so that all queues are polled at the same times. With little traffic, most of a
+/// batch's cost is waking up processes: this one, Redis and PostgreSQL. Queues that are polled together share it.
+fn round_to(time: Instant, interval: Duration) -> Instant {
+    let intervals = time.duration_since(*START).div_duration_f64(interval).round();
+    *START + interval.mul_f64(intervals)
 }

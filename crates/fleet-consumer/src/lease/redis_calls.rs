@@ -1,4 +1,4 @@
-//! What is counted and logged of one queue's calls to Redis.
+//! Counts and logs one queue's failed calls to Redis.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 use crate::metrics;
 
-/// The calls of all the loops and heartbeats that work on one queue: together they log one outage.
+/// The calls of all loops and heartbeats of one queue. They share a log, so that an outage is logged once.
 #[derive(Debug)]
 pub(crate) struct RedisCalls {
     queue: &'static str,
@@ -20,7 +20,7 @@ impl RedisCalls {
         Self { queue, log: Mutex::default() }
     }
 
-    /// Counts a call that failed, and logs when that begins, goes on and ends.
+    /// Counts a failed call, and logs when an outage begins, goes on and ends.
     pub(crate) fn note<T>(&self, result: &Result<T, QueueError>) {
         match result {
             Ok(_value) => self.succeeded(),
@@ -52,7 +52,7 @@ impl RedisCalls {
     }
 
     fn with_log<T>(&self, work: impl FnOnce(&mut OutageLog) -> T) -> T {
-        // Whatever a panic leaves behind decides about log lines only.
+        // The lock guards nothing but the decision whether to log, so a panic in it does no harm.
         work(&mut self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

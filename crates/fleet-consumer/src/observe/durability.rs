@@ -1,4 +1,4 @@
-//! Shows and logs which settings of Redis endanger accepted messages.
+//! Publishes and logs which settings of Redis endanger accepted messages.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::metrics;
 /// How often Redis' settings are read. People change them while it runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Shows, and says when it changes, what makes Redis weaker than an accepted message deserves.
+/// Publishes how many settings endanger messages, and logs them whenever they change.
 pub(crate) async fn observe(link: RedisLink, keys: QueueKeys) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
-    let mut said = Vec::new();
+    let mut logged = Vec::new();
     loop {
         idle(interval.tick()).await;
         match Durability::read(&link, &keys).await {
             Ok(durability) => {
                 let weaknesses = durability.weaknesses();
                 metrics::redis::redis_weaknesses(weaknesses.len());
-                if weaknesses != said {
+                if weaknesses != logged {
                     for weakness in &weaknesses {
                         tracing::warn!("Redis is set up weaker than it should be: {weakness}");
                     }
-                    said = weaknesses;
+                    logged = weaknesses;
                 }
             }
             Err(error) => metrics::redis::redis_error(error.kind()),

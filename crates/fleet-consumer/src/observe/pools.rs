@@ -1,11 +1,11 @@
-//! Shows how busy the connection pools are.
+//! Publishes how busy the connection pools are.
 
 use std::time::Duration;
 
 use crate::connect::Databases;
 use crate::metrics;
 
-/// Shows how busy the pools are.
+/// Publishes it at every `every`, until the process ends.
 pub(crate) async fn observe(databases: Databases, every: Duration) {
     let Databases { state, telemetry } = databases;
     let pools = match state.shares_pool_with(&telemetry) {

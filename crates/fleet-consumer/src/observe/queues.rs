@@ -1,4 +1,4 @@
-//! Shows the state of every queue and the memory of Redis as metrics.
+//! Publishes the state of every queue and the memory of Redis as metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::metrics;
 
-/// Shows every queue's state as metrics.
+/// Publishes them at every `every`, until the process ends.
 pub(crate) async fn observe(link: RedisLink, prefix: String, every: Duration) {
     let link = Arc::new(link);
     let observer = |queue: &'static str| {
@@ -22,8 +22,8 @@ pub(crate) async fn observe(link: RedisLink, prefix: String, every: Duration) {
         interval.tick().await;
         match RedisMemory::read(&link).await {
             Ok(memory) => metrics::redis::redis_memory(memory),
-            // A user that may not run INFO is no reason to fail; then there is no such metric.
-            Err(error) => tracing::debug!(%error, "cannot see how full Redis is"),
+            // A user that may not run INFO gets no such metric.
+            Err(error) => tracing::debug!(%error, "cannot read how much memory Redis uses"),
         }
         for (observer, broken) in &mut observers {
             match observer.status().await {
@@ -37,7 +37,7 @@ pub(crate) async fn observe(link: RedisLink, prefix: String, every: Duration) {
     }
 }
 
-/// Counts one queue's keys that something else has written to, and logs which when that begins, goes on and ends.
+/// Counts the keys of one queue that another program overwrote, and logs them when that begins, goes on and ends.
 struct BrokenKeys {
     queue: &'static str,
     log: OutageLog,

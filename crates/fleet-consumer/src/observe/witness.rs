@@ -1,4 +1,4 @@
-//! Keeps what is known of the queues outside of Redis, and notices when Redis has gone back behind it.
+//! Keeps a witness of every queue in the state database, to notice when Redis has lost data that it had confirmed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::connect::{Databases, redis_link};
 use crate::error::ConsumerError;
 use crate::metrics;
 
-/// Looks at every queue.
+/// Compares every queue with its witness.
 #[derive(Debug)]
 pub(crate) struct Witnesses {
     prefix: String,
@@ -21,11 +21,11 @@ pub(crate) struct Witnesses {
     store: WitnessStore,
 }
 
-/// Webhooks of one queue that had been answered 200 when it was last seen whole, and are unaccounted for. What came after
-/// that, until the loss, only the APIs know.
+/// Webhooks of one queue that are unaccounted for. They were answered 200 before the queue was last seen whole. Of webhooks
+/// between that time and the loss, only the APIs know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Unaccounted {
-    /// At most so many.
+    /// How many, at most.
     pub(crate) messages: u64,
     /// When the queue was last seen whole.
     pub(crate) since: Option<Timestamp>,
@@ -43,18 +43,18 @@ impl Witnesses {
         })
     }
 
-    /// Looks at every queue, and notes in the database what it has seen. Returns, by provider, what is unaccounted for.
+    /// Looks at every queue and updates its witness. Returns, by provider, how many webhooks are unaccounted for.
     pub(crate) async fn look(&self) -> Result<Vec<(&'static str, Unaccounted)>, ConsumerError> {
-        // Before Redis is asked: what is known then, Redis must know as well.
+        // Read the witness before Redis: whatever it says, Redis must know too.
         let known = self.store.read(&self.prefix).await?;
         let mut found = Vec::with_capacity(self.lookouts.len());
         for (slug, lookout) in &self.lookouts {
             let known = known.iter().find(|known| known.queue == lookout.queue());
             let unaccounted = match self.look_at(slug, lookout, known).await {
-                // Nothing can be said of this queue until a person repairs its ledger; the others are not to wait for that.
+                // Nobody can compare this queue until a person repairs its ledger. Go on with the others.
                 Err(ConsumerError::Queue(error)) if error.is_broken_key() => {
                     metrics::redis::redis_error(error.kind());
-                    tracing::debug!(queue = slug, %error, "could not compare the queue with what is known of it");
+                    tracing::debug!(queue = slug, %error, "could not compare the queue with its witness");
                     known.map(known_before).unwrap_or_default()
                 }
                 looked => looked?,
@@ -74,15 +74,15 @@ impl Witnesses {
         let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
         let now = Timestamp::now();
         let (seen, missing) = match loss {
-            // The database first: once Redis has noted a look, the loss could not be seen any more.
+            // After a loss, only the database is updated here: once Redis has noted a look, the loss is no longer visible.
             Some(HistoryLoss { missing_messages }) => (Some(look), missing_messages),
             None => (lookout.note(&look, unsigned(now.as_millisecond())).await?, 0),
         };
         let whole_at = known.map(|known| known.looked_at);
         if loss.is_some() {
-            report(slug, missing, whole_at);
+            log_loss(slug, missing, whole_at);
         }
-        // Otherwise another consumer has looked at the same time.
+        // `None`: another consumer has looked at the same time.
         if let Some(seen) = seen {
             let seen = QueueWitness {
                 queue: lookout.queue().to_owned(),
@@ -101,10 +101,10 @@ impl Witnesses {
     }
 }
 
-/// The least time between two looks, which are a write to Redis and one to the database for each queue.
+/// The least time between two looks. A look writes to Redis and to the database, once for each queue.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Looks again and again. A database or a Redis that is away only means that nobody looks meanwhile.
+/// Looks at the queues until the process ends. While Redis or the database is down, it skips looks.
 pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
     let mut interval = tokio::time::interval(every.max(LOOK_EVERY));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -116,17 +116,17 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
                     metrics::queues::unaccounted(queue, unaccounted.messages);
                 }
             }
-            Err(error) => tracing::debug!(%error, "could not compare the queues with what is known of them"),
+            Err(error) => tracing::debug!(%error, "could not compare the queues with their witnesses"),
         }
     }
 }
 
-/// What the names of this configuration's queues begin with.
+/// The prefix of the names of this configuration's queues.
 pub(crate) fn queue_prefix(settings: &Settings) -> String {
     format!("{}:{{", settings.queue.prefix)
 }
 
-fn report(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp>) {
+fn log_loss(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp>) {
     let whole_at = whole_at.map(|at| at.to_string());
     if missing_messages == 0 {
         tracing::warn!(
@@ -145,7 +145,7 @@ fn report(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp
     }
 }
 
-/// What was known to be unaccounted for.
+/// What the witness says is unaccounted for.
 fn known_before(known: &QueueWitness) -> Unaccounted {
     Unaccounted { messages: unsigned(known.missing), since: known.missing_since }
 }

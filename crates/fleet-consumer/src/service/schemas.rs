@@ -1,4 +1,4 @@
-//! Waiting for the schemas at the start.
+//! Waits for the schemas at startup.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use tokio::task::JoinSet;
 use crate::connect::Databases;
 use crate::write::database_health::DatabasesHealth;
 
-/// How long the second database may take before the consumer works for the first one alone.
+/// How long the consumer waits for the second database before it writes to the first one alone.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The schemas that are still waited for.
+/// The schemas that are not there yet.
 #[derive(Debug)]
 pub(crate) struct Schemas {
     waiting: JoinSet<Result<(), StoreError>>,
 }
 
 impl Schemas {
-    /// Begins to look, for both at once. A database is tried with batches only once its schema is there.
+    /// Starts to wait for both. A database gets batches only once its schema is there.
     pub(crate) fn look(databases: &Databases, health: &DatabasesHealth, settings: &ConsumerSettings) -> Self {
         let mut waiting = JoinSet::new();
         let sides = [
@@ -38,18 +38,17 @@ impl Schemas {
         Self { waiting }
     }
 
-    /// Waits until the consumer has something to do: for one schema, and a while for the other one.
+    /// Waits for one schema, and for a short time for the other one.
     ///
     /// # Errors
     ///
     /// A [`StoreError`] that a retry cannot help.
     pub(crate) async fn first(&mut self) -> Result<(), StoreError> {
         self.next().await?;
-        // Both are there, or the grace is over.
         tokio::time::timeout(GRACE, self.next()).await.unwrap_or(Ok(()))
     }
 
-    /// Waits for what is left.
+    /// Waits for the schemas that are left.
     ///
     /// # Errors
     ///
@@ -80,7 +79,7 @@ async fn wait_for_schema(
     loop {
         let looked = database.missing_migrations(schema).await;
         let now = Instant::now();
-        if let Some(Over { failures, lasted }) = looked.as_ref().ok().and_then(|_there| outage.succeeded(now))
+        if let Some(Over { failures, lasted }) = looked.as_ref().ok().and_then(|_found| outage.succeeded(now))
         {
             tracing::info!(?schema, failures, seconds = lasted.as_secs(), "the database is there");
         }

@@ -109,7 +109,7 @@ impl Pipeline {
     async fn write(&self, batch: Batch<'_>, slices: SliceReader<'_>) -> Result<Stored, StoreError> {
         // The rate limit has counted a resumed batch before.
         if batch.origin != Origin::Resumed {
-            idle(self.rate_limit.pay(batch.records)).await;
+            idle(self.rate_limit.wait(batch.records)).await;
         }
         self.writer.write(batch, slices).await
     }

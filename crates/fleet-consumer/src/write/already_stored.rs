@@ -33,12 +33,12 @@ pub(crate) async fn is_stored<Reading: Future<Output = Result<HashSet<(i32, i32)
     Ok(is_whole)
 }
 
-/// Whether the parts, as (first record, records), are exactly the records from 0 to `records`.
+/// Whether the parts, as (first record, records), cover exactly the records from 0 to `records`.
 fn cover_batch(parts: &HashSet<(i32, i32)>, records: i32) -> bool {
     let mut parts: Vec<_> = parts.iter().copied().collect();
     parts.sort_unstable();
     let reached = parts.iter().try_fold(0, |reached, &(first, count)| {
-        // A part that was halved later overlaps its halves.
+        // A part overlaps its halves if it was halved after its commit went unnoticed.
         (first <= reached).then_some(reached.max(first.saturating_add(count)))
     });
     reached == Some(records)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_batch_is_the_batch() {
+    fn only_all_records_cover_the_batch() {
         let cover_batch =
             |parts: &[(i32, i32)], records| cover_batch(&parts.iter().copied().collect(), records);
         assert!(cover_batch(&[(0, 5)], 5));

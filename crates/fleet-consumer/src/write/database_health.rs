@@ -1,4 +1,4 @@
-//! Whether each of the two databases takes anything: one that does not must not hold up the other.
+//! Whether each database accepts batches, so that the other one need not wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use tokio::time::Instant;
 use crate::database_kind::DatabaseKind;
 use crate::metrics;
 
-/// How long a database may fail before batches that the other one has taken step aside.
+/// How long a database may fail before batches that the other one has are parked.
 const FAILING: Duration = Duration::from_secs(1);
 
-/// How long it may answer nothing while the other one has the batch. It doubles each time: what is only slow must be waited
-/// for in the end.
+/// How long it may be silent while the other one has the batch. This doubles each time, so that a database that is only slow
+/// gets enough time in the end.
 const SILENT: Duration = Duration::from_secs(5);
 
 /// Longer than any statement may take.
 const MOST_SILENT: Duration = Duration::from_secs(120);
 
-/// What this process knows of both databases; clones share it.
+/// The health of both databases. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabasesHealth {
     pub(crate) state: Arc<DatabaseHealth>,
@@ -30,13 +30,13 @@ pub(crate) struct DatabasesHealth {
 
 impl Default for DatabasesHealth {
     fn default() -> Self {
-        let side = |side| Arc::new(DatabaseHealth::new(side));
-        Self { state: side(DatabaseKind::State), telemetry: side(DatabaseKind::Telemetry) }
+        let health = |database| Arc::new(DatabaseHealth::new(database));
+        Self { state: health(DatabaseKind::State), telemetry: health(DatabaseKind::Telemetry) }
     }
 }
 
 impl DatabasesHealth {
-    /// What is known of this one.
+    /// The health of one database.
     pub(crate) fn of(&self, database: DatabaseKind) -> &DatabaseHealth {
         match database {
             DatabaseKind::State => &self.state,
@@ -45,32 +45,32 @@ impl DatabasesHealth {
     }
 }
 
-/// What this process knows of one database.
+/// The health of one database, as this process sees it.
 #[derive(Debug)]
 pub(crate) struct DatabaseHealth {
-    side: DatabaseKind,
+    database: DatabaseKind,
     known: watch::Sender<Known>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// Its schema is there: before that no batch is tried on it.
+    /// Its schema is there. Before that, no batch is written to it.
     is_ready: bool,
     outage: Option<Outage>,
-    /// Which of its failures are logged.
+    /// Decides which of its failures are logged.
     log: OutageLog,
-    /// When it last took something, or refused it for what it is.
+    /// When it last stored a record, or rejected one because of its data.
     answered_at: Option<Instant>,
-    /// How long it may be silent at the moment.
+    /// How long it may be silent at present.
     silent: Duration,
 }
 
-/// A database fails, or is silent.
+/// A database fails or is silent.
 #[derive(Clone, Copy, Debug)]
 struct Outage {
     since: Instant,
     failed_at: Option<Instant>,
-    /// Batches step aside for it.
+    /// Batches are parked until it recovers.
     is_away: bool,
 }
 
@@ -79,7 +79,7 @@ impl Outage {
         Self { since: now, failed_at: None, is_away: false }
     }
 
-    /// When a batch that has been tried since then has waited long enough, if it has failed at all.
+    /// When a batch has waited long enough that was tried since then, if it failed since then.
     fn failing_until(&self, tried_since: Instant) -> Option<Instant> {
         let _failed_since = self.failed_at.filter(|failed_at| *failed_at >= tried_since)?;
         Some(self.since.max(tried_since) + FAILING)
@@ -93,7 +93,7 @@ impl Known {
 }
 
 impl DatabaseHealth {
-    fn new(side: DatabaseKind) -> Self {
+    fn new(database: DatabaseKind) -> Self {
         let known = Known {
             is_ready: false,
             outage: None,
@@ -101,7 +101,7 @@ impl DatabaseHealth {
             answered_at: None,
             silent: SILENT,
         };
-        Self { side, known: watch::Sender::new(known) }
+        Self { database, known: watch::Sender::new(known) }
     }
 
     /// Its schema is there.
@@ -114,25 +114,25 @@ impl DatabaseHealth {
         self.known.borrow().is_ready
     }
 
-    /// Whether every batch is to be tried on it.
+    /// Whether every batch is to be written to it.
     pub(crate) fn is_usable(&self) -> bool {
         self.known.borrow().is_usable()
     }
 
-    /// Waits until every batch is to be tried on it.
+    /// Waits until every batch is to be written to it.
     pub(crate) async fn usable(&self) {
-        self.known_to(Known::is_usable).await;
+        self.wait_for(Known::is_usable).await;
     }
 
     /// Waits until its schema is there.
     pub(crate) async fn ready(&self) {
-        self.known_to(|known| known.is_ready).await;
+        self.wait_for(|known| known.is_ready).await;
     }
 
-    async fn known_to(&self, be: impl FnMut(&Known) -> bool) {
+    async fn wait_for(&self, condition: impl FnMut(&Known) -> bool) {
         let mut changes = self.known.subscribe();
         // The sender lives as long as this value.
-        let _known = changes.wait_for(be).await;
+        let _known = changes.wait_for(condition).await;
     }
 
     /// Notes what an error says about the database.
@@ -145,7 +145,7 @@ impl DatabaseHealth {
         }
     }
 
-    /// It has taken something, or has refused it for what it is.
+    /// It stored a record, or rejected one because of its data.
     pub(crate) fn answered(&self) {
         let now = Instant::now();
         let (mut ended, mut over) = (None, None);
@@ -155,25 +155,25 @@ impl DatabaseHealth {
             over = known.log.succeeded(now.into_std());
         });
         let Some(outage) = ended else { return };
-        metrics::writes::database_away(self.side, false);
-        // A database that was only silent has not failed, and batches were set aside all the same.
+        metrics::writes::database_away(self.database, false);
+        // A database that was only silent has no failure in the log, but batches were parked.
         let silence = Over { failures: 0, lasted: now.duration_since(outage.since) };
         if let Some(Over { failures, lasted }) = over.or(outage.is_away.then_some(silence)) {
             tracing::info!(
-                side = self.side.name(),
+                side = self.database.name(),
                 failures,
                 seconds = lasted.as_secs(),
-                "the database takes batches again"
+                "the database accepts batches again"
             );
         }
     }
 
-    /// It has said that a statement takes too long: it is slow, and there.
+    /// It cancelled a statement because that took too long: it is slow, but up.
     pub(crate) fn is_slow(&self) {
         self.known.send_modify(|known| known.answered_at = Some(Instant::now()));
     }
 
-    /// It has all of a batch: what comes next need not wait as long for it as this one had to.
+    /// It has all of a batch. The next batches need not wait as long for it.
     pub(crate) fn completed(&self) {
         self.known.send_if_modified(|known| {
             let shorter = (known.silent / 2).max(SILENT);
@@ -181,7 +181,7 @@ impl DatabaseHealth {
         });
     }
 
-    /// It could not take something; says so when that begins, and once a minute.
+    /// It could not store a record. Logs this when it begins and once a minute.
     pub(crate) fn failed(&self, error: &StoreError) {
         let now = Instant::now();
         let mut due = None;
@@ -191,19 +191,19 @@ impl DatabaseHealth {
         });
         if let Some(Failing { failures, lasted }) = due {
             tracing::warn!(
-                side = self.side.name(),
+                side = self.database.name(),
                 %error,
                 failures,
                 seconds = lasted.as_secs(),
-                "the database did not take a batch: retrying until it does"
+                "the database did not accept a batch: retrying until it does"
             );
         } else {
-            tracing::debug!(side = self.side.name(), %error, "the database did not take a batch");
+            tracing::debug!(side = self.database.name(), %error, "the database did not accept a batch");
         }
     }
 
-    /// Waits until a batch that the other database has taken, and that has been tried on this one since then, should no
-    /// longer wait for it. Each answer is a reason to wait longer.
+    /// Waits until a batch should no longer wait for this database. The other database has the batch, and this one was tried
+    /// since `tried_since`. Each reply of the database extends the wait.
     pub(crate) async fn waited_long_enough(&self, tried_since: Instant) {
         let start = Instant::now();
         let mut changes = self.known.subscribe();
@@ -234,10 +234,10 @@ impl DatabaseHealth {
             outage.is_away = true;
         });
         if began {
-            metrics::writes::database_away(self.side, true);
+            metrics::writes::database_away(self.database, true);
             tracing::warn!(
-                side = self.side.name(),
-                "the database takes nothing: batches that the other one has are set aside until it does"
+                side = self.database.name(),
+                "the database takes nothing: batches that the other one has are parked until it recovers"
             );
         }
     }

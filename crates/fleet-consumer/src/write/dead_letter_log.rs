@@ -1,4 +1,4 @@
-//! Saying which messages could not be stored: one log line and one count each.
+//! Counts and logs dead letters.
 
 use uuid::Uuid;
 
@@ -6,11 +6,11 @@ use crate::batch::record::Record;
 use crate::batch::rejection::Rejection;
 use crate::metrics;
 
-/// Most lines of one part: a provider that sends nothing but nonsense must not fill the log.
+/// Most lines of one transaction, so that a provider that sends garbage cannot fill the log.
 const MAX_LINES: usize = 8;
 
-/// Counts and logs dead letters that have been stored. What is wrong with one stands in the dead letter itself, as it may
-/// quote the message.
+/// Counts and logs dead letters that have been stored. The log does not say what is wrong with the message, because that may
+/// quote the message. The dead letter says it.
 pub(crate) fn log_dead_letters<'a>(
     provider: &'static str,
     lease_id: Uuid,
@@ -28,8 +28,8 @@ pub(crate) fn log_dead_letters<'a>(
                 event_index = record.event_index,
                 reason = rejection.reason,
                 %lease_id,
-                "a message, or one event of it (from 0), cannot be stored and is a dead letter: \
-                 look with fleet-consumer dead-letters show"
+                "a message, or one of its events (counted from 0), cannot be stored and became a dead letter: \
+                 see fleet-consumer dead-letters show"
             );
         }
     }
@@ -39,7 +39,7 @@ pub(crate) fn log_dead_letters<'a>(
             provider,
             more,
             %lease_id,
-            "more dead letters of the same batch: look with fleet-consumer dead-letters list"
+            "more dead letters of the same batch: see fleet-consumer dead-letters list"
         );
     }
 }

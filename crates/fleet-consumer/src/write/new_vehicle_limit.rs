@@ -1,4 +1,4 @@
-//! A cap on the new vehicles of a provider.
+//! Limits how many new vehicles of a provider are stored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::batch::rejection::Rejection;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many new vehicles of one provider this process takes: a bucket that holds a minute's worth.
+/// The limit of one provider in this process: a token bucket that holds the tokens of a minute.
 #[derive(Debug)]
 pub(crate) struct NewVehicleLimit {
     per_minute: u32,
@@ -21,11 +21,11 @@ pub(crate) struct NewVehicleLimit {
 
 #[derive(Debug)]
 struct Bucket {
-    /// How many may come at once.
+    /// How many new vehicles may come at once.
     left: f64,
-    /// When it was filled last.
+    /// When the bucket was last filled.
     filled_at: Instant,
-    /// The vehicles of the last minute, and when each was admitted: as many as two buckets hold, at most.
+    /// The vehicles admitted within the last minute, and when: at most as many as two buckets hold.
     admitted: HashMap<Uuid, Instant>,
 }
 
@@ -37,8 +37,8 @@ impl NewVehicleLimit {
         Self { per_minute, bucket: Mutex::new(bucket) }
     }
 
-    /// Which of these vehicles, none of which the database knows, are beyond the cap. One that was admitted within the last
-    /// minute is admitted again for nothing: its transaction is retried, or another batch reports it before that commits.
+    /// Which of these vehicles are beyond the limit. None of them is in the database. A vehicle that was admitted within the
+    /// last minute takes no second token: its transaction is retried, or another batch reports it before that commits.
     pub(crate) fn refuse(&self, unknown: &[Uuid], now: Instant) -> HashSet<Uuid> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.fill(self.per_minute, now);
@@ -92,27 +92,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_takes_what_the_cap_says_and_a_retry_costs_nothing() {
+    fn a_minute_admits_the_limit_and_a_retry_takes_no_token() {
         let vehicles: Vec<_> = (0..25).map(Uuid::from_u128).collect();
-        let cap = NewVehicleLimit::new(10);
+        let limit = NewVehicleLimit::new(10);
         let start = Instant::now();
-        let refused = cap.refuse(&vehicles, start);
+        let refused = limit.refuse(&vehicles, start);
         assert_eq!(refused.len(), 15);
-        assert_eq!(cap.refuse(&vehicles, start), refused, "the same ones");
-        assert_eq!(cap.refuse(&vehicles, start + Duration::from_secs(30)).len(), 10, "half a minute's worth");
-        // Nobody has stored any of them.
-        assert_eq!(cap.refuse(&vehicles, start + 10 * MINUTE).len(), 15, "no more than a bucket");
+        assert_eq!(limit.refuse(&vehicles, start), refused, "the same ones");
+        assert_eq!(
+            limit.refuse(&vehicles, start + Duration::from_secs(30)).len(),
+            10,
+            "half a minute's worth"
+        );
+        // None of them has been stored.
+        assert_eq!(limit.refuse(&vehicles, start + 10 * MINUTE).len(), 15, "no more than a bucket");
     }
 
     #[test]
     fn what_it_remembers_is_bounded() {
-        let cap = NewVehicleLimit::new(10);
+        let limit = NewVehicleLimit::new(10);
         let start = Instant::now();
         for second in 0..600 {
             let first = u128::from(second) * 100;
             let vehicles: Vec<_> = (first..first + 100).map(Uuid::from_u128).collect();
-            cap.refuse(&vehicles, start + Duration::from_secs(second));
-            assert!(cap.bucket.lock().unwrap().admitted.len() <= 20);
+            limit.refuse(&vehicles, start + Duration::from_secs(second));
+            assert!(limit.bucket.lock().unwrap().admitted.len() <= 20);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Does everything add up?
+//! Reads the ledgers of the queues and of both databases, and compares them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub struct Audit {
 pub(super) struct AuditedQueue {
     pub(super) name: &'static str,
     pub(super) status: QueueStatus,
-    /// Absent if the user may not count them.
+    /// The messages in claimed batches. Absent if the user may not count them.
     pub(super) held: Option<Held>,
     pub(super) unaccounted: Unaccounted,
-    /// Nothing was claimed while the databases were read, and nothing was being worked on.
+    /// No batch was leased or claimed while the databases were read.
     pub(super) at_rest: bool,
 }
 
@@ -60,16 +60,16 @@ impl Audit {
         Ok(Self { queues, settled, durability })
     }
 
-    /// Every queue holds what its ledger says, nothing of it is unaccounted for, and what went through one database went
-    /// through the other. While a queue is at work the two databases may differ by its batches.
+    /// Whether every queue holds what its ledger says, no webhook is unaccounted for, and both databases have stored the same
+    /// records. While batches of a queue are in progress, the databases may differ by them.
     pub fn balances(&self) -> bool {
         self.queues.iter().all(|queue| {
-            let sides_agree = || self.settled.get(queue.name).is_none_or(both_sides_agree);
-            queue.balances() && queue.unaccounted.messages == 0 && (!queue.at_rest || sides_agree())
+            let agree = || self.settled.get(queue.name).is_none_or(databases_agree);
+            queue.balances() && queue.unaccounted.messages == 0 && (!queue.at_rest || agree())
         })
     }
 
-    /// The next restart of Redis would drop what it has accepted.
+    /// Whether the next restart of Redis would lose what it has accepted.
     pub fn loses_at_restart(&self) -> bool {
         self.durability.default_user_may_write == Some(false)
     }
@@ -84,7 +84,7 @@ impl AuditedQueue {
         self.status.balances() && all_held
     }
 
-    /// Each key that something else has written to.
+    /// Each key that another program overwrote.
     pub(super) fn broken(&self) -> impl Iterator<Item = &BrokenKey> {
         let known = &self.status.broken;
         let lists = self.held.iter().flat_map(|held| &held.broken);
@@ -108,7 +108,7 @@ async fn statuses(
     Ok(statuses)
 }
 
-/// That each record ended in exactly one outcome, `settled_batches` itself makes sure of.
-fn both_sides_agree(totals: &SettledTotals) -> bool {
+/// `settled_batches` itself ensures that each record ended in exactly one outcome.
+fn databases_agree(totals: &SettledTotals) -> bool {
     totals.telemetry_records == totals.state_records
 }

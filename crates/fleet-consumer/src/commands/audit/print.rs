@@ -61,7 +61,7 @@ impl fmt::Display for Audit {
 }
 
 impl AuditedQueue {
-    /// What a person has to know beside the figures.
+    /// Explains what needs attention, below the tables.
     fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, held, unaccounted, status, at_rest: _ } = self;
         for broken in self.broken() {
@@ -69,7 +69,10 @@ impl AuditedQueue {
         }
         if status.parked > 0 {
             let parked = status.parked;
-            writeln!(formatter, "{name}: {parked} batches are in one database and wait for the other one.")?;
+            writeln!(
+                formatter,
+                "{name}: {parked} batches are stored in one database and wait for the other one."
+            )?;
         }
         if held.is_none() {
             writeln!(formatter, "{name}: this user may not count the messages of claimed batches (HKEYS).")?;

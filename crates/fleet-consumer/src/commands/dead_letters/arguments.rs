@@ -22,59 +22,59 @@ use crate::error::ConsumerError;
 /// What to do with dead letters.
 #[derive(Subcommand)]
 pub enum DeadLetterCommand {
-    /// Show a line each.
+    /// Print one line for each dead letter.
     List {
         /// Which of them.
         #[command(flatten)]
         filter: Filter,
-        /// Most lines.
+        /// The most lines to print.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
-    /// Show all dead letters of a message, and its envelope with the first 4096 bytes of the body.
+    /// Print all dead letters of a message, and its envelope with the first 4096 bytes of the body.
     Show {
-        /// The message's id, which the provider got as x-request-id.
+        /// The id of the message: the x-request-id of the response to the provider.
         message_id: Uuid,
-        /// Show the whole body.
+        /// Print the whole body.
         #[arg(long)]
         full: bool,
     },
-    /// Put the messages back into their queues, whole, and forget all their dead letters; safe to repeat.
+    /// Put whole messages back into their queues, and delete all their dead letters. Safe to repeat.
     Replay {
         /// Which of them.
         #[command(flatten)]
         filter: Filter,
-        /// Only say how many there are, by provider and reason.
+        /// Only print how many there are, by provider and reason.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove them for good.
+    /// Delete dead letters for good.
     Purge {
         /// Which of them.
         #[command(flatten)]
         filter: Filter,
-        /// Only say how many there are, by provider and reason.
+        /// Only print how many there are, by provider and reason.
         #[arg(long)]
         dry_run: bool,
     },
 }
 
-/// Which dead letters are meant.
+/// Which dead letters to select.
 #[derive(Args)]
 pub struct Filter {
-    /// Only this provider's.
+    /// Only of this provider.
     #[arg(long, value_parser = provider_slug())]
     provider: Option<String>,
     /// Only with this reason.
     #[arg(long, value_parser = PossibleValuesParser::new(reasons()))]
     reason: Option<String>,
-    /// Only those that died at or after this time: 2026-01-31T12:00:00Z, or 2026-01-31 for its first moment in UTC.
+    /// Only those last stored at or after this time: 2026-01-31T12:00:00Z, or 2026-01-31 for 00:00 UTC.
     #[arg(long, value_parser = time::parse)]
     since: Option<Timestamp>,
-    /// Only those that died before this time.
+    /// Only those last stored before this time.
     #[arg(long, value_parser = time::parse)]
     until: Option<Timestamp>,
-    /// Only this message's.
+    /// Only of this message.
     #[arg(long)]
     message_id: Option<Uuid>,
 }
@@ -115,7 +115,7 @@ async fn execute(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Both that change something can be cut off anywhere.
+/// Runs a command that changes something until it is done or a signal arrives. It can be stopped anywhere.
 async fn unless_stopped(
     work: impl Future<Output = Result<(), ConsumerError>>,
 ) -> Result<ExitCode, ConsumerError> {
@@ -126,7 +126,7 @@ async fn unless_stopped(
     tokio::select! {
         result = work => result.map(|()| ExitCode::SUCCESS),
         () = shutdown.cancelled() => {
-            Ok(cli::fail("stopped before the end; what was done stays done, run it again for the rest"))
+            Ok(cli::fail("stopped before the end; what is done stays done. Run the command again for the rest"))
         }
     }
 }

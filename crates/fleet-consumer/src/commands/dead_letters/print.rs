@@ -11,11 +11,10 @@ use uuid::Uuid;
 
 use crate::error::ConsumerError;
 
-/// Dead letters that are shown from one answer.
+/// How many dead letters are read at a time.
 const PAGE: i64 = 500;
 
-/// Bytes of a body that `show` prints unless it is told to print all: enough to see what is wrong, and few enough for a
-/// terminal.
+/// How many bytes of a body `show` prints without `--full`: enough to see what is wrong, and few enough for a terminal.
 const SHOWN_BYTES: usize = 4096;
 
 /// Prints a line for each dead letter.
@@ -84,11 +83,11 @@ pub(super) async fn show(
 }
 
 fn print_envelope(envelope: &[u8], full: bool) {
-    // What cannot be read as an envelope is shown as a body.
+    // An envelope that cannot be decoded is printed as a body.
     let body_bytes = Envelope::decode(envelope).map_or(envelope.len(), |envelope| envelope.body.len());
     let hidden_bytes = if full { 0 } else { body_bytes.saturating_sub(SHOWN_BYTES) };
     let shown = envelope.get(..envelope.len() - hidden_bytes).unwrap_or(envelope);
-    // Escaped: a body may hold anything, also what drives a terminal.
+    // Escape it: a body may hold control sequences of terminals.
     print(shown.escape_ascii().to_string().replace("\\n", "\n"));
     if hidden_bytes > 0 {
         print(format_args!(

@@ -10,7 +10,7 @@ use crate::error::ConsumerError;
 pub(super) async fn purge(store: &DeadLetterStore, filter: DeadLetterFilter) -> Result<(), ConsumerError> {
     let total = store.count(&filter).await?;
     let mut lines = ProgressLines::default();
-    let progress = |removed| lines.tell(|| format!("{removed} of {total} dead letters"));
+    let progress = |removed| lines.print(|| format!("{removed} of {total} dead letters"));
     print(format_args!("removed {} dead letters", store.purge(&filter, progress).await?));
     Ok(())
 }

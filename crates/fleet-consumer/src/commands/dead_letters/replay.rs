@@ -12,7 +12,7 @@ use crate::commands::progress::ProgressLines;
 use crate::connect::redis_link;
 use crate::error::ConsumerError;
 
-/// Messages that are read, and pushed, at a time: together they are far below Redis' limits.
+/// How many messages are read and pushed at a time: together they are far below Redis' limits.
 const MESSAGES: i64 = 20;
 
 /// Puts the messages whose dead letters match back into their queues, and deletes all their dead letters.
@@ -21,7 +21,7 @@ pub(super) async fn replay(
     store: &DeadLetterStore,
     mut filter: DeadLetterFilter,
 ) -> Result<(), ConsumerError> {
-    // What dies again meanwhile stays: it was tried after the push.
+    // Keep dead letters that were stored after the start: they are of messages that failed again after this replay.
     let start = store.now().await?;
     filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
     let total = store.count_messages(&filter).await?;
@@ -32,21 +32,21 @@ pub(super) async fn replay(
         let mut page = store.messages(&filter, after, MESSAGES).await?;
         let Some(last) = page.last() else { break };
         after = Some(last.message_id);
-        // Nobody would consume their queue.
+        // No consumer of this version reads their queues.
         let found = page.len();
         page.retain(|message| fleet_providers::provider(&message.provider).is_some());
         foreign += found - page.len();
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
         push(&link, &settings.queue.prefix, page).await?;
-        // Only now: were it the other way round, a crash in between would lose them.
+        // Delete after the push: the other way round, a crash in between would lose the messages.
         letters += store.forget(&ids, start).await?;
         messages += ids.len();
-        lines.tell(|| format!("{messages} of {total} messages"));
+        lines.print(|| format!("{messages} of {total} messages"));
     }
     print(format_args!("put {messages} messages of {letters} dead letters back into their queues"));
     if foreign > 0 {
         print(format_args!(
-            "left {foreign} messages of providers that this version does not know where they are"
+            "left {foreign} messages as they are: this version does not know their providers"
         ));
     }
     Ok(())

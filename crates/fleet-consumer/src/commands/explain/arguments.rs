@@ -1,4 +1,4 @@
-//! `fleet-consumer explain`: why a vehicle is shown as it is.
+//! The command line of `fleet-consumer explain`.
 
 use std::process::ExitCode;
 
@@ -13,20 +13,20 @@ use crate::commands::provider::provider_slug;
 use crate::commands::telemetry_url::TelemetryUrl;
 
 const EXPLANATION: &str = "\
-It reads `vehicles` and `telemetry`, and changes nothing. The telemetry database needs a login that is a member of \
+It reads `vehicles` and `telemetry` and changes nothing. The telemetry database needs a login that is a member of \
 fleet_reader or fleet_migrator, because the consumer's own login may not read telemetry. In a consumer's pod, which has no \
 shell:
 
     printf '%s\\n' \"$URL\" | kubectl exec -i deploy/fleet-consumer -- fleet-consumer explain --telemetry-url-from-stdin niu ID";
 
-/// Which vehicle.
+/// Which vehicle to explain.
 #[derive(Args)]
 #[command(after_long_help = EXPLANATION)]
 pub struct ExplainArguments {
     /// The provider's name in routes: niu, segway, invers.
     #[arg(value_parser = provider_slug())]
     provider: String,
-    /// The provider's own id of the vehicle: NIU sn, Segway iotCode, INVERS vehicle_id or qnr.
+    /// The provider's id of the vehicle: NIU sn, Segway iotCode, INVERS vehicle_id or qnr.
     vehicle: String,
     #[command(flatten)]
     telemetry: TelemetryUrl,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::commands::attribute_text::AttributeText;
 
-/// How many of the vehicle's newest events are looked at.
+/// How many of the vehicle's newest events are read.
 pub(crate) const MAX_EVENTS: i64 = 1_000;
 
 /// What is known of a vehicle, and why.
@@ -16,9 +16,9 @@ pub(crate) const MAX_EVENTS: i64 = 1_000;
 pub(crate) struct Explanation {
     pub(super) provider: &'static Provider,
     pub(super) vehicle: StoredVehicle,
-    /// How many of its newest events were looked at.
+    /// How many of its newest events were read.
     pub(super) events: usize,
-    /// Of those, the ones that cannot be parsed any more.
+    /// How many of those this version cannot parse.
     pub(super) unparsable: usize,
     pub(super) attributes: Vec<Explained>,
 }
@@ -27,34 +27,34 @@ pub(crate) struct Explanation {
 #[derive(Debug)]
 pub(super) struct Explained {
     pub(super) attribute: Attribute,
-    /// What the vehicle's row says.
+    /// The value in the vehicle's row.
     pub(super) stored: Option<AttributeText>,
-    /// The message that brought it, if telemetry has it.
-    pub(super) brought_by: Option<Bringer>,
+    /// The message that set it, if telemetry has it.
+    pub(super) set_by: Option<SetBy>,
     pub(super) later: Later,
 }
 
-/// The message that brought a value.
+/// The message that set a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bringer {
-    /// This one.
-    First(Uuid),
-    /// A repetition of this one, which has no row of its own.
+pub(super) enum SetBy {
+    /// The message that has its event in telemetry.
+    Original(Uuid),
+    /// A repetition of this message. The repetition has no row in telemetry.
     Repetition(Uuid),
 }
 
-/// What the events behind a stored value say about it: how many of each kind, and the last of them.
+/// The events after a stored value: how many of each kind, and the newest of each.
 #[derive(Debug, Default)]
 pub(super) struct Later {
-    pub(super) silent: u64,
+    pub(super) without_it: u64,
     pub(super) older: Count<AttributeText>,
     pub(super) received_earlier: Count<AttributeText>,
-    /// What should have counted: the state lags behind telemetry.
+    /// Events that should have changed the value.
     pub(super) newer: Count<AttributeText>,
     pub(super) dropped: Vec<(DropReason, Count<String>)>,
 }
 
-/// How many there were, and the newest of them with its message.
+/// How many events there were, and the newest one with its message.
 #[derive(Debug)]
 pub(super) struct Count<T> {
     pub(super) count: u64,
@@ -68,7 +68,7 @@ impl<T> Default for Count<T> {
 }
 
 impl<T> Count<T> {
-    /// Events come from the newest to the oldest.
+    /// Call it for the newest event first.
     pub(super) fn add(&mut self, said: T, message_id: Uuid) {
         self.count += 1;
         self.newest.get_or_insert((said, message_id));

@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 use crate::commands::attribute_text::{AttributeText, attribute_texts};
-use crate::commands::explain::explanation::{Bringer, Explained, Explanation, Later, MAX_EVENTS};
+use crate::commands::explain::explanation::{Explained, Explanation, Later, MAX_EVENTS, SetBy};
 use crate::connect::Databases;
 
-/// Most events that are looked at to find the one that brought a value.
+/// The most events that are read to find the one that set a value.
 const MAX_CANDIDATES: i64 = 100;
 
 /// An event as it is parsed now.
@@ -19,7 +19,7 @@ struct Parsed<'a> {
     event: VehicleEvent<'a>,
 }
 
-/// Explains what is known of the vehicle that this provider names so; none if nothing is.
+/// Explains the current state of a vehicle. `None` if the provider has reported no such vehicle.
 ///
 /// # Errors
 ///
@@ -41,29 +41,29 @@ pub(crate) async fn explain(
     let parsed: Vec<_> = stored.iter().filter_map(|event| parse(provider, &limits, event).ok()).collect();
     let mut attributes = Vec::new();
     for (attribute, stored) in attribute_texts(&vehicle.attributes) {
-        let brought_by = match &stored {
+        let set_by = match &stored {
             None => None,
             Some(stored) => match find(&parsed, attribute, stored) {
                 Some(found) => Some(found),
-                // It may be older than the newest events.
-                None => older_bringer(&telemetry, provider, &limits, vehicle_id, (attribute, stored)).await?,
+                // Its event may be older than the newest events.
+                None => find_older(&telemetry, provider, &limits, vehicle_id, (attribute, stored)).await?,
             },
         };
         let later = later(&parsed, attribute, stored.as_ref());
-        attributes.push(Explained { attribute, stored, brought_by, later });
+        attributes.push(Explained { attribute, stored, set_by, later });
     }
     let (events, unparsable) = (stored.len(), stored.len() - parsed.len());
     Ok(Some(Explanation { provider, vehicle, events, unparsable, attributes }))
 }
 
-/// Looks for the message around the value's receipt, and then around its time.
-async fn older_bringer(
+/// Looks for the message around the value's receipt, then around the time of the value.
+async fn find_older(
     telemetry: &TelemetryStore,
     provider: &Provider,
     limits: &Limits,
     vehicle_id: Uuid,
     (attribute, stored): (Attribute, &AttributeText),
-) -> Result<Option<Bringer>, StoreError> {
+) -> Result<Option<SetBy>, StoreError> {
     let tries = stored.receipt().map(Some).into_iter().chain([None]);
     for received_at in tries {
         let events = telemetry.events_behind(vehicle_id, stored.at, received_at, MAX_CANDIDATES).await?;
@@ -85,15 +85,15 @@ fn parse<'a>(
     Ok(Parsed { stored, event: provider.reparse(&event, limits)? })
 }
 
-/// What an event says about an attribute.
+/// An event's value of an attribute.
 fn said(event: &VehicleEvent<'_>, attribute: Attribute) -> Option<AttributeText> {
     attribute_texts(&event.attributes)
         .into_iter()
         .find_map(|(found, said)| said.filter(|_| found == attribute))
 }
 
-/// The message whose event says just what is stored.
-fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &AttributeText) -> Option<Bringer> {
+/// The message whose event has exactly the stored value.
+fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &AttributeText) -> Option<SetBy> {
     let matching = events.iter().filter_map(|parsed| {
         let said = said(&parsed.event, attribute)?;
         let is_same = said.value == stored.value && said.at == stored.at;
@@ -102,14 +102,14 @@ fn find(events: &[Parsed<'_>], attribute: Attribute, stored: &AttributeText) -> 
     let mut repeated = None;
     for (said, message_id) in matching {
         match stored.receipt() {
-            Some(receipt) if said.received_at != receipt => repeated = Some(Bringer::Repetition(message_id)),
-            Some(_) | None => return Some(Bringer::First(message_id)),
+            Some(receipt) if said.received_at != receipt => repeated = Some(SetBy::Repetition(message_id)),
+            Some(_) | None => return Some(SetBy::Original(message_id)),
         }
     }
     repeated
 }
 
-/// What the events that were observed or received later than a stored value say about it.
+/// Counts the events that were observed or received later than a stored value.
 fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&AttributeText>) -> Later {
     let mut later = Later::default();
     for Parsed { stored: row, event } in events {
@@ -126,7 +126,7 @@ fn later(events: &[Parsed<'_>], attribute: Attribute, stored: Option<&AttributeT
         match (said(event, attribute), stored) {
             // A value that was dropped is counted above.
             (None, _) if event.dropped.iter().any(|dropped| dropped.attribute == attribute) => {}
-            (None, _) => later.silent += 1,
+            (None, _) => later.without_it += 1,
             (Some(said), None) => later.newer.add(said, row.message_id),
             (Some(said), Some(stored)) => later.add(said, stored, row.message_id),
         }

@@ -1,4 +1,4 @@
-//! What an operator is told about a vehicle.
+//! Prints an explanation.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use fleet_providers::DropReason;
 use uuid::Uuid;
 
 use crate::commands::attribute_text::AttributeText;
-use crate::commands::explain::explanation::{Bringer, Count, Explained, Explanation, Later, MAX_EVENTS};
+use crate::commands::explain::explanation::{Count, Explained, Explanation, Later, MAX_EVENTS, SetBy};
 
-/// The longest value of a message that is printed, in characters.
+/// How many characters of a message's value are printed.
 const MAX_WRITTEN_CHARS: usize = 60;
 
 impl fmt::Display for Explanation {
@@ -19,10 +19,10 @@ impl fmt::Display for Explanation {
         writeln!(formatter, "  first webhook  {}", vehicle.first_seen_at)?;
         writeln!(formatter, "  last webhook   {}", vehicle.last_seen_at)?;
         if let Some(at) = vehicle.clock_skewed_at {
-            writeln!(formatter, "  a time that was not believed came with the webhook of {at}")?;
+            writeln!(formatter, "  the webhook of {at} had a time that cannot be true")?;
         }
         let all = if self.events as i64 >= MAX_EVENTS { "its newest" } else { "all of its" };
-        writeln!(formatter, "  looked at {all} {} events in telemetry", self.events)?;
+        writeln!(formatter, "  read {all} {} events in telemetry", self.events)?;
         if self.unparsable > 0 {
             writeln!(formatter, "  {} of them cannot be parsed by this release", self.unparsable)?;
         }
@@ -34,18 +34,18 @@ impl fmt::Display for Explained {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.attribute.name();
         match &self.stored {
-            None if self.later.is_silent() => return writeln!(formatter, "{name}: never reported"),
-            None => writeln!(formatter, "{name}: never reported in a way that counts")?,
+            None if self.later.has_no_value() => return writeln!(formatter, "{name}: never reported"),
+            None => writeln!(formatter, "{name}: never reported with a value that could be used")?,
             Some(shown) => {
                 let AttributeText { value, at, .. } = shown;
                 writeln!(formatter, "{name}: {value}")?;
                 writeln!(formatter, "  observed at {at}")?;
                 let when = shown.receipt().map_or_else(String::new, |receipt| format!(" at {receipt}"));
-                match self.brought_by {
-                    Some(Bringer::First(message)) => {
+                match self.set_by {
+                    Some(SetBy::Original(message)) => {
                         writeln!(formatter, "  received{when} with message {message}")?;
                     }
-                    Some(Bringer::Repetition(message)) => {
+                    Some(SetBy::Repetition(message)) => {
                         writeln!(formatter, "  received{when} with a repetition of message {message}")?;
                     }
                     None => writeln!(formatter, "  received{when}; its message was not found in telemetry")?,
@@ -57,8 +57,8 @@ impl fmt::Display for Explained {
 }
 
 impl Later {
-    /// Whether nothing was said, or only by saying nothing.
-    fn is_silent(&self) -> bool {
+    /// Whether no event had a value of the attribute.
+    fn has_no_value(&self) -> bool {
         let counts = [&self.older, &self.received_earlier, &self.newer];
         self.dropped.is_empty() && counts.iter().all(|count| count.count == 0)
     }
@@ -66,8 +66,8 @@ impl Later {
 
 impl fmt::Display for Later {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.silent > 0 {
-            writeln!(formatter, "  since then {} without it", events(self.silent))?;
+        if self.without_it > 0 {
+            writeln!(formatter, "  since then {} without it", events(self.without_it))?;
         }
         for (reason, count) in &self.dropped {
             let Some((written, message)) = &count.newest else { continue };
@@ -107,7 +107,7 @@ fn why(reason: DropReason) -> &'static str {
     }
 }
 
-/// What is said of a vehicle that nobody has reported.
+/// The error for a vehicle without any state.
 pub(crate) fn unknown(slug: &str, provider_vehicle_id: &str, vehicle_id: Uuid) -> String {
     format!(
         "no event of {slug} {provider_vehicle_id:?} (vehicle_id {vehicle_id}) changed any state: compare the id with \

@@ -1,4 +1,4 @@
-//! `fleet-consumer replay`: parse stored telemetry again.
+//! The command line of `fleet-consumer replay`.
 
 use std::process::ExitCode;
 
@@ -17,16 +17,16 @@ use crate::commands::provider::provider_slug;
 use crate::commands::time;
 
 const EXPLANATION: &str = "\
-The range is that of observed_at, the vehicles' own time, because telemetry is stored by it. A backlog may have come in \
-hours after it was observed: begin the range before the oldest event that was misread. A range that is too wide costs \
-time and nothing else. Both ends are RFC 3339 or a date, which means its first moment in UTC.
+The range is of observed_at, the vehicle's own time, because telemetry is partitioned by it. An event may have been received \
+hours after it was observed: begin the range before the oldest event that was misread. A range that is too wide only \
+costs time. Both ends are RFC 3339, or a date, which means 00:00 UTC.
 
-It can run beside consumers, be interrupted and be run again. It changes `vehicles`, and in telemetry the columns lat, \
-lon, speed_kmh and battery_percent; never the raw events. An event that cannot be parsed any more, or has another \
-vehicle, time or id now, keeps its telemetry row as it is.
+It can run while consumers run. It can be interrupted and run again. It changes `vehicles`, and in telemetry the columns \
+lat, lon, speed_kmh and battery_percent. It never changes the raw events. If an event can no longer be parsed, or now has \
+another vehicle, time or id, its telemetry row stays as it is.
 
-Each attribute is the greatest (time, receipt, value) ever reported, and a replay can only raise it. A value that was misread and \
-stands with the newest time stays until the vehicle's next report, or until you clear it, with its time, before the \
+Each attribute keeps the greatest (time, receipt, value) ever reported, and a replay can only increase it. A misread value \
+with the newest time stays until the vehicle's next report. To remove it earlier, clear it and its time before the \
 replay: UPDATE vehicles SET battery_percent = NULL, battery_at = NULL WHERE …";
 
 /// What to replay.
@@ -42,7 +42,7 @@ pub struct ReplayArguments {
     /// Only this provider's events.
     #[arg(long, value_parser = provider_slug())]
     provider: Option<String>,
-    /// Write nothing, and show what would change.
+    /// Write nothing, and print what would change.
     #[arg(long)]
     dry_run: bool,
 }
@@ -82,13 +82,13 @@ async fn ready(settings: &Settings) -> Result<Databases, String> {
     Ok(databases)
 }
 
-/// Lines for an operator who waits.
+/// Prints progress.
 fn progress_lines() -> impl FnMut(Progress) {
     let mut lines = ProgressLines::default();
     move |Progress { events, done, window_from }| {
         let rate = lines.rate(events);
         let percent = done * 100.0;
-        lines.tell(|| {
+        lines.print(|| {
             format!("{events} events, {rate}/s, {percent:.1} % of the range, in what was observed from {window_from}")
         });
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::batch::fold::merge;
 use crate::commands::attribute_text::{AttributeText, attribute_texts};
 
-/// How many vehicles are shown with what they were and are.
+/// How many vehicles are printed with their values before and after.
 pub(super) const SAMPLES: usize = 20;
 
 /// The fields of a vehicle that are not attributes.
@@ -28,18 +28,17 @@ pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
 /// A vehicle's fields as text.
 pub(super) type Values = [Option<String>; FIELDS];
 
-/// The changes of a whole replay. It remembers every vehicle that changes, however many events there are: some bytes each,
-/// half a kilobyte in a dry run.
+/// The changes of a whole replay. Every changed vehicle takes some bytes of memory, in a dry run half a kilobyte.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Vehicles that were not there.
+    /// Vehicles that did not exist before.
     pub(super) created: u64,
-    /// Vehicles, created or changed, by field.
+    /// Created and changed vehicles, by field.
     pub(super) by_field: [u64; FIELDS],
     /// The first vehicles.
     pub(super) samples: Vec<Sample>,
     vehicles: FxHashMap<Uuid, Changed>,
-    /// In a dry run, rows of which only receipts would be raised.
+    /// In a dry run, rows in which only receipts would change.
     receipts: FxHashMap<Uuid, StoredVehicle>,
     dry_run: bool,
 }
@@ -57,7 +56,7 @@ pub(super) struct Sample {
 struct Changed {
     fields: [bool; FIELDS],
     sample: Option<usize>,
-    /// In a dry run, what the row would be by now.
+    /// In a dry run, the row as it would be by now.
     pending: Option<StoredVehicle>,
 }
 
@@ -66,12 +65,12 @@ impl Changes {
         Self { dry_run, ..Self::default() }
     }
 
-    /// Vehicles that were there and are different now.
+    /// How many vehicles existed before and have changed.
     pub(super) fn changed(&self) -> u64 {
         self.vehicles.len() as u64 - self.created
     }
 
-    /// Notes what a page says about a vehicle whose row is `stored`; returns whether that changes it.
+    /// Adds what a page says about a vehicle whose row is `stored`. Returns whether that changes the row.
     pub(super) fn add(
         &mut self,
         provider: &'static str,
@@ -93,7 +92,7 @@ impl Changes {
         if before.as_ref() == Some(&after) {
             return false;
         }
-        // Receipts alone are no change that anybody sees, and decide ties all the same: rows of the release before have none.
+        // A changed receipt is not printed, but it is written, because it decides ties. Rows of the previous release have none.
         if values_before == values_after {
             if self.dry_run {
                 self.receipts.insert(page.vehicle_id, StoredVehicle::from(&after));
@@ -132,7 +131,7 @@ impl Changes {
     }
 }
 
-/// The fields as an operator reads them.
+/// The fields as text.
 fn values(state: &VehicleState<'_>) -> Values {
     let text =
         |text: Option<AttributeText>| text.map(|AttributeText { value, at, .. }| format!("{value} at {at}"));

@@ -12,19 +12,19 @@ use crate::commands::replay::changes::Changes;
 /// What a replay did, or would do.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Nothing was written.
+    /// Whether nothing was written.
     pub dry_run: bool,
     /// How it ended.
     pub end: End,
-    /// What was to be replayed.
+    /// The range to replay.
     pub range: Range<Timestamp>,
-    /// Everything in the range that was observed from then on is done.
+    /// Everything in the range that was observed at or after this time is done.
     pub done_from: Timestamp,
     /// Events read.
     pub events: u64,
-    /// Of those, the ones that cannot be parsed any more: how many by reason, and the message of one of them.
-    pub refused: BTreeMap<&'static str, (u64, Uuid)>,
-    /// Of those, the ones that now have another vehicle, time or id than their row of telemetry.
+    /// Events that can no longer be parsed: for each reason, how many, and the message of one of them.
+    pub unparsable: BTreeMap<&'static str, (u64, Uuid)>,
+    /// Events that now have another vehicle, time or id than their row of telemetry.
     pub other_identity: u64,
     /// Rows of telemetry with another position, speed or charge than their event has now.
     pub corrected: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Outcome {
 pub(crate) enum End {
     /// All of it is done.
     Complete,
-    /// It was told to stop.
+    /// A signal stopped it.
     Stopped,
     /// A database failed.
     Failed(StoreError),
@@ -47,9 +47,9 @@ pub(crate) enum End {
 pub(crate) struct Progress {
     /// Events read.
     pub events: u64,
-    /// Part of the range that is done, 0 to 1.
+    /// Fraction of the range that is done.
     pub done: f64,
-    /// The day being read begins here.
+    /// Start of the day that is being read.
     pub window_from: Timestamp,
 }
 

@@ -7,7 +7,7 @@ use fleet_store::{Correction, Derived, EventKey, StoredTelemetry};
 
 use crate::commands::replay::outcome::Outcome;
 
-/// An event of a page, as it is parsed now.
+/// An event of a page, parsed by this version.
 pub(super) struct Parsed<'a> {
     pub(super) provider: &'static str,
     pub(super) event: VehicleEvent<'a>,
@@ -26,7 +26,7 @@ pub(super) fn parse_page<'a>(
         let (provider, event) = match reparse(limits, row, raw) {
             Ok(event) => event,
             Err(reason) => {
-                outcome.refused.entry(reason).or_insert((0, row.message_id)).0 += 1;
+                outcome.unparsable.entry(reason).or_insert((0, row.message_id)).0 += 1;
                 continue;
             }
         };

@@ -1,9 +1,8 @@
-//! Parses stored telemetry again, and raises the current state to what it says: what a fixed parser makes of events that
-//! an earlier one misread.
+//! Parses stored telemetry again, and merges the events into the current state: for events that an earlier parser misread.
 //!
-//! The windows are read from the newest to the oldest, each in pages by the unique key. A page's rows are of few vehicles,
-//! so that each vehicle is written once or twice a day of telemetry, and mostly not at all: only what would change is
-//! written. Whatever is interrupted can be run again.
+//! The windows are read from the newest to the oldest, each in pages by the unique key. The rows of a page are of few vehicles,
+//! so each vehicle is written at most once or twice for each day of telemetry. Only vehicles that change are written. An
+//! interrupted replay can be run again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -27,9 +26,9 @@ use crate::rate_limit::RateLimit;
 
 /// Most bytes of raw events in one page.
 const PAGE_BYTES: i64 = 8 * 1024 * 1024;
-/// A page is not made smaller than this when the database is too slow for it.
+/// The smallest page. Pages get smaller if the database is too slow for them.
 const MIN_PAGE_ROWS: i64 = 100;
-/// How long a database may be away before the replay gives up.
+/// How long a failed statement is retried before the replay gives up.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// What to replay, and how.
@@ -42,7 +41,7 @@ pub(crate) struct Replay {
     provider: Option<&'static str>,
     dry_run: bool,
     page: PageBounds,
-    throttle: RateLimit,
+    rate_limit: RateLimit,
     retry: Range<Duration>,
 }
 
@@ -61,18 +60,17 @@ impl Replay {
             state: StateStore::new(databases.state),
             telemetry: TelemetryStore::new(databases.telemetry),
             limits: Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() },
-            // Before the epoch there is nothing, and PostgreSQL's calendar begins later than the one here.
+            // PostgreSQL's calendar begins later than this one. No event is older than the epoch.
             range: range.start.max(Timestamp::UNIX_EPOCH)..range.end.max(Timestamp::UNIX_EPOCH),
             provider,
             dry_run,
             page: PageBounds { rows, bytes: PAGE_BYTES },
-            throttle: RateLimit::new(settings.consumer.max_events_per_second),
+            rate_limit: RateLimit::new(settings.consumer.max_events_per_second),
             retry: settings.consumer.retry_min..settings.consumer.retry_max,
         }
     }
 
-    /// Replays until the range is done, a database fails for longer than a minute, or `shutdown`. Tells `progress` after
-    /// every page.
+    /// Replays until the range is done, a database has failed for a minute, or `shutdown`. Calls `progress` after every page.
     pub(crate) async fn run(
         &self,
         shutdown: &CancellationToken,
@@ -84,7 +82,7 @@ impl Replay {
             range: self.range.clone(),
             done_from: self.range.end,
             events: 0,
-            refused: BTreeMap::new(),
+            unparsable: BTreeMap::new(),
             other_identity: 0,
             corrected: 0,
             changes: Changes::new(self.dry_run),
@@ -102,7 +100,7 @@ impl Replay {
         outcome: &mut Outcome,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), End> {
-        // Not retry: an operator with a wrong URL should hear of it at once.
+        // No retry: an operator with a wrong URL should see the error at once.
         let windows = self.telemetry.windows(self.range.start, self.range.end).await?;
         let length = |window: &Window| window.to.duration_since(window.from).as_secs_f64();
         let total: f64 = windows.iter().map(length).sum();
@@ -117,8 +115,8 @@ impl Replay {
                 let done = (before + length(&window) * place(last.key.vehicle_id)) / total;
                 progress(Progress { events: outcome.events, done, window_from: window.from });
                 tokio::select! {
-                    () = self.throttle.pay(page.len()) => {}
-                    // The next page is not read then.
+                    () = self.rate_limit.wait(page.len()) => {}
+                    // Reading the next page ends the replay then.
                     () = shutdown.cancelled() => {}
                 }
             }
@@ -186,8 +184,8 @@ impl Replay {
         Ok(())
     }
 
-    /// Tries again while a database is away, though not for ever. A statement that `shutdown` meets is given up: it is
-    /// stored whole or not at all, and either is right.
+    /// Retries while a database is down, for at most [`RETRY_FOR`]. `shutdown` abandons a running statement: it is stored
+    /// whole or not at all, and both are correct.
     async fn retry<T, Calling: Future<Output = Result<T, StoreError>>>(
         &self,
         shutdown: &CancellationToken,
@@ -209,7 +207,7 @@ impl Replay {
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow
                     if start.elapsed() < RETRY_FOR && !error.is_refused() =>
                 {
-                    tracing::warn!(%error, pause_ms = pause.as_millis(), "trying again");
+                    tracing::warn!(%error, pause_ms = pause.as_millis(), "retrying");
                 }
                 ErrorClass::Unavailable
                 | ErrorClass::Session
@@ -225,7 +223,7 @@ impl Replay {
     }
 }
 
-/// Which part of all vehicles come before this one: their ids are evenly spread.
+/// Which fraction of all vehicles comes before this one. Their ids are evenly distributed.
 fn place(vehicle_id: Uuid) -> f64 {
     let [a, b, c, d, ..] = vehicle_id.into_bytes();
     f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX)

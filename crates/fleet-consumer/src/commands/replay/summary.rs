@@ -1,4 +1,4 @@
-//! What an operator is told in the end.
+//! Prints the outcome of a replay.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ impl fmt::Display for Outcome {
         }
         let counts = [
             ("events read", self.events),
-            ("events that do not parse any more", self.refused.values().map(|(count, _)| count).sum()),
+            ("events that can no longer be parsed", self.unparsable.values().map(|(count, _)| count).sum()),
             ("events with another vehicle, time or id than their telemetry row", self.other_identity),
             ("telemetry rows corrected (lat, lon, speed_kmh, battery_percent)", self.corrected),
             ("vehicles created", self.changes.created),
@@ -23,20 +23,20 @@ impl fmt::Display for Outcome {
         for (name, count) in counts {
             writeln!(formatter, "{count:>10} {name}")?;
         }
-        self.write_refused(formatter)?;
+        self.write_unparsable(formatter)?;
         self.write_fields(formatter)?;
         self.write_samples(formatter)
     }
 }
 
 impl Outcome {
-    fn write_refused(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.refused.is_empty() {
+    fn write_unparsable(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.unparsable.is_empty() {
             return Ok(());
         }
         let mut table = Table::new();
-        table.set_header(["does not parse any more", "events", "a message of one"]);
-        for (reason, (count, message_id)) in &self.refused {
+        table.set_header(["can no longer be parsed", "events", "a message of one"]);
+        for (reason, (count, message_id)) in &self.unparsable {
             table.add_row([(*reason).to_owned(), count.to_string(), message_id.to_string()]);
         }
         writeln!(formatter, "\n{table}")

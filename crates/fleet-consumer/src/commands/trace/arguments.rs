@@ -1,4 +1,4 @@
-//! `fleet-consumer trace`: where did one webhook end?
+//! The command line of `fleet-consumer trace`.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use fleet_runtime::stdout::print;
 use crate::commands::telemetry_url::TelemetryUrl;
 
 const EXPLANATION: &str = "\
-It looks into the queues and their claimed batches, telemetry, dead letters, and the notes of duplicates and of messages \
+It searches the queues and their claimed batches, telemetry, dead letters, and the notes of duplicates and of messages \
 without events. It changes nothing. The exit status is 0 if the message was found, 1 if not.
 
 The telemetry database needs a login that is a member of fleet_reader or fleet_migrator, because the consumer's own login \
@@ -20,11 +20,11 @@ may not read telemetry. Redis needs the consumer's user. In a consumer's pod, wh
 
     printf '%s\\n' \"$URL\" | kubectl exec -i deploy/fleet-consumer -- fleet-consumer trace --telemetry-url-from-stdin ID";
 
-/// Which message.
+/// Which message to trace.
 #[derive(Args)]
 #[command(after_long_help = EXPLANATION)]
 pub struct TraceArguments {
-    /// The x-request-id that the provider got in the response; logs and tables call it message_id.
+    /// The x-request-id of the response to the provider. Logs and tables call it message_id.
     #[arg(value_parser = MessageId::parse)]
     message_id: MessageId,
     #[command(flatten)]

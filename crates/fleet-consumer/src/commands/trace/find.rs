@@ -1,4 +1,4 @@
-//! Where did one webhook end?
+//! Searches the queues and the telemetry database for one message.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use crate::commands::trace::stored::Stored;
 use crate::connect::{Databases, redis_link};
 use crate::error::ConsumerError;
 
-/// How long the queues are read for a message that is nowhere else.
+/// How long the queues are scanned for a message that is nowhere else.
 const SCAN: Duration = Duration::from_secs(2);
 
-/// The same, if the message was found elsewhere: it may be in a queue once more if its dead letters were replayed.
+/// The same, if the message was found elsewhere. It may also be in a queue if its dead letters were replayed.
 const SHORT_SCAN: Duration = Duration::from_millis(200);
 
-/// What is known of one message.
+/// Where a message is, or what became of it.
 #[derive(Debug)]
 pub(crate) struct Trace {
     pub(super) message: MessageId,
-    /// Days that telemetry is kept.
+    /// How many days telemetry is kept.
     pub(super) telemetry_days: u32,
-    /// Where it waits or is worked on, and in which queue.
+    /// Where it waits or is leased, and in which queue.
     pub(super) places: Vec<(&'static str, Place)>,
     pub(super) stored: Stored,
-    /// What could not be searched, or not as a whole, and why.
+    /// What could not be searched completely, and why.
     pub(super) unsearched: Vec<String>,
 }
 
 impl Trace {
-    /// Looks for a message in every queue and in the telemetry database. What cannot be searched is named in the result.
+    /// Searches every queue and the telemetry database. The result names what could not be searched.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Trace {
         let telemetry_days = settings.retention.telemetry_days;
         let (places, stored, unsearched) = (Vec::new(), Stored::default(), Vec::new());
         let mut trace = Self { message, telemetry_days, places, stored, unsearched };
-        // In the order in which a message moves, so that one that moves meanwhile is met later.
+        // Search in the order in which a message moves, so that a message that moves meanwhile is found later.
         let partly_searched = trace.find(&link, settings).await;
         trace.stored = Stored::read(&databases, message).await;
         if trace.places.is_empty() && !partly_searched.is_empty() {
@@ -60,7 +60,7 @@ impl Trace {
         !self.places.is_empty() || !self.stored.is_empty()
     }
 
-    /// Looks into each queue where the message should be. Returns the queues that were not searched as a whole.
+    /// Searches each queue where the message should be. Returns the queues that were not searched completely.
     async fn find(&mut self, link: &Arc<RedisLink>, settings: &Settings) -> Vec<&'static str> {
         let mut partly_searched = Vec::new();
         for Provider { slug, .. } in PROVIDERS {
@@ -69,14 +69,14 @@ impl Trace {
             match self.note(slug, found) {
                 Some(Search { place: None, is_complete: false }) => partly_searched.push(*slug),
                 Some(_) => {}
-                // The others are in the same server.
+                // The other queues are on the same server.
                 None => break,
             }
         }
         partly_searched
     }
 
-    /// Reads queues from end to end, as far as there is time.
+    /// Scans whole queues, as far as there is time.
     async fn scan(&mut self, link: &Arc<RedisLink>, settings: &Settings, queues: &[&'static str]) {
         let deadline = Instant::now() + if self.is_found() { SHORT_SCAN } else { SCAN };
         for slug in queues {
@@ -84,7 +84,7 @@ impl Trace {
             let found = finder.scan(self.message.id, deadline).await;
             match self.note(slug, found) {
                 Some(Search { place: Some(_), .. }) | None => return,
-                // Of a message that is found, this would say no more.
+                // If the message is found elsewhere, an incomplete scan does not matter.
                 Some(Search { is_complete, .. }) if is_complete || self.is_found() => {}
                 Some(_) => self.unsearched.push(format!(
                     "a part of the queue of {slug}, which is long. Around the time of receipt it was searched; a dead letter that \

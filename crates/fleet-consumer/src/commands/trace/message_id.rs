@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-const NO_ID: &str = "this is no UUID. Pass the x-request-id of the response to the webhook, such as \
+const NO_ID: &str = "this is not a UUID. Pass the x-request-id of the response to the webhook, such as \
                      0197533e-84bb-7d71-8d6c-3c1f0a2b4c5d; logs and tables call it message_id";
 
-const NO_TIME: &str = "this UUID is no UUIDv7, so the API has not given it to a webhook. Pass the x-request-id of the \
+const NO_TIME: &str = "this UUID is not a UUIDv7, so it is not the id of a webhook. Pass the x-request-id of the \
                        response. If it is the id of a dead letter whose envelope cannot be read, use `fleet-consumer \
                        dead-letters show`";
 

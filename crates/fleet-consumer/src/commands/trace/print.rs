@@ -1,4 +1,4 @@
-//! Telling where a message ended.
+//! Prints where a message is, or what became of it.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -11,7 +11,7 @@ use crate::commands::trace::find::Trace;
 use crate::commands::trace::message_id::time_of;
 use crate::commands::trace::stored::{SHOWN, Stored};
 
-/// How long a note of a duplicate or of an empty message is kept.
+/// How long the notes of duplicates and of empty messages are kept.
 const NOTES: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl Display for Trace {
@@ -51,10 +51,10 @@ fn claimed(formatter: &mut Formatter<'_>, queue: &str, batch: &ClaimedBatch) -> 
         write!(formatter, "; {owner} is {token}{since}")?;
     }
     if *takeovers > 0 {
-        write!(formatter, "; {takeovers} owners have died while they parsed it")?;
+        write!(formatter, "; {takeovers} owners died while they parsed it")?;
     }
     if *is_parked {
-        write!(formatter, ". One database has the batch, the other one did not take it")?;
+        write!(formatter, ". One database has stored the batch, the other one could not")?;
     }
     writeln!(formatter)
 }
@@ -66,7 +66,7 @@ impl Stored {
             writeln!(formatter, "stored: {count} events in telemetry")?;
         }
         for TracedEvent { key, provider, kind } in &self.events.first {
-            // A kind is the provider's own word, and may hold what drives a terminal.
+            // Escape it: a kind is the provider's text and may hold control sequences of terminals.
             writeln!(formatter, "  {provider} {} {}", kind.escape_debug(), self.event(key))?;
         }
         let more = usize::try_from(count).unwrap_or_default().saturating_sub(self.events.first.len());
@@ -117,7 +117,7 @@ impl Stored {
         };
         let event = self.event(key);
         match self.earlier {
-            // It met its own rows when its batch was delivered again.
+            // The message met its own rows when its batch was processed again.
             Some(earlier) if earlier == message_id => {
                 let without_row = i64::from(*events) - self.events.count;
                 if without_row > 0 {

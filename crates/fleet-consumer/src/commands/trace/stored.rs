@@ -11,21 +11,21 @@ use uuid::Uuid;
 use crate::commands::trace::message_id::MessageId;
 use crate::connect::Databases;
 
-/// Most rows and dead letters that are shown.
+/// The most rows and dead letters that are printed.
 pub(super) const SHOWN: usize = 20;
 
-/// As a parameter of a query.
+/// The same, as a parameter of a query.
 const LIMIT: i64 = 20;
 
-/// What the telemetry database says of one message.
+/// What the telemetry database has of one message.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) events: TracedEvents,
     pub(super) dead_letters: Vec<StoredDeadLetter>,
     pub(super) unstored: Option<UnstoredMessage>,
-    /// The message whose row its first duplicate met.
+    /// The message that stored the row of its first duplicate.
     pub(super) earlier: Option<Uuid>,
-    /// What the provider calls the vehicles, as far as the state database says so.
+    /// The provider's ids of the vehicles, as far as the state database has them.
     pub(super) vehicles: BTreeMap<Uuid, String>,
     /// What could not be read, and why.
     pub(super) unread: Vec<String>,
@@ -50,7 +50,7 @@ impl Stored {
                         break;
                     }
                     match error.class() {
-                        // The other tables are in the same database, and it would take as long to find out.
+                        // The other tables are in the same database, and would fail after the same time.
                         ErrorClass::Unavailable | ErrorClass::Fatal => return stored,
                         ErrorClass::Session | ErrorClass::TooSlow | ErrorClass::Poison => {}
                     }
@@ -75,7 +75,7 @@ impl Stored {
         }
         let events = stored.events.first.iter().map(|event| event.key);
         let ids: Vec<_> = events.chain(first_duplicate).map(|key| key.vehicle_id).collect();
-        // Without the names there are still the ids.
+        // Without the provider's ids, the vehicle ids are printed.
         let vehicles = StateStore::new(databases.state.clone()).vehicles(&ids).await.unwrap_or_default();
         let named = vehicles.into_iter().map(|vehicle| (vehicle.vehicle_id, vehicle.provider_vehicle_id));
         stored.vehicles = named.collect();
