@@ -43,7 +43,7 @@ pub(super) fn start_databases_at_zero() {
             counter!(DATABASE_RETRIES, "side" => database.name(), "class" => class).increment(0);
         }
         let _exported = histogram!(STATEMENT_DURATION, "side" => database.name());
-        database_away(database, false);
+        database_down(database, false);
     }
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn database_retry(database: DatabaseKind, class: &'static str) {
 }
 
 /// Shows whether a database is down.
-pub(crate) fn database_away(database: DatabaseKind, away: bool) {
-    gauge!(DATABASE_AWAY, "side" => database.name()).set(u8::from(away));
+pub(crate) fn database_down(database: DatabaseKind, is_down: bool) {
+    gauge!(DATABASE_AWAY, "side" => database.name()).set(u8::from(is_down));
 }
 
 /// Counts a transaction that is halved.

@@ -23,11 +23,11 @@ impl Schemas {
     /// Starts to wait for both. A database gets batches only once its schema is there.
     pub(crate) fn look(databases: &Databases, health: &DatabasesHealth, settings: &ConsumerSettings) -> Self {
         let mut waiting = JoinSet::new();
-        let sides = [
+        let databases_to_check = [
             (&databases.state, Schema::State, &health.state),
             (&databases.telemetry, Schema::Telemetry, &health.telemetry),
         ];
-        for (database, schema, health) in sides {
+        for (database, schema, health) in databases_to_check {
             let (database, health, settings) = (database.clone(), health.clone(), settings.clone());
             waiting.spawn(async move {
                 wait_for_schema(&database, schema, &settings).await?;

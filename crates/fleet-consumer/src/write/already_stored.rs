@@ -1,4 +1,4 @@
-//! Whether a batch was stored before, by the consumer that it was taken over from.
+//! Whether a batch that was taken over or resumed is stored already.
 
 use std::collections::HashSet;
 

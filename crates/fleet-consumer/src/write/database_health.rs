@@ -71,12 +71,12 @@ struct Outage {
     since: Instant,
     failed_at: Option<Instant>,
     /// Batches are parked until it recovers.
-    is_away: bool,
+    is_down: bool,
 }
 
 impl Outage {
     fn begins(now: Instant) -> Self {
-        Self { since: now, failed_at: None, is_away: false }
+        Self { since: now, failed_at: None, is_down: false }
     }
 
     /// When a batch has waited long enough that was tried since then, if it failed since then.
@@ -88,7 +88,7 @@ impl Outage {
 
 impl Known {
     fn is_usable(&self) -> bool {
-        self.is_ready && !self.outage.is_some_and(|outage| outage.is_away)
+        self.is_ready && !self.outage.is_some_and(|outage| outage.is_down)
     }
 }
 
@@ -155,10 +155,10 @@ impl DatabaseHealth {
             over = known.log.succeeded(now.into_std());
         });
         let Some(outage) = ended else { return };
-        metrics::writes::database_away(self.database, false);
+        metrics::writes::database_down(self.database, false);
         // A database that was only silent has no failure in the log, but batches were parked.
         let silence = Over { failures: 0, lasted: now.duration_since(outage.since) };
-        if let Some(Over { failures, lasted }) = over.or(outage.is_away.then_some(silence)) {
+        if let Some(Over { failures, lasted }) = over.or(outage.is_down.then_some(silence)) {
             tracing::info!(
                 side = self.database.name(),
                 failures,
@@ -219,10 +219,10 @@ impl DatabaseHealth {
                 _changed = changes.changed() => {}
             }
         };
-        self.set_away(was_silent);
+        self.set_down(was_silent);
     }
 
-    fn set_away(&self, was_silent: bool) {
+    fn set_down(&self, was_silent: bool) {
         let now = Instant::now();
         let mut began = false;
         self.known.send_modify(|known| {
@@ -230,11 +230,11 @@ impl DatabaseHealth {
                 known.silent = (known.silent * 2).min(MOST_SILENT);
             }
             let outage = known.outage.get_or_insert_with(|| Outage::begins(now));
-            began = !outage.is_away;
-            outage.is_away = true;
+            began = !outage.is_down;
+            outage.is_down = true;
         });
         if began {
-            metrics::writes::database_away(self.database, true);
+            metrics::writes::database_down(self.database, true);
             tracing::warn!(
                 side = self.database.name(),
                 "the database takes nothing: batches that the other one has are parked until it recovers"

@@ -75,7 +75,7 @@ impl StateWriter {
         rejection: &Rejection,
     ) -> Result<(), Failure> {
         let letters: Vec<_> = slice.records_of(range).map(|record| record.dead_letter(rejection)).collect();
-        self.bury(slice, &letters).await?;
+        self.store_letters(slice, &letters).await?;
         attempt(DatabaseKind::State, self.state.write(&slice.part(range), &[])).await?;
         // Log last: if the state fails, all of this is retried.
         let dead = slice.records_of(range).map(|record| (record, rejection));
@@ -97,7 +97,7 @@ impl StateWriter {
         if !dead.is_empty() {
             let letters: Vec<_> =
                 dead.iter().map(|(record, rejection)| record.dead_letter(rejection)).collect();
-            self.bury(slice, &letters).await?;
+            self.store_letters(slice, &letters).await?;
         }
         let part = slice.part(range);
         let new_vehicles = attempt(DatabaseKind::State, self.state.write(&part, &vehicles)).await?;
@@ -117,7 +117,11 @@ impl StateWriter {
         Ok(limit.refuse(&unknown, Instant::now()))
     }
 
-    async fn bury(&self, slice: SliceToStore<'_>, letters: &[DeadLetter<'_>]) -> Result<(), Failure> {
+    async fn store_letters(
+        &self,
+        slice: SliceToStore<'_>,
+        letters: &[DeadLetter<'_>],
+    ) -> Result<(), Failure> {
         attempt(DatabaseKind::Telemetry, self.telemetry.bury(slice.provider, letters)).await
     }
 }

@@ -13,7 +13,7 @@ use crate::connect::Databases;
 /// The most events that are read to find the one that set a value.
 const MAX_CANDIDATES: i64 = 100;
 
-/// An event as it is parsed now.
+/// An event, parsed by this version.
 struct Parsed<'a> {
     stored: &'a StoredVehicleEvent,
     event: VehicleEvent<'a>,

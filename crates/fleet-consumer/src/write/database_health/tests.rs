@@ -4,8 +4,8 @@ fn failure() -> StoreError {
     StoreError::Timeout(Duration::ZERO)
 }
 
-fn ready(side: DatabaseKind) -> DatabaseHealth {
-    let health = DatabaseHealth::new(side);
+fn ready(database: DatabaseKind) -> DatabaseHealth {
+    let health = DatabaseHealth::new(database);
     health.set_ready();
     health
 }
