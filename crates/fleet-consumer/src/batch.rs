@@ -42,7 +42,7 @@ const OWN_REASONS: [&str; 6] = [
 
 /// Every reason of a dead letter.
 pub fn reasons() -> impl Iterator<Item = &'static str> {
-    ParseError::REASONS.into_iter().chain(OWN_REASONS)
+    ParseError::REASONS.iter().copied().chain(OWN_REASONS)
 }
 
 impl Fault {

@@ -69,7 +69,7 @@ pub fn describe() {
         let _shown = histogram!(STATEMENT_DURATION, "side" => side.name());
         side_away(side, false);
     }
-    for kind in QueueError::KINDS {
+    for &kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
     }
 }
