@@ -1,7 +1,8 @@
 //! Why a value is not used.
 
 /// Why a value is not used: a closed list for metric labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum DropReason {
     /// It is not of a type, in a notation or one of the words that this provider is known to send.
     NotUnderstood,
@@ -21,26 +22,10 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NotUnderstood,
-        Self::OutOfRange,
-        Self::NoFix,
-        Self::TimeNotUnderstood,
-        Self::TimeImplausible,
-        Self::InvalidCharacter,
-        Self::UnknownType,
-    ];
+    pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
 
     /// The name in metric labels and logs.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::NotUnderstood => "not_understood",
-            Self::OutOfRange => "out_of_range",
-            Self::NoFix => "no_fix",
-            Self::TimeNotUnderstood => "time_not_understood",
-            Self::TimeImplausible => "time_implausible",
-            Self::InvalidCharacter => "invalid_character",
-            Self::UnknownType => "unknown_type",
-        }
+        self.into()
     }
 }

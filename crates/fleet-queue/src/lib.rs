@@ -20,6 +20,7 @@ mod consume;
 mod durability;
 mod envelope;
 mod error;
+mod error_kind;
 mod find;
 mod greeting;
 mod history;

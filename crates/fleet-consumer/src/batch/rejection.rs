@@ -27,7 +27,7 @@ enum OwnReason {
 
 /// Every reason of a dead letter.
 pub fn reasons() -> impl Iterator<Item = &'static str> {
-    ParseError::REASONS.into_iter().chain(OwnReason::VARIANTS.iter().map(|&reason| reason.into()))
+    ParseError::REASONS.iter().copied().chain(OwnReason::VARIANTS.iter().map(|&reason| reason.into()))
 }
 
 impl Rejection {

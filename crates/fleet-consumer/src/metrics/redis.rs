@@ -15,7 +15,7 @@ declare! {
 
 /// Exports every series with its first zero.
 pub(super) fn start_at_zero() {
-    for kind in QueueError::KINDS {
+    for &kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
     }
 }
