@@ -20,7 +20,7 @@ pub async fn run(settings: &Settings) -> ExitCode {
         }
         Ok(accepted) => {
             for (queue, messages) in accepted {
-                print(format_args!("{queue}: took note of up to {messages} lost webhooks"));
+                print(format_args!("{queue}: accepted the loss of up to {messages} webhooks"));
             }
             ExitCode::SUCCESS
         }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::connect::Databases;
 use crate::metrics;
 
-/// Publishes it at every `every`, until the process ends.
-pub(crate) async fn observe(databases: Databases, every: Duration) {
+/// Publishes it once a `period`, until the process ends.
+pub(crate) async fn observe(databases: Databases, period: Duration) {
     let Databases { state, telemetry } = databases;
     let pools = match state.shares_pool_with(&telemetry) {
         true => vec![("shared", state)],
         false => vec![("state", state), ("telemetry", telemetry)],
     };
-    let mut interval = tokio::time::interval(every);
+    let mut interval = tokio::time::interval(period);
     loop {
         interval.tick().await;
         for (name, database) in &pools {

@@ -10,14 +10,14 @@ use jiff::Timestamp;
 
 use crate::metrics;
 
-/// Publishes them at every `every`, until the process ends.
-pub(crate) async fn observe(link: RedisLink, prefix: String, every: Duration) {
+/// Publishes them once a `period`, until the process ends.
+pub(crate) async fn observe(link: RedisLink, prefix: String, period: Duration) {
     let link = Arc::new(link);
     let observer = |queue: &'static str| {
         (Observer::new(Arc::clone(&link), &prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
     };
     let mut observers: Vec<_> = PROVIDERS.iter().map(|provider| observer(provider.slug)).collect();
-    let mut interval = tokio::time::interval(every);
+    let mut interval = tokio::time::interval(period);
     loop {
         interval.tick().await;
         match RedisMemory::read(&link).await {

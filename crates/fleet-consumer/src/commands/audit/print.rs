@@ -44,7 +44,7 @@ impl fmt::Display for Audit {
         write!(formatter, "Messages, by the queues' ledgers:\n{queues}\n\n")?;
         writeln!(
             formatter,
-            "Records (events, and messages without any), by the databases' memory:\n{settled}"
+            "Records (events, and messages without any), by the databases' ledgers:\n{settled}"
         )?;
         for queue in &self.queues {
             queue.explain(formatter)?;
@@ -54,7 +54,10 @@ impl fmt::Display for Audit {
         }
         let unseen = self.durability.unseen().join(", ");
         if !unseen.is_empty() {
-            writeln!(formatter, "This user may not see whether Redis has: {unseen}. Make sure of it.")?;
+            writeln!(
+                formatter,
+                "This user may not read all of Redis' settings. Make sure that Redis has: {unseen}."
+            )?;
         }
         Ok(())
     }
@@ -89,8 +92,8 @@ impl AuditedQueue {
             let since = since.map_or_else(String::new, |since| format!(" since {since}"));
             writeln!(
                 formatter,
-                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}, not counting those that \
-                 came after that: see the runbook, FleetWebhooksUnaccounted. Once you have decided what to do: \
+                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}, not counting later \
+                 ones: see the runbook, FleetWebhooksUnaccounted. When you have decided what to do, run \
                  fleet-consumer accept-loss"
             )?;
         }

@@ -80,7 +80,7 @@ impl fmt::Display for Later {
         }
         write_count(formatter, &self.older, "with an earlier time for it")?;
         write_count(formatter, &self.received_earlier, "with the same time, received earlier")?;
-        let newer = "that should have changed it (run `fleet-consumer replay` over their time)";
+        let newer = "that should have changed it (run `fleet-consumer replay` for their time)";
         write_count(formatter, &self.newer, newer)
     }
 }
@@ -110,7 +110,7 @@ fn why(reason: DropReason) -> &'static str {
 /// The error for a vehicle without any state.
 pub(crate) fn unknown(slug: &str, provider_vehicle_id: &str, vehicle_id: Uuid) -> String {
     format!(
-        "no event of {slug} {provider_vehicle_id:?} (vehicle_id {vehicle_id}) changed any state: compare the id with \
+        "no event of {slug} {provider_vehicle_id:?} (vehicle_id {vehicle_id}) changed any state. Compare the id with \
          provider_vehicle_id in `vehicles` (its case counts), and look for dead letters with `fleet-consumer dead-letters list`"
     )
 }

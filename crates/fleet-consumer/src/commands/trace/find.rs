@@ -87,8 +87,8 @@ impl Trace {
                 // If the message is found elsewhere, an incomplete scan does not matter.
                 Some(Search { is_complete, .. }) if is_complete || self.is_found() => {}
                 Some(_) => self.unsearched.push(format!(
-                    "a part of the queue of {slug}, which is long. Around the time of receipt it was searched; a dead letter that \
-                     was replayed may be elsewhere in it"
+                    "a part of the queue of {slug}, which is long. The part around the time of receipt was searched. A replayed \
+                     dead letter may be elsewhere in it"
                 )),
             }
         }
@@ -101,7 +101,7 @@ impl Trace {
                 Some(search)
             }
             Err(error) => {
-                self.unsearched.push(format!("the queue of {slug}, and those that come after it: {error}"));
+                self.unsearched.push(format!("the queue of {slug}, and the queues after it: {error}"));
                 None
             }
         }

@@ -160,10 +160,10 @@ impl Trace {
         let (id, received_at) = (self.message.id, self.message.received_at);
         let whole = self.unsearched.is_empty() && self.stored.unread.is_empty();
         let place = if whole { "" } else { " in what could be searched" };
-        writeln!(formatter, "not found{place}. What that can mean:")?;
+        writeln!(formatter, "not found{place}. Possible reasons:")?;
         writeln!(
             formatter,
-            "  it was refused: the API logs some of what it refuses, ten a minute for each provider and outcome; search its \
+            "  the API refused it: it logs at most ten refused webhooks a minute for each provider and outcome. Search its \
              logs around {received_at} for message_id={id} (in JSON for the id)"
         )?;
         let age = Timestamp::now().duration_since(received_at);
@@ -175,11 +175,11 @@ impl Trace {
             )?;
         }
         let notes = if age > NOTES {
-            "that is remembered for 7 days"
+            "notes of this are kept for 7 days"
         } else {
-            "that is remembered for at most 1000 messages of a batch's part"
+            "notes of this are kept of at most 1000 messages of a transaction"
         };
-        writeln!(formatter, "  it had no event, or all of its events were in telemetry already: {notes}")?;
-        writeln!(formatter, "  it was accepted, and Redis has lost it: see fleet-consumer audit")
+        writeln!(formatter, "  it had no event, or telemetry had all of its events before: {notes}")?;
+        writeln!(formatter, "  it was accepted, but Redis lost it: see fleet-consumer audit")
     }
 }
