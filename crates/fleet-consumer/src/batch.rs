@@ -1,7 +1,7 @@
-//! From a claimed batch to records, and from those to one row a vehicle: no I/O.
+//! From a claimed batch to records, and from those to one row a vehicle, without I/O.
 //!
-//! [`slices`] walks through the messages of a batch, [`parse`] turns each into [`record`]s, [`fold`] turns the events among
-//! them into one row a vehicle.
+//! `slices` goes through the messages of a batch, [`parse`] turns each message into [`record`]s, and [`fold`] turns their
+//! events into one row a vehicle.
 
 mod event_counts;
 pub mod fold;

@@ -1,8 +1,17 @@
-//! Takes batches from the queues, and stores what the providers said in both databases.
+//! Takes batches from the queues and stores them in both databases.
 //!
-//! [`service`] starts a worker for each queue. Each of its loops claims a batch ([`lease`]), parses it and folds
-//! it to one row a vehicle ([`batch`]), writes it to both databases ([`write`]), and acknowledges it. Whatever fails or dies
-//! in between, the batch stays leased and is taken over whole.
+//! A batch goes through these modules, in this order:
+//!
+//! 1. `service` starts the workers of each queue.
+//! 2. `worker` claims a batch through `lease::poller`.
+//! 3. `worker::processor` keeps the lease alive while `worker::pipeline` stores the batch. `batch` parses it and folds its
+//!    events to one row a vehicle. `write` writes it to both databases. If the batch crashed its consumers before, `isolate`
+//!    finds its poison messages first.
+//! 4. `worker::processor` acknowledges the batch.
+//!
+//! If anything fails or dies in between, the batch stays leased, and another consumer takes all of it over.
+//!
+//! `observe` and `metrics` show what happens. `commands` are for operators.
 
 #![deny(
     clippy::print_stdout,
