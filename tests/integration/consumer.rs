@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::audit::Audit;
-use fleet_consumer::service::Databases;
+use fleet_consumer::commands::audit::ledgers::Audit;
+use fleet_consumer::connect::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_store::{DatabaseOptions, Expired, Retention, RetentionPeriods};
 use fleet_testbed::{DatabaseLogin, Postgres};

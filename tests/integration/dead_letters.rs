@@ -46,7 +46,7 @@ async fn fleet_with_dead_letters(database: &TestDatabase) -> Fleet {
 }
 
 async fn count(fleet: &Fleet) -> i64 {
-    let databases = fleet_consumer::service::Databases::new(&fleet.settings).unwrap();
+    let databases = fleet_consumer::connect::Databases::new(&fleet.settings).unwrap();
     DeadLetterStore::new(databases.telemetry).count(&DeadLetterFilter::default()).await.unwrap()
 }
 

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::accept_loss;
-use fleet_consumer::audit::Audit;
+use fleet_consumer::commands::accept_loss::accept_loss;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink, RedisLinkOptions};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 use redis::FromRedisValue;

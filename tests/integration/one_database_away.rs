@@ -1,6 +1,6 @@
 //! State and telemetry in two databases, of which one is away: the other one goes on.
 
-use fleet_consumer::audit::Audit;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_store::{DatabaseOptions, Schema};
 use fleet_testbed::{Postgres, Proxy};
 

@@ -6,8 +6,8 @@ mod week;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::batch::parse_item;
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
+use fleet_consumer::batch::parse::parse_item;
 use fleet_providers::{Limits, PROVIDERS};
 use fleet_queue::{Producer, RedisLink, RedisLinkOptions};
 use fleet_store::{Database, DatabaseOptions, Part, Schema, StateStore};

@@ -1,21 +1,21 @@
-//! From settings to connections.
+//! Opens Redis and the databases that the settings name.
 
 use fleet_providers::PROVIDERS;
 use fleet_queue::{QueueError, QueueKeys, RedisLink};
 use fleet_runtime::settings::{ConnectionUrl, Settings, SettingsError};
 use fleet_store::{Database, DatabaseOptions, StoreError};
 
-/// Both databases; one pool if they are the same.
+/// Both databases. If the settings name only one, they share a pool.
 #[derive(Clone, Debug)]
 pub struct Databases {
-    /// `vehicles`.
+    /// The database of `vehicles`.
     pub state: Database,
-    /// `telemetry` and `dead_letters`.
+    /// The database of `telemetry` and `dead_letters`.
     pub telemetry: Database,
 }
 
 impl Databases {
-    /// Prepares the pools.
+    /// Prepares the pools, without connecting.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl Databases {
     }
 }
 
-/// A link of its own to Redis.
+/// A connection to Redis.
 ///
 /// # Errors
 ///
@@ -39,16 +39,16 @@ pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
     RedisLink::open(&settings.redis())
 }
 
-/// The keys of one queue, which stands for all of them where it is about rights: those go by prefix.
+/// The keys of one queue, to check rights with: rights are granted by prefix, so they are the same for every queue.
 pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
     QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug))
 }
 
-/// Makes sure that every URL the consumer needs can be used.
+/// Checks every URL that the consumer needs, without connecting.
 ///
 /// # Errors
 ///
-/// Each one that cannot, at once.
+/// All invalid URLs at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     let mut errors = Vec::new();
     if let Err(error) = redis_link(settings) {

@@ -1,8 +1,8 @@
 //! Takes batches from the queues, and stores what the providers said in both databases.
 //!
-//! A [`worker::Worker`] is a loop over one queue: take a batch, [`batch`] (parse, purely), [`fold`] (one row a vehicle,
-//! purely), [`write`] (two transactions side by side), ack. Whatever fails or dies in between, the batch stays leased
-//! and is taken over whole.
+//! [`service`] starts a worker for each queue. Each of its loops claims a batch ([`lease`]), parses it and folds
+//! it to one row a vehicle ([`batch`]), writes it to both databases ([`write`]), and acknowledges it. Whatever fails or dies
+//! in between, the batch stays leased and is taken over whole.
 
 #![deny(
     clippy::print_stdout,
@@ -10,34 +10,16 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
-pub mod audit;
 pub mod batch;
-mod connect;
-mod drift;
-pub mod explain;
-pub mod fold;
-mod health;
-mod held;
-pub mod judge;
+pub mod commands;
+pub mod connect;
+pub mod database_kind;
+pub mod error;
+pub mod isolate;
+mod lease;
 pub mod metrics;
-mod new_vehicles;
 mod observe;
-mod parts;
-mod poll;
-mod redis_calls;
-pub mod replay;
-mod report;
-mod schemas;
+mod rate_limit;
 pub mod service;
-mod shown;
-mod slices;
-mod suspects;
-mod throttle;
-pub mod trace;
-mod transactions;
-mod walk;
-mod witness;
-pub mod worker;
+mod worker;
 mod write;
-
-pub use witness::accept_loss;

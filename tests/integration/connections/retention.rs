@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_consumer::service::Databases;
+use fleet_consumer::connect::Databases;
 use fleet_runtime::settings::load;
 use fleet_store::{Retention, RetentionPeriods};
 use jiff::Timestamp;

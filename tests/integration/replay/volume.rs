@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleet_consumer::service::Databases;
+use fleet_consumer::connect::Databases;
 use fleet_store::{EventKey, PageBounds, Schema, TelemetryStore, Window};
 use fleet_testbed::DatabaseLogin;
 use rustix::process::Signal;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
 use fleet_providers::{Attributes, VehicleEvent};
 use fleet_store::{DatabaseOptions, Schema, StateStore, StoreError, migrate};
 use fleet_testbed::{DatabaseLogin, Postgres};

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use fleet_consumer::service::Databases;
+use fleet_consumer::connect::Databases;
 use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink, RedisLinkOptions};
 use fleet_store::{Retention, RetentionPeriods, statements};
 use fleet_testbed::DatabaseLogin;

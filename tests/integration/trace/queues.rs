@@ -77,7 +77,7 @@ async fn what_is_no_request_id_is_refused() {
     let fleet = api(&database).await;
     for (id, said) in [
         ("nonsense", "Pass the x-request-id"),
-        ("7e3c1b9a-6c1f-4b8e-9c41-2f6f0f7a7d10", "this UUID is no UUIDv7"),
+        ("7e3c1b9a-6c1f-4b8e-9c41-2f6f0f7a7d10", "this UUID is not a UUIDv7"),
     ] {
         let ended = trace_as(DatabaseLogin::Reader, &fleet, &database, id).await;
         assert_eq!(ended.code, Some(64), "{ended:?}");
