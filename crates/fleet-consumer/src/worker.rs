@@ -5,10 +5,10 @@ pub(crate) mod pipeline;
 pub(crate) mod processor;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet_queue::QueueError;
 use fleet_runtime::liveness::idle;
+use fleet_runtime::retry::RetryPauses;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +22,8 @@ use crate::worker::processor::BatchProcessor;
 pub(crate) struct Worker {
     pub(crate) poller: Mutex<Poller>,
     pub(crate) processor: Arc<BatchProcessor>,
-    /// First pause after a failed call to Redis; it doubles.
-    pub(crate) retry_min: Duration,
-    /// Longest pause.
-    pub(crate) retry_max: Duration,
+    /// The pauses after failed calls to Redis.
+    pub(crate) retries: RetryPauses,
 }
 
 impl Worker {
@@ -39,7 +37,7 @@ impl Worker {
         shutdown: &CancellationToken,
         deadline: &CancellationToken,
     ) -> Result<(), WorkerError> {
-        let mut pause = self.retry_min;
+        let mut backoff = self.retries.start();
         loop {
             let obtained = tokio::select! {
                 biased;
@@ -48,16 +46,15 @@ impl Worker {
             };
             match obtained {
                 Ok(obtained) => {
-                    pause = self.retry_min;
+                    backoff.reset();
                     self.processor.process(obtained, deadline).await?;
                 }
                 Err(error) if error.is_permanent() => return Err(WorkerError::Queue(error)),
                 Err(_logged) => {
                     tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
+                        () = tokio::time::sleep(backoff.next_pause()) => {}
                         () = shutdown.cancelled() => {}
                     }
-                    pause = (pause * 2).min(self.retry_max);
                 }
             }
         }

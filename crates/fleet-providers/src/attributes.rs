@@ -1,8 +1,8 @@
 //! The attributes of a vehicle. The list at the end of this file is the only one: the type of an event's attributes, their
 //! merge, their names in metric labels and logs, and what `explain` and `replay` show all follow from it.
 
-use crate::value::{self, Value};
-use crate::{DropReason, Position, Timed};
+use crate::drop_reason::DropReason;
+use crate::value::{self, Position, Timed, Value};
 
 /// Parts of an event that have no time of their own.
 const PARTS: usize = 5;

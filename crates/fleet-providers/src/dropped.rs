@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::{Attribute, DropReason};
+use crate::attributes::Attribute;
+use crate::drop_reason::DropReason;
 
 /// A value that an event carries and that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

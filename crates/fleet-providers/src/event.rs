@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::{Attributes, DroppedValue};
+use crate::attributes::Attributes;
+use crate::dropped::DroppedValue;
 
 /// One report about one vehicle, as the provider observed it.
 ///

@@ -6,9 +6,12 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memchr2};
 use percent_encoding::percent_decode_str;
 
+use crate::body;
+use crate::error::ParseError;
 use crate::fields::{Fields, Item, Value};
 use crate::items::Items;
-use crate::{Limits, ParseError, body, json};
+use crate::json::event::event;
+use crate::message::Limits;
 
 /// What stands for U+0000, which PostgreSQL cannot hold.
 const REPLACEMENT: &str = "\u{fffd}";
@@ -62,7 +65,7 @@ fn repair(pairs: &mut [Pair<'_>]) -> bool {
 
 /// The event that [`items`] kept as this JSON text; nothing if some value of it is no string, so that it was no form.
 pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
-    let Item { raw, fields: Fields(members), is_repaired } = json::event(raw.as_bytes(), limits).ok()?;
+    let Item { raw, fields: Fields(members), is_repaired } = event(raw.as_bytes(), limits).ok()?;
     let text = |(name, value): (_, Value<'a>)| {
         let is_string = !matches!(value, Value::Json(ref json) if !json.starts_with('"'));
         is_string.then(|| value.text()).flatten().map(|text| (name, Value::Text(text)))

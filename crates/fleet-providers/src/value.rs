@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use jiff::Timestamp;
 
-use crate::DropReason;
+use crate::drop_reason::DropReason;
 
 /// A value, the time at which it was true, and the time at which its message was received.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
 use crate::lease::{ClaimLimits, Lease, Mark};
+use crate::link::RedisLink;
 use crate::transaction::Transaction;
-use crate::{QueueError, QueueKeys, RedisLink};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));

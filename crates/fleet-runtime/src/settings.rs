@@ -3,6 +3,7 @@
 mod check;
 mod load;
 mod redis;
+mod retry;
 mod schema;
 mod secret;
 mod secrets_file;

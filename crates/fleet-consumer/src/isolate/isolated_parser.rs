@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use fleet_providers::{Limits, Provider};
 use fleet_queue::Lease;
+use fleet_runtime::retry::RetryPauses;
 use tokio::sync::Mutex;
 
 use crate::batch::rejection::Rejection;
 use crate::isolate::child_process::ChildProcess;
 use crate::isolate::exit_status::Outcome;
 
-/// The first pause after a child ended for an unknown reason; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The pauses after a child ended for an unknown reason.
+const RETRIES: RetryPauses =
+    RetryPauses { first: Duration::from_millis(500), longest: Duration::from_secs(1) };
 
 /// How often a message is tried before the batch is left to a later owner.
 const MAX_TRIES: u32 = 3;
@@ -45,7 +47,7 @@ impl IsolatedParser {
             "consumers ended while they parsed this batch: parsing its messages one by one in a child process"
         );
         let mut poison = BTreeMap::new();
-        let (mut index, mut tries, mut pause) = (0, 0, FIRST_PAUSE);
+        let (mut index, mut tries, mut backoff) = (0, 0, RETRIES.start());
         loop {
             let before = index;
             let turn = self.turn.lock().await;
@@ -53,7 +55,8 @@ impl IsolatedParser {
             drop(turn);
             let Err(problem) = parsed else { return Some(poison) };
             if index > before {
-                (tries, pause) = (0, FIRST_PAUSE);
+                tries = 0;
+                backoff.reset();
             }
             tries += 1;
             tracing::warn!(
@@ -63,8 +66,7 @@ impl IsolatedParser {
             if tries == MAX_TRIES {
                 return None;
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
+            tokio::time::sleep(backoff.next_pause()).await;
         }
     }
 

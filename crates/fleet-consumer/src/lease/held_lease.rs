@@ -101,7 +101,7 @@ impl HeldLease<'_> {
         &self,
         call: impl Fn() -> Call,
     ) -> Option<T> {
-        let (mut pause, mut broken_since) = (self.settings.retry_min, None);
+        let (mut backoff, mut broken_since) = (self.settings.retries().start(), None);
         loop {
             let result = call().await;
             self.calls.note(&result);
@@ -114,8 +114,7 @@ impl HeldLease<'_> {
                 }
                 Err(_logged) => broken_since = None,
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(self.settings.retry_max);
+            tokio::time::sleep(backoff.next_pause()).await;
         }
     }
 }

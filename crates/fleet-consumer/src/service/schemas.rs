@@ -74,7 +74,7 @@ async fn wait_for_schema(
     schema: Schema,
     settings: &ConsumerSettings,
 ) -> Result<(), StoreError> {
-    let mut pause = settings.retry_min;
+    let mut backoff = settings.retries().start();
     let (mut missing_log, mut outage) = (OutageLog::default(), OutageLog::default());
     loop {
         let looked = database.missing_migrations(schema).await;
@@ -109,7 +109,6 @@ async fn wait_for_schema(
                 }
             }
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(settings.retry_max);
+        tokio::time::sleep(backoff.next_pause()).await;
     }
 }

@@ -105,12 +105,8 @@ fn queue_workers(settings: &Settings, pipeline: Pipeline) -> Result<QueueWorkers
         calls: Arc::clone(&calls),
         pipeline,
     });
-    let worker = Worker {
-        poller: Mutex::new(poller),
-        processor: Arc::clone(&processor),
-        retry_min: settings.retry_min,
-        retry_max: settings.retry_max,
-    };
+    let worker =
+        Worker { poller: Mutex::new(poller), processor: Arc::clone(&processor), retries: settings.retries() };
     let parked = ParkedWorker {
         queue,
         consumer,
@@ -131,8 +127,7 @@ fn writer(
     let transactions = Transactions {
         health: health.clone(),
         max_records: settings.consumer.max_transaction_events,
-        retry_min: settings.consumer.retry_min,
-        retry_max: settings.consumer.retry_max,
+        retries: settings.consumer.retries(),
     };
     let new_vehicles = settings
         .providers

@@ -1,7 +1,6 @@
 //! Stores a slice in one database, in transactions of bounded size.
 
-use std::time::Duration;
-
+use fleet_runtime::retry::{Backoff, RetryPauses};
 use fleet_store::{ErrorClass, SESSION_RETRIES, StoreError};
 
 use crate::batch::rejection::Rejection;
@@ -18,10 +17,8 @@ pub(crate) struct Transactions {
     pub(crate) health: DatabasesHealth,
     /// Most records in one transaction.
     pub(crate) max_records: usize,
-    /// First pause before a retry; it doubles.
-    pub(crate) retry_min: Duration,
-    /// Longest pause.
-    pub(crate) retry_max: Duration,
+    /// The pauses before retries.
+    pub(crate) retries: RetryPauses,
 }
 
 /// A statement that failed, and the database that it failed in.
@@ -49,7 +46,7 @@ impl Transactions {
     ) -> Result<Written, StoreError> {
         let mut sum = Written::default();
         let mut ranges = slice.ranges(self.max_records);
-        let mut pause = self.retry_min;
+        let mut backoff = self.retries.start();
         let mut slow = 0;
         let mut session = 0;
         while let Some(range) = ranges.pop() {
@@ -57,7 +54,8 @@ impl Transactions {
                 Ok(written) => {
                     self.health.of(slice.database).answered();
                     sum.add(written);
-                    (pause, slow, session) = (self.retry_min, 0, 0);
+                    backoff.reset();
+                    (slow, session) = (0, 0);
                     continue;
                 }
                 Err(failure) => failure,
@@ -82,7 +80,7 @@ impl Transactions {
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
                     ranges.push(range);
-                    self.wait(database, &error, &mut pause).await;
+                    wait(database, &error, &mut backoff).await;
                 }
                 ErrorClass::Poison | ErrorClass::Fatal => return Err(error),
             }
@@ -96,7 +94,7 @@ impl Transactions {
         database: DatabaseKind,
         read: impl Fn() -> Reading,
     ) -> Result<T, StoreError> {
-        let mut pause = self.retry_min;
+        let mut backoff = self.retries.start();
         let mut session = 0;
         loop {
             match read().await {
@@ -104,17 +102,16 @@ impl Transactions {
                 Err(error) if gives_up(&error, &mut session) => return Err(error),
                 Err(error) => {
                     self.health.of(database).note(&error);
-                    self.wait(database, &error, &mut pause).await;
+                    wait(database, &error, &mut backoff).await;
                 }
             }
         }
     }
+}
 
-    async fn wait(&self, database: DatabaseKind, error: &StoreError, pause: &mut Duration) {
-        metrics::writes::database_retry(database, error.label());
-        tokio::time::sleep(*pause).await;
-        *pause = (*pause * 2).min(self.retry_max);
-    }
+async fn wait(database: DatabaseKind, error: &StoreError, backoff: &mut Backoff) {
+    metrics::writes::database_retry(database, error.label());
+    tokio::time::sleep(backoff.next_pause()).await;
 }
 
 /// Whether to stop retrying: at once, or after too many errors in a row that say nothing about the data.

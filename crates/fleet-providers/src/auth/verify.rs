@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Secrets;
+use super::secrets::Secrets;
 
 /// Whether `proof` accepts any secret. All are tried; an empty one is a slip in the configuration, no secret.
 pub(super) fn any(secrets: &Secrets, proof: impl Fn(&[u8]) -> Choice) -> bool {

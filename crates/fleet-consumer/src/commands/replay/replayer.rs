@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
+use fleet_runtime::retry::RetryPauses;
 use fleet_runtime::settings::Settings;
 use fleet_store::{
     ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, TelemetryStore, Window,
@@ -42,7 +43,7 @@ pub(crate) struct Replay {
     dry_run: bool,
     page: PageBounds,
     rate_limit: RateLimit,
-    retry: Range<Duration>,
+    retries: RetryPauses,
 }
 
 impl Replay {
@@ -66,7 +67,7 @@ impl Replay {
             dry_run,
             page: PageBounds { rows, bytes: PAGE_BYTES },
             rate_limit: RateLimit::new(settings.consumer.max_events_per_second),
-            retry: settings.consumer.retry_min..settings.consumer.retry_max,
+            retries: settings.consumer.retries(),
         }
     }
 
@@ -192,7 +193,7 @@ impl Replay {
         call: impl Fn() -> Calling,
     ) -> Result<T, End> {
         let start = Instant::now();
-        let mut pause = self.retry.start;
+        let mut backoff = self.retries.start();
         loop {
             let result = tokio::select! {
                 biased;
@@ -203,6 +204,7 @@ impl Replay {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
+            let pause = backoff.next_pause();
             match error.class() {
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow
                     if start.elapsed() < RETRY_FOR && !error.is_refused() =>
@@ -217,7 +219,7 @@ impl Replay {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Err(End::Stopped),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(self.retry.end),
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

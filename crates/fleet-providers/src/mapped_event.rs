@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::attributes::{Attribute, Attributes};
+use crate::drop_reason::DropReason;
+use crate::dropped::DroppedValue;
+use crate::error::ParseError;
+use crate::event::VehicleEvent;
 use crate::fields::Item;
 use crate::identity;
 use crate::reader::EventReader;
-use crate::{Attribute, Attributes, DropReason, DroppedValue, ParseError, VehicleEvent};
 
 /// The longest vehicle id taken, in bytes; real ones have at most 20.
 const MAX_VEHICLE_ID_BYTES: usize = 128;
@@ -16,7 +20,7 @@ const MAX_EVENT_ID_BYTES: usize = 128;
 const MAX_KIND_CHARS: usize = 64;
 
 /// One event as a provider's mapping reads it.
-pub(crate) struct Report<'a> {
+pub(crate) struct MappedEvent<'a> {
     /// The vehicle's id, as sent.
     pub(crate) vehicle: Option<Cow<'a, str>>,
     /// The event's type, as sent.
@@ -33,7 +37,7 @@ pub(crate) struct Report<'a> {
     pub(crate) raw: Cow<'a, str>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> MappedEvent<'a> {
     /// A report about nothing yet.
     pub(crate) fn new(item: Item<'a>, mut reader: EventReader<'a>, attributes: Attributes) -> Self {
         if item.is_repaired {
