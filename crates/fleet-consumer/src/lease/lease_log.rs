@@ -30,13 +30,13 @@ pub(crate) fn log_ended(queue: &'static str, lease: &Lease, ended: Ended) {
         Ended::Released => metrics::leases::lease(queue, LeaseFate::Released),
         Ended::Parked => {
             metrics::leases::lease(queue, LeaseFate::Parked);
-            tracing::debug!(queue, lease_id = %lease.id, "set a batch aside until both databases take it");
+            tracing::debug!(queue, lease_id = %lease.id, "parked a batch until both databases accept it");
         }
         Ended::Undecided => {
             metrics::leases::lease(queue, LeaseFate::Undecided);
             tracing::warn!(
                 queue, lease_id = %lease.id,
-                "released a batch for a minute: whether one of its messages crashes the parser could not be found out"
+                "released a batch for a minute: could not find out whether one of its messages crashes the parser"
             );
         }
         Ended::Lost => {
