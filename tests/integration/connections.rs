@@ -8,22 +8,18 @@ mod states;
 
 use std::time::Duration;
 
-use fleet_store::{Database, DatabaseSettings};
+use fleet_store::{Database, DatabaseOptions};
 use fleet_testbed::Proxy;
 use tokio_postgres::Client;
 
 /// A pool of so many connections.
 fn database(url: &str, pool_size: usize) -> Database {
-    Database::new(url, settings(pool_size)).unwrap()
+    Database::open(&options(url, pool_size)).unwrap()
 }
 
-/// Bounds of such a pool.
-pub(crate) fn settings(pool_size: usize) -> DatabaseSettings {
-    DatabaseSettings {
-        pool_size,
-        connect_timeout: Duration::from_secs(5),
-        statement_timeout: Duration::from_secs(30),
-    }
+/// The options of such a pool.
+pub(crate) fn options(url: &str, pool_size: usize) -> DatabaseOptions<'_> {
+    DatabaseOptions { pool_size, connect_timeout: Duration::from_secs(5), ..DatabaseOptions::new(url) }
 }
 
 /// The port in a URL of PostgreSQL.

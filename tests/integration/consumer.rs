@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::audit::Audit;
-use fleet_consumer::service::Databases;
-use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink};
-use fleet_store::{Expired, RetentionPeriods, expire};
+use fleet_consumer::commands::audit::ledgers::Audit;
+use fleet_consumer::connect::Databases;
+use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, QueueKeys, RedisLink, RedisLinkOptions};
+use fleet_store::{DatabaseOptions, Expired, Retention, RetentionPeriods};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use uuid::Uuid;
 
@@ -54,7 +54,8 @@ struct Doomed {
 
 impl Doomed {
     async fn claim(fleet: &Fleet) -> Self {
-        let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap());
+        let link =
+            Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(3))).unwrap());
         let consumer = Consumer::new(link, &fleet.settings.queue.prefix, "niu");
         let limits = ClaimLimits { max_messages: 100, max_bytes: 1 << 20, lease: INSTANT };
         let lease = consumer.claim(Uuid::now_v7(), Uuid::now_v7(), limits).await.unwrap().unwrap();
@@ -68,7 +69,7 @@ impl Doomed {
     /// The next owner of the batch, which finds it expired.
     async fn replace(&mut self) {
         self.lease = eventually("the lease to expire", async || {
-            self.consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap()
+            self.consumer.take_over_expired(Uuid::now_v7(), INSTANT).await.unwrap()
         })
         .await;
     }
@@ -186,7 +187,7 @@ async fn an_outage_of_the_database_loses_nothing() {
     let mut postgres = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
     let url = postgres.url();
     for schema in [fleet_store::Schema::State, fleet_store::Schema::Telemetry] {
-        fleet_store::migrate(&DatabaseLogin::Migrator.of(&url), schema).await.unwrap();
+        fleet_store::migrate(&DatabaseOptions::new(&DatabaseLogin::Migrator.of(&url)), schema).await.unwrap();
     }
     let variables = [("FLEET_DATABASE_URL", url.as_str()), ("FLEET_CONSUMER__RETRY_MAX", "200ms")];
     let fleet = Fleet::start_with(&variables).await;
@@ -220,9 +221,10 @@ async fn shutdown_during_an_outage_releases_the_batch() {
         .await;
     let (prefix, settings) = (fleet.settings.queue.prefix.clone(), fleet.settings.clone());
     fleet.stop().await;
-    let link = Arc::new(RedisLink::new(&redis_url(), settings.queue.timeout).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), settings.queue.timeout)).unwrap());
     let consumer = Consumer::new(link, &prefix, "niu");
-    let lease = consumer.takeover(Uuid::now_v7(), INSTANT).await.unwrap();
+    let lease = consumer.take_over_expired(Uuid::now_v7(), INSTANT).await.unwrap();
     let lease = lease.expect("a released batch is free at once, long before its lease of 30 s runs out");
     assert_eq!((lease.items.len(), lease.takeovers), (1, 0));
 }
@@ -285,11 +287,12 @@ async fn retention_forgets_the_same_batches_on_both_sides() {
     let databases = Databases::new(&fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
     let keep = Duration::from_secs(3600);
     let mut periods = RetentionPeriods { telemetry: keep, dead_letters: keep, settled_batches: keep };
-    let nothing = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let retention = Retention::new(databases.state, databases.telemetry);
+    let nothing = retention.expire(periods).await.unwrap();
     assert_eq!(nothing, Expired::default());
     periods.settled_batches = Duration::ZERO;
     periods.dead_letters = Duration::ZERO;
-    let expired = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let expired = retention.expire(periods).await.unwrap();
     assert_eq!(expired.dead_letters, 1);
     assert!(expired.settled_batches >= 2 && expired.settled_batches % 2 == 0, "{expired:?}");
     assert!(audit(&fleet).await.balances());
@@ -342,7 +345,7 @@ async fn whoever_takes_a_batch_over_has_it_marked() {
     assert_eq!(doomed.lease.takeovers, 1, "its second owner died over it");
     // The reply to a takeover was lost: asked again, the batch comes back, and no death is counted.
     let (id, token) = (doomed.lease.id, doomed.lease.token);
-    let again = doomed.consumer.take_over(id, token, INSTANT).await.unwrap().unwrap();
+    let again = doomed.consumer.take_over_lease(id, token, INSTANT).await.unwrap().unwrap();
     assert_eq!((again.items, again.takeovers), (doomed.lease.items, 1));
 }
 

@@ -4,7 +4,7 @@ mod bytes;
 
 use std::process::{Command, Output, Stdio};
 
-use fleet_store::{DeadLetterFilter, count_dead_letters};
+use fleet_store::{DeadLetterFilter, DeadLetterStore};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
@@ -46,8 +46,8 @@ async fn fleet_with_dead_letters(database: &TestDatabase) -> Fleet {
 }
 
 async fn count(fleet: &Fleet) -> i64 {
-    let databases = fleet_consumer::service::Databases::new(&fleet.settings).unwrap();
-    count_dead_letters(&databases.telemetry, &DeadLetterFilter::default()).await.unwrap()
+    let databases = fleet_consumer::connect::Databases::new(&fleet.settings).unwrap();
+    DeadLetterStore::new(databases.telemetry).count(&DeadLetterFilter::default()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::accept_loss;
-use fleet_consumer::audit::Audit;
-use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink};
+use fleet_consumer::commands::accept_loss::accept_loss;
+use fleet_consumer::commands::audit::ledgers::Audit;
+use fleet_queue::{ClaimLimits, Consumer, Lease, Mark, RedisLink, RedisLinkOptions};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 use redis::FromRedisValue;
 use uuid::Uuid;
@@ -39,7 +39,11 @@ impl Rig {
         let redis = tokio::task::spawn_blocking(|| Redis::private_with(options).unwrap()).await.unwrap();
         let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_REDIS_URL", &redis.url())];
         let fleet = Fleet::api_only(&variables).await;
-        let link = RedisLink::new(fleet.settings.redis_url.expose(), Duration::from_secs(5)).unwrap();
+        let link = RedisLink::open(&RedisLinkOptions::new(
+            fleet.settings.redis_url.expose(),
+            Duration::from_secs(5),
+        ))
+        .unwrap();
         let consumer = Consumer::new(Arc::new(link), &fleet.settings.queue.prefix, "niu");
         Self { database, redis: Some(redis), fleet, consumer, posted: 0 }
     }
@@ -85,7 +89,8 @@ impl Rig {
 
     /// A command as an administrator.
     async fn redis_command<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let link = RedisLink::new(&self.redis().url(), Duration::from_secs(5)).unwrap();
+        let link =
+            RedisLink::open(&RedisLinkOptions::new(&self.redis().url(), Duration::from_secs(5))).unwrap();
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         link.command(&command).await.unwrap()
@@ -163,7 +168,7 @@ async fn orphaned_batches_are_found_and_reclaimed() {
     rig.assert_lost(7).await;
     // What a running consumer does with records without an expiry, and then with leases that hold nothing.
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(1));
-    assert!(rig.consumer.takeover(Uuid::now_v7(), LONG).await.unwrap().is_none());
+    assert!(rig.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap().is_none());
 
     rig.restart_with_rights().await;
     // A repair of the file may also have taken an expiry and left its record.

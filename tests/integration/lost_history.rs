@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::accept_loss;
-use fleet_consumer::audit::Audit;
-use fleet_queue::{Producer, RedisLink};
+use fleet_consumer::commands::accept_loss::accept_loss;
+use fleet_consumer::commands::audit::ledgers::Audit;
+use fleet_queue::{Producer, RedisLink, RedisLinkOptions};
 use fleet_testbed::{Redis, RedisOptions, redis_users_for_tests};
 
 use crate::process::program::{Program, Site, report};
@@ -29,7 +29,7 @@ async fn restart(mut redis: Redis) -> Redis {
 }
 
 async fn command(redis_url: &str, words: &[&str]) {
-    let link = RedisLink::new(redis_url, Duration::from_secs(5)).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(redis_url, Duration::from_secs(5))).unwrap();
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
     let _reply: redis::Value = link.command(&command).await.unwrap();
@@ -203,7 +203,8 @@ async fn a_push_after_every_killed_connection_is_taken() {
         post(&fleet, 1).await;
         command(&redis.url(), &["CLIENT", "KILL", "TYPE", "normal"]).await;
     }
-    let link = Arc::new(RedisLink::new(&redis.url(), Duration::from_secs(5)).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis.url(), Duration::from_secs(5))).unwrap());
     let ledger = Producer::new(link, &fleet.settings.queue.prefix, "niu").ledger().await.unwrap();
     assert_eq!(ledger.accepted.messages, 20);
 }

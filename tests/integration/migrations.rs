@@ -1,8 +1,6 @@
 //! The schema: from empty, twice at once, in two databases, and every statement against it.
 
-use std::time::Duration;
-
-use fleet_store::{Database, DatabaseSettings, Schema, migrate, missing_migrations, statements};
+use fleet_store::{Database, DatabaseOptions, Schema, migrate, statements};
 use fleet_testbed::DatabaseLogin;
 
 use crate::readme::{read, root};
@@ -12,10 +10,11 @@ use crate::support::TestDatabase;
 async fn from_empty_and_again() {
     let database = TestDatabase::empty().await;
     for schema in [Schema::State, Schema::Telemetry] {
-        let applied = migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap();
+        let applied =
+            migrate(&DatabaseOptions::new(&database.url_as(DatabaseLogin::Migrator)), schema).await.unwrap();
         assert!(!applied.is_empty(), "{schema:?}");
         assert_eq!(
-            migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap(),
+            migrate(&DatabaseOptions::new(&database.url_as(DatabaseLogin::Migrator)), schema).await.unwrap(),
             Vec::<String>::new(),
             "{schema:?} again"
         );
@@ -25,7 +24,9 @@ async fn from_empty_and_again() {
 #[tokio::test]
 async fn several_at_once() {
     let database = TestDatabase::empty().await;
-    let run = async |schema| migrate(&database.url_as(DatabaseLogin::Migrator), schema).await.unwrap().len();
+    let run = async |schema| {
+        migrate(&DatabaseOptions::new(&database.url_as(DatabaseLogin::Migrator)), schema).await.unwrap().len()
+    };
     let (a, b, c, d) =
         tokio::join!(run(Schema::State), run(Schema::State), run(Schema::Telemetry), run(Schema::Telemetry));
     assert_eq!([a.min(b), c.min(d)], [0, 0], "each migration is applied once");
@@ -36,8 +37,10 @@ async fn several_at_once() {
 async fn what_is_in_the_way_is_named() {
     let database = TestDatabase::empty().await;
     database.client().await.batch_execute("CREATE TABLE vehicles (sn text)").await.unwrap();
-    let error =
-        migrate(&database.url_as(DatabaseLogin::Migrator), Schema::State).await.unwrap_err().to_string();
+    let error = migrate(&DatabaseOptions::new(&database.url_as(DatabaseLogin::Migrator)), Schema::State)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains(r#"relation "vehicles" already exists (SQLSTATE 42P07)"#), "{error}");
 }
 
@@ -54,14 +57,12 @@ async fn an_older_release_takes_a_newer_schema() {
         );
         client.batch_execute(&newer).await.unwrap();
         let url = test.url_as(DatabaseLogin::Consumer);
-        let settings = DatabaseSettings {
-            pool_size: 1,
-            connect_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(30),
-        };
-        let database = Database::new(&url, settings).unwrap();
-        assert_eq!(missing_migrations(&database, schema).await.unwrap(), Vec::<String>::new());
-        let refused = migrate(&test.url_as(DatabaseLogin::Migrator), schema).await.unwrap_err().to_string();
+        let database = Database::open(&DatabaseOptions::new(&url)).unwrap();
+        assert_eq!(database.missing_migrations(schema).await.unwrap(), Vec::<String>::new());
+        let refused = migrate(&DatabaseOptions::new(&test.url_as(DatabaseLogin::Migrator)), schema)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("V999__of_a_newer_release is missing from the filesystem"), "{refused}");
     }
 }

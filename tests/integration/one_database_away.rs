@@ -1,7 +1,7 @@
 //! State and telemetry in two databases, of which one is away: the other one goes on.
 
-use fleet_consumer::audit::Audit;
-use fleet_store::Schema;
+use fleet_consumer::commands::audit::ledgers::Audit;
+use fleet_store::{DatabaseOptions, Schema};
 use fleet_testbed::{Postgres, Proxy};
 
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually, fresh_prefix};
@@ -33,7 +33,7 @@ impl Rig {
             posted: 0,
         };
         for (schema, url) in [(Schema::State, rig.urls().0), (Schema::Telemetry, rig.urls().1)] {
-            fleet_store::migrate(&url, schema).await.unwrap();
+            fleet_store::migrate(&DatabaseOptions::new(&url), schema).await.unwrap();
         }
         rig.with_consumer().await
     }

@@ -93,7 +93,7 @@ async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_ap
     let query =
         "SELECT reason || ' ' || (position('KILLER'::bytea IN message.envelope) > 0)::text || ' ' || detail
                    FROM dead_letters JOIN dead_messages AS message USING (message_id)";
-    let detail = "parsing it ends the consumer: it aborts (SIGABRT), for example because it needs more than 192 MiB of \
+    let detail = "parsing it crashes the consumer: it aborts (SIGABRT), for example because it needs more than 192 MiB of \
                   memory; fix the parser, then replay this message";
     assert_eq!(texts(&database, query).await, [format!("consumer_killed true {detail}")]);
 }
@@ -144,8 +144,9 @@ async fn a_kill_of_the_child_that_parses_convicts_nobody() {
         killed = Some(child);
         kill_process(child, if number == 1 { Signal::KILL } else { Signal::TERM }).unwrap();
         eventually("the log to say so", async || {
-            let log = judging.logged("a message could not be judged").await;
-            (log.matches("a message could not be judged").count() == number).then_some(())
+            let log = judging.logged("could not find out whether a message crashes the parser").await;
+            (log.matches("could not find out whether a message crashes the parser").count() == number)
+                .then_some(())
         })
         .await;
     }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{
-    ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink, Volume,
+    ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink,
+    RedisLinkOptions, Volume,
 };
 use fleet_testbed::{Redis, RedisLogin};
 use redis::FromRedisValue;
@@ -53,7 +54,9 @@ impl Rig {
     }
 
     fn on(url: &str, timeout: Duration) -> Self {
-        let link = |login| Arc::new(RedisLink::new(&redis_as(login, url), timeout).unwrap());
+        let link = |login| {
+            Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_as(login, url), timeout)).unwrap())
+        };
         let prefix = fresh_prefix();
         Self {
             keys: QueueKeys::new(&prefix, QUEUE),
@@ -84,14 +87,14 @@ impl Rig {
         lease
     }
 
-    async fn takeover(&self) -> Option<Lease> {
-        self.consumer.takeover(Uuid::now_v7(), LONG).await.unwrap()
+    async fn take_over_expired(&self) -> Option<Lease> {
+        self.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap()
     }
 
     /// Lets `lease` run out as if its owner had died, and takes it over.
     async fn outlive(&self, lease: &Lease) -> Lease {
         assert!(self.consumer.extend(lease, SHORT).await.unwrap());
-        let next = eventually("the lease to expire", async || self.takeover().await).await;
+        let next = eventually("the lease to expire", async || self.take_over_expired().await).await;
         assert_eq!(next.id, lease.id);
         next
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_consumer::audit::Audit;
+use fleet_consumer::commands::audit::ledgers::Audit;
 use rustix::process::Signal;
 
 use crate::process::program::{Program, Site};

@@ -8,10 +8,8 @@ mod newest_wins;
 mod stores;
 mod upserts;
 
-use std::time::Duration;
-
 use fleet_providers::{Attributes, Timed, VehicleEvent, vehicle_id};
-use fleet_store::{Database, DatabaseSettings, Part};
+use fleet_store::{Database, DatabaseOptions, Part};
 use fleet_testbed::DatabaseLogin;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -22,12 +20,7 @@ const PROVIDER: &str = "niu";
 
 /// A pool of its own.
 fn pool(url: &str) -> Database {
-    let settings = DatabaseSettings {
-        pool_size: 4,
-        connect_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(30),
-    };
-    Database::new(&database_as(DatabaseLogin::Consumer, url), settings).unwrap()
+    Database::open(&DatabaseOptions::new(&database_as(DatabaseLogin::Consumer, url))).unwrap()
 }
 
 /// A whole batch of its own.

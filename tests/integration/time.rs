@@ -6,11 +6,11 @@ mod week;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_consumer::batch::parse_item;
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
+use fleet_consumer::batch::parse::parse_item;
 use fleet_providers::{Limits, PROVIDERS};
-use fleet_queue::{Producer, RedisLink};
-use fleet_store::{Database, DatabaseSettings, Part, Schema, StateStore};
+use fleet_queue::{Producer, RedisLink, RedisLinkOptions};
+use fleet_store::{Database, DatabaseOptions, Part, Schema, StateStore};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
@@ -87,13 +87,9 @@ async fn no_order_or_repetition_of_a_week_changes_the_vehicles() {
     for (reports, most) in [(in_order, 100), (backwards, 1_000), (first, 40), (second, 400)] {
         let database = TestDatabase::empty().await;
         database.migrate(Schema::State).await;
-        let settings = DatabaseSettings {
-            pool_size: 1,
-            connect_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(30),
-        };
-        let store =
-            StateStore::new(Database::new(&database.url_as(DatabaseLogin::Consumer), settings).unwrap());
+        let url = database.url_as(DatabaseLogin::Consumer);
+        let options = DatabaseOptions { pool_size: 1, ..DatabaseOptions::new(&url) };
+        let store = StateStore::new(Database::open(&options).unwrap());
         deliver(&store, &reports, most, &mut rng).await;
         let rows = rows(&database).await;
         assert_newest(&week, &database).await;
@@ -108,7 +104,8 @@ async fn a_week_goes_through_queues_and_consumers_to_the_same_vehicles() {
     let variables = [("FLEET_DATABASE_URL", database.url()), ("FLEET_CONSUMER__BATCH_MAX_MESSAGES", "170")];
     let mut fleet = Fleet::api_only(&variables).await;
     let reports = shuffled(&week, &mut fastrand::Rng::with_seed(SEED + 1));
-    let link = Arc::new(RedisLink::new(&redis_url(), Duration::from_secs(10)).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(10))).unwrap());
     for slug in PROVIDERS.iter().map(|provider| provider.slug) {
         let items: Vec<_> = reports
             .iter()

@@ -2,12 +2,12 @@
 
 mod authority;
 
-use fleet_store::Database;
+use fleet_store::{Database, DatabaseOptions};
 use fleet_testbed::{Postgres, PostgresOptions, Redis, RedisOptions, ServerCertificate};
 
 use self::authority::{Authority, HERE};
 use crate::connections::abandoned::Lock;
-use crate::connections::settings;
+use crate::connections::options;
 use crate::process::program::{Program, Site, binary, report, run};
 use crate::support::{TOKEN, eventually, redis_url, server_database_url};
 
@@ -167,7 +167,8 @@ async fn a_dropped_statement_is_cancelled_over_tls() {
     let servers = Servers::start(authority.issue(HERE)).await;
     let url = format!("{}?sslmode=verify-full", servers.postgres.url());
     let file = authority.file();
-    let database = |size| Database::trusting(Some(&file), &url, settings(size)).unwrap();
+    let database =
+        |size| Database::open(&DatabaseOptions { ca_file: Some(&file), ..options(&url, size) }).unwrap();
     let lock = Lock::take(database(1)).await;
     lock.assert_dropped_statements_are_cancelled(&database(2)).await;
 }

@@ -5,8 +5,9 @@
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use fleet_consumer::batch::{Record, parse_item};
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
+use fleet_consumer::batch::parse::parse_item;
+use fleet_consumer::batch::record::Record;
 use fleet_providers::{Limits, provider};
 use fleet_queue::Envelope;
 use jiff::Timestamp;

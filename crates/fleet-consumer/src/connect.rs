@@ -1,56 +1,54 @@
-//! From settings to connections.
+//! Opens Redis and the databases that the settings name.
 
 use fleet_providers::PROVIDERS;
 use fleet_queue::{QueueError, QueueKeys, RedisLink};
-use fleet_runtime::settings::{Settings, SettingsError};
-use fleet_store::{Database, DatabaseSettings, StoreError};
+use fleet_runtime::settings::{ConnectionUrl, Settings, SettingsError};
+use fleet_store::{Database, DatabaseOptions, StoreError};
 
-/// Both databases; one pool if they are the same.
+/// Both databases. If the settings name only one, they share a pool.
 #[derive(Clone, Debug)]
 pub struct Databases {
-    /// `vehicles`.
+    /// The database of `vehicles`.
     pub state: Database,
-    /// `telemetry` and `dead_letters`.
+    /// The database of `telemetry` and `dead_letters`.
     pub telemetry: Database,
 }
 
 impl Databases {
-    /// Prepares the pools.
+    /// Prepares the pools, without connecting.
     ///
     /// # Errors
     ///
     /// [`StoreError::Url`].
     pub fn new(settings: &Settings) -> Result<Self, StoreError> {
-        let (pool, ca_file) = (pool(settings), settings.tls.ca_file.as_deref());
-        let state = Database::trusting(ca_file, settings.database_url.expose(), pool)?;
+        let state = Database::open(&options(settings, &settings.database_url))?;
         let telemetry = match &settings.telemetry_database_url {
-            Some(url) if *url != settings.database_url => Database::trusting(ca_file, url.expose(), pool)?,
+            Some(url) if *url != settings.database_url => Database::open(&options(settings, url))?,
             Some(_) | None => state.clone(),
         };
         Ok(Self { state, telemetry })
     }
 }
 
-/// A link of its own to Redis.
+/// A connection to Redis.
 ///
 /// # Errors
 ///
 /// [`QueueError::Url`] or [`QueueError::Trust`].
 pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
-    let ca_file = settings.tls.ca_file.as_deref();
-    RedisLink::trusting(ca_file, settings.redis_url.expose(), settings.queue.timeout)
+    RedisLink::open(&settings.redis())
 }
 
-/// The keys of one queue, which stands for all of them where it is about rights: those go by prefix.
+/// The keys of one queue, to check rights with: rights are granted by prefix, so they are the same for every queue.
 pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
     QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug))
 }
 
-/// Makes sure that every URL the consumer needs can be used.
+/// Checks every URL that the consumer needs, without connecting.
 ///
 /// # Errors
 ///
-/// Each one that cannot, at once.
+/// All invalid URLs at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     let mut errors = Vec::new();
     if let Err(error) = redis_link(settings) {
@@ -59,16 +57,18 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {
-        if let Err(error) = Database::trusting(settings.tls.ca_file.as_deref(), url.expose(), pool(settings))
-        {
+        if let Err(error) = Database::open(&options(settings, url)) {
             errors.push(format!("{variable}: {error}"));
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(SettingsError(errors)) }
 }
 
-fn pool(settings: &Settings) -> DatabaseSettings {
-    DatabaseSettings {
+/// How to reach the database at `url`.
+pub fn options<'a>(settings: &'a Settings, url: &'a ConnectionUrl) -> DatabaseOptions<'a> {
+    DatabaseOptions {
+        url: url.expose(),
+        ca_file: settings.tls.ca_file.as_deref(),
         pool_size: settings.database.pool_size,
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,

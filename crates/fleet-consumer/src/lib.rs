@@ -1,8 +1,17 @@
-//! Takes batches from the queues, and stores what the providers said in both databases.
+//! Takes batches from the queues and stores them in both databases.
 //!
-//! A [`worker::Worker`] is a loop over one queue: take a batch, [`batch`] (parse, purely), [`fold`] (one row a vehicle,
-//! purely), [`write`] (two transactions side by side), ack. Whatever fails or dies in between, the batch stays leased
-//! and is taken over whole.
+//! A batch goes through these modules, in this order:
+//!
+//! 1. `service` starts the workers of each queue.
+//! 2. `worker` claims a batch through `lease::poller`.
+//! 3. `worker::processor` keeps the lease alive while `worker::pipeline` stores the batch. `batch` parses it and folds its
+//!    events to one row a vehicle. `write` writes it to both databases. If the batch crashed its consumers before, `isolate`
+//!    finds its poison messages first.
+//! 4. `worker::processor` acknowledges the batch.
+//!
+//! If anything fails or dies in between, the batch stays leased, and another consumer takes all of it over.
+//!
+//! `observe` and `metrics` show what happens. `commands` are for operators.
 
 #![deny(
     clippy::print_stdout,
@@ -10,34 +19,16 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
-pub mod audit;
 pub mod batch;
-mod connect;
-mod drift;
-pub mod explain;
-pub mod fold;
-mod health;
-mod held;
-pub mod judge;
+pub mod commands;
+pub mod connect;
+pub mod database_kind;
+pub mod error;
+pub mod isolate;
+mod lease;
 pub mod metrics;
-mod new_vehicles;
 mod observe;
-mod parts;
-mod poll;
-mod redis_calls;
-pub mod replay;
-mod report;
-mod schemas;
+mod rate_limit;
 pub mod service;
-mod shown;
-mod slices;
-mod suspects;
-mod throttle;
-pub mod trace;
-mod transactions;
-mod walk;
-mod witness;
-pub mod worker;
+mod worker;
 mod write;
-
-pub use witness::accept_loss;

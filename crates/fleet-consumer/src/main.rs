@@ -6,30 +6,26 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
-mod commands;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use commands::dead_letters::{self, DeadLetterCommand};
-use commands::explain::{self, ExplainArguments};
-use commands::replay::{self, ReplayArguments};
-use commands::trace::{self, TraceArguments};
-use fleet_consumer::audit::Audit;
-use fleet_consumer::judge;
+use fleet_consumer::commands::dead_letters::arguments::{self as dead_letters, DeadLetterCommand};
+use fleet_consumer::commands::explain::arguments::{self as explain, ExplainArguments};
+use fleet_consumer::commands::replay::arguments::{self as replay, ReplayArguments};
+use fleet_consumer::commands::trace::arguments::{self as trace, TraceArguments};
+use fleet_consumer::commands::{accept_loss, audit, migrate, retention};
+use fleet_consumer::connect;
+use fleet_consumer::isolate::child;
 use fleet_consumer::metrics::BUCKETS;
-use fleet_consumer::service::{self, Databases};
+use fleet_consumer::service;
 use fleet_runtime::admin::{self, Readiness, serve_admin};
 use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::Settings;
-use fleet_runtime::stdout::print;
 use fleet_runtime::{cli, health, shutdown};
-use fleet_store::{RetentionPeriods, Schema, StoreError};
 
 /// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
 #[global_allocator]
@@ -50,44 +46,44 @@ struct Arguments {
 enum Invocation {
     #[command(flatten)]
     Configured(Command),
-    /// Parse messages that may end this process: the consumer's own child, which has no configuration.
-    #[command(name = judge::COMMAND, hide = true)]
-    ParseSuspects {
+    /// Parse messages that may crash this process. The consumer starts this child; it has no configuration.
+    #[command(name = child::COMMAND, hide = true)]
+    ParseIsolated {
         /// Slug of the provider.
         provider: String,
-        /// The retention of telemetry, seconds.
+        /// The retention of telemetry, in seconds.
         max_age_s: i64,
     },
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Consume (the default).
+    /// Consume the queues (the default).
     Run,
-    /// Bring both databases to the schema this version needs.
+    /// Migrate both databases to the schema that this version needs.
     Migrate,
-    /// Remove telemetry, dead letters, settled batches and notes for `trace` that are past their retention.
+    /// Delete telemetry, dead letters, settled batches and notes for `trace` that are past their retention.
     Retention,
-    /// Print the queues' and the databases' ledgers; exit status 1 if they do not balance.
+    /// Print the ledgers of the queues and databases. Exit status 1 if they do not balance.
     Audit,
-    /// Take note of webhooks that `audit` calls unaccounted for, after you have decided what to do about them.
+    /// Accept the webhooks that `audit` reports as unaccounted for, after you have decided what to do about them.
     AcceptLoss,
-    /// Look at dead letters, put them back into their queues, or remove them.
+    /// List dead letters, put them back into their queues, or delete them.
     #[command(subcommand)]
     DeadLetters(DeadLetterCommand),
-    /// Say where each attribute of a vehicle comes from, and why later messages did not change it.
+    /// Print which message set each attribute of a vehicle, and why later messages did not change it.
     Explain(ExplainArguments),
-    /// Parse stored telemetry again, after a parser was fixed, and raise the current state to what it says.
+    /// Parse stored telemetry again, after a parser was fixed, and merge it into the current state.
     Replay(ReplayArguments),
-    /// Tell where a webhook ended; exit status 1 if it is nowhere.
+    /// Print what became of a webhook. Exit status 1 if it is not found.
     Trace(TraceArguments),
-    /// Print the configuration in effect, secrets redacted, and say what is wrong with it.
+    /// Print the effective configuration, with secrets redacted, and its errors.
     CheckConfig,
-    /// Ask the consumer that runs with this configuration whether it is ready; exit status 1 if not.
+    /// Check whether the consumer that runs with this configuration is ready. Exit status 1 if not.
     Health,
 }
 
-/// This very program, also if its file was replaced by another version since.
+/// The running program, even if another version has replaced its file.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
@@ -100,8 +96,8 @@ fn main() -> ExitCode {
 
 fn execute(arguments: Arguments) -> ExitCode {
     let command = match arguments.invocation {
-        Some(Invocation::ParseSuspects { provider, max_age_s }) => {
-            return parse_suspects(&provider, max_age_s);
+        Some(Invocation::ParseIsolated { provider, max_age_s }) => {
+            return parse_isolated(&provider, max_age_s);
         }
         Some(Invocation::Configured(command)) => command,
         None => Command::Run,
@@ -110,7 +106,7 @@ fn execute(arguments: Arguments) -> ExitCode {
         Ok(settings) => settings,
         Err(status) => return status,
     };
-    let checked = service::check(&settings);
+    let checked = connect::check(&settings);
     match (command, checked) {
         (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
         (Command::CheckConfig, checked) => {
@@ -118,11 +114,11 @@ fn execute(arguments: Arguments) -> ExitCode {
             checked.map_or_else(|error| cli::refuse(PROGRAM, error), |()| ExitCode::SUCCESS)
         }
         (_, Err(error)) => cli::refuse(PROGRAM, error),
-        (Command::Run, Ok(())) => cli::block_on(&settings, run(&settings)),
-        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate(&settings)),
-        (Command::Retention, Ok(())) => cli::block_on(&settings, retention(&settings)),
-        (Command::Audit, Ok(())) => cli::block_on(&settings, audit(&settings)),
-        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss(&settings)),
+        (Command::Run, Ok(())) => cli::block_on(&settings, consume(&settings)),
+        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate::run(&settings)),
+        (Command::Retention, Ok(())) => cli::block_on(&settings, retention::run(&settings)),
+        (Command::Audit, Ok(())) => cli::block_on(&settings, audit::run(&settings)),
+        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss::run(&settings)),
         (Command::DeadLetters(command), Ok(())) => {
             cli::block_on(&settings, dead_letters::run(&settings, command))
         }
@@ -132,17 +128,17 @@ fn execute(arguments: Arguments) -> ExitCode {
     }
 }
 
-fn parse_suspects(provider: &str, max_age_s: i64) -> ExitCode {
+fn parse_isolated(provider: &str, max_age_s: i64) -> ExitCode {
     let Some(provider) = fleet_providers::provider(provider) else {
         return cli::refuse_command_line(format_args!("there is no provider {provider}"));
     };
-    match judge::serve(provider, max_age_s) {
+    match child::serve(provider, max_age_s) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => cli::fail(error),
     }
 }
 
-async fn run(settings: &Settings) -> ExitCode {
+async fn consume(settings: &Settings) -> ExitCode {
     let address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
     let listener = match listen(address, admin::BACKLOG) {
         Ok(listener) => listener,
@@ -157,7 +153,7 @@ async fn run(settings: &Settings) -> ExitCode {
     };
     tracing::info!(admin = %address, "starting");
     let readiness = Arc::new(Readiness::default());
-    // Health and metrics stay up until the last batch is settled.
+    // Serve health and metrics until the last batch is settled.
     let admin = match serve_admin(listener, Arc::clone(&readiness), metrics) {
         Ok(admin) => admin,
         Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),
@@ -169,78 +165,6 @@ async fn run(settings: &Settings) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_configuration() => cli::refuse(PROGRAM, error),
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn migrate(settings: &Settings) -> ExitCode {
-    let telemetry_url = settings.telemetry_database_url.as_ref().unwrap_or(&settings.database_url);
-    for (schema, url) in [(Schema::State, &settings.database_url), (Schema::Telemetry, telemetry_url)] {
-        match fleet_store::migrate_trusting(settings.tls.ca_file.as_deref(), url.expose(), schema).await {
-            Ok(applied) if applied.is_empty() => print(format_args!("{schema:?} at {url}: nothing to do")),
-            Ok(applied) => print(format_args!("{schema:?} at {url}: applied {}", applied.join(", "))),
-            Err(error) => return cli::fail(format!("{schema:?} at {url}: {error}")),
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-async fn retention(settings: &Settings) -> ExitCode {
-    let days = |days: u32| Duration::from_secs(u64::from(days) * 24 * 60 * 60);
-    let periods = RetentionPeriods {
-        telemetry: days(settings.retention.telemetry_days),
-        dead_letters: days(settings.retention.dead_letter_days),
-        settled_batches: days(settings.retention.settled_batch_days),
-    };
-    let expire = async || -> Result<_, StoreError> {
-        let databases = Databases::new(settings)?;
-        fleet_store::expire(&databases.state, &databases.telemetry, periods).await
-    };
-    match expire().await {
-        Ok(expired) => {
-            let fleet_store::Expired { chunks, dead_letters, settled_batches, unstored_messages } = expired;
-            print(format_args!(
-                "removed {chunks} days of telemetry, {dead_letters} dead letters, {settled_batches} settled batches, notes of \
-                 {unstored_messages} messages"
-            ));
-            ExitCode::SUCCESS
-        }
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn audit(settings: &Settings) -> ExitCode {
-    match Audit::read(settings).await {
-        Ok(audit) => {
-            print(&audit);
-            if !audit.balances() {
-                cli::fail(
-                    "the ledger does not balance: something else writes to these keys or tables, or a message was lost",
-                )
-            } else if audit.loses_at_restart() {
-                cli::fail(
-                    "the ledger balances, and the next restart of Redis would drop the queues: see above",
-                )
-            } else {
-                ExitCode::SUCCESS
-            }
-        }
-        Err(error) => cli::fail(error),
-    }
-}
-
-async fn accept_loss(settings: &Settings) -> ExitCode {
-    match fleet_consumer::accept_loss(settings).await {
-        Ok(accepted) if accepted.is_empty() => {
-            print("nothing is unaccounted for");
-            ExitCode::SUCCESS
-        }
-        Ok(accepted) => {
-            for (queue, messages) in accepted {
-                print(format_args!("{queue}: took note of up to {messages} lost webhooks"));
-            }
-            ExitCode::SUCCESS
-        }
         Err(error) => cli::fail(error),
     }
 }

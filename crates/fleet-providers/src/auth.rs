@@ -1,13 +1,14 @@
 //! How a provider proves that a webhook is its own.
 
+pub(crate) mod secrets;
 mod segway_md5;
 mod verify;
 
 use std::fmt;
 use std::str::FromStr;
 
+use self::secrets::Secrets;
 use http::{HeaderMap, HeaderName};
-use secrecy::{ExposeSecret, SecretString};
 
 /// An authentication scheme, as written in `FLEET_PROVIDERS__<SLUG>__AUTH`. It is shown without the name in it: a secret
 /// may stand there by mistake.
@@ -42,20 +43,6 @@ pub enum AuthScheme {
      hmac-sha256:<header> or segway-md5"
 )]
 pub struct InvalidAuthScheme;
-
-/// The secrets that are valid at the moment (several while one is being rotated); redacted in `Debug`.
-#[derive(Clone, Debug, Default)]
-pub struct Secrets(pub Vec<SecretString>);
-
-/// For configured secrets, which nobody outside chooses. What a sender claims is compared in constant time instead.
-impl PartialEq for Secrets {
-    fn eq(&self, other: &Self) -> bool {
-        let ours = self.0.iter().map(ExposeSecret::expose_secret);
-        ours.eq(other.0.iter().map(ExposeSecret::expose_secret))
-    }
-}
-
-impl Eq for Secrets {}
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Why a message, or one event of it, cannot be stored.
 
 /// A closed list: each variant is the reason of a dead letter, and [`ParseError::reason`] its stable name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum ParseError {
     /// A form, or a decoded value of it, is not UTF-8.
     #[error("the text is not UTF-8")]
@@ -29,27 +30,11 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// Every [`ParseError::reason`] there is.
-    pub const REASONS: [&str; 7] = [
-        "invalid_utf8",
-        "unparsable",
-        "invalid_character",
-        "too_deep",
-        "too_many_events",
-        "missing_vehicle_id",
-        "too_old",
-    ];
+    /// All names that [`ParseError::reason`] returns.
+    pub const REASONS: &[&'static str] = <Self as strum::VariantNames>::VARIANTS;
 
     /// The reason's name in `dead_letters.reason` and in metric labels.
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::InvalidUtf8 => "invalid_utf8",
-            Self::Unparsable(_) => "unparsable",
-            Self::InvalidCharacter => "invalid_character",
-            Self::TooDeep => "too_deep",
-            Self::TooManyEvents(_) => "too_many_events",
-            Self::MissingVehicleId => "missing_vehicle_id",
-            Self::TooOld => "too_old",
-        }
+        self.into()
     }
 }

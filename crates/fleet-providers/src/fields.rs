@@ -4,11 +4,17 @@
 //! the attribute is absent and the rest of the event applies, but the second one is counted.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
+use crate::drop_reason::DropReason;
+use crate::error::ParseError;
 use crate::reading::Reading;
-use crate::{DropReason, json, time};
+use crate::time;
 
 /// One event of a message, before it is mapped.
 #[derive(Clone, Debug)]
@@ -38,6 +44,19 @@ pub(crate) enum Value<'a> {
 pub(crate) type Check<T> = fn(f64) -> Result<T, DropReason>;
 
 impl<'a> Fields<'a> {
+    /// The members of a JSON object, repeated names included.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError::Unparsable`].
+    pub(crate) fn from_json(text: &'a str) -> Result<Self, ParseError> {
+        if !text.starts_with('{') {
+            return Err(ParseError::Unparsable("not a JSON object".to_owned()));
+        }
+        // Only syntax errors get here, and their text quotes nothing of the body.
+        serde_json::from_str(text).map_err(|error| ParseError::Unparsable(error.to_string()))
+    }
+
     /// The member of that name; of a repeated name the last, as most JSON readers do.
     pub(crate) fn find(&self, name: &str) -> Option<&Value<'a>> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
@@ -153,8 +172,8 @@ impl<'a> Value<'a> {
     /// The members of a JSON object.
     pub(crate) fn object(&self) -> Reading<'a, Fields<'a>> {
         let members = match self {
-            Self::Json(Cow::Borrowed(text)) => json::object(text).ok(),
-            Self::Json(Cow::Owned(text)) => json::object(text).ok().map(Fields::into_owned),
+            Self::Json(Cow::Borrowed(text)) => Fields::from_json(text).ok(),
+            Self::Json(Cow::Owned(text)) => Fields::from_json(text).ok().map(Fields::into_owned),
             Self::Text(_) => None,
         };
         match members {
@@ -204,5 +223,34 @@ fn string<'a>(json: &Cow<'a, str>) -> Option<Cow<'a, str>> {
             let text = json.strip_prefix('"')?.strip_suffix('"')?;
             Some(Cow::Owned(text.to_owned()))
         }
+    }
+}
+
+/// A member's name; borrowed unless it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Collects an object's members without judging them.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::with_capacity(16);
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            members.push((name, Value::Json(Cow::Borrowed(value.get()))));
+        }
+        Ok(Fields(members))
     }
 }

@@ -4,10 +4,14 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memchr2};
+use percent_encoding::percent_decode_str;
 
+use crate::body;
+use crate::error::ParseError;
 use crate::fields::{Fields, Item, Value};
 use crate::items::Items;
-use crate::{Limits, ParseError, body, json};
+use crate::json::event::event;
+use crate::message::Limits;
 
 /// What stands for U+0000, which PostgreSQL cannot hold.
 const REPLACEMENT: &str = "\u{fffd}";
@@ -61,7 +65,7 @@ fn repair(pairs: &mut [Pair<'_>]) -> bool {
 
 /// The event that [`items`] kept as this JSON text; nothing if some value of it is no string, so that it was no form.
 pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
-    let Item { raw, fields: Fields(members), is_repaired } = json::event(raw.as_bytes(), limits).ok()?;
+    let Item { raw, fields: Fields(members), is_repaired } = event(raw.as_bytes(), limits).ok()?;
     let text = |(name, value): (_, Value<'a>)| {
         let is_string = !matches!(value, Value::Json(ref json) if !json.starts_with('"'));
         is_string.then(|| value.text()).flatten().map(|text| (name, Value::Text(text)))
@@ -100,35 +104,15 @@ pub(crate) fn has_at_most(body: &[u8], parameters: usize) -> bool {
     memchr_iter(b'&', body).nth(parameters.saturating_sub(1)).is_none()
 }
 
-/// Undoes `+` and `%XX`; a `%` that is no escape stands for itself, as browsers have it.
+/// Decodes `+` and `%XX`. A `%` that begins no escape stays, as in browsers.
 fn decode(text: &str) -> Result<Cow<'_, str>, ParseError> {
-    if memchr2(b'+', b'%', text.as_bytes()).is_none() {
-        return Ok(Cow::Borrowed(text));
+    if memchr(b'+', text.as_bytes()).is_none() {
+        return percent_decode_str(text).decode_utf8().map_err(|_| ParseError::InvalidUtf8);
     }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => match escaped(tail) {
-                Some(byte) => {
-                    rest = tail.get(2..).unwrap_or_default();
-                    byte
-                }
-                None => byte,
-            },
-            _ => byte,
-        });
-    }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| ParseError::InvalidUtf8)
-}
-
-/// The byte that two hexadecimal digits stand for.
-fn escaped(digits: &[u8]) -> Option<u8> {
-    let &[high, low, ..] = digits else { return None };
-    let value = char::from(high).to_digit(16)? * 16 + char::from(low).to_digit(16)?;
-    u8::try_from(value).ok()
+    // Replace `+` first: an escape may stand for one.
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| ParseError::InvalidUtf8)?;
+    Ok(Cow::Owned(decoded.into_owned()))
 }
 
 /// A JSON object of strings.

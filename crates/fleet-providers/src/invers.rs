@@ -15,15 +15,19 @@
 
 mod legacy;
 
+use crate::attributes::{Attribute, Attributes};
+use crate::auth::AuthScheme;
+use crate::drop_reason::DropReason;
+use crate::error::ParseError;
 use crate::fields::{Check, Fields, Item, Value};
 use crate::items::Items;
 use crate::json::Wrapper;
+use crate::mapped_event::MappedEvent;
+use crate::message::{Limits, Message};
+use crate::provider::{Accepted, Provider};
 use crate::reader::EventReader;
-use crate::report::Report;
-use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Position, Provider,
-    Timed, json, quantity,
-};
+use crate::value::{Position, Timed};
+use crate::{json, quantity};
 
 /// The provider. Its authentication is an assumption.
 pub(crate) const INVERS: Provider = Provider {
@@ -56,7 +60,7 @@ fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseE
 }
 
 /// Maps one event of any generation.
-fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
+fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEvent<'a> {
     let (metadata, data) = (item.fields.object("metadata").known(), item.fields.object("data").known());
     if metadata.is_none() && data.is_none() {
         return legacy::map(item, message, limits);
@@ -75,12 +79,12 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
         Some(_) | None => attributes(&data, vehicle.as_ref(), &mut reader),
     };
     let vehicle_id = data.text("vehicle_id").or_else(|| vehicle.and_then(|vehicle| vehicle.text("id")));
-    Report {
+    MappedEvent {
         vehicle: vehicle_id,
         kind,
         default_kind: "unknown",
         event_id: metadata.text("id").or_else(|| metadata.text("message_id")),
-        ..Report::new(item, reader, attributes)
+        ..MappedEvent::new(item, reader, attributes)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The events of a message, each read when it is asked for: ten thousand of them at once would take far more memory than
 //! their text.
 
+use crate::error::ParseError;
 use crate::fields::Item;
+use crate::json::event::event;
 use crate::json::split::{Defect, Elements};
-use crate::{Limits, ParseError, json};
+use crate::message::Limits;
 
 /// What is left of a message's events; one that cannot be read does not sink the others.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ impl<'a> Items<'a> {
             return Some(Ok(item));
         }
         if let Some(piece) = self.pieces.next() {
-            let item = json::event(piece, limits);
+            let item = event(piece, limits);
             self.last_is_good = item.is_ok();
             return Some(item);
         }

@@ -3,21 +3,17 @@
 //! Nothing is turned into a tree: a value stays the slice of the body it is until it is asked for as a number,
 //! a flag or a time, so that a value nobody asks for can be as odd as it likes.
 
+pub(crate) mod event;
 mod repair;
 pub(crate) mod split;
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use self::repair::{Condition, examine, repaired};
+use self::event::event;
 use self::split::{elements, members};
-use crate::fields::{Fields, Item, Value};
+use crate::body;
+use crate::error::ParseError;
+use crate::fields::{Fields, Value};
 use crate::items::Items;
-use crate::{Limits, ParseError, body};
+use crate::message::Limits;
 
 /// The member that holds the events of an answer's envelope.
 const DATA: &str = "data";
@@ -118,71 +114,7 @@ fn array<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     Ok(Items::array(found))
 }
 
-/// Reads text that is one event, and never looks for events inside of it. A character that cannot be stored becomes U+FFFD.
-///
-/// # Errors
-///
-/// [`ParseError::Unparsable`] or [`ParseError::TooDeep`].
-pub(crate) fn event<'a>(text: &'a [u8], limits: &Limits) -> Result<Item<'a>, ParseError> {
-    let text = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed);
-    let text = match examine(&text, limits.max_depth)? {
-        Condition::Sound => text,
-        Condition::Damaged => Cow::Owned(repaired(&text)),
-    };
-    match text {
-        Cow::Borrowed(text) => {
-            Ok(Item { raw: Cow::Borrowed(text), fields: object(text)?, is_repaired: false })
-        }
-        Cow::Owned(text) => {
-            let fields = object(&text)?.into_owned();
-            Ok(Item { raw: Cow::Owned(text), fields, is_repaired: true })
-        }
-    }
-}
-
-/// The members of a JSON object, repeated names included.
-///
-/// # Errors
-///
-/// [`ParseError::Unparsable`].
-pub(crate) fn object(text: &str) -> Result<Fields<'_>, ParseError> {
-    if !text.starts_with('{') {
-        return Err(ParseError::Unparsable("not a JSON object".to_owned()));
-    }
-    // Only syntax errors get here, and their text quotes nothing of the body.
-    serde_json::from_str(text).map_err(|error| ParseError::Unparsable(error.to_string()))
-}
-
 /// Whether the text of an object has at most so many members. None of them is judged.
 pub(crate) fn has_at_most(text: &[u8], most: usize) -> bool {
     members(text).nth(most).is_none()
-}
-
-/// A member's name; borrowed unless it is written with escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members)
-    }
-}
-
-/// Collects an object's members without judging them.
-struct Members;
-
-impl<'de> Visitor<'de> for Members {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(16);
-        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
-            members.push((name, Value::Json(Cow::Borrowed(value.get()))));
-        }
-        Ok(Fields(members))
-    }
 }

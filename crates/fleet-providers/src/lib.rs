@@ -3,8 +3,10 @@
 //! Pure: no I/O, no clock, no async, no tracing. A provider is a [`Provider`] value in [`PROVIDERS`]; routes,
 //! Redis keys, metric labels, configuration checks and fixture tests all follow from that list.
 
+mod attributes;
 mod auth;
 mod body;
+mod drop_reason;
 mod dropped;
 mod error;
 mod event;
@@ -14,20 +16,28 @@ mod identity;
 mod invers;
 mod items;
 mod json;
+mod mapped_event;
 mod message;
 mod niu;
+mod plausible;
 mod provider;
+mod providers;
 mod quantity;
 mod reader;
 mod reading;
-mod report;
 mod segway;
 mod time;
+mod value;
 
-pub use auth::{AuthScheme, InvalidAuthScheme, Secrets, Verdict};
-pub use dropped::{Attribute, DropReason, DroppedValue};
+pub use attributes::{Attribute, Attributes};
+pub use auth::secrets::Secrets;
+pub use auth::{AuthScheme, InvalidAuthScheme, Verdict};
+pub use drop_reason::DropReason;
+pub use dropped::DroppedValue;
 pub use error::ParseError;
-pub use event::{Attributes, Position, Timed, VehicleEvent};
+pub use event::VehicleEvent;
 pub use identity::vehicle_id;
 pub use message::{Limits, Message, StoredEvent};
-pub use provider::{Accepted, Events, PROVIDERS, Provider, provider};
+pub use provider::{Accepted, Events, Provider};
+pub use providers::{PROVIDERS, provider};
+pub use value::{Position, Timed};

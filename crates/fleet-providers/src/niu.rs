@@ -11,16 +11,19 @@
 //! The names in `type` are ours, so that every type is read for the fields it carries. Coordinates are stored as
 //! sent: WGS-84, but GCJ-02 from the mainland-China servers.
 
+use crate::attributes::{Attribute, Attributes};
+use crate::auth::AuthScheme;
+use crate::error::ParseError;
 use crate::fields::{Fields, Item};
 use crate::items::Items;
 use crate::json::Wrapper;
+use crate::mapped_event::MappedEvent;
+use crate::message::{Limits, Message};
+use crate::provider::{Accepted, Provider};
 use crate::reader::EventReader;
 use crate::reading::Reading;
-use crate::report::Report;
-use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, json,
-    quantity,
-};
+use crate::value::Position;
+use crate::{json, quantity};
 
 /// The provider. Its authentication is an assumption: `token` is what NIU names such a header elsewhere.
 pub(crate) const NIU: Provider = Provider {
@@ -44,7 +47,7 @@ fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseE
 }
 
 /// Maps one report.
-fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
+fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEvent<'a> {
     let fields = &item.fields;
     let times = [fields.find("infoTimestamp"), fields.find("time")];
     let mut reader = EventReader::new(message, limits, times);
@@ -67,7 +70,7 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
     };
     // The serial number is named `sn` by older and `sn_id` by newer versions of the app's interface.
     let (vehicle, kind) = (fields.text("sn").or_else(|| fields.text("sn_id")), fields.text("type"));
-    Report { vehicle, kind, ..Report::new(item, reader, attributes) }
+    MappedEvent { vehicle, kind, ..MappedEvent::new(item, reader, attributes) }
 }
 
 /// `postion` is NIU's own spelling; the right one and `lon` have been seen too.

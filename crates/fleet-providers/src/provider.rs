@@ -1,17 +1,16 @@
-//! The list of providers.
+//! What a provider is, and how its messages are parsed.
 
 use jiff::SignedDuration;
 
+use crate::auth::AuthScheme;
+use crate::error::ParseError;
+use crate::event::VehicleEvent;
 use crate::fields::Item;
-use crate::invers::INVERS;
 use crate::items::Items;
-use crate::niu::NIU;
-use crate::report::Report;
-use crate::segway::SEGWAY;
-use crate::{AuthScheme, Limits, Message, ParseError, StoredEvent, VehicleEvent, form, json, time};
-
-/// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
-pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
+use crate::json::event::event;
+use crate::mapped_event::MappedEvent;
+use crate::message::{Limits, Message, StoredEvent};
+use crate::{form, time};
 
 /// One vehicle provider: a value, not a trait.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub struct Provider {
     pub(crate) map: Map,
 }
 
-type Map = for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> Report<'a>;
+type Map = for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> MappedEvent<'a>;
 
 /// The body of a 200 answer.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +78,7 @@ impl Provider {
     ) -> Result<VehicleEvent<'a>, ParseError> {
         let StoredEvent { topic, received_at, raw, event_id } = *stored;
         let message = Message { topic, content_type: None, received_at, body: raw.as_bytes() };
-        let event = self.event(json::event(raw.as_bytes(), limits)?, &message, limits)?;
+        let event = self.event(event(raw.as_bytes(), limits)?, &message, limits)?;
         if event.event_id == event_id {
             return Ok(event);
         }
@@ -131,9 +130,4 @@ impl<'a> Iterator for Events<'a> {
         let left = self.items.len();
         (left, left.checked_add(1))
     }
-}
-
-/// The provider with this slug.
-pub fn provider(slug: &str) -> Option<&'static Provider> {
-    PROVIDERS.iter().find(|provider| provider.slug == slug)
 }

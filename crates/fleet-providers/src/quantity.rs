@@ -1,6 +1,6 @@
 //! What is possible: readings outside these ranges are noise, and are dropped.
 
-use crate::DropReason;
+use crate::drop_reason::DropReason;
 
 /// Any number.
 pub(crate) fn any(value: f64) -> Result<f64, DropReason> {

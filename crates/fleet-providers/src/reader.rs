@@ -4,10 +4,15 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
+use crate::attributes::Attribute;
+use crate::drop_reason::DropReason;
+use crate::dropped::DroppedValue;
 use crate::fields::{Fields, Value};
+use crate::message::{Limits, Message};
+use crate::plausible::Plausible;
+use crate::quantity;
 use crate::reading::Reading;
-use crate::time::Plausible;
-use crate::{Attribute, DropReason, DroppedValue, Limits, Message, Position, Timed, quantity};
+use crate::value::{Position, Timed};
 
 /// What is known of an event while its values are read.
 pub(crate) struct EventReader<'a> {

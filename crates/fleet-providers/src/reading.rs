@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::DropReason;
+use crate::drop_reason::DropReason;
 
 /// What one value says about what is asked for.
 #[derive(Clone, Debug, PartialEq)]

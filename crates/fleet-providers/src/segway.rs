@@ -13,14 +13,17 @@
 
 use std::borrow::Cow;
 
+use crate::attributes::{Attribute, Attributes};
+use crate::auth::AuthScheme;
+use crate::drop_reason::DropReason;
+use crate::error::ParseError;
 use crate::fields::{Fields, Item, Value};
 use crate::items::Items;
+use crate::mapped_event::MappedEvent;
+use crate::message::{Limits, Message};
+use crate::provider::{Accepted, Provider};
 use crate::reader::EventReader;
-use crate::report::Report;
-use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Provider, form,
-    json, quantity,
-};
+use crate::{form, json, quantity};
 
 /// The provider. Receivers answer with different bodies; `{"code":0}` is the one Segway uses itself.
 pub(crate) const SEGWAY: Provider = Provider {
@@ -50,7 +53,7 @@ fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseE
 }
 
 /// Maps one event.
-fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
+fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEvent<'a> {
     let fields = &item.fields;
     let kind = kind(message.topic, fields);
     // The pull interface spells it gpsUTCTime.
@@ -61,7 +64,12 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
         _ => attributes(fields, &mut reader, fixed_at),
     };
     let vehicle = fields.text("iotCode");
-    Report { vehicle, kind: Some(kind), default_kind: "unknown", ..Report::new(item, reader, attributes) }
+    MappedEvent {
+        vehicle,
+        kind: Some(kind),
+        default_kind: "unknown",
+        ..MappedEvent::new(item, reader, attributes)
+    }
 }
 
 /// The state in a status, a location, or both in one.
@@ -82,10 +90,10 @@ fn attributes<'a>(
         battery_percent: reader.timed(Attribute::Battery, battery, None),
         range_m: reader.timed(Attribute::Range, range, None),
         odometer_m: reader.timed(Attribute::Odometer, fields.number("odometer", metres), None),
-        powered_on: None,
         locked: reader.timed(Attribute::Locked, fields.flag("locked"), None),
         charging: reader.timed(Attribute::Charging, fields.flag("charging"), None),
         online: reader.timed(Attribute::Online, fields.flag("online"), None),
+        ..Attributes::default()
     }
 }
 

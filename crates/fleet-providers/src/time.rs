@@ -1,10 +1,8 @@
-//! Times: how they are written, and how they are judged against the moment of reception.
+//! Times, as senders write them.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-
-use crate::{Limits, Message};
 
 /// An epoch's unit is told by its size: below each of these it is one of seconds, milliseconds or microseconds, and above
 /// the last of nanoseconds. As a finer unit the bound would lie in March 1973, as the coarser one in the year 5138.
@@ -134,42 +132,5 @@ fn usual_notation(text: &str) -> String {
     match text.rsplit_once(' ') {
         Some((clock, offset)) if offset.starts_with(['+', '-', 'Z']) => format!("{clock}{offset}"),
         Some(_) | None => text,
-    }
-}
-
-/// Which times of an event are believed, judged against the moment at which its message was received. Never against now, so
-/// that a redelivery or a replay decides the same.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plausible {
-    /// When the message was received, to the millisecond.
-    pub(crate) received_at: Timestamp,
-    oldest: Timestamp,
-    latest: Timestamp,
-    oldest_kept: Timestamp,
-}
-
-impl Plausible {
-    /// The times that are believed in this message.
-    pub(crate) fn new(message: &Message<'_>, limits: &Limits) -> Self {
-        let received_at = to_millisecond(message.received_at);
-        let before = |age: SignedDuration| received_at.checked_sub(age).unwrap_or(Timestamp::MIN);
-        Self {
-            received_at,
-            // Nothing was observed before the epoch, and PostgreSQL's calendar begins later than the one here.
-            oldest: before(limits.max_plausible_age.max(limits.max_age)).max(Timestamp::UNIX_EPOCH),
-            latest: received_at.checked_add(limits.max_clock_skew).unwrap_or(Timestamp::MAX),
-            oldest_kept: before(limits.max_age),
-        }
-    }
-
-    /// One future-dated fix must not freeze a vehicle until that future comes, and one of a clock that has lost its date
-    /// must not freeze it until its date is back.
-    pub(crate) fn includes(&self, time: Timestamp) -> bool {
-        (self.oldest..=self.latest).contains(&time)
-    }
-
-    /// Whether that was before everything that is kept.
-    pub(crate) fn is_too_old(&self, time: Timestamp) -> bool {
-        time < self.oldest_kept
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
-use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink, RedisLinkOptions};
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ fn main() {
 fn claim_and_ack(bencher: Bencher<'_, '_>) {
     let url = std::env::var("FLEET_TEST_REDIS_URL").expect("checked above");
     let runtime = Runtime::new().unwrap();
-    let link = Arc::new(RedisLink::new(&url, Duration::from_secs(5)).unwrap());
+    let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&url, Duration::from_secs(5))).unwrap());
     // Empty again when it ends: whatever is pushed is settled.
     let prefix = format!("bench-{}", Uuid::now_v7().simple());
     let producer = Producer::new(Arc::clone(&link), &prefix, "niu");

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error_kind::ErrorKind;
+
 /// One key of a queue that something else has written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokenKey {
@@ -24,11 +26,15 @@ pub enum BrokenKey {
 }
 
 impl BrokenKey {
-    /// The [`crate::QueueError::kind`] of an error about it.
+    /// The kind of an error about it, as [`QueueError::kind`](crate::QueueError::kind) returns it.
     pub fn kind(&self) -> &'static str {
+        self.error_kind().into()
+    }
+
+    pub(crate) fn error_kind(&self) -> ErrorKind {
         match self {
-            Self::Type { .. } => "wrong_type",
-            Self::Counters { .. } => "corrupt",
+            Self::Type { .. } => ErrorKind::WrongType,
+            Self::Counters { .. } => ErrorKind::Corrupt,
         }
     }
 

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
 use crate::lease::{ClaimLimits, Lease, Mark};
+use crate::link::RedisLink;
 use crate::transaction::Transaction;
-use crate::{QueueError, QueueKeys, RedisLink};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));
@@ -87,10 +89,10 @@ impl Consumer {
     /// # Errors
     ///
     /// Any [`QueueError`]. If no reply came, the lease may be the caller's: use [`Consumer::due`] and
-    /// [`Consumer::take_over`] where that matters.
-    pub async fn takeover(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
+    /// [`Consumer::take_over_lease`] where that matters.
+    pub async fn take_over_expired(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
         match self.due().await?.expired {
-            Some(id) => self.take_over(id, token, lease).await,
+            Some(id) => self.take_over_lease(id, token, lease).await,
             None => Ok(None),
         }
     }
@@ -101,7 +103,7 @@ impl Consumer {
     ///
     /// Any [`QueueError`]. Repeat the call with the same `token`: if the first one went through and only its reply was
     /// lost, the batch comes back.
-    pub async fn take_over(
+    pub async fn take_over_lease(
         &self,
         id: Uuid,
         token: Uuid,

@@ -6,7 +6,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
 use uuid::Uuid;
 
-use crate::{QueueError, QueueKeys, RedisLink};
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
+use crate::link::RedisLink;
 
 /// What keeps an accepted message safe in Redis; absent where the user may not look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

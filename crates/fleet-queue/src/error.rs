@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet_tls::TlsError;
 
 use crate::broken::BrokenKey;
+use crate::error_kind::ErrorKind;
 
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
 /// Redis carried the operation out.
@@ -28,7 +29,7 @@ pub enum QueueError {
     #[error("the connection to Redis failed: {0}; check the address, the network and the credentials")]
     Connection(String),
     /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF. It carried nothing out.
-    #[error("Redis refused: {message}{}", advice(.code))]
+    #[error("Redis refused: {message}{}", ErrorKind::of_code(.code).advice())]
     Refused {
         /// The error's code: its first word on the wire.
         code: String,
@@ -52,37 +53,24 @@ pub enum QueueError {
 }
 
 impl QueueError {
-    /// Every [`QueueError::kind`] there is.
-    pub const KINDS: [&str; 16] = [
-        "url",
-        "tls",
-        "timeout",
-        "connection",
-        "cluster",
-        "oom",
-        "loading",
-        "readonly",
-        "misconf",
-        "auth",
-        "aborted",
-        "busy",
-        "wrong_type",
-        "corrupt",
-        "refused",
-        "reply",
-    ];
+    /// All names that [`QueueError::kind`] returns.
+    pub const KINDS: &[&'static str] = ErrorKind::NAMES;
 
     /// A short name from [`QueueError::KINDS`], for metric labels.
     pub fn kind(&self) -> &'static str {
+        self.error_kind().into()
+    }
+
+    fn error_kind(&self) -> ErrorKind {
         match self {
-            Self::Url(_) | Self::Trust(_) => "url",
-            Self::Tls(_) => "tls",
-            Self::Timeout(_) => "timeout",
-            Self::Connection(_) => "connection",
-            Self::Cluster => "cluster",
-            Self::Refused { code, .. } => kind_of_code(code),
-            Self::Broken(broken) => broken.kind(),
-            Self::Reply(_) => "reply",
+            Self::Url(_) | Self::Trust(_) => ErrorKind::Url,
+            Self::Tls(_) => ErrorKind::Tls,
+            Self::Timeout(_) => ErrorKind::Timeout,
+            Self::Connection(_) => ErrorKind::Connection,
+            Self::Cluster => ErrorKind::Cluster,
+            Self::Refused { code, .. } => ErrorKind::of_code(code),
+            Self::Broken(broken) => broken.error_kind(),
+            Self::Reply(_) => ErrorKind::Reply,
         }
     }
 
@@ -93,12 +81,7 @@ impl QueueError {
 
     /// Something else has written to a key of the queue: until a person repairs it, whatever needs this key fails.
     pub fn is_broken_key(&self) -> bool {
-        match self {
-            Self::Broken(_) => true,
-            Self::Refused { code, .. } => kind_of_code(code) == "wrong_type",
-            Self::Url(_) | Self::Trust(_) | Self::Tls(_) | Self::Timeout(_) | Self::Connection(_) => false,
-            Self::Cluster | Self::Reply(_) => false,
-        }
+        matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
     }
 
     /// The same error, with the name of the key that it is about.
@@ -116,9 +99,14 @@ impl QueueError {
             Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) | Self::Cluster => true,
             // A login and a role stick to a connection. Behind one address a new connection may reach another server.
             // An EXECABORT without a cause comes from a server whose role changed inside the transaction.
-            Self::Refused { .. } => {
-                matches!(self.kind(), "auth" | "readonly" | "loading" | "cluster" | "aborted")
-            }
+            Self::Refused { .. } => matches!(
+                self.error_kind(),
+                ErrorKind::Auth
+                    | ErrorKind::ReadOnly
+                    | ErrorKind::Loading
+                    | ErrorKind::Cluster
+                    | ErrorKind::Aborted
+            ),
             Self::Url(_) | Self::Trust(_) | Self::Broken(_) | Self::Reply(_) => false,
         }
     }
@@ -127,36 +115,6 @@ impl QueueError {
     /// keeps it from the next one.
     pub(crate) fn is_cured_by_new_connection(&self) -> bool {
         self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster)
-    }
-}
-
-/// Sorts an error code of Redis or Valkey.
-fn kind_of_code(code: &str) -> &'static str {
-    match code {
-        "OOM" => "oom",
-        "LOADING" | "MASTERDOWN" => "loading",
-        "READONLY" => "readonly",
-        "MISCONF" | "NOREPLICAS" => "misconf",
-        "NOAUTH" | "NOPERM" | "WRONGPASS" => "auth",
-        "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" | "CROSSSLOT" => "cluster",
-        "EXECABORT" => "aborted",
-        "BUSY" | "UNBLOCKED" => "busy",
-        "WRONGTYPE" => "wrong_type",
-        _ => "refused",
-    }
-}
-
-/// What a person can do about an error code.
-fn advice(code: &str) -> &'static str {
-    match kind_of_code(code) {
-        "oom" => "; let consumers catch up, or raise maxmemory",
-        "loading" => "; it takes commands once it has loaded its data or found its primary",
-        "readonly" => "; it is a replica: FLEET_REDIS_URL must lead to the primary",
-        "misconf" => "; see Redis' log: it cannot write its files, or lacks replicas",
-        "auth" => "; check the user, the password and the rights in FLEET_REDIS_URL against Redis' ACL",
-        "cluster" => "; Redis Cluster is not supported yet",
-        "wrong_type" => "; something else wrote to this key: see the runbook, \"A key of the wrong type\"",
-        _ => "",
     }
 }
 
@@ -216,6 +174,6 @@ mod tests {
         ];
         let kinds: std::collections::BTreeSet<_> =
             refused.iter().chain(&others).map(QueueError::kind).collect();
-        assert_eq!(kinds, QueueError::KINDS.into());
+        assert_eq!(kinds, QueueError::KINDS.iter().copied().collect());
     }
 }

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use redis::Script;
 use uuid::Uuid;
 
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
+use crate::link::RedisLink;
 use crate::transaction::Transaction;
-use crate::{QueueError, QueueKeys, RedisLink};
 
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/find.lua")));
 static SCAN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/scan.lua")));

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, Script, Value};
 
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
 use crate::ledger::{self, Ledger, Volume};
-use crate::{QueueError, QueueKeys, RedisLink};
+use crate::link::RedisLink;
 
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
 static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));

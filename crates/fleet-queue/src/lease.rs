@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::QueueError;
+use crate::error::QueueError;
 
 /// A batch of messages that belongs to one consumer until it is acked, or its lease expires and another one takes
 /// it over. Immutable: the batch stays whole through every takeover.

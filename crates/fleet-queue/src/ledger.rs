@@ -3,7 +3,8 @@
 use redis::{Cmd, Value};
 
 use crate::broken::BrokenKey;
-use crate::{QueueError, QueueKeys};
+use crate::error::QueueError;
+use crate::keys::QueueKeys;
 
 /// A count of messages and of their envelopes' bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! One connection to Redis that replaces itself.
 
-use std::path::Path;
 use std::time::Duration;
 
 use fleet_tls::TrustAnchors;
@@ -12,8 +11,9 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::QueueError;
+use crate::error::QueueError;
 use crate::greeting::Greeting;
+use crate::options::RedisLinkOptions;
 use crate::transaction::Transaction;
 
 /// Why `rediss://…#insecure` is refused.
@@ -48,27 +48,17 @@ impl std::fmt::Debug for RedisLink {
 }
 
 impl RedisLink {
-    /// As [`RedisLink::trusting`] the system's CAs.
-    ///
-    /// # Errors
-    ///
-    /// [`QueueError::Url`] if the URL is not one of a Redis server.
-    pub fn new(url: &str, timeout: Duration) -> Result<Self, QueueError> {
-        Self::trusting(None, url, timeout)
-    }
-
-    /// Prepares a link to the server at `url`; connects on first use. `timeout` bounds every call, connecting
-    /// included. With `rediss://` the connection is encrypted, and the server's certificate must be for the
-    /// URL's host and signed by a CA in the PEM file `ca_file`, or by one of the system's if there is no file.
+    /// Prepares a link; connects on first use.
     ///
     /// # Errors
     ///
     /// [`QueueError::Url`] if the URL is not one of a Redis server, or asks not to check the certificate;
-    /// [`QueueError::Trust`] if the file cannot be used.
-    pub fn trusting(ca_file: Option<&Path>, url: &str, timeout: Duration) -> Result<Self, QueueError> {
+    /// [`QueueError::Trust`] if the file of the CAs cannot be used.
+    pub fn open(options: &RedisLinkOptions) -> Result<Self, QueueError> {
         let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let info = url.into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
+        let info =
+            options.url().into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
         // The users we ship may not send CLIENT SETINFO: Redis 7.0 refuses an ACL file that names it.
         let login = info.redis_settings().clone().set_skip_set_lib_name();
         let info = info.set_tcp_settings(tcp).set_redis_settings(login);
@@ -78,13 +68,13 @@ impl RedisLink {
             Some(true) => return Err(QueueError::Url(INSECURE.to_owned())),
             Some(false) => {
                 fleet_tls::use_ring();
-                let root_cert = TrustAnchors::read(ca_file)?.pem().map(<[u8]>::to_vec);
+                let root_cert = TrustAnchors::read(options.ca_file())?.pem().map(<[u8]>::to_vec);
                 Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
             }
             None => Client::open(info),
         };
         let client = client.map_err(|error| QueueError::Url(error.to_string()))?;
-        Ok(Self { client, timeout, current: Mutex::default() })
+        Ok(Self { client, timeout: options.timeout(), current: Mutex::default() })
     }
 
     /// Runs one operation on the connection, and again on a new connection, at most twice: if the old one turns out to be

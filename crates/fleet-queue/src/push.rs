@@ -5,9 +5,12 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
+use crate::error::QueueError;
+use crate::greeting;
+use crate::keys::QueueKeys;
 use crate::ledger::{self, Ledger, Volume};
+use crate::link::RedisLink;
 use crate::transaction::Transaction;
-use crate::{QueueError, QueueKeys, RedisLink, greeting};
 
 /// Messages that are to be appended together, each written into the command that will carry it.
 #[derive(Debug)]

@@ -8,9 +8,13 @@ use redis::{Cmd, FromRedisValue, RedisError, Script, Value};
 use uuid::Uuid;
 
 use crate::broken::BrokenKey;
+use crate::envelope::Envelope;
+use crate::error::QueueError;
+use crate::greeting;
+use crate::keys::QueueKeys;
 use crate::ledger::{self, Ledger, Volume};
+use crate::link::RedisLink;
 use crate::transaction::Transaction;
-use crate::{Envelope, QueueError, QueueKeys, RedisLink, greeting};
 
 static HEADERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/headers.lua")));
 static HELD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/held.lua")));

@@ -2,6 +2,8 @@
 
 mod check;
 mod load;
+mod redis;
+mod retry;
 mod schema;
 mod secret;
 mod secrets_file;

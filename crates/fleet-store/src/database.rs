@@ -1,19 +1,16 @@
 //! A bounded pool of connections to one database.
 
-use std::path::Path;
 use std::time::Duration;
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, Timeouts};
 use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Config, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::cancel::Canceller;
 use crate::connector::Connector;
-use crate::tls::TlsParameters;
-use crate::{StoreError, session};
+use crate::{DatabaseOptions, StoreError};
 
 /// For one transaction: no plan that reads more of a chunk than the rows it wants, if there is another. What cannot be
 /// avoided counts as immensely expensive, for which PostgreSQL would compile every page's plan: not that either.
@@ -24,17 +21,6 @@ const BY_INDEX: &str = "SET LOCAL jit = off; SET LOCAL enable_sort = off; SET LO
 /// ninety chunks takes longer than all the rest.
 const BY_RECEIPT: &str = "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
-
-/// Bounds of a [`Database`].
-#[derive(Clone, Copy, Debug)]
-pub struct DatabaseSettings {
-    /// Most connections.
-    pub pool_size: usize,
-    /// How long to wait for a connection, a new one included.
-    pub connect_timeout: Duration,
-    /// Most time for one statement; the server cancels it then.
-    pub statement_timeout: Duration,
-}
 
 /// How busy a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,33 +51,20 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// As [`Database::trusting`] the system's CAs.
+    /// Prepares a pool. It connects on first use.
     ///
     /// # Errors
     ///
     /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
-    pub fn new(url: &str, settings: DatabaseSettings) -> Result<Self, StoreError> {
-        Self::trusting(None, url, settings)
-    }
-
-    /// Prepares a pool for `url`; connects on first use. `sslmode` and `sslrootcert` in the URL say how the connections
-    /// are encrypted; the CAs in the PEM file `ca_file` are trusted where the URL names none.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
-    pub fn trusting(
-        ca_file: Option<&Path>,
-        url: &str,
-        settings: DatabaseSettings,
-    ) -> Result<Self, StoreError> {
-        let (config, tls) = session_config(ca_file, url, settings)?;
-        // The server cancels a statement by itself; this is for a network that swallows its answer.
-        let statement_timeout = settings.statement_timeout + settings.connect_timeout;
-        let timeout = Some(settings.connect_timeout);
-        let canceller = Canceller::new(tls.clone(), settings.pool_size, settings.connect_timeout);
+    pub fn open(options: &DatabaseOptions<'_>) -> Result<Self, StoreError> {
+        let (config, tls) = options.driver_config()?;
+        let DatabaseOptions { pool_size, connect_timeout, statement_timeout, .. } = *options;
+        // The server cancels a slow statement itself. This timeout is for a network that swallows its response.
+        let statement_timeout = statement_timeout + connect_timeout;
+        let timeout = Some(connect_timeout);
+        let canceller = Canceller::new(tls.clone(), pool_size, connect_timeout);
         let pool = Pool::builder(Connector { config, tls, longest_statement: statement_timeout })
-            .max_size(settings.pool_size)
+            .max_size(pool_size)
             .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
             .runtime(Runtime::Tokio1)
             .build()
@@ -274,27 +247,4 @@ async fn planned(
     let rows = transaction.query_typed(statement, parameters).await?;
     transaction.commit().await?;
     Ok(rows)
-}
-
-/// The session's settings travel in the start-up message, and are read back from every new connection.
-pub(crate) fn session_config(
-    ca_file: Option<&Path>,
-    url: &str,
-    settings: DatabaseSettings,
-) -> Result<(Config, MakeRustlsConnect), StoreError> {
-    let parameters = TlsParameters::take(url, ca_file.is_some())?;
-    let mut config: Config = parameters.url.parse().map_err(|error: tokio_postgres::Error| {
-        // Its cause may quote the URL, and with it the password.
-        StoreError::Url(error.to_string())
-    })?;
-    let options = session::options(settings.statement_timeout, config.get_options());
-    config.options(options);
-    if config.get_application_name().is_none() {
-        config.application_name("fleet-consumer");
-    }
-    config.connect_timeout(settings.connect_timeout);
-    config.keepalives_idle(Duration::from_secs(30));
-    config.tcp_user_timeout(settings.statement_timeout);
-    config.ssl_mode(parameters.mode);
-    Ok((config, parameters.connector(ca_file)?))
 }

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::retention::{count, delete_in_pieces};
+use crate::deletion::count;
 use crate::{Database, StoreError};
 
 /// Which dead letters are meant; an absent condition means any.
@@ -82,29 +82,146 @@ pub struct DeadLetterTotals {
 /// Where a page of dead letters begins: behind this key.
 pub type DeadLetterKey = (Uuid, i32);
 
-/// At most `limit` dead letters behind `after`, in the order of their keys.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn dead_letters(
-    telemetry: &Database,
-    filter: &DeadLetterFilter,
-    after: Option<DeadLetterKey>,
-    limit: i64,
-) -> Result<Vec<StoredDeadLetter>, StoreError> {
-    let query = format!(
-        "SELECT message_id, event_index, provider, reason, detail, attempts, received_at, last_dead_at
-           FROM dead_letters
-          WHERE {CONDITIONS} AND (message_id, event_index) > ($6, $7)
-          ORDER BY message_id, event_index LIMIT $8"
-    );
-    let (message_id, event_index) = after.unwrap_or((Uuid::nil(), i32::MIN));
-    let mut parameters = filter.parameters();
-    let page: [&(dyn ToSql + Sync); 3] = [&message_id, &event_index, &limit];
-    parameters.extend(page);
-    let rows = telemetry.query(&query, &parameters).await?;
-    Ok(rows.iter().map(stored).collect())
+/// The dead letters of the telemetry database.
+#[derive(Clone, Debug)]
+pub struct DeadLetterStore {
+    database: Database,
+}
+
+impl DeadLetterStore {
+    /// A store in `database`.
+    pub fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// At most `limit` dead letters behind `after`, in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn page(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<DeadLetterKey>,
+        limit: i64,
+    ) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let query = format!(
+            "SELECT message_id, event_index, provider, reason, detail, attempts, received_at, last_dead_at
+               FROM dead_letters
+              WHERE {CONDITIONS} AND (message_id, event_index) > ($6, $7)
+              ORDER BY message_id, event_index LIMIT $8"
+        );
+        let (message_id, event_index) = after.unwrap_or((Uuid::nil(), i32::MIN));
+        let mut parameters = filter.parameters();
+        let page: [&(dyn ToSql + Sync); 3] = [&message_id, &event_index, &limit];
+        parameters.extend(page);
+        let rows = self.database.query(&query, &parameters).await?;
+        Ok(rows.iter().map(stored).collect())
+    }
+
+    /// At most `limit` messages behind `after` that have such dead letters, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn messages(
+        &self,
+        filter: &DeadLetterFilter,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<DeadMessage>, StoreError> {
+        let query = format!(
+            "SELECT letter.message_id, provider, coalesce(message.envelope, letter.envelope)
+               FROM (SELECT DISTINCT ON (message_id) message_id, provider, dead_message_id, envelope
+                       FROM dead_letters
+                      WHERE {CONDITIONS} AND message_id > $6
+                      ORDER BY message_id, event_index LIMIT $7) AS letter
+               LEFT JOIN dead_messages AS message ON message.message_id = letter.dead_message_id
+              ORDER BY letter.message_id"
+        );
+        let after = after.unwrap_or(Uuid::nil());
+        let mut parameters = filter.parameters();
+        let page: [&(dyn ToSql + Sync); 2] = [&after, &limit];
+        parameters.extend(page);
+        let rows = self.database.query(&query, &parameters).await?;
+        let message =
+            |row: &Row| DeadMessage { message_id: row.get(0), provider: row.get(1), envelope: row.get(2) };
+        Ok(rows.iter().map(message).collect())
+    }
+
+    /// How many dead letters there are, by provider and reason.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn totals(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterTotals>, StoreError> {
+        let query = format!(
+            "SELECT provider, reason, count(*), count(DISTINCT message_id)
+               FROM dead_letters WHERE {CONDITIONS} GROUP BY provider, reason ORDER BY provider, reason"
+        );
+        let rows = self.database.query(&query, &filter.parameters()).await?;
+        let totals = |row: &Row| DeadLetterTotals {
+            provider: row.get(0),
+            reason: row.get(1),
+            letters: row.get(2),
+            messages: row.get(3),
+        };
+        Ok(rows.iter().map(totals).collect())
+    }
+
+    /// How many dead letters there are.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn count(&self, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
+        let query = format!("SELECT count(*) FROM dead_letters WHERE {CONDITIONS}");
+        Ok(self.database.query_one(&query, &filter.parameters()).await?.get(0))
+    }
+
+    /// How many messages have such dead letters.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn count_messages(&self, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
+        let query = format!("SELECT count(DISTINCT message_id) FROM dead_letters WHERE {CONDITIONS}");
+        Ok(self.database.query_one(&query, &filter.parameters()).await?.get(0))
+    }
+
+    /// Removes dead letters and returns how many; tells `progress` after every piece how many those are so far.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; what was removed until then stays removed.
+    pub async fn purge(
+        &self,
+        filter: &DeadLetterFilter,
+        progress: impl FnMut(u64),
+    ) -> Result<u64, StoreError> {
+        self.database.delete_in_pieces("dead_letters", CONDITIONS, &filter.parameters(), progress).await
+    }
+
+    /// The telemetry database's clock, which dates dead letters.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.database.query_one("SELECT now()", &[]).await?.get(0))
+    }
+
+    /// Removes all dead letters of these messages, except those that died at `before` or later: a consumer may have tried
+    /// them in the meantime.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn forget(&self, message_ids: &[Uuid], before: Timestamp) -> Result<u64, StoreError> {
+        let statement = "WITH forgotten AS (DELETE FROM dead_letters WHERE message_id = ANY($1) AND last_dead_at < $2 \
+                                            RETURNING 1) SELECT count(*) FROM forgotten";
+        Ok(count(&self.database.query_one(statement, &[&message_ids, &before]).await?))
+    }
 }
 
 fn stored(row: &Row) -> StoredDeadLetter {
@@ -118,115 +235,4 @@ fn stored(row: &Row) -> StoredDeadLetter {
         received_at: row.get(6),
         last_dead_at: row.get(7),
     }
-}
-
-/// At most `limit` messages behind `after` that have such dead letters, in the order of their ids.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn dead_messages(
-    telemetry: &Database,
-    filter: &DeadLetterFilter,
-    after: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<DeadMessage>, StoreError> {
-    let query = format!(
-        "SELECT letter.message_id, provider, coalesce(message.envelope, letter.envelope)
-           FROM (SELECT DISTINCT ON (message_id) message_id, provider, dead_message_id, envelope
-                   FROM dead_letters
-                  WHERE {CONDITIONS} AND message_id > $6
-                  ORDER BY message_id, event_index LIMIT $7) AS letter
-           LEFT JOIN dead_messages AS message ON message.message_id = letter.dead_message_id
-          ORDER BY letter.message_id"
-    );
-    let after = after.unwrap_or(Uuid::nil());
-    let mut parameters = filter.parameters();
-    let page: [&(dyn ToSql + Sync); 2] = [&after, &limit];
-    parameters.extend(page);
-    let rows = telemetry.query(&query, &parameters).await?;
-    let message =
-        |row: &Row| DeadMessage { message_id: row.get(0), provider: row.get(1), envelope: row.get(2) };
-    Ok(rows.iter().map(message).collect())
-}
-
-/// How many dead letters there are, by provider and reason.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn dead_letter_totals(
-    telemetry: &Database,
-    filter: &DeadLetterFilter,
-) -> Result<Vec<DeadLetterTotals>, StoreError> {
-    let query = format!(
-        "SELECT provider, reason, count(*), count(DISTINCT message_id)
-           FROM dead_letters WHERE {CONDITIONS} GROUP BY provider, reason ORDER BY provider, reason"
-    );
-    let rows = telemetry.query(&query, &filter.parameters()).await?;
-    let totals = |row: &Row| DeadLetterTotals {
-        provider: row.get(0),
-        reason: row.get(1),
-        letters: row.get(2),
-        messages: row.get(3),
-    };
-    Ok(rows.iter().map(totals).collect())
-}
-
-/// How many dead letters there are.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn count_dead_letters(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
-    let query = format!("SELECT count(*) FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry.query_one(&query, &filter.parameters()).await?.get(0))
-}
-
-/// How many messages have such dead letters.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn count_dead_messages(telemetry: &Database, filter: &DeadLetterFilter) -> Result<i64, StoreError> {
-    let query = format!("SELECT count(DISTINCT message_id) FROM dead_letters WHERE {CONDITIONS}");
-    Ok(telemetry.query_one(&query, &filter.parameters()).await?.get(0))
-}
-
-/// Removes dead letters and returns how many; tells `progress` after every piece how many those are so far.
-///
-/// # Errors
-///
-/// Any [`StoreError`]; what was removed until then stays removed.
-pub async fn purge_dead_letters(
-    telemetry: &Database,
-    filter: &DeadLetterFilter,
-    progress: impl FnMut(u64),
-) -> Result<u64, StoreError> {
-    delete_in_pieces(telemetry, "dead_letters", CONDITIONS, &filter.parameters(), progress).await
-}
-
-/// The telemetry database's clock, which dates dead letters.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn telemetry_now(telemetry: &Database) -> Result<Timestamp, StoreError> {
-    Ok(telemetry.query_one("SELECT now()", &[]).await?.get(0))
-}
-
-/// Removes all dead letters of these messages, except those that died at `before` or later: a consumer may have tried
-/// them in the meantime.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn forget_dead_messages(
-    telemetry: &Database,
-    message_ids: &[Uuid],
-    before: Timestamp,
-) -> Result<u64, StoreError> {
-    let statement = "WITH forgotten AS (DELETE FROM dead_letters WHERE message_id = ANY($1) AND last_dead_at < $2 \
-                                        RETURNING 1) SELECT count(*) FROM forgotten";
-    Ok(count(&telemetry.query_one(statement, &[&message_ids, &before]).await?))
 }

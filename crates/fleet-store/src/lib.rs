@@ -11,16 +11,22 @@ mod composite;
 mod connector;
 mod database;
 mod dead_letters;
+mod deletion;
 mod error;
+mod error_class;
 mod migrations;
+mod options;
 mod replay;
 mod retention;
 mod roles;
+mod schema;
 mod session;
 mod settled;
+mod settled_totals;
 mod sqlstate;
 mod state;
 mod telemetry;
+mod telemetry_row;
 mod timestamp;
 mod tls;
 mod trace;
@@ -29,29 +35,26 @@ mod unstored;
 mod vehicles;
 mod witness;
 
-pub use database::{Database, DatabaseSettings, PoolUsage};
+pub use database::{Database, PoolUsage};
 pub use dead_letters::{
-    DeadLetterFilter, DeadLetterKey, DeadLetterTotals, DeadMessage, StoredDeadLetter, count_dead_letters,
-    count_dead_messages, dead_letter_totals, dead_letters, dead_messages, forget_dead_messages,
-    purge_dead_letters, telemetry_now,
+    DeadLetterFilter, DeadLetterKey, DeadLetterStore, DeadLetterTotals, DeadMessage, StoredDeadLetter,
 };
-pub use error::{ErrorClass, SESSION_RETRIES, StoreError};
-pub use migrations::{Schema, migrate, migrate_trusting, missing_migrations};
-pub use replay::{
-    Correction, Derived, EventKey, PageBounds, StoredTelemetry, Window, correct_telemetry, telemetry_page,
-    telemetry_windows,
-};
-pub use retention::{Expired, RetentionPeriods, expire};
-pub use settled::{Part, SettledTotals, settled_totals};
+pub use error::StoreError;
+pub use error_class::{ErrorClass, SESSION_RETRIES};
+pub use migrations::migrate;
+pub use options::DatabaseOptions;
+pub use replay::{Correction, PageBounds, StoredTelemetry, Window};
+pub use retention::{Expired, Retention, RetentionPeriods};
+pub use schema::Schema;
+pub use settled::Part;
+pub use settled_totals::SettledTotals;
 pub use state::{StateStore, VehicleState};
-pub use telemetry::{Appended, DeadLetter, TelemetryRow, TelemetryStore};
-pub use trace::{
-    Observed, TracedEvent, TracedEvents, UnstoredMessage, events_of_message, message_of_event,
-    unstored_message,
-};
-pub use track::{StoredVehicleEvent, events_behind, newest_events};
+pub use telemetry::{Appended, DeadLetter, TelemetryStore};
+pub use telemetry_row::{Derived, EventKey, TelemetryRow};
+pub use trace::{Observed, TracedEvent, TracedEvents, UnstoredMessage};
+pub use track::StoredVehicleEvent;
 pub use unstored::EmptyMessage;
-pub use vehicles::{StoredVehicle, stored_vehicles};
+pub use vehicles::StoredVehicle;
 pub use witness::{QueueWitness, WitnessStore};
 
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.

@@ -1,21 +1,12 @@
 //! Bringing a database to the schema this version needs.
 
-use std::path::Path;
 use std::time::Duration;
 
-use refinery::Runner;
 use tokio_postgres::{Client, Row};
 
 use crate::connector::connect;
-use crate::database::session_config;
-use crate::{Database, DatabaseSettings, StoreError, roles};
-
-mod state {
-    refinery::embed_migrations!("../../migrations/state");
-}
-mod telemetry {
-    refinery::embed_migrations!("../../migrations/telemetry");
-}
+use crate::schema::Schema;
+use crate::{Database, DatabaseOptions, StoreError, roles};
 
 /// Runs after the telemetry migrations, whether or not there was one.
 const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
@@ -32,6 +23,9 @@ const CREATE_RECEIPT_INDEX: &str = "CREATE INDEX telemetry_received_at ON teleme
 /// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
 const LOCK: i64 = 0x0066_6c65_6574_0001;
 
+/// Long enough for any migration of a large table.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// A pooler may give the next statement to another session, which does not hold the lock.
 const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connection pooler, and a migration needs a session of \
                       its own; let `migrate` connect directly";
@@ -41,57 +35,17 @@ const TIMESCALE: (u32, u32) = (2, 19);
 
 const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
 
-/// Which of the two schemas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schema {
-    /// `vehicles` and its view.
-    State,
-    /// `telemetry` and `dead_letters`.
-    Telemetry,
-}
-
-impl Schema {
-    fn runner(self) -> Runner {
-        let mut runner = match self {
-            Self::State => state::migrations::runner(),
-            Self::Telemetry => telemetry::migrations::runner(),
-        };
-        runner.set_migration_table_name(self.history());
-        runner
-    }
-
-    fn history(self) -> &'static str {
-        match self {
-            Self::State => "fleet_state_migrations",
-            Self::Telemetry => "fleet_telemetry_migrations",
-        }
-    }
-}
-
-/// As [`migrate_trusting`] the system's CAs.
+/// Brings a database to the newest version of `schema` and returns the migrations that were missing. Safe to run at any
+/// time, and in several processes at once.
+///
+/// A migration has a session of its own, and an hour for each statement, whatever the options say.
 ///
 /// # Errors
 ///
 /// [`StoreError`]; each migration is a transaction of its own.
-pub async fn migrate(url: &str, schema: Schema) -> Result<Vec<String>, StoreError> {
-    migrate_trusting(None, url, schema).await
-}
-
-/// Brings the database at `url` to the newest version of `schema` and returns the migrations that were missing. Safe to
-/// run at any time, by any number of processes at once. `ca_file` is as for [`Database::trusting`].
-///
-/// # Errors
-///
-/// [`StoreError`]; each migration is a transaction of its own.
-pub async fn migrate_trusting(
-    ca_file: Option<&Path>,
-    url: &str,
-    schema: Schema,
-) -> Result<Vec<String>, StoreError> {
-    let hour = Duration::from_secs(3600);
-    let settings =
-        DatabaseSettings { pool_size: 1, connect_timeout: Duration::from_secs(10), statement_timeout: hour };
-    let (config, tls) = session_config(ca_file, url, settings)?;
+pub async fn migrate(options: &DatabaseOptions<'_>, schema: Schema) -> Result<Vec<String>, StoreError> {
+    let options = DatabaseOptions { statement_timeout: STATEMENT_TIMEOUT, ..*options };
+    let (config, tls) = options.driver_config()?;
     let (mut client, session) = connect(&config, &tls).await?;
     if !session.is_own {
         return Err(StoreError::Settings(POOLED.to_owned()));
@@ -122,28 +76,31 @@ async fn index_receipts(client: &Client) -> Result<(), StoreError> {
     Ok(client.batch_execute(CREATE_RECEIPT_INDEX).await?)
 }
 
-/// The migrations this version needs and the database does not have; empty when it is ready. Also checks TimescaleDB's
-/// version.
-///
-/// # Errors
-///
-/// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
-pub async fn missing_migrations(database: &Database, schema: Schema) -> Result<Vec<String>, StoreError> {
-    let history = schema.history();
-    let exists = database.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
-    let applied: Vec<i32> = if exists.get(0) {
-        let rows = database.query(&format!("SELECT version FROM {history}"), &[]).await?;
-        rows.iter().map(|row| row.get(0)).collect()
-    } else {
-        Vec::new()
-    };
-    let runner = schema.runner();
-    let missing = runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
-    let missing: Vec<_> = missing.map(ToString::to_string).collect();
-    if missing.is_empty() && schema == Schema::Telemetry {
-        check_timescale(database.query(TIMESCALE_VERSION, &[]).await?.first())?;
+impl Database {
+    /// The migrations that this version needs and the database lacks. None if the database is ready. Also checks the
+    /// version of TimescaleDB.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
+    pub async fn missing_migrations(&self, schema: Schema) -> Result<Vec<String>, StoreError> {
+        let history = schema.history();
+        let exists = self.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
+        let applied: Vec<i32> = if exists.get(0) {
+            let rows = self.query(&format!("SELECT version FROM {history}"), &[]).await?;
+            rows.iter().map(|row| row.get(0)).collect()
+        } else {
+            Vec::new()
+        };
+        let runner = schema.runner();
+        let missing =
+            runner.get_migrations().iter().filter(|migration| !applied.contains(&migration.version()));
+        let missing: Vec<_> = missing.map(ToString::to_string).collect();
+        if missing.is_empty() && schema == Schema::Telemetry {
+            check_timescale(self.query(TIMESCALE_VERSION, &[]).await?.first())?;
+        }
+        Ok(missing)
     }
-    Ok(missing)
 }
 
 fn check_timescale(installed: Option<&Row>) -> Result<(), StoreError> {

@@ -1,12 +1,11 @@
 //! Reading telemetry again in pages, and correcting what its columns say.
 
-use fleet_providers::Attributes;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use crate::{Database, StoreError};
+use crate::{Derived, EventKey, StoreError, TelemetryStore};
 
 const TELEMETRY_PAGE: &str = include_str!("../sql/telemetry_page.sql");
 const CORRECT_TELEMETRY: &str = include_str!("../sql/correct_telemetry.sql");
@@ -25,42 +24,6 @@ pub struct Window {
     pub from: Timestamp,
     /// The first moment behind it.
     pub to: Timestamp,
-}
-
-/// The unique key of a row of telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventKey {
-    /// See [`fleet_providers::vehicle_id`].
-    pub vehicle_id: Uuid,
-    /// When it was observed.
-    pub observed_at: Timestamp,
-    /// See [`fleet_providers::VehicleEvent::event_id`].
-    pub event_id: Uuid,
-}
-
-/// The columns of telemetry that a parser fills beside the key.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Derived {
-    /// Degrees.
-    pub lat: Option<f64>,
-    /// Degrees.
-    pub lon: Option<f64>,
-    /// Kilometres an hour.
-    pub speed_kmh: Option<f64>,
-    /// 0 to 100.
-    pub battery_percent: Option<f64>,
-}
-
-impl From<&Attributes> for Derived {
-    fn from(attributes: &Attributes) -> Self {
-        let position = attributes.position.map(|position| position.value);
-        Self {
-            lat: position.map(|position| position.lat),
-            lon: position.map(|position| position.lon),
-            speed_kmh: attributes.speed_kmh.map(|speed| speed.value),
-            battery_percent: attributes.battery_percent.map(|battery| battery.value),
-        }
-    }
 }
 
 /// A row of telemetry with what is needed to parse its event again.
@@ -100,45 +63,71 @@ pub struct Correction {
     pub derived: Derived,
 }
 
-/// The windows, the newest first, that hold all telemetry observed from `from` to before `to`.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn telemetry_windows(
-    telemetry: &Database,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<Window>, StoreError> {
-    let rows = telemetry.query(WINDOWS, &[&from, &to]).await?;
-    Ok(rows.iter().map(|row| Window { from: row.get(0), to: row.get(1) }).collect())
-}
+impl TelemetryStore {
+    /// The windows, the newest first, that hold all telemetry observed from `from` to before `to`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn windows(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Window>, StoreError> {
+        let rows = self.database().query(WINDOWS, &[&from, &to]).await?;
+        Ok(rows.iter().map(|row| Window { from: row.get(0), to: row.get(1) }).collect())
+    }
 
-/// The next rows behind `after` in the order of their keys; none at the window's end.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn telemetry_page(
-    telemetry: &Database,
-    window: Window,
-    after: Option<EventKey>,
-    provider: Option<&str>,
-    bounds: PageBounds,
-) -> Result<Vec<StoredTelemetry>, StoreError> {
-    let first = EventKey { vehicle_id: Uuid::nil(), observed_at: window.from, event_id: Uuid::max() };
-    let after = after.unwrap_or(first);
-    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
-        (&after.vehicle_id, Type::UUID),
-        (&after.observed_at, Type::TIMESTAMPTZ),
-        (&after.event_id, Type::UUID),
-        (&window.from, Type::TIMESTAMPTZ),
-        (&window.to, Type::TIMESTAMPTZ),
-        (&bounds.rows, Type::INT8),
-        (&bounds.bytes, Type::INT8),
-        (&provider, Type::TEXT),
-    ];
-    Ok(telemetry.query_by_index(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
+    /// The next rows behind `after` in the order of their keys; none at the window's end.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn page(
+        &self,
+        window: Window,
+        after: Option<EventKey>,
+        provider: Option<&str>,
+        bounds: PageBounds,
+    ) -> Result<Vec<StoredTelemetry>, StoreError> {
+        let first = EventKey { vehicle_id: Uuid::nil(), observed_at: window.from, event_id: Uuid::max() };
+        let after = after.unwrap_or(first);
+        let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+            (&after.vehicle_id, Type::UUID),
+            (&after.observed_at, Type::TIMESTAMPTZ),
+            (&after.event_id, Type::UUID),
+            (&window.from, Type::TIMESTAMPTZ),
+            (&window.to, Type::TIMESTAMPTZ),
+            (&bounds.rows, Type::INT8),
+            (&bounds.bytes, Type::INT8),
+            (&provider, Type::TEXT),
+        ];
+        Ok(self.database().query_by_index(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
+    }
+
+    /// Corrects rows of one window.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]; then none is corrected, unless the answer was lost.
+    pub async fn correct(&self, window: Window, corrections: &[Correction]) -> Result<(), StoreError> {
+        let vehicle_id: Vec<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
+        let observed_at: Vec<_> = corrections.iter().map(|row| row.key.observed_at).collect();
+        let event_id: Vec<_> = corrections.iter().map(|row| row.key.event_id).collect();
+        let lat: Vec<_> = corrections.iter().map(|row| row.derived.lat).collect();
+        let lon: Vec<_> = corrections.iter().map(|row| row.derived.lon).collect();
+        let speed_kmh: Vec<_> = corrections.iter().map(|row| row.derived.speed_kmh).collect();
+        let battery_percent: Vec<_> = corrections.iter().map(|row| row.derived.battery_percent).collect();
+        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
+            (&vehicle_id, Type::UUID_ARRAY),
+            (&observed_at, Type::TIMESTAMPTZ_ARRAY),
+            (&event_id, Type::UUID_ARRAY),
+            (&lat, Type::FLOAT8_ARRAY),
+            (&lon, Type::FLOAT8_ARRAY),
+            (&speed_kmh, Type::FLOAT8_ARRAY),
+            (&battery_percent, Type::FLOAT8_ARRAY),
+            (&window.from, Type::TIMESTAMPTZ),
+            (&window.to, Type::TIMESTAMPTZ),
+        ];
+        self.database().query_by_index(CORRECT_TELEMETRY, &parameters).await?;
+        Ok(())
+    }
 }
 
 fn stored(row: &Row) -> StoredTelemetry {
@@ -156,36 +145,4 @@ fn stored(row: &Row) -> StoredTelemetry {
         },
         raw: row.get(11),
     }
-}
-
-/// Corrects rows of one window.
-///
-/// # Errors
-///
-/// Any [`StoreError`]; then none is corrected, unless the answer was lost.
-pub async fn correct_telemetry(
-    telemetry: &Database,
-    window: Window,
-    corrections: &[Correction],
-) -> Result<(), StoreError> {
-    let vehicle_id: Vec<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
-    let observed_at: Vec<_> = corrections.iter().map(|row| row.key.observed_at).collect();
-    let event_id: Vec<_> = corrections.iter().map(|row| row.key.event_id).collect();
-    let lat: Vec<_> = corrections.iter().map(|row| row.derived.lat).collect();
-    let lon: Vec<_> = corrections.iter().map(|row| row.derived.lon).collect();
-    let speed_kmh: Vec<_> = corrections.iter().map(|row| row.derived.speed_kmh).collect();
-    let battery_percent: Vec<_> = corrections.iter().map(|row| row.derived.battery_percent).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
-        (&vehicle_id, Type::UUID_ARRAY),
-        (&observed_at, Type::TIMESTAMPTZ_ARRAY),
-        (&event_id, Type::UUID_ARRAY),
-        (&lat, Type::FLOAT8_ARRAY),
-        (&lon, Type::FLOAT8_ARRAY),
-        (&speed_kmh, Type::FLOAT8_ARRAY),
-        (&battery_percent, Type::FLOAT8_ARRAY),
-        (&window.from, Type::TIMESTAMPTZ),
-        (&window.to, Type::TIMESTAMPTZ),
-    ];
-    telemetry.query_by_index(CORRECT_TELEMETRY, &parameters).await?;
-    Ok(())
 }

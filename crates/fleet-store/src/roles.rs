@@ -2,7 +2,8 @@
 
 use tokio_postgres::Client;
 
-use crate::{Schema, StoreError};
+use crate::StoreError;
+use crate::schema::Schema;
 
 /// Makes the roles, hands them what is theirs, and grants what is missing.
 const ROLES: &str = include_str!("../sql/roles.sql");

@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::ErrorClass;
+use crate::error_class::ErrorClass;
 
 /// States that an operator or time cures while the consumer waits.
 const UNAVAILABLE: [&str; 8] =

@@ -4,15 +4,15 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use bytes::BytesMut;
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_providers::{Attributes, Position, Timed};
 use jiff::Timestamp;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::composite::{Composite, EncodeError, Field, is_composite};
-use crate::retention::count;
-use crate::settled::{SETTLED_STATE_PARTS, settled_parts};
+use crate::deletion::count;
+use crate::settled::SETTLED_STATE_PARTS;
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError};
 
@@ -191,7 +191,7 @@ fn upsert(vehicles: usize) -> String {
     }
     for (value, at, received_at) in ATTRIBUTES {
         // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
-        let newer = if is_planted(Plant::ArrivalOrder) {
+        let newer = if Failpoint::ArrivalOrder.is_active() {
             format!("excluded.{at} IS NOT NULL")
         } else {
             format!(
@@ -234,13 +234,17 @@ impl StateStore {
         Self { database }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The parts of a lease that are in the state already, as (first record, records).
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
     pub async fn settled(&self, lease_id: Uuid) -> Result<HashSet<(i32, i32)>, StoreError> {
-        settled_parts(&self.database, SETTLED_STATE_PARTS, lease_id).await
+        self.database.settled_parts(SETTLED_STATE_PARTS, lease_id).await
     }
 
     /// Stores a part's vehicles, at most one entry each, **sorted by `vehicle_id`**: two consumers that update the same
@@ -251,7 +255,7 @@ impl StateStore {
     /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
     pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<u64, StoreError> {
         debug_assert!(
-            is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
+            Failpoint::UnsortedUpsert.is_active() || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
             "vehicles must be sorted"
         );
         let written = i32::try_from(vehicles.len()).unwrap_or(i32::MAX);

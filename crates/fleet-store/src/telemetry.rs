@@ -2,35 +2,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use bytes::BytesMut;
-use fleet_planted::{Plant, is_planted};
-use fleet_providers::VehicleEvent;
 use jiff::Timestamp;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::composite::{Composite, EncodeError, Field, is_composite};
-use crate::replay::Derived;
-use crate::settled::{SETTLED_TELEMETRY_PARTS, settled_parts};
+use crate::settled::SETTLED_TELEMETRY_PARTS;
 use crate::timestamp::Micros;
-use crate::{Database, Part, StoreError};
+use crate::{Database, Part, StoreError, TelemetryRow};
 
 /// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it. Notes
 /// messages with an event that was there already.
 pub const STORE_TELEMETRY: &str = include_str!("../sql/store_telemetry.sql");
 /// Adds dead letters, or to their attempts.
 pub const BURY_DEAD_LETTERS: &str = include_str!("../sql/bury_dead_letters.sql");
-
-/// One event and the message it came in.
-#[derive(Clone, Copy, Debug)]
-pub struct TelemetryRow<'a> {
-    /// The event.
-    pub event: &'a VehicleEvent<'a>,
-    /// The message's id.
-    pub message_id: Uuid,
-    /// The message's topic.
-    pub topic: &'a str,
-}
 
 /// A message, or one event of it, that cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +64,7 @@ impl TelemetryStore {
     ///
     /// Any [`StoreError`].
     pub async fn settled(&self, lease_id: Uuid) -> Result<HashSet<(i32, i32)>, StoreError> {
-        settled_parts(&self.database, SETTLED_TELEMETRY_PARTS, lease_id).await
+        self.database.settled_parts(SETTLED_TELEMETRY_PARTS, lease_id).await
     }
 
     /// Stores a part's events and dead letters; together they are all its records.
@@ -119,52 +103,6 @@ impl TelemetryStore {
         self.database.query(BURY_DEAD_LETTERS, &parameters).await?;
         Ok(())
     }
-}
-
-/// Fields of the composite type `telemetry_row`; they are columns of `telemetry`.
-static FIELDS: [Field; 12] = [
-    ("vehicle_id", Type::UUID),
-    ("observed_at", Type::TIMESTAMPTZ),
-    ("event_id", Type::UUID),
-    ("received_at", Type::TIMESTAMPTZ),
-    ("message_id", Type::UUID),
-    ("topic", Type::TEXT),
-    ("kind", Type::TEXT),
-    ("lat", Type::FLOAT8),
-    ("lon", Type::FLOAT8),
-    ("speed_kmh", Type::FLOAT8),
-    ("battery_percent", Type::FLOAT8),
-    ("raw", Type::JSON),
-];
-
-impl ToSql for TelemetryRow<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, EncodeError> {
-        let derived = Derived::from(&self.event.attributes);
-        let mut row = Composite::new(&FIELDS, out);
-        row.push(&self.event.vehicle_id)?;
-        row.push(&Micros::from(self.event.observed_at))?;
-        row.push(&event_id(self))?;
-        row.push(&Micros::from(self.event.received_at))?;
-        row.push(&self.message_id)?;
-        row.push(&self.topic)?;
-        row.push(&&*self.event.kind)?;
-        row.push(&derived.lat)?;
-        row.push(&derived.lon)?;
-        row.push(&derived.speed_kmh)?;
-        row.push(&derived.battery_percent)?;
-        row.push(&&*self.event.raw)?;
-        row.end()
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        is_composite(ty, &FIELDS)
-    }
-
-    to_sql_checked!();
-}
-
-fn event_id(row: &TelemetryRow<'_>) -> Uuid {
-    if is_planted(Plant::NoDedupe) { Uuid::now_v7() } else { row.event.event_id }
 }
 
 /// In the order of the key: two consumers that insert the same events would deadlock otherwise.

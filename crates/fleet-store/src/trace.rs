@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
-use crate::{Database, EventKey, StoreError};
+use crate::{EventKey, StoreError, TelemetryStore};
 
 /// The received_at of an event is the message's and its place in the message in microseconds. A message has at most
 /// 10,000 events.
@@ -76,73 +76,77 @@ pub struct UnstoredMessage {
     pub first_duplicate: Option<EventKey>,
 }
 
-/// A message's rows of telemetry that were observed then, of which at most `most` are read.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn events_of_message(
-    telemetry: &Database,
-    message_id: Uuid,
-    received_at: Timestamp,
-    observed: Observed,
-    most: i64,
-) -> Result<TracedEvents, StoreError> {
-    let until = received_at.checked_add(MESSAGE_SPAN).unwrap_or(received_at);
-    let day_before = received_at.checked_sub(SOON).unwrap_or(Timestamp::UNIX_EPOCH);
-    let (from, to) = match observed {
-        Observed::Soon => (day_before, received_at.checked_add(MOST_AHEAD).unwrap_or(until)),
-        // The epoch is the earliest time that telemetry has.
-        Observed::Earlier => (Timestamp::UNIX_EPOCH, day_before),
-    };
-    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
-        (&message_id, Type::UUID),
-        (&received_at, Type::TIMESTAMPTZ),
-        (&until, Type::TIMESTAMPTZ),
-        (&from, Type::TIMESTAMPTZ),
-        (&to, Type::TIMESTAMPTZ),
-        (&most, Type::INT8),
-    ];
-    let rows = telemetry.query_by_receipt(EVENTS, &parameters).await?;
-    let count = rows.first().map_or(0, |row| row.get(5));
-    let event = |row: &Row| TracedEvent {
-        key: EventKey { vehicle_id: row.get(0), observed_at: row.get(1), event_id: row.get(2) },
-        provider: row.get(3),
-        kind: row.get(4),
-    };
-    Ok(TracedEvents { count, first: rows.iter().map(event).collect() })
-}
-
-/// What was noted of a message.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn unstored_message(
-    telemetry: &Database,
-    message_id: Uuid,
-) -> Result<Option<UnstoredMessage>, StoreError> {
-    let rows = telemetry.query(UNSTORED, &[&message_id]).await?;
-    let noted = |row: &Row| {
-        let key: [Option<Uuid>; 2] = [row.get(3), row.get(5)];
-        let first_duplicate = match (key, row.get(4)) {
-            ([Some(vehicle_id), Some(event_id)], Some(observed_at)) => {
-                Some(EventKey { vehicle_id, observed_at, event_id })
-            }
-            ([_, _], Some(_) | None) => None,
+impl TelemetryStore {
+    /// A message's rows of telemetry that were observed then, of which at most `most` are read.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn events_of_message(
+        &self,
+        message_id: Uuid,
+        received_at: Timestamp,
+        observed: Observed,
+        most: i64,
+    ) -> Result<TracedEvents, StoreError> {
+        let until = received_at.checked_add(MESSAGE_SPAN).unwrap_or(received_at);
+        let day_before = received_at.checked_sub(SOON).unwrap_or(Timestamp::UNIX_EPOCH);
+        let (from, to) = match observed {
+            Observed::Soon => (day_before, received_at.checked_add(MOST_AHEAD).unwrap_or(until)),
+            // The epoch is the earliest time that telemetry has.
+            Observed::Earlier => (Timestamp::UNIX_EPOCH, day_before),
         };
-        UnstoredMessage { provider: row.get(0), events: row.get(1), duplicates: row.get(2), first_duplicate }
-    };
-    Ok(rows.first().map(noted))
-}
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&message_id, Type::UUID),
+            (&received_at, Type::TIMESTAMPTZ),
+            (&until, Type::TIMESTAMPTZ),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&most, Type::INT8),
+        ];
+        let rows = self.database().query_by_receipt(EVENTS, &parameters).await?;
+        let count = rows.first().map_or(0, |row| row.get(5));
+        let event = |row: &Row| TracedEvent {
+            key: EventKey { vehicle_id: row.get(0), observed_at: row.get(1), event_id: row.get(2) },
+            provider: row.get(3),
+            kind: row.get(4),
+        };
+        Ok(TracedEvents { count, first: rows.iter().map(event).collect() })
+    }
 
-/// The message whose event is the row with this key.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn message_of_event(telemetry: &Database, key: EventKey) -> Result<Option<Uuid>, StoreError> {
-    let EventKey { vehicle_id, observed_at, event_id } = key;
-    let rows = telemetry.query(MESSAGE_OF_EVENT, &[&vehicle_id, &observed_at, &event_id]).await?;
-    Ok(rows.first().map(|row| row.get(0)))
+    /// What was noted of a message.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn unstored_message(&self, message_id: Uuid) -> Result<Option<UnstoredMessage>, StoreError> {
+        let rows = self.database().query(UNSTORED, &[&message_id]).await?;
+        let noted = |row: &Row| {
+            let key: [Option<Uuid>; 2] = [row.get(3), row.get(5)];
+            let first_duplicate = match (key, row.get(4)) {
+                ([Some(vehicle_id), Some(event_id)], Some(observed_at)) => {
+                    Some(EventKey { vehicle_id, observed_at, event_id })
+                }
+                ([_, _], Some(_) | None) => None,
+            };
+            UnstoredMessage {
+                provider: row.get(0),
+                events: row.get(1),
+                duplicates: row.get(2),
+                first_duplicate,
+            }
+        };
+        Ok(rows.first().map(noted))
+    }
+
+    /// The message whose event is the row with this key.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn message_of_event(&self, key: EventKey) -> Result<Option<Uuid>, StoreError> {
+        let EventKey { vehicle_id, observed_at, event_id } = key;
+        let rows = self.database().query(MESSAGE_OF_EVENT, &[&vehicle_id, &observed_at, &event_id]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
 }

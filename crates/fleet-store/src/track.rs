@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::{Database, StoreError};
+use crate::{StoreError, TelemetryStore};
 
 /// One event of a vehicle, with what is needed to parse it again.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,46 +26,49 @@ pub struct StoredVehicleEvent {
 /// How much later than it was received an event may have been observed: more than any tolerated clock is ahead.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
-/// The newest events of a vehicle by their time of observation, at most `limit`.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn newest_events(
-    telemetry: &Database,
-    vehicle_id: Uuid,
-    limit: i64,
-) -> Result<Vec<StoredVehicleEvent>, StoreError> {
-    let query = "SELECT observed_at, event_id, received_at, message_id, topic, raw::text
-                   FROM telemetry WHERE vehicle_id = $1
-                  ORDER BY observed_at DESC, event_id LIMIT $2";
-    Ok(telemetry.query(query, &[&vehicle_id, &limit]).await?.iter().map(event).collect())
-}
+impl TelemetryStore {
+    /// The newest events of a vehicle by their time of observation, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn newest_events(
+        &self,
+        vehicle_id: Uuid,
+        limit: i64,
+    ) -> Result<Vec<StoredVehicleEvent>, StoreError> {
+        let query = "SELECT observed_at, event_id, received_at, message_id, topic, raw::text
+                       FROM telemetry WHERE vehicle_id = $1
+                      ORDER BY observed_at DESC, event_id LIMIT $2";
+        Ok(self.database().query(query, &[&vehicle_id, &limit]).await?.iter().map(event).collect())
+    }
 
-/// The events of a vehicle that may have brought a value that was observed at `at` and received at `received_at`; without
-/// a receipt, those that were observed at `at`. At most `limit`.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn events_behind(
-    telemetry: &Database,
-    vehicle_id: Uuid,
-    at: Timestamp,
-    received_at: Option<Timestamp>,
-    limit: i64,
-) -> Result<Vec<StoredVehicleEvent>, StoreError> {
-    // An event is observed no earlier than any of its values, unless a value's clock is ahead of the event's.
-    let from = at.checked_sub(CLOCK_SKEW).unwrap_or(at);
-    let last = received_at.unwrap_or(at);
-    let to = last.checked_add(CLOCK_SKEW).unwrap_or(last);
-    let query = "SELECT observed_at, event_id, received_at, message_id, topic, raw::text
-                   FROM telemetry
-                  WHERE vehicle_id = $1 AND observed_at BETWEEN $2 AND $3
-                    AND CASE WHEN $4::timestamptz IS NULL THEN observed_at = $5 ELSE received_at = $4 END
-                  ORDER BY observed_at DESC, event_id LIMIT $6";
-    let rows = telemetry.query(query, &[&vehicle_id, &from, &to, &received_at, &at, &limit]).await?;
-    Ok(rows.iter().map(event).collect())
+    /// The events of a vehicle that may have brought a value that was observed at `at` and received at `received_at`; without
+    /// a receipt, those that were observed at `at`. At most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn events_behind(
+        &self,
+        vehicle_id: Uuid,
+        at: Timestamp,
+        received_at: Option<Timestamp>,
+        limit: i64,
+    ) -> Result<Vec<StoredVehicleEvent>, StoreError> {
+        // An event is observed no earlier than any of its values, unless a value's clock is ahead of the event's.
+        let from = at.checked_sub(CLOCK_SKEW).unwrap_or(at);
+        let last = received_at.unwrap_or(at);
+        let to = last.checked_add(CLOCK_SKEW).unwrap_or(last);
+        let query = "SELECT observed_at, event_id, received_at, message_id, topic, raw::text
+                       FROM telemetry
+                      WHERE vehicle_id = $1 AND observed_at BETWEEN $2 AND $3
+                        AND CASE WHEN $4::timestamptz IS NULL THEN observed_at = $5 ELSE received_at = $4 END
+                      ORDER BY observed_at DESC, event_id LIMIT $6";
+        let rows =
+            self.database().query(query, &[&vehicle_id, &from, &to, &received_at, &at, &limit]).await?;
+        Ok(rows.iter().map(event).collect())
+    }
 }
 
 fn event(row: &Row) -> StoredVehicleEvent {

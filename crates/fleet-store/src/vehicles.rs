@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
-use crate::{Database, StoreError, VehicleState};
+use crate::{StateStore, StoreError, VehicleState};
 
 /// A row of `vehicles`.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,17 +52,16 @@ impl From<&VehicleState<'_>> for StoredVehicle {
     }
 }
 
-/// The rows of these vehicles, in no order; those that are not there are left out.
-///
-/// # Errors
-///
-/// Any [`StoreError`].
-pub async fn stored_vehicles(
-    state: &Database,
-    vehicle_ids: &[Uuid],
-) -> Result<Vec<StoredVehicle>, StoreError> {
-    let query = "SELECT * FROM vehicles WHERE vehicle_id = ANY($1::uuid[])";
-    Ok(state.query(query, &[&vehicle_ids]).await?.iter().map(stored).collect())
+impl StateStore {
+    /// The rows of these vehicles, in no order; those that are not there are left out.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn vehicles(&self, vehicle_ids: &[Uuid]) -> Result<Vec<StoredVehicle>, StoreError> {
+        let query = "SELECT * FROM vehicles WHERE vehicle_id = ANY($1::uuid[])";
+        Ok(self.database().query(query, &[&vehicle_ids]).await?.iter().map(stored).collect())
+    }
 }
 
 fn stored(row: &Row) -> StoredVehicle {

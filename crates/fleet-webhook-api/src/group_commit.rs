@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fleet_planted::{Plant, is_planted};
+use fleet_failpoints::Failpoint;
 use fleet_queue::{Envelope, HistoryLoss, Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
 use fleet_runtime::liveness::idle;
 use fleet_runtime::outage::{Failing, OutageLog, Over};
@@ -98,7 +98,7 @@ impl GroupCommit {
         async move {
             match added {
                 None => Outcome::Busy,
-                Some(_outcome) if is_planted(Plant::PushUnconfirmed) => Outcome::Accepted,
+                Some(_outcome) if Failpoint::PushUnconfirmed.is_active() => Outcome::Accepted,
                 Some(outcome) => *outcome.wait().await,
             }
         }

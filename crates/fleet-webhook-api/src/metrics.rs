@@ -50,7 +50,7 @@ pub fn describe() {
         REDIS_WEAKNESSES,
         "Redis settings that are weaker than an accepted message deserves; 0 is good"
     );
-    for kind in QueueError::KINDS {
+    for &kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
     }
 }

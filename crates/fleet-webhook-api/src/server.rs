@@ -82,11 +82,7 @@ pub async fn run(
     let mut every_refusal = vec![Arc::clone(&unknown_refusals)];
     for (share, source) in Share::among(sources.len()).zip(sources) {
         // A link each, so that one provider's pushes never wait behind another's.
-        let link = Arc::new(RedisLink::trusting(
-            settings.tls.ca_file.as_deref(),
-            settings.redis_url.expose(),
-            settings.queue.timeout,
-        )?);
+        let link = Arc::new(RedisLink::open(&settings.redis())?);
         let slug = source.provider.slug;
         let (commit, committer) = GroupCommit::new(
             Producer::new(link, &settings.queue.prefix, slug),
@@ -131,11 +127,7 @@ pub async fn run(
         retry_after: settings.api.retry_after,
     });
     let app = move |request, peer| receive(&api, request, peer);
-    let link = RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    )?;
+    let link = RedisLink::open(&settings.redis())?;
     let watching = redis_watch::watch(link, keys, Arc::clone(&readiness), caps_bytes);
     let limits = ServeLimits {
         listener: "webhooks",

@@ -84,11 +84,7 @@ pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
     }
-    if let Err(error) = RedisLink::trusting(
-        settings.tls.ca_file.as_deref(),
-        settings.redis_url.expose(),
-        settings.queue.timeout,
-    ) {
+    if let Err(error) = RedisLink::open(&settings.redis()) {
         errors.push(format!("FLEET_REDIS_URL: {error}"));
     }
     if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }

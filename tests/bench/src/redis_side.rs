@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Envelope, Producer, QueueKeys, RedisLink};
+use fleet_queue::{Envelope, Producer, QueueKeys, RedisLink, RedisLinkOptions};
 use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::Runtime;
@@ -112,7 +112,7 @@ impl RedisSide {
         vehicles: u32,
         body: impl Fn(Status) -> String,
     ) -> Result<Sent, Failure> {
-        let link = Arc::new(RedisLink::new(&self.url, Duration::from_secs(10))?);
+        let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
         let producer = Producer::new(link, PREFIX, provider.slug());
         let received_at = Timestamp::now();
         let start_ms = received_at.as_millisecond() - i64::from(messages / vehicles + 1) * STEP_MS;
@@ -142,7 +142,7 @@ impl RedisSide {
 
     /// Puts so many messages with this body into a provider's queue.
     pub(crate) fn fill_with(&self, provider: Provider, messages: u32, body: &str) -> Result<(), Failure> {
-        let link = Arc::new(RedisLink::new(&self.url, Duration::from_secs(10))?);
+        let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
         let producer = Producer::new(link, PREFIX, provider.slug());
         for _ in 0..messages {
             let envelope = Envelope {

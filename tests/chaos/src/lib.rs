@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fleet_planted::Plant;
+use fleet_failpoints::Failpoint;
 use jiff::SignedDuration;
 
 use self::injector::Injector;
@@ -55,9 +55,9 @@ pub struct Args {
     /// Where state and telemetry are; with two, one at a time is also away for longer than a lease.
     #[arg(long, value_enum, default_value_t = Databases::One)]
     databases: Databases,
-    /// Builds the services with this one fault in them: the run must fail.
-    #[arg(long, value_name = "FAULT", value_parser = plant)]
-    plant: Option<Plant>,
+    /// Builds the services with failpoints and switches this one on; the run must fail.
+    #[arg(long, value_name = "NAME", value_parser = failpoint)]
+    failpoint: Option<Failpoint>,
     /// Uses the binaries of this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     bin_dir: Option<PathBuf>,
@@ -69,7 +69,7 @@ pub struct Args {
 ///
 /// If a program does not do what it must, or the run does not show what it must show.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    let bin_dir = match (&args.bin_dir, args.plant) {
+    let bin_dir = match (&args.bin_dir, args.failpoint) {
         (Some(folder), _) => folder.clone(),
         (None, Some(_)) => build::with_failpoints(cargo, interrupt)?,
         (None, None) => build::release(cargo, interrupt)?,
@@ -95,7 +95,7 @@ pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Fail
                 Databases::Two => " --databases two",
             },
             args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
-            args.plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name())),
+            args.failpoint.map_or_else(String::new, |failpoint| format!(" --failpoint {}", failpoint.name())),
         );
     }
     outcome
@@ -109,7 +109,7 @@ fn survive(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, args.databases, args.plant, args.batch, limits, logs, interrupt)?;
+    let mut stage = Stage::set(bin_dir, args.databases, args.failpoint, args.batch, limits, logs, interrupt)?;
     let result = logs.join("simulator.json");
     let mut command = stage.simulator();
     command
@@ -146,9 +146,12 @@ fn survive(
     verdict.print(&stage, &injector, &counts, &Run { databases: args.databases, run_for: args.run_for, seed })
 }
 
-fn plant(name: &str) -> Result<Plant, String> {
-    let found = Plant::ALL.into_iter().find(|plant| plant.name() == name);
-    found.ok_or_else(|| format!("choose one of {}", Plant::ALL.map(Plant::name).join(", ")))
+fn failpoint(name: &str) -> Result<Failpoint, String> {
+    let found = Failpoint::ALL.iter().find(|failpoint| failpoint.name() == name).copied();
+    found.ok_or_else(|| {
+        let names: Vec<_> = Failpoint::ALL.iter().map(|failpoint| failpoint.name()).collect();
+        format!("choose one of {}", names.join(", "))
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

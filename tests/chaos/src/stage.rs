@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use fleet_planted::Plant;
+use fleet_failpoints::Failpoint;
 use fleet_testbed::{DatabaseLogin, Postgres, Progress, Proxy, Redis, RedisLogin, Root, free_port};
 
 use super::schedule::{CONSUMERS, Databases};
@@ -69,7 +69,7 @@ pub(super) struct Stage<'a> {
     /// Where the processes log.
     pub(super) logs: &'a Path,
     bin_dir: &'a Path,
-    plant: Option<Plant>,
+    failpoint: Option<Failpoint>,
     batch: u32,
     api_port: u16,
     /// The processes' memory limits.
@@ -81,7 +81,7 @@ impl<'a> Stage<'a> {
     pub(super) fn set(
         bin_dir: &'a Path,
         databases: Databases,
-        plant: Option<Plant>,
+        failpoint: Option<Failpoint>,
         batch: u32,
         limits: Limits,
         logs: &'a Path,
@@ -109,7 +109,7 @@ impl<'a> Stage<'a> {
             proxies,
             logs,
             bin_dir,
-            plant,
+            failpoint,
             batch,
             api_port: free_port()?,
             limits,
@@ -290,8 +290,8 @@ impl<'a> Stage<'a> {
     /// A binary with this run's configuration.
     fn command(&self, binary: &str, login: RedisLogin) -> Command {
         let mut command = command::of(self.bin_dir, binary, "info");
-        if let Some(plant) = self.plant {
-            command.env(fleet_planted::VARIABLE, plant.name());
+        if let Some(failpoint) = self.failpoint {
+            command.env(fleet_failpoints::VARIABLE, failpoint.name());
         }
         let url = login.of(&self.behind(0, self.redis.port(), &self.redis.url()));
         command.envs(LIMITS).env("FLEET_REDIS_URL", url);

@@ -1,4 +1,4 @@
-//! The chaos suite in short: the system survives it, and no planted fault does.
+//! The chaos suite in short: the system survives it, and no failpoint does.
 //!
 //! `cargo xtask test` builds the binaries and names their folders.
 
@@ -30,12 +30,12 @@ fn printed(output: &Output) -> String {
 }
 
 /// The run must fail, and say why.
-fn assert_found(plant: &str, arguments: &[&str], why: &str) {
-    let arguments = [&["--seed", "3", "--plant", plant], arguments].concat();
+fn assert_found(failpoint: &str, arguments: &[&str], why: &str) {
+    let arguments = [&["--seed", "3", "--failpoint", failpoint], arguments].concat();
     let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &arguments);
     let printed = printed(&output);
-    assert_eq!(output.status.code(), Some(1), "{plant} was not found:\n{printed}");
-    assert!(printed.contains(why), "{plant} failed for another reason:\n{printed}");
+    assert_eq!(output.status.code(), Some(1), "{failpoint} was not found:\n{printed}");
+    assert!(printed.contains(why), "{failpoint} failed for another reason:\n{printed}");
 }
 
 const SHORT: [&str; 2] = ["--for", "15s"];
@@ -54,7 +54,7 @@ fn one_of_two_databases_may_be_away() {
 }
 
 #[test]
-fn a_build_with_faults_survives_while_none_is_switched_on() {
+fn a_build_with_failpoints_survives_while_none_is_active() {
     let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &["--for", "15s", "--seed", "3"]);
     assert!(output.status.success(), "{}", printed(&output));
 }
@@ -89,9 +89,11 @@ fn unsorted_upserts_are_found() {
     // Few vehicles and many small batches, so that these have much in common. Even so two consumers may happen not to meet: one run of three.
     let folder = bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR");
     let found = ["4", "3", "5"].into_iter().any(|seed| {
-        let plant = ["--plant", "unsorted-upsert", "--seed", seed];
-        let output =
-            chaos(&folder, &[&plant[..], &["--for", "20s", "--vehicles", "150", "--batch", "50"]].concat());
+        let failpoint = ["--failpoint", "unsorted-upsert", "--seed", seed];
+        let output = chaos(
+            &folder,
+            &[&failpoint[..], &["--for", "20s", "--vehicles", "150", "--batch", "50"]].concat(),
+        );
         output.status.code() == Some(1) && printed(&output).contains("deadlocks in the database")
     });
     assert!(found, "unsorted-upsert was not found");

@@ -35,8 +35,8 @@ pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure>
 ///
 /// [`Failure::Exit`] if the build fails, [`Failure::Io`] if the programs cannot be copied.
 pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
-    let mut command =
-        cargo.command(&["build", "--workspace", "--bins", "--features", "fleet-planted/faults"]);
+    let mut command = cargo.command(&["build", "--workspace", "--bins"]);
+    command.env("FLEET_FAILPOINTS", "1");
     Job::run("cargo build with failpoints", &mut command, interrupt)?;
     let folder = cargo.bin_dir().with_file_name("failpoints");
     let copied = fs::create_dir_all(&folder).and_then(|()| {

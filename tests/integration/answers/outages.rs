@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Observer, RedisLink};
+use fleet_queue::{Observer, RedisLink, RedisLinkOptions};
 use fleet_testbed::Redis;
 
 use super::client::{Connection, NIU_TOKEN, assert_refused, head, post_niu};
@@ -51,7 +51,8 @@ async fn pushes(redis: &Redis) -> u64 {
 }
 
 async fn accepted_messages(fleet: &Fleet, redis: &Redis) -> u64 {
-    let link = Arc::new(RedisLink::new(&redis.url(), Duration::from_secs(5)).unwrap());
+    let link =
+        Arc::new(RedisLink::open(&RedisLinkOptions::new(&redis.url(), Duration::from_secs(5))).unwrap());
     let observer = Observer::new(link, &fleet.settings.queue.prefix, "niu");
     let status = observer.status().await.unwrap();
     assert!(status.balances(), "{status:?}");

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_store::{Database, DatabaseSettings, StoreError};
+use fleet_store::{Database, DatabaseOptions, StoreError};
 use fleet_testbed::Proxy;
 
-use super::{database, port, through};
+use super::{database, options, port, through};
 use crate::support::{TestDatabase, eventually};
 
 /// Far below the 30 s of `statement_timeout`.
@@ -64,8 +64,9 @@ async fn a_statement_that_the_server_does_not_end_in_time_is_cancelled() {
     let test = TestDatabase::migrated().await;
     let lock = Lock::take(database(test.url(), 1)).await;
     let second = Duration::from_secs(1);
-    let settings = DatabaseSettings { pool_size: 1, connect_timeout: second, statement_timeout: second };
-    let database = Database::new(test.url(), settings).unwrap();
+    let timeouts =
+        DatabaseOptions { connect_timeout: second, statement_timeout: second, ..options(test.url(), 1) };
+    let database = Database::open(&timeouts).unwrap();
     database.query("SELECT set_config('statement_timeout', '0', false)", &[]).await.unwrap();
     let error = database.query(WAIT, &[]).await.unwrap_err();
     assert!(matches!(error, StoreError::Timeout(_)), "{error}");

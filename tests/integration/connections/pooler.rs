@@ -1,6 +1,6 @@
 //! PgBouncer in transaction mode between the consumer and PostgreSQL.
 
-use fleet_store::{ErrorClass, Schema, migrate};
+use fleet_store::{DatabaseOptions, ErrorClass, Schema, migrate};
 use fleet_testbed::{PgBouncer, Postgres};
 
 use super::abandoned::Lock;
@@ -27,7 +27,7 @@ async fn blocking<T: Send + 'static>(start: impl FnOnce() -> T + Send + 'static)
 async fn postgres() -> Postgres {
     let postgres = blocking(|| Postgres::private(&[]).unwrap()).await;
     for schema in [Schema::State, Schema::Telemetry] {
-        migrate(&postgres.url(), schema).await.unwrap();
+        migrate(&DatabaseOptions::new(&postgres.url()), schema).await.unwrap();
     }
     postgres
 }
@@ -76,7 +76,8 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
     // A lock of the session, as migrate takes one, may be another session's a moment later.
     for settings in ["SELECT 1", ROLE] {
         postgres.psql(settings).unwrap();
-        let error = migrate(&pooler.url(), Schema::State).await.unwrap_err().to_string();
+        let error =
+            migrate(&DatabaseOptions::new(&pooler.url()), Schema::State).await.unwrap_err().to_string();
         assert!(error.contains("let `migrate` connect directly"), "{error}");
     }
     for consumer in &mut consumers {

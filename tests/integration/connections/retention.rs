@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_consumer::service::Databases;
+use fleet_consumer::connect::Databases;
 use fleet_runtime::settings::load;
-use fleet_store::{RetentionPeriods, expire};
+use fleet_store::{Retention, RetentionPeriods};
 use jiff::Timestamp;
 use tokio_postgres::Client;
 
@@ -17,14 +17,15 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the two run side by side.
 const TOGETHER: Duration = Duration::from_secs(12);
 
-fn databases(url: &str) -> Databases {
+fn retention(url: &str) -> Retention {
     let variables = [
         ("FLEET_DATABASE_URL", url),
         ("FLEET_REDIS_URL", "redis://127.0.0.1"),
         ("FLEET_PROVIDERS__NIU__SECRETS", "secret"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Databases::new(&load(None, variables.into_iter()).unwrap()).unwrap()
+    let databases = Databases::new(&load(None, variables.into_iter()).unwrap()).unwrap();
+    Retention::new(databases.state, databases.telemetry)
 }
 
 fn periods(telemetry: Duration) -> RetentionPeriods {
@@ -40,13 +41,13 @@ async fn a_deadlock_of_retention_is_retried() {
                   VALUES (gen_random_uuid(), -1, 'niu', 'unparsable', '', '', now() - interval '100 days')";
     client.batch_execute(letter).await.unwrap();
     fail(&client, "DELETE", "dead_letters", "40P01", 3).await;
-    let databases = databases(test.url());
-    let expired = expire(&databases.state, &databases.telemetry, periods(90 * DAY)).await.unwrap();
+    let retention = retention(test.url());
+    let expired = retention.expire(periods(90 * DAY)).await.unwrap();
     assert_eq!(expired.dead_letters, 1);
     // It is bounded.
     client.batch_execute(letter).await.unwrap();
     fail(&client, "DELETE", "dead_letters", "40P01", 1_000_000).await;
-    let error = expire(&databases.state, &databases.telemetry, periods(90 * DAY)).await.unwrap_err();
+    let error = retention.expire(periods(90 * DAY)).await.unwrap_err();
     assert!(error.to_string().contains("40P01"), "{error}");
 }
 
@@ -79,7 +80,7 @@ async fn chunks_may_go_while_old_events_come() {
     for consumer in &mut consumers {
         consumer.readiness(200).await;
     }
-    let databases = databases(test.url());
+    let retention = retention(test.url());
     let started = Instant::now();
     let writing = async {
         let mut rounds = 0;
@@ -97,7 +98,7 @@ async fn chunks_may_go_while_old_events_come() {
     let dropping = async {
         let mut dropped = 0;
         while started.elapsed() < TOGETHER {
-            let expired = expire(&databases.state, &databases.telemetry, periods(79 * DAY)).await;
+            let expired = retention.expire(periods(79 * DAY)).await;
             dropped += expired.unwrap_or_else(|error| panic!("retention ended: {error}")).chunks;
         }
         dropped

@@ -1,10 +1,8 @@
 //! A message's bytes are kept once among its dead letters, for as long as it has one.
 
-use std::time::Duration;
-
 use fleet_store::{
-    DeadLetter, DeadLetterFilter, StoreError, TelemetryStore, dead_messages, forget_dead_messages,
-    purge_dead_letters, statements, telemetry_now,
+    Database, DatabaseOptions, DeadLetter, DeadLetterFilter, DeadLetterStore, StoreError, TelemetryStore,
+    statements,
 };
 use fleet_testbed::DatabaseLogin;
 use tokio_postgres::Client;
@@ -16,13 +14,8 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
 const PROVIDER: &str = "niu";
 
-fn database(test: &TestDatabase) -> fleet_store::Database {
-    let settings = fleet_store::DatabaseSettings {
-        pool_size: 8,
-        connect_timeout: Duration::from_secs(10),
-        statement_timeout: Duration::from_secs(30),
-    };
-    fleet_store::Database::new(&test.url_as(DatabaseLogin::Consumer), settings).unwrap()
+fn database(test: &TestDatabase) -> Database {
+    Database::open(&DatabaseOptions::new(&test.url_as(DatabaseLogin::Consumer))).unwrap()
 }
 
 fn letter(message_id: Uuid, event_index: i32, reason: &'static str) -> DeadLetter<'static> {
@@ -88,17 +81,18 @@ async fn the_bytes_go_with_the_last_letter() {
         ids.iter().flat_map(|&id| [letter(id, 0, "too_old"), letter(id, 1, "unparsable")]).collect();
     TelemetryStore::new(telemetry.clone()).bury(PROVIDER, &letters).await.unwrap();
     assert_eq!(kept(&client).await, (4, 2));
+    let dead_letters = DeadLetterStore::new(telemetry);
     let purge = async |reason: &str, message_id| {
         let filter =
             DeadLetterFilter { reason: Some(reason.to_owned()), message_id, ..DeadLetterFilter::default() };
-        purge_dead_letters(&telemetry, &filter, |_| ()).await.unwrap()
+        dead_letters.purge(&filter, |_| ()).await.unwrap()
     };
     assert_eq!(purge("too_old", None).await, 2);
     assert_eq!(kept(&client).await, (2, 2), "the other letters keep the bytes");
     assert_eq!(purge("unparsable", Some(ids[0])).await, 1);
     assert_eq!(kept(&client).await, (1, 1));
-    let now = telemetry_now(&telemetry).await.unwrap();
-    assert_eq!(forget_dead_messages(&telemetry, &ids, now).await.unwrap(), 1);
+    let now = dead_letters.now().await.unwrap();
+    assert_eq!(dead_letters.forget(&ids, now).await.unwrap(), 1);
     assert_eq!(kept(&client).await, (0, 0));
 }
 
@@ -155,10 +149,9 @@ async fn a_purge_waits_for_a_consumer_that_adds_a_letter() {
     let adding = test.client_as(DatabaseLogin::Consumer).await;
     adding.batch_execute("BEGIN").await.unwrap();
     bury_in(&adding, id, 1).await;
-    let purging =
-        tokio::spawn(
-            async move { purge_dead_letters(&telemetry, &DeadLetterFilter::default(), |_| ()).await },
-        );
+    let purging = tokio::spawn(async move {
+        DeadLetterStore::new(telemetry).purge(&DeadLetterFilter::default(), |_| ()).await
+    });
     somebody_waits(&client).await;
     adding.batch_execute("COMMIT").await.unwrap();
     assert_eq!(purging.await.unwrap().unwrap(), 1);
@@ -214,19 +207,20 @@ async fn consumers_and_purges_beside_each_other_lose_no_bytes() {
         });
     }
     for task in 0..2 {
-        let (telemetry, ids) = (telemetry.clone(), ids.clone());
+        let (dead_letters, ids) = (DeadLetterStore::new(telemetry.clone()), ids.clone());
         tasks.spawn(async move {
             for round in 0..ROUNDS {
                 let message_id = Some(ids[(task + round) % ids.len()]);
                 let filter = DeadLetterFilter { message_id, ..DeadLetterFilter::default() };
-                while !is_done(purge_dead_letters(&telemetry, &filter, |_| ()).await) {}
+                while !is_done(dead_letters.purge(&filter, |_| ()).await) {}
             }
         });
     }
     tasks.join_all().await;
     let client = test.client().await;
     let (_letters, messages) = kept(&client).await;
-    let found = dead_messages(&telemetry, &DeadLetterFilter::default(), None, 10).await.unwrap();
+    let found =
+        DeadLetterStore::new(telemetry).messages(&DeadLetterFilter::default(), None, 10).await.unwrap();
     assert_eq!(i64::try_from(found.len()).unwrap(), messages);
     assert!(found.iter().all(|message| message.envelope == b"the bytes"));
 }

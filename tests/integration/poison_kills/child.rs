@@ -1,10 +1,10 @@
-//! The child that judges suspects, as its parent starts it: the limits that it sets itself.
+//! The child process that parses messages in isolation, and the limits that it sets itself.
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use fleet_consumer::judge;
+use fleet_consumer::isolate::child;
 use rustix::process::Signal;
 
 use super::{enormous, slow};
@@ -15,26 +15,26 @@ use crate::readme::read;
 const MIB: usize = 1 << 20;
 
 fn command() -> Command {
-    let mut command = binary("fleet-consumer", &[judge::COMMAND, "niu", "7776000"]);
+    let mut command = binary("fleet-consumer", &[child::COMMAND, "niu", "7776000"]);
     command.env("MIMALLOC_ARENA_RESERVE", "0");
     command
 }
 
 /// A child that is ready for messages.
-struct Suspects {
+struct ChildParser {
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
 }
 
-impl Suspects {
+impl ChildParser {
     fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut suspects = Self { child, input, output };
-        assert!(suspects.answers(), "it is not ready: {:?}", suspects.child.wait());
-        suspects
+        let mut parser = Self { child, input, output };
+        assert!(parser.answers(), "it is not ready: {:?}", parser.child.wait());
+        parser
     }
 
     /// Whether it has parsed a message, and lives.
@@ -60,24 +60,28 @@ impl Suspects {
 #[test]
 fn a_message_that_takes_the_memory_of_the_pod_ends_the_child_alone() {
     let manifest = read("deploy/k8s/base/consumer/deployment.yaml");
-    let limit = format!("limits:\n              memory: {}Mi\n", judge::POD_BYTES >> 20);
+    let limit = format!("limits:\n              memory: {}Mi\n", child::POD_BYTES >> 20);
     assert!(manifest.contains(&limit), "{limit}");
-    const { assert!(judge::PARENT_BYTES + judge::MOST_BYTES < judge::POD_BYTES) };
+    const { assert!(child::PARENT_BYTES + child::MOST_BYTES < child::POD_BYTES) };
 
-    let mut suspects = Suspects::start(&mut command());
+    let mut parser = ChildParser::start(&mut command());
     for _ in 0..3 {
-        assert!(suspects.parses(&enormous(MIB)), "what the API accepts");
+        assert!(parser.parses(&enormous(MIB)), "what the API accepts");
     }
-    assert!(!suspects.parses(&enormous(16 * MIB)));
-    assert_eq!(suspects.ended_by(), Some(Signal::ABORT.as_raw()));
+    assert!(!parser.parses(&enormous(16 * MIB)));
+    assert_eq!(parser.ended_by(), Some(Signal::ABORT.as_raw()));
 }
 
 #[test]
 fn a_limit_of_processor_time_from_outside_convicts_no_message() {
     // Two seconds are less than the child gives a message, and enough for each of these.
-    let mut suspects = Suspects::start(&mut prepared(&command(), "ulimit -St 1; ulimit -Ht 2"));
+    let mut parser = ChildParser::start(&mut prepared(&command(), "ulimit -St 1; ulimit -Ht 2"));
     let message = slow();
-    let parsed = (0..100).take_while(|_| suspects.parses(&message)).count();
+    let parsed = (0..100).take_while(|_| parser.parses(&message)).count();
     assert!((1..100).contains(&parsed), "{parsed}");
-    assert_eq!(suspects.ended_by(), Some(Signal::KILL.as_raw()), "SIGXCPU would convict the last one");
+    assert_eq!(
+        parser.ended_by(),
+        Some(Signal::KILL.as_raw()),
+        "after SIGXCPU the last one would be a poison message"
+    );
 }

@@ -1,6 +1,6 @@
 //! Something else writes to a queue's keys: what both programs say and do, and that the other queues do not mind.
 
-use fleet_queue::{QueueKeys, RedisLink};
+use fleet_queue::{QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_testbed::RedisLogin;
 use redis::FromRedisValue;
 
@@ -39,7 +39,8 @@ impl Scene {
     }
 
     async fn redis<T: FromRedisValue>(&self, login: RedisLogin, words: &[&str]) -> T {
-        let link = RedisLink::new(&redis_as(login, &self.site.redis), DEADLINE).unwrap();
+        let link =
+            RedisLink::open(&RedisLinkOptions::new(&redis_as(login, &self.site.redis), DEADLINE)).unwrap();
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
         link.command(&command).await.unwrap()

@@ -176,7 +176,7 @@ async fn a_value_that_is_not_understood_leaves_a_trace() {
         eventually("all to be counted", async || (consumer.metric(&counted).await == 20.0).then_some(()))
             .await;
     }
-    let log = consumer.logged("a value is there and not used").await;
+    let log = consumer.logged("a value is present but not used").await;
     let examples: Vec<_> = lines(&log, "reason", "not_understood");
     let mut shown: Vec<_> =
         examples.iter().map(|line| (line["attribute"].clone(), line["example"].clone())).collect();

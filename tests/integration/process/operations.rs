@@ -54,7 +54,7 @@ async fn audit_shows_both_ledgers() {
     drop(consumer);
     let after = run(&mut site.consumer(&["audit"])).await;
     assert_eq!(after.code, Some(0), "{after:?}");
-    let (queues, settled) = after.output.split_once("databases' memory").unwrap();
+    let (queues, settled) = after.output.split_once("databases' ledgers").unwrap();
     assert_eq!(row(queues, "niu"), ["3", "0", "0", "3", "0", "yes"], "{queues}");
     assert_eq!(row(settled, "niu"), ["3", "0", "0", "3", "3"], "{settled}");
 }

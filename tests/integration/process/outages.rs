@@ -147,7 +147,7 @@ async fn a_database_that_is_gone_is_a_few_lines_in_the_consumer() {
     grown(&consumer, "fleet_consumer_database_retries_total").await;
     let during = warnings(&consumer).await;
     assert!(during.len() <= 4, "for each side that it fails, and that batches are set aside: {during:?}");
-    let failed = saying(&consumer, "the database did not take a batch: retrying until it does").await;
+    let failed = saying(&consumer, "the database did not accept a batch: retrying until it does").await;
     let sides: Vec<_> = failed.iter().map(|line| line["side"].as_str().unwrap()).collect();
     assert!(sides.len() == 2 && sides[0] != sides[1], "{sides:?}");
 
@@ -157,7 +157,7 @@ async fn a_database_that_is_gone_is_a_few_lines_in_the_consumer() {
     })
     .await;
     site.settled().await;
-    let over = said(&consumer, "the database takes batches again", 2).await;
+    let over = said(&consumer, "the database accepts batches again", 2).await;
     let failures: u64 = over.iter().map(|line| line["failures"].as_u64().unwrap()).sum();
     assert!(over.len() == 2 && failures >= FAILURES, "{over:?}");
 }

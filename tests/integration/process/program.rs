@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink};
+use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink, RedisLinkOptions};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
@@ -96,7 +96,8 @@ impl Site {
 
     /// A link as patient as the tests, which may fill Redis with large messages.
     pub(crate) fn link(&self) -> Arc<RedisLink> {
-        Arc::new(RedisLink::trusting(self.ca_file.as_deref(), &self.redis, DEADLINE).unwrap())
+        let options = RedisLinkOptions::new(&self.redis, DEADLINE).with_ca_file(self.ca_file.as_deref());
+        Arc::new(RedisLink::open(&options).unwrap())
     }
 
     /// NIU's queue.

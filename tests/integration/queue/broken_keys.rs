@@ -198,7 +198,7 @@ async fn a_batch_at_work_survives_a_key_of_another_type() {
         rig.redis::<()>(&["SET", key, "x"]).await;
         let parked = rig.consumer.park(&lease, Duration::ZERO).await;
         assert_eq!(Rig::refused(parked).0, "wrong_type", "{broken}");
-        let taken = rig.consumer.take_over(lease.id, Uuid::now_v7(), EVERYTHING.lease).await;
+        let taken = rig.consumer.take_over_lease(lease.id, Uuid::now_v7(), EVERYTHING.lease).await;
         assert_eq!(Rig::refused(taken).0, "wrong_type", "{broken}");
         if broken != "parked" {
             assert_eq!(Rig::refused(rig.consumer.ack(&lease).await).0, "wrong_type", "{broken}");
@@ -229,15 +229,15 @@ async fn a_batch_whose_list_has_another_type_holds_up_no_other() {
         (rig.consumer.due().await.unwrap().expired == Some(broken.id)).then_some(())
     })
     .await;
-    let taken = rig.consumer.takeover(Uuid::now_v7(), EVERYTHING.lease).await;
+    let taken = rig.consumer.take_over_expired(Uuid::now_v7(), EVERYTHING.lease).await;
     let (kind, said) = Rig::refused(taken);
     assert!(kind == "wrong_type" && said.contains(&list), "{kind}: {said}");
-    let taken = eventually("the next batch", async || rig.takeover().await).await;
+    let taken = eventually("the next batch", async || rig.take_over_expired().await).await;
     assert_eq!(taken.id, whole.id);
     // It comes back when it is due again, and is gone with its list.
     rig.redis::<()>(&["DEL", &list]).await;
     rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &broken.id.to_string()]).await;
-    assert!(rig.takeover().await.is_none());
+    assert!(rig.take_over_expired().await.is_none());
     assert!(rig.status().await.broken.is_empty());
 }
 
@@ -250,7 +250,7 @@ async fn a_parked_batch_whose_list_has_another_type_holds_up_no_other() {
     rig.redis::<()>(&["SET", &rig.keys.lease(broken.id), "x"]).await;
     let resumed = eventually("the second batch to be resumed", async || {
         let id = rig.consumer.due().await.unwrap().parked?;
-        rig.consumer.take_over(id, Uuid::now_v7(), EVERYTHING.lease).await.ok().flatten()
+        rig.consumer.take_over_lease(id, Uuid::now_v7(), EVERYTHING.lease).await.ok().flatten()
     })
     .await;
     assert_eq!(resumed.id, whole.id);
@@ -264,7 +264,7 @@ async fn an_owners_record_that_cannot_be_read_costs_no_message() {
         rig.redis::<()>(&["HSET", &rig.keys.owners, &lease.id.to_string(), record]).await;
         assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "it is nobody's");
         rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &lease.id.to_string()]).await;
-        let taken = rig.takeover().await.expect(record);
+        let taken = rig.take_over_expired().await.expect(record);
         assert_eq!((taken.id, taken.items.len(), taken.takeovers), (lease.id, 2, 0));
         assert_eq!(rig.consumer.ack(&taken).await.unwrap(), 2);
         assert_eq!(rig.ledger().await, [(2, 6); 3]);
@@ -292,7 +292,10 @@ async fn counters_that_contradict_each_other_are_no_lost_history() {
     let look = rig.lookout().look().await.unwrap();
     let witness = Witness { number: 0, looked_at_ms: 0, counted: look.counted };
     // What the API's own user can do.
-    let api = fleet_queue::RedisLink::new(&redis_as(RedisLogin::Api, &crate::support::redis_url()), TIMEOUT);
+    let api = fleet_queue::RedisLink::open(&fleet_queue::RedisLinkOptions::new(
+        &redis_as(RedisLogin::Api, &crate::support::redis_url()),
+        TIMEOUT,
+    ));
     let api = api.unwrap();
     let () = redis(&api, &["HINCRBY", &rig.keys.ledger, "accepted_messages", "-2"]).await.unwrap();
     let look = rig.lookout().look().await.unwrap();

@@ -31,7 +31,7 @@ async fn bytes_pass_untouched() {
 async fn an_empty_queue_yields_nothing_and_leaves_nothing() {
     let rig = Rig::new();
     assert!(rig.claim(EVERYTHING).await.is_none());
-    assert!(rig.takeover().await.is_none());
+    assert!(rig.take_over_expired().await.is_none());
     assert_eq!(rig.keys_left().await, Vec::<String>::new());
     assert_eq!(rig.ledger().await, [(0, 0); 3]);
 }

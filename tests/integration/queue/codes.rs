@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use fleet_queue::{Lookout, QueueError, RedisLink};
+use fleet_queue::{Lookout, QueueError, RedisLink, RedisLinkOptions};
 use fleet_testbed::{Proxy, Redis};
 
 use super::{Rig, TIMEOUT, private_redis, redis};
@@ -55,7 +55,7 @@ async fn an_observer_leaves_a_primary_that_was_demoted() {
     let rig = Rig::on(&behind(&proxy, &old), TIMEOUT);
     push(&rig).await.unwrap();
     fail_over(&old, &new, &proxy).await;
-    let to_new = RedisLink::new(&new.url(), TIMEOUT).unwrap();
+    let to_new = RedisLink::open(&RedisLinkOptions::new(&new.url(), TIMEOUT)).unwrap();
     let () = redis(&to_new, &["DEL", &rig.keys.queue, &rig.keys.ledger]).await.unwrap();
     assert_eq!(rig.status().await.accepted.messages, 0, "read from the new primary");
 }
@@ -67,7 +67,8 @@ fn behind(proxy: &Proxy, server: &Redis) -> String {
 
 /// Makes `new` a copy of `old` and its primary; the connections to `old` stay open.
 async fn fail_over(old: &Redis, new: &Redis, proxy: &Proxy) {
-    let [to_old, to_new] = [old, new].map(|server| RedisLink::new(&server.url(), TIMEOUT).unwrap());
+    let [to_old, to_new] =
+        [old, new].map(|server| RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap());
     let port = |server: &Redis| server.port().to_string();
     for link in [&to_old, &to_new] {
         let () = redis(link, &["CONFIG", "SET", "masteruser", "fleet", "masterauth", "fleet"]).await.unwrap();
@@ -160,8 +161,8 @@ async fn a_server_that_may_not_write() {
 async fn a_server_that_runs_a_script_for_ever() {
     let server = private_redis(&["--busy-reply-threshold", "10"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
-    let admin = RedisLink::new(&server.url(), TIMEOUT).unwrap();
-    let spinner = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    let admin = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
+    let spinner = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
     let spinning =
         tokio::spawn(async move { redis::<()>(&spinner, &["EVAL", "while true do end", "0"]).await });
     eventually("the script to be too slow", async || {

@@ -40,7 +40,7 @@ async fn consume(rig: &Rig) -> (Vec<String>, usize) {
     let start = Instant::now();
     while rig.status().await.settled.messages < TOTAL as u64 {
         assert!(start.elapsed() < DEADLINE, "{:?}", rig.status().await);
-        let expired = rig.consumer.takeover(Uuid::now_v7(), SHORT).await.unwrap();
+        let expired = rig.consumer.take_over_expired(Uuid::now_v7(), SHORT).await.unwrap();
         takeovers += usize::from(expired.is_some());
         let lease = match expired {
             Some(lease) => Some(lease),

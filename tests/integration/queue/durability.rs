@@ -1,6 +1,6 @@
 //! What is noticed of a Redis that does not keep what it accepts.
 
-use fleet_queue::{Durability, QueueKeys, RedisLink};
+use fleet_queue::{Durability, QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_testbed::Redis;
 
 use super::{QUEUE, TIMEOUT, private_redis, redis};
@@ -16,7 +16,7 @@ fn login(server: &Redis, login: &str) -> String {
 
 #[tokio::test]
 async fn the_testbeds_redis_is_durable() {
-    let link = RedisLink::new(&redis_url(), TIMEOUT).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&redis_url(), TIMEOUT)).unwrap();
     let durability = durability(&link).await;
     assert_eq!(durability.appendfsync.as_deref(), Some("always"));
     assert_eq!(durability.default_user_may_write, Some(true));
@@ -28,7 +28,7 @@ async fn the_testbeds_redis_is_durable() {
 async fn a_weaker_redis_is_told_from_a_durable_one() {
     let arguments = &["--appendfsync", "everysec", "--maxmemory-policy", "allkeys-lru"];
     let server = private_redis(arguments).await;
-    let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
     let weaknesses = durability(&link).await.weaknesses();
     assert_eq!(weaknesses.len(), 2, "{weaknesses:?}");
     assert!(weaknesses[0].contains("appendfsync is everysec"), "{weaknesses:?}");
@@ -38,9 +38,9 @@ async fn a_weaker_redis_is_told_from_a_durable_one() {
 #[tokio::test]
 async fn a_default_user_without_rights_is_a_weakness() {
     let server = private_redis(&[]).await;
-    let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
     let () = redis(&link, &["ACL", "SETUSER", "seer", "on", ">x", "~*", "+@all"]).await.unwrap();
-    let seer = RedisLink::new(&login(&server, "seer:x"), TIMEOUT).unwrap();
+    let seer = RedisLink::open(&RedisLinkOptions::new(&login(&server, "seer:x"), TIMEOUT)).unwrap();
     let () = redis(&seer, &["ACL", "SETUSER", "default", "reset"]).await.unwrap();
     let found = durability(&seer).await;
     assert_eq!(found.default_user_may_write, Some(false));
@@ -56,11 +56,11 @@ async fn a_default_user_without_rights_is_a_weakness() {
 #[tokio::test]
 async fn what_the_user_may_not_see_is_named() {
     let server = private_redis(&[]).await;
-    let link = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
     let () = redis(&link, &["ACL", "SETUSER", "blind", "on", ">x", "~*", "+@all", "-acl", "-config"])
         .await
         .unwrap();
-    let blind = RedisLink::new(&login(&server, "blind:x"), TIMEOUT).unwrap();
+    let blind = RedisLink::open(&RedisLinkOptions::new(&login(&server, "blind:x"), TIMEOUT)).unwrap();
     let found = durability(&blind).await;
     assert_eq!(found, Durability::default());
     assert_eq!((found.weaknesses().len(), found.unseen().len()), (0, 4), "{found:?}");

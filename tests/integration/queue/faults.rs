@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_queue::{Mark, RedisLink};
+use fleet_queue::{Mark, RedisLink, RedisLinkOptions};
 use fleet_testbed::Proxy;
 
 use super::{EVERYTHING, Rig, TIMEOUT, private_redis, redis, texts};
@@ -14,7 +14,7 @@ const SECRET: &str = "hunter2-secret";
 async fn a_killed_connection_is_replaced() {
     let rig = Rig::new();
     let old: u64 = rig.redis(&["CLIENT", "ID"]).await;
-    let killer = RedisLink::new(&redis_url(), TIMEOUT).unwrap();
+    let killer = RedisLink::open(&RedisLinkOptions::new(&redis_url(), TIMEOUT)).unwrap();
     let killed: u64 = redis(&killer, &["CLIENT", "KILL", "ID", &old.to_string()]).await.unwrap();
     assert_eq!(killed, 1);
     rig.leased(&["a"]).await;
@@ -32,7 +32,7 @@ async fn an_idle_connection_that_redis_closes_costs_no_push() {
     let server = private_redis(&["--timeout", "1"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
     rig.push(&["a"]).await;
-    let watcher = RedisLink::new(&server.url(), TIMEOUT).unwrap();
+    let watcher = RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap();
     eventually("Redis to close the idle connection", async || {
         let clients: String = redis(&watcher, &["CLIENT", "LIST"]).await.unwrap();
         (clients.lines().count() == 1).then_some(())
@@ -106,7 +106,7 @@ async fn scripts_survive_a_flush_of_their_cache() {
     flush().await;
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     flush().await;
-    let lease = rig.takeover().await.unwrap();
+    let lease = rig.take_over_expired().await.unwrap();
     flush().await;
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     flush().await;
@@ -129,7 +129,7 @@ async fn errors_do_not_tell_the_password() {
         format!("redis://user:{SECRET}@{server}"),
     ];
     for (index, url) in urls.iter().enumerate() {
-        let error = match RedisLink::new(url, TIMEOUT) {
+        let error = match RedisLink::open(&RedisLinkOptions::new(url, TIMEOUT)) {
             Ok(link) => {
                 assert!(!format!("{link:?}").contains(SECRET), "{link:?}");
                 link.ping().await.expect_err("nothing there takes that password")
@@ -143,7 +143,7 @@ async fn errors_do_not_tell_the_password() {
 
 #[tokio::test]
 async fn a_bad_url_says_what_a_good_one_looks_like() {
-    let error = RedisLink::new("http://localhost", TIMEOUT).unwrap_err();
+    let error = RedisLink::open(&RedisLinkOptions::new("http://localhost", TIMEOUT)).unwrap_err();
     assert_eq!(error.kind(), "url");
     assert!(error.to_string().contains("redis://"), "{error}");
 }

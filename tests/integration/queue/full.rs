@@ -47,11 +47,11 @@ async fn every_consumer_operation_works_on_a_full_redis() {
     let lease = rig.claim(limits(100, usize::MAX >> 12)).await.unwrap();
     assert_eq!(lease.items.len(), 100);
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
-    let lease = rig.takeover().await.unwrap();
+    let lease = rig.take_over_expired().await.unwrap();
     assert!(rig.consumer.mark(&lease, Mark::Parsing).await.unwrap());
     assert!(rig.consumer.extend(&lease, LONG).await.unwrap());
     rig.consumer.release(&lease).await.unwrap();
-    let lease = rig.takeover().await.unwrap();
+    let lease = rig.take_over_expired().await.unwrap();
     assert_full(&rig.producer.push(&[b"still full".to_vec()]).await.unwrap_err());
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 100);
     assert_eq!(rig.ledger().await, [(pushed, pushed * 1000), (100, 100_000), (100, 100_000)]);

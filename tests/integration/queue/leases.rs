@@ -52,13 +52,14 @@ async fn nobody_else_extends_marks_or_acks_a_lease() {
 async fn a_takeover_waits_for_the_expiry() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "b"]).await;
-    assert!(rig.takeover().await.is_none(), "the lease is good for minutes");
+    assert!(rig.take_over_expired().await.is_none(), "the lease is good for minutes");
     assert!(rig.consumer.extend(&lease, SHORT).await.unwrap());
     let expiry = expiry_ms(&rig, &lease).await;
-    let next = crate::support::eventually("the lease to expire", async || rig.takeover().await).await;
+    let next =
+        crate::support::eventually("the lease to expire", async || rig.take_over_expired().await).await;
     assert!(now_ms(&rig).await >= expiry);
     assert_ne!(next.token, lease.token);
-    assert!(rig.takeover().await.is_none(), "it is somebody's again");
+    assert!(rig.take_over_expired().await.is_none(), "it is somebody's again");
 }
 
 #[tokio::test]
@@ -66,7 +67,7 @@ async fn of_several_who_see_an_expired_lease_one_gets_it() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
     rig.consumer.release(&lease).await.unwrap();
-    let (a, b, c) = tokio::join!(rig.takeover(), rig.takeover(), rig.takeover());
+    let (a, b, c) = tokio::join!(rig.take_over_expired(), rig.take_over_expired(), rig.take_over_expired());
     let owners: Vec<_> = [a, b, c].into_iter().flatten().collect();
     assert_eq!(owners.len(), 1, "{owners:?}");
     assert_eq!(rig.consumer.ack(&owners[0]).await.unwrap(), 1);
@@ -100,7 +101,7 @@ async fn the_lease_that_expired_first_is_taken_over_first() {
     })
     .await;
     rig.consumer.release(&first).await.unwrap();
-    let taken = [rig.takeover().await.unwrap().id, rig.takeover().await.unwrap().id];
+    let taken = [rig.take_over_expired().await.unwrap().id, rig.take_over_expired().await.unwrap().id];
     assert_eq!(taken, [second.id, first.id]);
 }
 
@@ -157,7 +158,7 @@ async fn an_owner_whose_lease_has_expired_may_still_finish() {
     assert!(rig.consumer.extend(&lease, std::time::Duration::ZERO).await.unwrap());
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
-    assert!(rig.takeover().await.is_none());
+    assert!(rig.take_over_expired().await.is_none());
 }
 
 #[tokio::test]
@@ -166,7 +167,7 @@ async fn a_released_batch_is_free_at_once_and_unblamed() {
     let mut lease = rig.leased(&["a", "b"]).await;
     for _ in 0..3 {
         rig.consumer.release(&lease).await.unwrap();
-        lease = rig.takeover().await.expect("no waiting");
+        lease = rig.take_over_expired().await.expect("no waiting");
         assert_eq!((lease.takeovers, &lease.mark), (0, &Mark::Parsing));
         assert_eq!(texts(&lease), ["a", "b"]);
     }

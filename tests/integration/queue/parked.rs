@@ -21,7 +21,7 @@ async fn a_parked_batch_belongs_to_nobody_until_it_is_due() {
         Held { messages: 2, claimed_messages: 2, broken: Vec::new() }
     );
     assert_eq!(rig.consumer.due().await.unwrap(), fleet_queue::Due::default());
-    let early = rig.consumer.take_over(lease.id, Uuid::now_v7(), LONG).await.unwrap();
+    let early = rig.consumer.take_over_lease(lease.id, Uuid::now_v7(), LONG).await.unwrap();
     assert!(early.is_none(), "it is not due");
 }
 
@@ -33,10 +33,10 @@ async fn a_parked_batch_is_taken_up_whole_and_no_death_counts() {
     let due = rig.consumer.due().await.unwrap();
     assert_eq!((due.expired, due.parked), (None, Some(lease.id)));
     let token = Uuid::now_v7();
-    let resumed = rig.consumer.take_over(lease.id, token, LONG).await.unwrap().unwrap();
+    let resumed = rig.consumer.take_over_lease(lease.id, token, LONG).await.unwrap().unwrap();
     assert_eq!((texts(&resumed), resumed.takeovers), (texts(&lease), 0));
     // The reply to that was lost.
-    let again = rig.consumer.take_over(lease.id, token, LONG).await.unwrap().unwrap();
+    let again = rig.consumer.take_over_lease(lease.id, token, LONG).await.unwrap().unwrap();
     assert_eq!(texts(&again), ["a", "b"]);
     assert!(!rig.consumer.park(&lease, LONG).await.unwrap(), "its last owner is a zombie");
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "a zombie settles nothing");
@@ -49,8 +49,8 @@ async fn whoever_dies_with_a_resumed_batch_is_found_out() {
     let rig = Rig::new();
     let lease = rig.leased(&["a"]).await;
     assert!(rig.consumer.park(&lease, Duration::ZERO).await.unwrap());
-    let resumed = rig.consumer.take_over(lease.id, Uuid::now_v7(), SHORT).await.unwrap().unwrap();
-    let next = eventually("the lease to run out", async || rig.takeover().await).await;
+    let resumed = rig.consumer.take_over_lease(lease.id, Uuid::now_v7(), SHORT).await.unwrap().unwrap();
+    let next = eventually("the lease to run out", async || rig.take_over_expired().await).await;
     assert_eq!((next.id, next.takeovers), (resumed.id, 1));
 }
 
@@ -74,7 +74,7 @@ async fn what_is_no_batch_is_in_nobodys_way() {
     assert!(rig.consumer.extend(&lease, Duration::ZERO).await.unwrap());
     let due = rig.consumer.due().await.unwrap();
     assert_eq!((due.expired, due.parked), (Some(lease.id), None));
-    let lease = rig.takeover().await.unwrap();
+    let lease = rig.take_over_expired().await.unwrap();
     assert!(rig.consumer.park(&lease, Duration::ZERO).await.unwrap());
     assert_eq!(rig.consumer.due().await.unwrap().parked, Some(lease.id));
 }
@@ -86,7 +86,7 @@ async fn a_batch_without_an_expiry_is_reclaimed() {
     rig.redis::<()>(&["DEL", &rig.keys.leases]).await;
     assert!(!rig.status().await.balances());
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(1));
-    let found = rig.takeover().await.unwrap();
+    let found = rig.take_over_expired().await.unwrap();
     assert_eq!((found.id, texts(&found)), (lease.id, vec!["a".to_owned()]));
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(0));
 }
@@ -102,7 +102,7 @@ async fn a_batch_without_an_owner_is_still_owed() {
     );
     assert!(rig.consumer.extend(&lease, SHORT).await.is_ok_and(|ours| !ours));
     rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &lease.id.to_string()]).await;
-    let found = rig.takeover().await.unwrap();
+    let found = rig.take_over_expired().await.unwrap();
     assert_eq!(texts(&found), ["a", "bc"]);
     assert_eq!(rig.consumer.ack(&found).await.unwrap(), 2);
     assert_eq!(rig.ledger().await, [(2, 3), (2, 3), (2, 3)]);
@@ -115,7 +115,7 @@ async fn a_batch_that_redis_has_lost_counts_nothing() {
     let before = rig.ledger().await;
     rig.redis::<()>(&["DEL", &rig.keys.lease(lease.id)]).await;
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0);
-    assert!(rig.takeover().await.is_none());
+    assert!(rig.take_over_expired().await.is_none());
     let status = rig.status().await;
     assert_eq!((status.settled.messages, status.settled.bytes, status.leases), (before[2].0, before[2].1, 0));
     assert!(!status.balances(), "a message is missing");

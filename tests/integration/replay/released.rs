@@ -29,7 +29,7 @@ async fn rows_of_the_release_before_are_replayed_under_the_rules_of_this_one() {
     // A clock that had lost its date, and a zero, had frozen two positions; the later of two locks had not won.
     assert_eq!(count(&report, "vehicles changed"), 3, "{report}");
     assert_eq!(count(&report, "vehicles created"), 0, "{report}");
-    assert_eq!(count(&report, "events that do not parse any more"), 0, "{report}");
+    assert_eq!(count(&report, "events that can no longer be parsed"), 0, "{report}");
     // Two times that can be read now belong to another row of telemetry; the rows stay.
     assert_eq!(count(&report, "events with another"), 2, "{report}");
     assert_eq!(stage.value::<String>(found).await, EXPECTED, "{report}");

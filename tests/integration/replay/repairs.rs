@@ -16,7 +16,7 @@ async fn a_wiped_state_comes_back_and_a_second_replay_writes_nothing() {
     assert_eq!(count(&report, "events read"), u64::try_from(events).unwrap());
     assert_eq!(count(&report, "vehicles created"), before.lines().count() as u64);
     for nothing in
-        ["events that do not parse any more", "events with another", "telemetry rows", "vehicles changed"]
+        ["events that can no longer be parsed", "events with another", "telemetry rows", "vehicles changed"]
     {
         assert_eq!(count(&report, nothing), 0, "{report}");
     }
@@ -97,7 +97,7 @@ async fn events_that_changed_beyond_recognition_keep_their_rows() {
     let rows = "SELECT string_agg(xmin::text || ctid::text, ' ' ORDER BY event_id) FROM telemetry";
     let versions: String = stage.value(rows).await;
     let report = stage.replayed(&ALL).await;
-    assert_eq!(count(&report, "events that do not parse any more"), 3, "{report}");
+    assert_eq!(count(&report, "events that can no longer be parsed"), 3, "{report}");
     for reason in ["missing_vehicle_id", "too_old", "unknown_provider"] {
         assert!(report.contains(reason), "{report}");
     }

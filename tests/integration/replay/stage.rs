@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_queue::{Envelope, Producer, RedisLink};
+use fleet_queue::{Envelope, Producer, RedisLink, RedisLinkOptions};
 use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::types::FromSql;
@@ -134,7 +134,9 @@ pub(super) async fn push(
         Envelope { message_id, received_at, topic, content_type, traceparent: None, body }.encode()
     };
     let items: Vec<_> = bodies.iter().map(item).collect();
-    let link = Arc::new(RedisLink::new(&redis_url(), fleet.settings.queue.timeout).unwrap());
+    let link = Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&redis_url(), fleet.settings.queue.timeout)).unwrap(),
+    );
     Producer::new(link, &fleet.settings.queue.prefix, provider).push(&items).await.unwrap();
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use fleet_consumer::service::Databases;
-use fleet_store::{EventKey, PageBounds, Schema, Window, telemetry_page, telemetry_windows};
+use fleet_consumer::connect::Databases;
+use fleet_store::{EventKey, PageBounds, Schema, TelemetryStore, Window};
 use fleet_testbed::DatabaseLogin;
 use rustix::process::Signal;
 
@@ -152,9 +152,10 @@ async fn pages_of_any_size_have_every_row_once() {
          SELECT vehicle_id, observed_at - INTERVAL '2 days', event_id, received_at, message_id, provider, topic, kind,
                 lat, lon, speed_kmh, battery_percent, raw FROM telemetry";
     stage.execute(another_day).await;
-    let telemetry = Databases::new(&stage.fleet.settings_as(DatabaseLogin::Migrator)).unwrap().telemetry;
+    let databases = Databases::new(&stage.fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
+    let telemetry = TelemetryStore::new(databases.telemetry);
     let (from, to) = ("2024-01-01T00:00:00Z".parse().unwrap(), "2025-01-01T00:00:00Z".parse().unwrap());
-    let windows = telemetry_windows(&telemetry, from, to).await.unwrap();
+    let windows = telemetry.windows(from, to).await.unwrap();
     assert!(windows.len() > 1 && windows.is_sorted_by(|left, right| left.from >= right.to), "{windows:?}");
     let keys = |query: &'static str| {
         let sql = &stage.sql;
@@ -192,14 +193,14 @@ async fn pages_of_any_size_have_every_row_once() {
 
 /// Every key of a window, and whether its event was read with it, in pages that keep their bounds.
 async fn read(
-    telemetry: &fleet_store::Database,
+    telemetry: &TelemetryStore,
     window: Window,
     provider: Option<&str>,
     bounds: PageBounds,
 ) -> Vec<(EventKey, bool)> {
     let (mut after, mut met) = (None, Vec::new());
     loop {
-        let page = telemetry_page(telemetry, window, after, provider, bounds).await.unwrap();
+        let page = telemetry.page(window, after, provider, bounds).await.unwrap();
         let Some(last) = page.last() else { return met };
         after = Some(last.key);
         assert!(i64::try_from(page.len()).unwrap() <= bounds.rows);

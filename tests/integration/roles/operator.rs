@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink, RedisLinkOptions};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -88,7 +88,10 @@ fn script(words: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     let server = redis().await;
-    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let link = Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&login(&server.url(), "consumer"), Duration::from_secs(3)))
+            .unwrap(),
+    );
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     let mut operator = connect(&login(&server.url(), "operator")).await;
     let mut stranger = connect(&server.url()).await;
@@ -115,7 +118,10 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
 #[tokio::test]
 async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     let server = redis().await;
-    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let link = Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&login(&server.url(), "consumer"), Duration::from_secs(3)))
+            .unwrap(),
+    );
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     let mut operator = connect(&login(&server.url(), "operator")).await;
@@ -136,7 +142,7 @@ async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     }
     let id = Uuid::now_v7();
     let held = consumer.claim(id, id, limits).await.unwrap().unwrap();
-    let takeover = || consumer.takeover(Uuid::now_v7(), lease_time);
+    let takeover = || consumer.take_over_expired(Uuid::now_v7(), lease_time);
     assert!(takeover().await.unwrap().is_none(), "nothing of it is a lease that has expired");
 
     // A backlog that an outage has left may have filled Redis.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Lookout, Mark, Observer, Producer, RedisLink, RedisMemory};
+use fleet_queue::{
+    ClaimLimits, Consumer, Lookout, Mark, Observer, Producer, RedisLink, RedisLinkOptions, RedisMemory,
+};
 use fleet_testbed::{Redis, RedisOptions, RedisServer};
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
@@ -30,7 +32,10 @@ async fn the_consumer_does_all_its_work() {
 }
 
 async fn all_its_work(server: &Redis) {
-    let link = Arc::new(RedisLink::new(&login(&server.url(), "consumer"), Duration::from_secs(3)).unwrap());
+    let link = Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&login(&server.url(), "consumer"), Duration::from_secs(3)))
+            .unwrap(),
+    );
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec(), b"two".to_vec()]).await.unwrap();
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let (long, [first, second, third]) = (Duration::from_secs(30), [(); 3].map(|()| Uuid::now_v7()));
@@ -40,9 +45,9 @@ async fn all_its_work(server: &Redis) {
     assert!(consumer.claim_again(first, first, limits).await.unwrap().is_some());
     assert!(consumer.extend(&lease, long).await.unwrap());
     consumer.release(&lease).await.unwrap();
-    let lease = consumer.takeover(second, Duration::ZERO).await.unwrap().unwrap();
+    let lease = consumer.take_over_expired(second, Duration::ZERO).await.unwrap().unwrap();
     assert!(consumer.mark(&lease, Mark::Clear).await.unwrap());
-    let lease = consumer.takeover(third, long).await.unwrap().unwrap();
+    let lease = consumer.take_over_expired(third, long).await.unwrap().unwrap();
     assert!(RedisMemory::read(&link).await.unwrap().used_bytes > 0);
     let observer = Observer::new(Arc::clone(&link), "fleet", "niu");
     assert_eq!(observer.status().await.unwrap().leases, 1);
@@ -55,7 +60,7 @@ async fn all_its_work(server: &Redis) {
     let lookout = Lookout::new(Arc::clone(&link), "fleet", "niu");
     let look = lookout.look().await.unwrap();
     assert!(lookout.note(&look, 1).await.unwrap().is_some());
-    let resumed = consumer.take_over(first, second, long).await.unwrap().unwrap();
+    let resumed = consumer.take_over_lease(first, second, long).await.unwrap().unwrap();
     assert_eq!(consumer.ack(&resumed).await.unwrap(), 1);
     assert!(observer.status().await.unwrap().balances());
 

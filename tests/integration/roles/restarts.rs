@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Observer, Producer, RedisLink, RedisLinkOptions};
 use fleet_testbed::{Redis, RedisOptions, RedisServer};
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
@@ -32,7 +32,9 @@ async fn killed_and_restarted(mut redis: Redis) -> Redis {
 }
 
 fn link(redis: &Redis, user: &str) -> Arc<RedisLink> {
-    Arc::new(RedisLink::new(&login(&redis.url(), user), Duration::from_secs(5)).unwrap())
+    Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(&login(&redis.url(), user), Duration::from_secs(5))).unwrap(),
+    )
 }
 
 /// Every key of the queue with what is in it; the log of a failure shows both.

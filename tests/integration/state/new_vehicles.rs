@@ -1,6 +1,6 @@
 //! Counting the vehicles that were not known before.
 
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
 use fleet_providers::VehicleEvent;
 use fleet_store::StateStore;
 

@@ -1,6 +1,6 @@
 //! `fold` and the upsert against the naive model.
 
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
 use fleet_store::{StateStore, VehicleState};
 use proptest::prelude::*;

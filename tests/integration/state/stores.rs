@@ -41,7 +41,7 @@ async fn stored_parts_are_remembered() {
     let second = Part { first_record: 2, records: 1, ..first };
     assert!(state.settled(first.lease_id).await.unwrap().is_empty());
     assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty());
-    let vehicles = fleet_consumer::fold::fold(events.iter());
+    let vehicles = fleet_consumer::batch::fold::fold(events.iter());
     state.write(&first, &vehicles).await.unwrap();
     assert_eq!(state.settled(first.lease_id).await.unwrap(), [(0, 2)].into());
     assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty(), "the sides are apart");
@@ -57,7 +57,7 @@ async fn a_part_written_twice_is_stored_and_counted_once() {
     let (state, telemetry) =
         (StateStore::new(pool(database.url())), TelemetryStore::new(pool(database.url())));
     let event = silent("one", 0);
-    let vehicles = fleet_consumer::fold::fold([&event].into_iter());
+    let vehicles = fleet_consumer::batch::fold::fold([&event].into_iter());
     let part = part(1);
     for inserted in [1, 0] {
         state.write(&part, &vehicles).await.unwrap();

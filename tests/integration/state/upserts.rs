@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use fleet_consumer::fold::fold;
+use fleet_consumer::batch::fold::fold;
 use fleet_providers::{Attributes, VehicleEvent};
-use fleet_store::{Schema, StateStore, StoreError, migrate};
+use fleet_store::{DatabaseOptions, Schema, StateStore, StoreError, migrate};
 use fleet_testbed::{DatabaseLogin, Postgres};
 use tokio::sync::Barrier;
 use tokio_postgres::NoTls;
@@ -66,7 +66,7 @@ async fn updates_are_heap_only() {
     const ROUNDS: usize = 80;
     const STRIDE: usize = 8;
     let server = tokio::task::spawn_blocking(|| Postgres::private(&[]).unwrap()).await.unwrap();
-    migrate(&DatabaseLogin::Migrator.of(&server.url()), Schema::State).await.unwrap();
+    migrate(&DatabaseOptions::new(&DatabaseLogin::Migrator.of(&server.url())), Schema::State).await.unwrap();
     let store = StateStore::new(pool(&server.url()));
     write(&store, &speeds(VEHICLES, 0, 0)).await.unwrap();
     for round in 1..=ROUNDS {

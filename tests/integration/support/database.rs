@@ -1,6 +1,6 @@
 //! A database of the test's own.
 
-use fleet_store::{Schema, migrate};
+use fleet_store::{DatabaseOptions, Schema, migrate};
 use fleet_testbed::{DatabaseLogin, database_sql};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl TestDatabase {
 
     /// Makes a schema with the login for it.
     pub(crate) async fn migrate(&self, schema: Schema) {
-        migrate(&self.url_as(DatabaseLogin::Migrator), schema).await.unwrap();
+        migrate(&DatabaseOptions::new(&self.url_as(DatabaseLogin::Migrator)), schema).await.unwrap();
     }
 
     /// Its administrator's URL. [`Site`](crate::process::program::Site) and [`Fleet`](super::Fleet) make the programs'

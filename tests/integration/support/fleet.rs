@@ -96,9 +96,7 @@ impl Fleet {
 
     /// The queue of `provider`.
     pub(crate) async fn queue(&self, provider: &str) -> QueueStatus {
-        let Settings { redis_url, tls, queue, .. } = &self.settings;
-        let link = RedisLink::trusting(tls.ca_file.as_deref(), redis_url.expose(), queue.timeout);
-        let link = Arc::new(link.unwrap());
+        let link = Arc::new(RedisLink::open(&self.settings.redis()).unwrap());
         Observer::new(link, &self.settings.queue.prefix, provider).status().await.unwrap()
     }
 

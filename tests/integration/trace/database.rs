@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
-use fleet_consumer::service::Databases;
-use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink};
-use fleet_store::{RetentionPeriods, expire, statements};
+use fleet_consumer::connect::Databases;
+use fleet_queue::{ClaimLimits, Consumer, Envelope, Producer, RedisLink, RedisLinkOptions};
+use fleet_store::{Retention, RetentionPeriods, statements};
 use fleet_testbed::DatabaseLogin;
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ async fn a_message_that_is_delivered_again_is_no_duplicate_of_itself() {
     let body = body.as_bytes();
     let envelope =
         Envelope { message_id: id, received_at, topic: "", content_type: None, traceparent: None, body };
-    let link = RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(3))).unwrap();
     let producer = Producer::new(link.into(), &fleet.settings.queue.prefix, "niu");
     for _ in 0..2 {
         producer.push(&[envelope.encode()]).await.unwrap();
@@ -102,7 +102,7 @@ async fn empty_messages_outlive_the_first_owner_of_their_batch() {
     let database = TestDatabase::migrated().await;
     let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
     let id = post(&fleet, "[]").await;
-    let link = RedisLink::new(&redis_url(), Duration::from_secs(3)).unwrap();
+    let link = RedisLink::open(&RedisLinkOptions::new(&redis_url(), Duration::from_secs(3))).unwrap();
     let doomed = Consumer::new(link.into(), &fleet.settings.queue.prefix, "niu");
     let limits = ClaimLimits { max_messages: 10, max_bytes: 1 << 20, lease: Duration::from_millis(1) };
     assert!(doomed.claim(Uuid::now_v7(), Uuid::now_v7(), limits).await.unwrap().is_some());
@@ -166,7 +166,7 @@ async fn retention_forgets_the_notes() {
     let databases = Databases::new(&fleet.settings_as(DatabaseLogin::Migrator)).unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
     let periods = RetentionPeriods { telemetry: 90 * day, dead_letters: 90 * day, settled_batches: day };
-    let expired = expire(&databases.state, &databases.telemetry, periods).await.unwrap();
+    let expired = Retention::new(databases.state, databases.telemetry).expire(periods).await.unwrap();
     assert_eq!(expired.unstored_messages, 1);
     found(&fleet, &database, ids[1], &["empty: niu"]).await;
     let gone = trace_as(DatabaseLogin::Reader, &fleet, &database, &old.to_string()).await;

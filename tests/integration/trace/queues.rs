@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Place, Producer, RedisLink};
+use fleet_queue::{ClaimLimits, Consumer, Envelope, Finder, Place, Producer, RedisLink, RedisLinkOptions};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
@@ -14,7 +14,13 @@ use crate::support::{Fleet, TestDatabase, fresh_prefix, redis_as, redis_url};
 
 /// With no more than the shipped consumer's rights.
 fn link() -> Arc<RedisLink> {
-    Arc::new(RedisLink::new(&redis_as(RedisLogin::Consumer, &redis_url()), Duration::from_secs(3)).unwrap())
+    Arc::new(
+        RedisLink::open(&RedisLinkOptions::new(
+            &redis_as(RedisLogin::Consumer, &redis_url()),
+            Duration::from_secs(3),
+        ))
+        .unwrap(),
+    )
 }
 
 async fn api(database: &TestDatabase) -> Fleet {
@@ -71,7 +77,7 @@ async fn what_is_no_request_id_is_refused() {
     let fleet = api(&database).await;
     for (id, said) in [
         ("nonsense", "Pass the x-request-id"),
-        ("7e3c1b9a-6c1f-4b8e-9c41-2f6f0f7a7d10", "this UUID is no UUIDv7"),
+        ("7e3c1b9a-6c1f-4b8e-9c41-2f6f0f7a7d10", "this UUID is not a UUIDv7"),
     ] {
         let ended = trace_as(DatabaseLogin::Reader, &fleet, &database, id).await;
         assert_eq!(ended.code, Some(64), "{ended:?}");

@@ -7,7 +7,7 @@ use fleet_runtime::stderr;
 /// Time between two lines.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// Says every few seconds how far a long command is.
+/// Prints every few seconds how far a long command is.
 pub(crate) struct ProgressLines {
     start: Instant,
     next: Instant,
@@ -22,7 +22,7 @@ impl Default for ProgressLines {
 
 impl ProgressLines {
     /// Prints `line` if it is time for one.
-    pub(crate) fn tell(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn print(&mut self, line: impl FnOnce() -> String) {
         let now = Instant::now();
         if now >= self.next {
             self.next = now + INTERVAL;
@@ -30,7 +30,7 @@ impl ProgressLines {
         }
     }
 
-    /// How many of `count` there were a second.
+    /// The rate of `count`, a second.
     pub(crate) fn rate(&self, count: u64) -> u128 {
         u128::from(count) * 1000 / self.start.elapsed().as_millis().max(1)
     }

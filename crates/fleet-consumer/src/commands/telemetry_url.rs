@@ -1,4 +1,4 @@
-//! A URL of the telemetry database that nobody else sees.
+//! The option to pass the URL of the telemetry database on standard input.
 
 use std::io::{self, Read};
 
@@ -8,16 +8,16 @@ use fleet_runtime::settings::{ConnectionUrl, Settings};
 /// Longer than any URL.
 const MOST_BYTES: u64 = 4096;
 
-/// For commands that read telemetry, which the consumer's own login may not.
+/// For commands that read telemetry: the consumer's own login may not read it.
 #[derive(Args)]
 pub(crate) struct TelemetryUrl {
-    /// Read the URL of the telemetry database from standard input, where nobody else sees its password.
+    /// Read the URL of the telemetry database from standard input, so that its password stays secret.
     #[arg(long)]
     telemetry_url_from_stdin: bool,
 }
 
 impl TelemetryUrl {
-    /// The settings with that URL, if there is to be one.
+    /// The settings, with that URL if the option is set.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 /// Reads RFC 3339, or a date, which means its first moment in UTC.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     let midnight = || text.parse::<Date>().and_then(|date| date.to_zoned(TimeZone::UTC));
-    // A date first: a time does not read as one, as long as it is not cut off.
+    // Tell a date by its length: the parser of dates would also accept a time, and ignore its hours.
     let date = text.len() == "2026-01-31".len();
     let time = if date { midnight().map(|midnight| midnight.timestamp()) } else { text.parse() };
     time.map_err(|error| {

@@ -1,28 +1,25 @@
-//! Values that are there and are not used.
+//! Values of events that are present and not used.
 
 use fleet_providers::{Attribute, DropReason};
-use metrics::{counter, describe_counter};
+use metrics::counter;
 
-const DROPPED_VALUES: &str = "fleet_consumer_dropped_values_total";
+use crate::metrics::declare::declare;
 
-pub(super) fn describe() {
-    describe_counter!(
-        DROPPED_VALUES,
-        "Values that an event carries and that are not used, by what they are about and why"
-    );
+declare! {
+    counter DROPPED_VALUES = "fleet_consumer_dropped_values_total",
+        "Values of events that are present and not used, by attribute and reason";
 }
 
-pub(super) fn show_provider(provider: &'static str) {
+/// Exports every series of a provider with its first zero.
+pub(super) fn start_at_zero(provider: &'static str) {
     for attribute in Attribute::ALL {
         for reason in attribute.reasons() {
-            let (attribute, reason) = (attribute.name(), reason.name());
-            counter!(DROPPED_VALUES, "provider" => provider, "attribute" => attribute, "reason" => reason)
-                .increment(0);
+            publish(provider, attribute, *reason, 0);
         }
     }
 }
 
-/// What the events of a batch lose: mostly nothing.
+/// How many values of a batch's events are not used: of most batches, none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DroppedCounts(Vec<(Attribute, DropReason, u64)>);
 
@@ -39,9 +36,13 @@ impl DroppedCounts {
     /// Adds them to the metrics.
     pub(crate) fn publish(&self, provider: &'static str) {
         for (attribute, reason, count) in &self.0 {
-            let (attribute, reason) = (attribute.name(), reason.name());
-            counter!(DROPPED_VALUES, "provider" => provider, "attribute" => attribute, "reason" => reason)
-                .increment(*count);
+            publish(provider, *attribute, *reason, *count);
         }
     }
+}
+
+fn publish(provider: &'static str, attribute: Attribute, reason: DropReason, count: u64) {
+    let (attribute, reason) = (attribute.name(), reason.name());
+    counter!(DROPPED_VALUES, "provider" => provider, "attribute" => attribute, "reason" => reason)
+        .increment(count);
 }

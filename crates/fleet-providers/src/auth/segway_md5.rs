@@ -6,7 +6,8 @@ use md5::{Digest, Md5};
 use memchr::{memchr, memchr2};
 use subtle::ConstantTimeEq;
 
-use super::{Secrets, verify};
+use super::secrets::Secrets;
+use super::verify;
 use crate::fields::{Fields, Value};
 use crate::{body, form, json};
 
@@ -83,7 +84,7 @@ fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Para
     if !json::has_at_most(text, MAX_PARAMETERS) {
         return None;
     }
-    let Fields(members) = json::object(std::str::from_utf8(text).ok()?).ok()?;
+    let Fields(members) = Fields::from_json(std::str::from_utf8(text).ok()?).ok()?;
     members.into_iter().map(|(name, value)| Some((name, signed(&value)?))).collect()
 }
 

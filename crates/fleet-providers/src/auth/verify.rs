@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Secrets;
+use super::secrets::Secrets;
 
 /// Whether `proof` accepts any secret. All are tried; an empty one is a slip in the configuration, no secret.
 pub(super) fn any(secrets: &Secrets, proof: impl Fn(&[u8]) -> Choice) -> bool {
@@ -74,16 +74,7 @@ pub(super) fn hmac_sha256(candidate: &[u8], body: &[u8], secrets: &Secrets) -> b
 
 /// Exactly `N` bytes in hexadecimal digits of either case.
 pub(super) fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let (pairs, []) = digits.as_chunks::<2>() else {
-        return None;
-    };
     let mut bytes = [0; N];
-    if pairs.len() != N {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let value = char::from(*high).to_digit(16)? * 16 + char::from(*low).to_digit(16)?;
-        *byte = u8::try_from(value).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
     Some(bytes)
 }

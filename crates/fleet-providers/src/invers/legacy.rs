@@ -7,10 +7,12 @@
 //! Confidence: the status' fields, good; the names of id, type and time around it, inferred. Each of those is
 //! looked for in the message and then in `event`.
 
+use crate::attributes::{Attribute, Attributes};
 use crate::fields::{Fields, Item, Value};
+use crate::mapped_event::MappedEvent;
+use crate::message::{Limits, Message};
+use crate::quantity;
 use crate::reader::EventReader;
-use crate::report::Report;
-use crate::{Attribute, Attributes, Limits, Message, quantity};
 
 /// Names of the device's id.
 const DEVICE: [&str; 2] = ["qnr", "device"];
@@ -20,7 +22,7 @@ const KIND: [&str; 2] = ["type", "reason"];
 const TIME: [&str; 2] = ["occurred_at", "timestamp"];
 
 /// Maps one event.
-pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a> {
+pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEvent<'a> {
     let event = item.fields.object("event").known().unwrap_or_default();
     let around = [&item.fields, &event];
     let mut reader = EventReader::new(message, limits, candidates(&around, &TIME).map(Some));
@@ -29,7 +31,7 @@ pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) ->
     let attributes = status.map(|status| attributes(&status, &mut reader)).unwrap_or_default();
     let text = |names| candidates(&around, names).find_map(Value::text);
     let (vehicle, kind, event_id) = (text(&DEVICE), text(&KIND), text(&["id"]));
-    Report { vehicle, kind, event_id, ..Report::new(item, reader, attributes) }
+    MappedEvent { vehicle, kind, event_id, ..MappedEvent::new(item, reader, attributes) }
 }
 
 /// The members of these names, the message's own before the event's.
@@ -64,6 +66,6 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
         powered_on: reader.timed(Attribute::PoweredOn, status.word("ignition", "on", "off"), None),
         locked: reader.timed(Attribute::Locked, lock, None),
         charging: reader.timed(Attribute::Charging, electric.word("charge", "on", "off"), None),
-        online: None,
+        ..Attributes::default()
     }
 }

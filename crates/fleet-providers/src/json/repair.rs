@@ -1,6 +1,6 @@
 //! What PostgreSQL's `json` could store and never read back: U+0000 and half of a surrogate pair. Each becomes U+FFFD.
 
-use crate::ParseError;
+use crate::error::ParseError;
 
 /// What a look at a text finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

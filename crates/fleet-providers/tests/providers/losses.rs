@@ -129,7 +129,7 @@ fn a_type_that_changes_no_state_loses_none() {
 fn names_are_unique() {
     for (names, count) in [
         (Attribute::ALL.map(Attribute::name).to_vec(), Attribute::ALL.len()),
-        (DropReason::ALL.map(DropReason::name).to_vec(), DropReason::ALL.len()),
+        (DropReason::ALL.iter().map(|reason| reason.name()).collect(), DropReason::ALL.len()),
     ] {
         let unique: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(unique.len(), count, "{names:?}");

@@ -1,0 +1,56 @@
+//! From events to one row a vehicle.
+//!
+//! Each attribute keeps its greatest (time, receipt, value): see [`fleet_providers::Attributes::merge`].
+
+use std::collections::hash_map::Entry;
+
+use fleet_failpoints::Failpoint;
+use fleet_providers::VehicleEvent;
+use fleet_store::VehicleState;
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+/// Folds events to one state a vehicle, sorted by `vehicle_id`.
+pub fn fold<'a>(events: impl Iterator<Item = &'a VehicleEvent<'a>>) -> Vec<VehicleState<'a>> {
+    let mut vehicles: FxHashMap<Uuid, VehicleState<'a>> = FxHashMap::default();
+    for event in events {
+        let state = state(event);
+        match vehicles.entry(state.vehicle_id) {
+            Entry::Vacant(entry) => {
+                entry.insert(state);
+            }
+            Entry::Occupied(mut entry) => merge(entry.get_mut(), &state),
+        }
+    }
+    let mut vehicles: Vec<_> = vehicles.into_values().collect();
+    if Failpoint::UnsortedUpsert.is_active() {
+        // A different order each time.
+        let order = Uuid::now_v7().as_u128();
+        vehicles.sort_unstable_by_key(|vehicle| {
+            (vehicle.vehicle_id.as_u128() ^ order).wrapping_mul(u128::MAX / 3)
+        });
+    } else {
+        vehicles.sort_unstable_by_key(|vehicle| vehicle.vehicle_id);
+    }
+    vehicles
+}
+
+fn state<'a>(event: &'a VehicleEvent<'a>) -> VehicleState<'a> {
+    let received_at = event.received_at;
+    VehicleState {
+        vehicle_id: event.vehicle_id,
+        provider_vehicle_id: &event.provider_vehicle_id,
+        attributes: event.attributes,
+        first_seen_at: received_at,
+        last_seen_at: received_at,
+        clock_skewed_at: event.clock_skewed.then_some(received_at),
+    }
+}
+
+/// Merges two states of the same vehicle into the first one.
+pub(crate) fn merge(into: &mut VehicleState<'_>, from: &VehicleState<'_>) {
+    into.first_seen_at = into.first_seen_at.min(from.first_seen_at);
+    into.last_seen_at = into.last_seen_at.max(from.last_seen_at);
+    into.clock_skewed_at = into.clock_skewed_at.max(from.clock_skewed_at);
+    into.attributes.merge(&from.attributes);
+}

@@ -1,0 +1,102 @@
+//! Prints the ledgers.
+
+use std::fmt;
+
+use comfy_table::Table;
+
+use crate::commands::audit::ledgers::{Audit, AuditedQueue};
+use crate::observe::witness::Unaccounted;
+
+impl fmt::Display for Audit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut queues = Table::new();
+        queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "unaccounted", "balances"]);
+        for queue in &self.queues {
+            let status = &queue.status;
+            let counts = [
+                status.accepted.messages,
+                status.waiting_messages,
+                status.leased().messages,
+                status.settled.messages,
+                queue.unaccounted.messages,
+            ];
+            let mut row = vec![queue.name.to_owned()];
+            row.extend(counts.map(|count| count.to_string()));
+            row.push(if queue.balances() { "yes" } else { "NO" }.to_owned());
+            queues.add_row(row);
+        }
+        let mut settled = Table::new();
+        let header =
+            ["provider", "inserted", "duplicate", "dead letters", "through telemetry", "through state"];
+        settled.set_header(header);
+        for (provider, totals) in &self.settled {
+            let counts = [
+                totals.inserted,
+                totals.duplicate,
+                totals.dead_lettered,
+                totals.telemetry_records,
+                totals.state_records,
+            ];
+            let mut row = vec![provider.clone()];
+            row.extend(counts.map(|count| count.to_string()));
+            settled.add_row(row);
+        }
+        write!(formatter, "Messages, by the queues' ledgers:\n{queues}\n\n")?;
+        writeln!(
+            formatter,
+            "Records (events, and messages without any), by the databases' ledgers:\n{settled}"
+        )?;
+        for queue in &self.queues {
+            queue.explain(formatter)?;
+        }
+        for weakness in self.durability.weaknesses() {
+            writeln!(formatter, "Redis is set up weaker than it should be: {weakness}")?;
+        }
+        let unseen = self.durability.unseen().join(", ");
+        if !unseen.is_empty() {
+            writeln!(
+                formatter,
+                "This user may not read all of Redis' settings. Make sure that Redis has: {unseen}."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl AuditedQueue {
+    /// Explains what needs attention, below the tables.
+    fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, held, unaccounted, status, at_rest: _ } = self;
+        for broken in self.broken() {
+            writeln!(formatter, "{name}: {broken}")?;
+        }
+        if status.parked > 0 {
+            let parked = status.parked;
+            writeln!(
+                formatter,
+                "{name}: {parked} batches are stored in one database and wait for the other one."
+            )?;
+        }
+        if held.is_none() {
+            writeln!(formatter, "{name}: this user may not count the messages of claimed batches (HKEYS).")?;
+        }
+        let lost = held.as_ref().map_or(0, |held| held.claimed_messages.saturating_sub(held.messages));
+        if lost > 0 && status.has_ledger() {
+            writeln!(
+                formatter,
+                "{name}: {lost} claimed messages are in no batch that has an owner's record: see the runbook, \
+                 FleetLedgerUnbalanced."
+            )?;
+        }
+        if let Unaccounted { messages: messages @ 1.., since } = unaccounted {
+            let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+            writeln!(
+                formatter,
+                "{name}: up to {messages} webhooks that were answered 200 are unaccounted for{since}, not counting later \
+                 ones: see the runbook, FleetWebhooksUnaccounted. When you have decided what to do, run \
+                 fleet-consumer accept-loss"
+            )?;
+        }
+        Ok(())
+    }
+}

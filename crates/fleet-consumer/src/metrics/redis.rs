@@ -1,0 +1,40 @@
+//! Redis itself: its memory, its settings, and failed calls.
+
+use fleet_queue::{QueueError, RedisMemory};
+use metrics::{counter, gauge};
+
+use crate::metrics::declare::declare;
+
+declare! {
+    counter REDIS_ERRORS = "fleet_consumer_redis_errors_total", "Failed calls to Redis, by kind";
+    gauge REDIS_USED = "fleet_queue_redis_memory_used_bytes", Bytes, "Memory that Redis uses";
+    gauge REDIS_MAX = "fleet_queue_redis_memory_max_bytes", Bytes, "Redis' maxmemory; 0 is no limit";
+    gauge REDIS_WEAKNESSES = "fleet_consumer_redis_durability_weaknesses",
+        "Settings of Redis that endanger accepted messages, as far as the consumer may see them; 0 is good";
+}
+
+/// Exports every series with its first zero.
+pub(super) fn start_at_zero() {
+    for &kind in QueueError::KINDS {
+        counter!(REDIS_ERRORS, "kind" => kind).increment(0);
+    }
+}
+
+/// Counts a failed call to Redis.
+pub(crate) fn redis_error(kind: &'static str) {
+    counter!(REDIS_ERRORS, "kind" => kind).increment(1);
+}
+
+/// Shows how many settings of Redis endanger accepted messages.
+pub(crate) fn redis_weaknesses(count: usize) {
+    gauge!(REDIS_WEAKNESSES).set(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+/// Shows how full Redis is.
+pub(crate) fn redis_memory(memory: RedisMemory) {
+    // Redis has far less memory than the 2^53 bytes that a float counts exactly.
+    #[expect(clippy::cast_precision_loss)]
+    let float = |bytes: u64| bytes as f64;
+    gauge!(REDIS_USED).set(float(memory.used_bytes));
+    gauge!(REDIS_MAX).set(float(memory.max_bytes));
+}

@@ -1,0 +1,32 @@
+//! Starts the observers, which publish metrics and keep the witness.
+
+use std::time::Duration;
+
+use fleet_runtime::liveness::Liveness;
+use fleet_runtime::settings::Settings;
+use tokio::task::JoinSet;
+
+use crate::connect::{Databases, keys_of_one_queue, redis_link};
+use crate::error::ConsumerError;
+use crate::observe::witness::Witnesses;
+use crate::observe::{durability, pools, queues, witness};
+
+/// Starts every observer.
+pub(super) fn start(
+    settings: &Settings,
+    databases: Databases,
+    liveness: &Liveness,
+    longest_wait: Duration,
+) -> Result<JoinSet<()>, ConsumerError> {
+    let every = settings.consumer.status_interval;
+    let mut observers = JoinSet::new();
+    let queues = queues::observe(redis_link(settings)?, settings.queue.prefix.clone(), every);
+    observers.spawn(liveness.watch("queue observer".to_owned(), longest_wait, queues));
+    let durability = durability::observe(redis_link(settings)?, keys_of_one_queue(settings));
+    observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
+    let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
+    observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));
+    let pools = pools::observe(databases, every);
+    observers.spawn(liveness.watch("pool observer".to_owned(), longest_wait, pools));
+    Ok(observers)
+}

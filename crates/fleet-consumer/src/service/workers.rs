@@ -1,0 +1,148 @@
+//! From settings to the workers of each queue.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_providers::{Limits, PROVIDERS, Provider};
+use fleet_queue::{Consumer, QueueError};
+use fleet_runtime::liveness::Liveness;
+use fleet_runtime::settings::Settings;
+use fleet_store::{StateStore, TelemetryStore};
+use jiff::SignedDuration;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::unused_values::UnusedValues;
+use crate::connect::{Databases, redis_link};
+use crate::error::ConsumerError;
+use crate::isolate::isolated_parser::IsolatedParser;
+use crate::lease::poller::Poller;
+use crate::lease::redis_calls::RedisCalls;
+use crate::rate_limit::RateLimit;
+use crate::worker::Worker;
+use crate::worker::parked::ParkedWorker;
+use crate::worker::pipeline::Pipeline;
+use crate::worker::processor::BatchProcessor;
+use crate::write::database_health::DatabasesHealth;
+use crate::write::new_vehicle_limit::NewVehicleLimit;
+use crate::write::state::StateWriter;
+use crate::write::telemetry::TelemetryWriter;
+use crate::write::transactions::Transactions;
+use crate::write::writer::Writer;
+
+/// The workers of one queue.
+#[derive(Debug)]
+pub(super) struct QueueWorkers {
+    queue: &'static str,
+    worker: Arc<Worker>,
+    parked: ParkedWorker,
+    /// How many loops claim batches.
+    loops: usize,
+}
+
+impl QueueWorkers {
+    /// Starts every loop of this queue.
+    pub(super) fn spawn(
+        self,
+        tasks: &mut JoinSet<Result<(), ConsumerError>>,
+        liveness: &Liveness,
+        longest_wait: Duration,
+        shutdown: &CancellationToken,
+        deadline: &CancellationToken,
+    ) {
+        let Self { queue, worker, parked, loops } = self;
+        for number in 1..=loops {
+            let (worker, shutdown, deadline) = (Arc::clone(&worker), shutdown.clone(), deadline.clone());
+            let run = async move { Ok(worker.run(&shutdown, &deadline).await?) };
+            tasks.spawn(liveness.watch(format!("worker {queue} {number}"), longest_wait, run));
+        }
+        let (shutdown, deadline) = (shutdown.clone(), deadline.clone());
+        let run = async move { Ok(parked.run(&shutdown, &deadline).await?) };
+        tasks.spawn(liveness.watch(format!("worker {queue} parked"), longest_wait, run));
+    }
+}
+
+/// The workers of every provider's queue.
+pub(super) fn of_every_queue(
+    settings: &Settings,
+    databases: &Databases,
+    health: &DatabasesHealth,
+    program: PathBuf,
+) -> Result<Vec<QueueWorkers>, QueueError> {
+    let isolated_parser = Arc::new(IsolatedParser::new(program));
+    let rate_limit = Arc::new(RateLimit::new(settings.consumer.max_events_per_second));
+    let days = i64::from(settings.retention.telemetry_days);
+    let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
+    let workers = |provider: &'static Provider| {
+        let pipeline = Pipeline {
+            provider,
+            limits,
+            max_records: settings.consumer.max_transaction_events,
+            isolated_parser: Arc::clone(&isolated_parser),
+            unused_values: UnusedValues::new(provider.slug),
+            rate_limit: Arc::clone(&rate_limit),
+            writer: writer(settings, databases, health, provider),
+        };
+        queue_workers(settings, pipeline)
+    };
+    PROVIDERS.iter().map(workers).collect()
+}
+
+fn queue_workers(settings: &Settings, pipeline: Pipeline) -> Result<QueueWorkers, QueueError> {
+    let queue = pipeline.provider.slug;
+    // Each queue has its own connection, so that no queue's batches wait for another's.
+    let link = Arc::new(redis_link(settings)?);
+    let consumer = Consumer::new(link, &settings.queue.prefix, queue);
+    let settings = &settings.consumer;
+    let calls = Arc::new(RedisCalls::new(queue));
+    let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);
+    let processor = Arc::new(BatchProcessor {
+        queue,
+        consumer: consumer.clone(),
+        settings: settings.clone(),
+        calls: Arc::clone(&calls),
+        pipeline,
+    });
+    let worker =
+        Worker { poller: Mutex::new(poller), processor: Arc::clone(&processor), retries: settings.retries() };
+    let parked = ParkedWorker {
+        queue,
+        consumer,
+        calls,
+        processor,
+        lease: settings.lease,
+        retry_max: settings.retry_max,
+    };
+    Ok(QueueWorkers { queue, worker: Arc::new(worker), parked, loops: settings.batches_in_flight.max(1) })
+}
+
+fn writer(
+    settings: &Settings,
+    databases: &Databases,
+    health: &DatabasesHealth,
+    provider: &Provider,
+) -> Writer {
+    let transactions = Transactions {
+        health: health.clone(),
+        max_records: settings.consumer.max_transaction_events,
+        retries: settings.consumer.retries(),
+    };
+    let new_vehicles = settings
+        .providers
+        .get(provider.slug)
+        .and_then(|given| given.max_new_vehicles_per_minute)
+        .map(NewVehicleLimit::new);
+    let telemetry = TelemetryStore::new(databases.telemetry.clone());
+    Writer {
+        state: StateWriter {
+            state: StateStore::new(databases.state.clone()),
+            telemetry: telemetry.clone(),
+            new_vehicles,
+            transactions: transactions.clone(),
+        },
+        telemetry: TelemetryWriter { telemetry, transactions },
+        health: health.clone(),
+    }
+}

@@ -1,0 +1,14 @@
+//! The list of providers.
+
+use crate::invers::INVERS;
+use crate::niu::NIU;
+use crate::provider::Provider;
+use crate::segway::SEGWAY;
+
+/// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
+pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
+
+/// The provider with this slug.
+pub fn provider(slug: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|provider| provider.slug == slug)
+}

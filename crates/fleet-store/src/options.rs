@@ -1,0 +1,76 @@
+//! How to reach a database, and the bounds of a pool.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::TlsParameters;
+use crate::{StoreError, session};
+
+/// How to reach a database, and the bounds of a `Database`.
+#[derive(Clone, Copy)]
+pub struct DatabaseOptions<'a> {
+    /// `postgres://user:password@host:port/database`. Its parameters `sslmode` and `sslrootcert` configure TLS.
+    pub url: &'a str,
+    /// A PEM file with the CAs to trust if the URL has no `sslrootcert`. `None` means the system's CAs.
+    pub ca_file: Option<&'a Path>,
+    /// The maximum number of connections.
+    pub pool_size: usize,
+    /// The longest wait for a connection, including the time to open a new one.
+    pub connect_timeout: Duration,
+    /// The longest run of one statement. The server cancels the statement then.
+    pub statement_timeout: Duration,
+}
+
+impl<'a> DatabaseOptions<'a> {
+    /// Options with defaults: the system's CAs, 8 connections, 10 seconds to connect, 30 seconds for a statement.
+    pub fn new(url: &'a str) -> Self {
+        Self {
+            url,
+            ca_file: None,
+            pool_size: 8,
+            connect_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// What the driver needs to connect. The start-up message carries the session's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
+    pub(crate) fn driver_config(&self) -> Result<(Config, MakeRustlsConnect), StoreError> {
+        let parameters = TlsParameters::take(self.url, self.ca_file.is_some())?;
+        let mut config: Config = parameters.url.parse().map_err(|error: tokio_postgres::Error| {
+            // The error's cause may quote the URL, and with it the password.
+            StoreError::Url(error.to_string())
+        })?;
+        let options = session::options(self.statement_timeout, config.get_options());
+        config.options(options);
+        if config.get_application_name().is_none() {
+            config.application_name("fleet-consumer");
+        }
+        config.connect_timeout(self.connect_timeout);
+        config.keepalives_idle(Duration::from_secs(30));
+        config.tcp_user_timeout(self.statement_timeout);
+        config.ssl_mode(parameters.mode);
+        Ok((config, parameters.connector(self.ca_file)?))
+    }
+}
+
+impl fmt::Debug for DatabaseOptions<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, ca_file, pool_size, connect_timeout, statement_timeout } = self;
+        // The URL may hold a password.
+        formatter
+            .debug_struct("DatabaseOptions")
+            .field("ca_file", ca_file)
+            .field("pool_size", pool_size)
+            .field("connect_timeout", connect_timeout)
+            .field("statement_timeout", statement_timeout)
+            .finish_non_exhaustive()
+    }
+}
