@@ -21,8 +21,8 @@ use crate::json::Wrapper;
 use crate::reader::EventReader;
 use crate::report::Report;
 use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Position, Provider,
-    Timed, json, quantity,
+    Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Position, Provider,
+    SuccessBody, Timed, json, quantity,
 };
 
 /// The provider. Its authentication is an assumption.
@@ -30,7 +30,7 @@ pub(crate) const INVERS: Provider = Provider {
     slug: "invers",
     name: "INVERS",
     default_auth: || AuthScheme::Bearer,
-    accepted: Accepted { content_type: None, body: "" },
+    success: SuccessBody { content_type: None, body: "" },
     split,
     map,
 };

@@ -30,4 +30,4 @@ pub use error::ParseError;
 pub use event::{Attributes, Position, Timed, VehicleEvent};
 pub use identity::vehicle_id;
 pub use message::{Limits, Message, StoredEvent};
-pub use provider::{Accepted, Events, PROVIDERS, Provider, provider};
+pub use provider::{Events, PROVIDERS, Provider, SuccessBody, provider};

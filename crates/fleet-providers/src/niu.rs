@@ -18,7 +18,7 @@ use crate::reader::EventReader;
 use crate::reading::Reading;
 use crate::report::Report;
 use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, json,
+    Attribute, Attributes, AuthScheme, Limits, Message, ParseError, Position, Provider, SuccessBody, json,
     quantity,
 };
 
@@ -27,7 +27,7 @@ pub(crate) const NIU: Provider = Provider {
     slug: "niu",
     name: "NIU",
     default_auth: || AuthScheme::Header(http::HeaderName::from_static("token")),
-    accepted: Accepted { content_type: Some("application/json"), body: r#"{"status":0,"desc":"success"}"# },
+    success: SuccessBody { content_type: Some("application/json"), body: r#"{"status":0,"desc":"success"}"# },
     split,
     map,
 };

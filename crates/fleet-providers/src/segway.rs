@@ -18,7 +18,7 @@ use crate::items::Items;
 use crate::reader::EventReader;
 use crate::report::Report;
 use crate::{
-    Accepted, Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Provider, form,
+    Attribute, Attributes, AuthScheme, DropReason, Limits, Message, ParseError, Provider, SuccessBody, form,
     json, quantity,
 };
 
@@ -27,7 +27,7 @@ pub(crate) const SEGWAY: Provider = Provider {
     slug: "segway",
     name: "Segway-Ninebot",
     default_auth: || AuthScheme::SegwayMd5,
-    accepted: Accepted { content_type: Some("application/json"), body: r#"{"code":0}"# },
+    success: SuccessBody { content_type: Some("application/json"), body: r#"{"code":0}"# },
     split,
     map,
 };

@@ -122,7 +122,7 @@ pub fn answer(
 ) -> Response<Full<Bytes>> {
     let success = provider.filter(|_provider| outcome == Outcome::Accepted);
     let (content_type, body) = match success {
-        Some(provider) => (provider.accepted.content_type, Full::from(provider.accepted.body)),
+        Some(provider) => (provider.success.content_type, Full::from(provider.success.body)),
         None => (Some("application/json"), refused(outcome)),
     };
     if let Some(content_type) = content_type {
