@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::answer::Outcome;
 use crate::metrics::{Shed, ShedMetrics};
+use crate::response::Outcome;
 use crate::unauthenticated::{AwaitedBody, UnauthenticatedBodies};
 
 /// Bounds of one provider. Each provider has its own: whoever exhausts them holds up no other provider's webhooks. Those of

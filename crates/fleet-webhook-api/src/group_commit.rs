@@ -17,8 +17,8 @@ use self::cap::Cap;
 pub use self::share::Share;
 use self::waiting::{Batch, FirstMessage, Waiting};
 use crate::admission::Permits;
-use crate::answer::Outcome;
 use crate::metrics::{self, CommitMetrics, Shed, ShedMetrics};
+use crate::response::Outcome;
 
 mod cap;
 mod share;

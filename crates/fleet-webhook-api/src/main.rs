@@ -18,7 +18,7 @@ use fleet_runtime::metrics::collect_metrics;
 use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_runtime::{cli, health, shutdown};
 use fleet_webhook_api::metrics::BUCKETS;
-use fleet_webhook_api::sources::{SourceSettings, sources};
+use fleet_webhook_api::source_settings::{SourceSettings, source_settings};
 use fleet_webhook_api::{memory, open_files, server};
 use tokio::net::TcpListener;
 
@@ -75,7 +75,7 @@ fn execute(arguments: Arguments) -> ExitCode {
 
 /// What is refused at the start, and by `check-config`.
 fn prepare(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
-    let sources = sources(settings)?;
+    let sources = source_settings(settings)?;
     open_files::prepare(settings)?;
     Ok(sources)
 }

@@ -9,7 +9,7 @@ use metrics::{
     histogram,
 };
 
-use crate::answer::Outcome;
+use crate::response::Outcome;
 
 const WEBHOOKS: &str = "fleet_api_webhooks_total";
 const WEBHOOK_DURATION: &str = "fleet_api_webhook_duration_seconds";

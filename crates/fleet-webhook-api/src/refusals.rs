@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::answer::Outcome;
+use crate::response::Outcome;
 
 /// Most lines within [`EVERY`] about one outcome of one provider. Each has lines of its own: forgeries do not hide the
 /// refusals that are our fault.

@@ -21,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::{NoContext, Uuid};
 
 use crate::admission::{Admission, AdmissionLimits};
-use crate::answer::{Outcome, answer};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics, WebhookMetrics};
 use crate::redis_watch;
 use crate::refusals::{self, Refusals};
+use crate::response::{Outcome, respond};
 use crate::secrets::{self, SecretsInUse};
-use crate::sources::SourceSettings;
+use crate::source_settings::SourceSettings;
 use crate::webhook::{Admitted, SpareHeaders, Verified, VerifiedWebhook, split_path, traceparent};
 
 /// One served provider.
@@ -241,14 +241,14 @@ fn receive(
         let Some((source, admitted)) = checked else {
             let outcome = Outcome::UnknownProvider;
             arrival.note(outcome, &api.unknown, &api.unknown_refusals);
-            return answer(outcome, None, arrival.message_id, api.retry_after, SpareHeaders::default());
+            return respond(outcome, None, arrival.message_id, api.retry_after, SpareHeaders::default());
         };
         let (outcome, spare) = match admitted {
             Ok(admitted) => accept(&source.commit, admitted, &arrival).await,
             Err(refused) => (refused, SpareHeaders::default()),
         };
         arrival.note(outcome, &source.metrics, &source.refusals);
-        answer(outcome, Some(source.provider), arrival.message_id, api.retry_after, spare)
+        respond(outcome, Some(source.provider), arrival.message_id, api.retry_after, spare)
     }
 }
 

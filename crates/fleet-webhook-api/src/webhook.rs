@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admission::Permits;
-use crate::answer::Outcome;
 use crate::metrics::Shed;
+use crate::response::Outcome;
 use crate::server::Source;
 
 const ROUTE: &str = "/webhooks/";

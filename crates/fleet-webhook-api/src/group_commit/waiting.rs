@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::CommitLimits;
 use crate::admission::Permits;
-use crate::answer::Outcome;
+use crate::response::Outcome;
 
 /// One provider's waiting messages, between the requests that bring them and the task that pushes them.
 #[derive(Debug)]

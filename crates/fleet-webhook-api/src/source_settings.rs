@@ -32,7 +32,7 @@ const KIB: u64 = 1024;
 /// # Errors
 ///
 /// Everything that is wrong with what the API needs, at once; serving no provider is an error too.
-pub fn sources(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
+pub fn source_settings(settings: &Settings) -> Result<Vec<SourceSettings>, SettingsError> {
     let mut sources = Vec::new();
     let mut errors = Vec::new();
     for (slug, given) in &settings.providers {

@@ -113,7 +113,7 @@ impl Outcome {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The answer to `outcome`; its `x-request-id` is the message's id.
-pub fn answer(
+pub fn respond(
     outcome: Outcome,
     provider: Option<&Provider>,
     id: Uuid,
