@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_queue::{Consumer, QueueError};
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
 use fleet_store::{StateStore, StoreError, TelemetryStore};
 use jiff::SignedDuration;

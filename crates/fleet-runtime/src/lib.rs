@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod open_files;
 pub mod outage;
+pub mod readiness;
 pub mod settings;
 pub mod shutdown;
 pub mod stderr;

@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::admin::Readiness;
 use crate::http::Cause;
+use crate::readiness::{Readiness, State};
 use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
@@ -90,7 +90,7 @@ impl Metrics {
     /// Prometheus' text format.
     pub(crate) fn render(&self, readiness: &Readiness) -> String {
         self.process.collect();
-        gauge!(READY, "program" => self.program).set(u8::from(readiness.is_ready()));
+        gauge!(READY, "program" => self.program).set(u8::from(readiness.state() == State::Ready));
         gauge!(WORKERS).set(float(self.runtime.num_workers()));
         gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
         gauge!(SILENCE).set(readiness.liveness().longest_silence());

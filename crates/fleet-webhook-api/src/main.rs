@@ -12,9 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use fleet_runtime::admin::{self, Readiness, serve_admin};
+use fleet_runtime::admin::{self, serve_admin};
 use fleet_runtime::http::listen;
 use fleet_runtime::metrics::collect_metrics;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::{Settings, SettingsError};
 use fleet_runtime::{cli, health, shutdown};
 use fleet_webhook_api::metrics::BUCKETS;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_queue::{Durability, QueueError, QueueKeys, RedisLink};
-use fleet_runtime::admin::Readiness;
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use fleet_runtime::readiness::Readiness;
 
 use crate::metrics;
 

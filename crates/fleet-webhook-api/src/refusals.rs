@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use strum::VariantArray;
 use uuid::Uuid;
 
-use crate::response::Outcome;
+use crate::outcome::Outcome;
 
 /// Most lines within [`EVERY`] about one outcome of one provider. Each has lines of its own: forgeries do not hide the
 /// refusals that are our fault.
@@ -22,8 +23,8 @@ const EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Refusals {
     provider: &'static str,
-    /// How many since the last sum, in the order of [`Outcome::ALL`].
-    counts: [AtomicU64; Outcome::ALL.len()],
+    /// How many since the last sum, by [`Outcome`] in the order of its variants.
+    counts: [AtomicU64; Outcome::VARIANTS.len()],
 }
 
 impl Refusals {
@@ -62,7 +63,7 @@ impl Refusals {
     }
 
     fn take_rest(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        let counts = Outcome::ALL.into_iter().zip(&self.counts);
+        let counts = Outcome::VARIANTS.iter().copied().zip(&self.counts);
         let rests = counts
             .map(|(outcome, count)| (outcome, count.swap(0, Ordering::Relaxed).saturating_sub(MAX_LINES)));
         rests.filter(|(_outcome, rest)| *rest > 0)

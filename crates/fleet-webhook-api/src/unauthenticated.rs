@@ -53,7 +53,7 @@ impl UnauthenticatedBodies {
 
     /// A body of which nothing has been counted yet.
     pub(crate) fn wait(self: &Arc<Self>, peer: &Peer) -> AwaitedBody {
-        AwaitedBody { all: Arc::clone(self), peer: peer.clone(), turn: None, _exposed: peer.unknown() }
+        AwaitedBody { all: Arc::clone(self), peer: peer.clone(), turn: None, _exposed: peer.expose() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::{Settings, load};
 use fleet_testbed::RedisLogin;
 use fleet_webhook_api::server;

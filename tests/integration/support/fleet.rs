@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_queue::{Observer, QueueStatus, RedisLink};
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::{Settings, load};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use fleet_webhook_api::source_settings::source_settings;

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// One provider's share.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     own: usize,
     started: Instant,
     /// When each provider pushed last, in milliseconds since `started`; 0: never, [`UNDER_WAY`]: now.
@@ -31,7 +31,7 @@ pub struct Share {
 
 impl Share {
     /// One for each of so many providers.
-    pub fn among(providers: usize) -> impl Iterator<Item = Self> {
+    pub(crate) fn among(providers: usize) -> impl Iterator<Item = Self> {
         let started = Instant::now();
         let last_pushes: Arc<[AtomicU64]> = (0..providers).map(|_provider| AtomicU64::new(0)).collect();
         (0..providers).map(move |own| Self { own, started, last_pushes: Arc::clone(&last_pushes) })

@@ -8,9 +8,9 @@ use fleet_runtime::logging::trace_id;
 use tokio::sync::{Notify, SetOnce};
 use uuid::Uuid;
 
-use super::CommitLimits;
-use crate::admission::Permits;
-use crate::response::Outcome;
+use super::limits::CommitLimits;
+use crate::outcome::Outcome;
+use crate::permits::Permits;
 
 /// One provider's waiting messages, between the requests that bring them and the task that pushes them.
 #[derive(Debug)]
