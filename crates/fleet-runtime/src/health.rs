@@ -5,18 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli;
+use crate::exit::fail;
 
 /// Bounds connecting, and each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the process whose admin listener is at `admin` whether it is ready; exit status 1 if it is not.
-pub fn check(admin: SocketAddr) -> ExitCode {
+pub(crate) fn check(admin: SocketAddr) -> ExitCode {
     let address = reachable(admin);
     match status(address) {
         Ok(status) if &status == b"200" => ExitCode::SUCCESS,
-        Ok(status) => cli::fail(format!("not ready: /readyz is answered {}", status.escape_ascii())),
-        Err(error) => cli::fail(format!("cannot ask http://{address}/readyz: {error}")),
+        Ok(status) => fail(format!("not ready: /readyz is answered {}", status.escape_ascii())),
+        Err(error) => fail(format!("cannot ask http://{address}/readyz: {error}")),
     }
 }
 

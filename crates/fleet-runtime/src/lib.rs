@@ -8,7 +8,8 @@
 
 pub mod admin;
 pub mod cli;
-pub mod health;
+mod exit;
+mod health;
 pub mod http;
 pub mod liveness;
 pub mod logging;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod open_files;
 pub mod outage;
 pub mod readiness;
+pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod stderr;

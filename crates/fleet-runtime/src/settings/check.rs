@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Settings, environment_name};
+use super::names::environment_name;
+use super::schema::Settings;
 
 /// Everything that is wrong, a line each.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
