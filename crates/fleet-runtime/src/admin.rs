@@ -209,7 +209,7 @@ mod tests {
                 .unwrap()
         };
         while Duration::from_secs_f64(silence()) < BEAT * 3 / 2 {
-            assert!(Instant::now() < deadline, "nobody notices");
+            assert!(Instant::now() < deadline, "the blocked thread is not noticed");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every binary needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
+//! What every service needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
 
 #![deny(
     clippy::print_stdout,

@@ -22,7 +22,7 @@ const SHEDDING: &str = "fleet_api_shedding";
 const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 
-/// Fine between 1 and 50 ms, where an answer should be.
+/// Fine between 1 and 50 ms, where most responses should be.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 const SIZE_BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
@@ -31,13 +31,17 @@ const SIZE_BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 
 pub const BUCKETS: [Buckets; 3] =
     [(WEBHOOK_DURATION, &LATENCY_BUCKETS), (COMMIT_SIZE, &SIZE_BUCKETS), (COMMIT_DURATION, &LATENCY_BUCKETS)];
 
-/// Says what each metric means, and shows those that belong to no provider.
+/// Describes each metric, and creates those that belong to no provider.
 pub(crate) fn describe() {
-    describe_counter!(WEBHOOKS, "Webhooks answered, by what became of them");
-    describe_histogram!(WEBHOOK_DURATION, Unit::Seconds, "From a webhook's head to its answer");
-    describe_counter!(SHED, "Webhooks answered 503, by why");
+    describe_counter!(WEBHOOKS, "Webhooks answered, by outcome");
+    describe_histogram!(WEBHOOK_DURATION, Unit::Seconds, "Time from a webhook's headers to its response");
+    describe_counter!(SHED, "Webhooks answered 503, by reason");
     describe_histogram!(COMMIT_SIZE, "Messages in one push to Redis");
-    describe_histogram!(COMMIT_DURATION, Unit::Seconds, "One push to Redis, failed ones included");
+    describe_histogram!(
+        COMMIT_DURATION,
+        Unit::Seconds,
+        "Duration of one push to Redis, including failed ones"
+    );
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
     describe_gauge!(
         SHEDDING,
@@ -45,11 +49,11 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         UNACCOUNTED,
-        "Webhooks answered 200 that Redis has forgotten before they were settled, at most, as this process noticed"
+        "Upper bound of the webhooks answered 200 that Redis lost before they were settled, as this process noticed"
     );
     describe_gauge!(
         REDIS_WEAKNESSES,
-        "Redis settings that are weaker than an accepted message deserves; 0 is good"
+        "Redis settings that are too weak to keep accepted messages safe; 0 is good"
     );
     for kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
@@ -61,7 +65,7 @@ pub(crate) fn redis_error(kind: &'static str) {
     counter!(REDIS_ERRORS, "kind" => kind).increment(1);
 }
 
-/// Notes how many of Redis' settings are too weak.
+/// Sets how many of Redis' settings are too weak.
 pub(crate) fn redis_weaknesses(count: u32) {
     gauge!(REDIS_WEAKNESSES).set(count);
 }

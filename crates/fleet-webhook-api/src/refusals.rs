@@ -1,6 +1,6 @@
-//! Log lines of refused webhooks, bounded, so that a client that nobody knows cannot fill the log.
+//! Log lines of refused webhooks, bounded so that an unauthenticated client cannot fill the log.
 //!
-//! A line has nothing in it that the sender chose: an id of ours, the provider, the outcome.
+//! A line holds nothing that the sender chose: only the message id, the provider and the outcome.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use crate::outcome::Outcome;
 
-/// Most lines within [`EVERY`] about one outcome of one provider. Each has lines of its own: forgeries do not hide the
-/// refusals that are our fault.
+/// Most lines within [`EVERY`] about one outcome of one provider. Each outcome has its own limit, so that forged requests do
+/// not hide refusals for which this service is the reason.
 const MAX_LINES: u64 = 10;
 
-/// How often the refusals are counted anew, and those without a line summed up.
+/// How often the refusals without a line are summed up and counting starts again.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// One provider's refused webhooks.
@@ -32,12 +32,12 @@ impl Refusals {
         Self { provider, counts: Default::default() }
     }
 
-    /// Whose they are.
+    /// The provider's slug.
     pub(crate) fn provider(&self) -> &'static str {
         self.provider
     }
 
-    /// Logs a refusal, if it is among the first ones. Accepted webhooks are none, and cost nothing here.
+    /// Logs a refusal if it is among the first ones. Does nothing for an accepted webhook.
     pub(crate) fn note(&self, outcome: Outcome, message_id: Uuid) {
         if outcome == Outcome::Accepted || !self.has_line(outcome) {
             return;
@@ -50,7 +50,7 @@ impl Refusals {
         count.is_some_and(|count| count.fetch_add(1, Ordering::Relaxed) < MAX_LINES)
     }
 
-    /// Logs how many had no line since the last sum, and starts again.
+    /// Logs how many refusals had no line since the last sum, and starts again.
     pub(crate) fn sum_up(&self) {
         for (outcome, not_logged) in self.take_rest() {
             tracing::info!(
@@ -70,7 +70,7 @@ impl Refusals {
     }
 }
 
-/// Sums up again and again.
+/// Sums up every minute.
 pub(crate) async fn watch(refusals: Vec<Arc<Refusals>>) -> Infallible {
     let mut interval = tokio::time::interval(EVERY);
     loop {

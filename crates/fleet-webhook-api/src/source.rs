@@ -69,7 +69,7 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
 fn admission_limits(settings: &Settings, source: &SourceSettings) -> AdmissionLimits {
     AdmissionLimits {
         max_requests: settings.api.max_in_flight,
-        // By default the requests in flight may use half of the connections: a quarter remains for everybody else.
+        // By default the requests in flight may use half of the connections: a quarter remains for other clients.
         max_kept_connections: settings.api.max_connections.div_ceil(4),
         max_bytes: settings.api.max_in_flight_bytes,
         max_unauthenticated_bytes: settings.api.max_unauthenticated_bytes,

@@ -256,7 +256,7 @@ async fn without_a_ledger_the_queues_length_keeps_the_cap() {
     eventually("webhooks to be taken again", async || {
         let taken = post().await == 200;
         let log = api.logged("").await;
-        (taken && log.contains("backlog below its cap again: taking webhooks")).then_some(())
+        (taken && log.contains("backlog below its cap again: accepting webhooks")).then_some(())
     })
     .await;
 }

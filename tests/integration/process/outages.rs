@@ -111,7 +111,7 @@ async fn a_redis_that_is_not_there_at_the_start_is_two_lines_in_the_api() {
     .await;
     let _redis = restarted(redis).await;
     api.readiness(200).await;
-    let over = said(&api, "Redis is there", 1).await;
+    let over = said(&api, "Redis responds", 1).await;
     assert!(over[0]["failures"].as_u64().unwrap() >= 4, "{over:?}");
     assert_eq!(saying(&api, "waiting for Redis").await.len(), 1);
 }

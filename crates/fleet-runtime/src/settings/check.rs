@@ -1,11 +1,11 @@
-//! Values that are fine alone and wrong together, or that could never work.
+//! Checks values that can never work, alone or together.
 
 use std::time::Duration;
 
 use super::names::environment_name;
 use super::schema::Settings;
 
-/// Everything that is wrong, a line each.
+/// Every problem, one line each.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
     let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
@@ -64,7 +64,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     if api.max_in_flight_bytes < api.max_body_bytes {
         problems.push(
             "FLEET_API__MAX_IN_FLIGHT_BYTES (api.max_in_flight_bytes): must not be less than api.max_body_bytes, or the \
-             largest bodies would be refused for ever"
+             largest bodies would always be refused"
                 .to_owned(),
         );
     }
@@ -87,7 +87,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     problems
 }
 
-/// The consumer works for every provider, and would not notice a cap for one that does not exist.
+/// The consumer serves every provider, so a cap for one that does not exist would go unnoticed.
 fn caps_on_new_vehicles(settings: &Settings) -> impl Iterator<Item = String> {
     settings.providers.iter().filter_map(|(slug, provider)| {
         let key = format!("providers.{slug}.max_new_vehicles_per_minute");

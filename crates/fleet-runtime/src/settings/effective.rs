@@ -22,7 +22,7 @@ impl Settings {
             }
         }
         let mut lines = Vec::new();
-        // Serialising plain data into memory cannot fail; nothing to show is the honest answer if it did.
+        // Serialising plain data into memory cannot fail. If it did, nothing would be shown.
         let tree = serde_json::to_value(self).unwrap_or_default();
         flatten("", &tree, &mut lines);
         lines

@@ -6,7 +6,7 @@ use config::{Config, Value, ValueKind};
 use super::names::environment_name;
 use super::schema::Settings;
 
-/// Deserialising stops at the first error; so each key is tried alone, on top of the defaults.
+/// Deserialising stops at the first error, so each key is tried alone, on top of the defaults.
 pub(super) fn wrong_keys(given: &Config) -> Vec<String> {
     let mut leaves = Vec::new();
     collect_leaves("", &given.cache, &mut leaves);
@@ -25,8 +25,8 @@ pub(super) fn wrong_keys(given: &Config) -> Vec<String> {
     errors
 }
 
-/// What to say of a wrong value below `providers`, which is not shown: a secret may stand there by mistake. Nothing for keys
-/// that do not exist: about them there is nothing to say but their names.
+/// The error for a wrong value below `providers`, which must not be shown, because it may be a misplaced secret. `None` for keys
+/// that do not exist, whose error shows only their names.
 fn of_a_provider(key: &str) -> Option<&'static str> {
     let mut names = key.split('.');
     if names.next() != Some("providers") {

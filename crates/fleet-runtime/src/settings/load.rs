@@ -10,7 +10,7 @@ use super::error::SettingsError;
 use super::keys::wrong_keys;
 use super::schema::Settings;
 
-/// Variables that are not settings: the tests' own, and those Kubernetes makes of a Service's name.
+/// Variables that are not settings: those of the tests, and those that Kubernetes derives from a Service's name.
 const IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
 
 /// The variables whose names begin with `FLEET_`; others may hold any bytes.
@@ -32,7 +32,7 @@ pub fn variables(
     if errors.is_empty() { Ok(variables) } else { Err(SettingsError(errors)) }
 }
 
-/// Reads the settings from the defaults, the TOML file and the variables, later ones winning.
+/// Reads the settings from the defaults, the TOML file and the variables; later ones override earlier ones.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn load(
     if problems.is_empty() { Ok(settings) } else { Err(SettingsError(problems)) }
 }
 
-/// Leaves out the lines of the file that a TOML parser quotes, because they may hold secrets; it names their numbers.
+/// Removes the lines of the file that a TOML parser quotes, because they may hold secrets. The line numbers stay.
 fn without_source_lines(error: &str) -> String {
     let is_quoted = |line: &&str| {
         let gutter = line.split_once('|').map(|(gutter, _source)| gutter.trim());
@@ -74,7 +74,7 @@ fn without_source_lines(error: &str) -> String {
     error.lines().filter(|line| !is_quoted(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Removes white space around every text: files of secrets and of variables often end with a line end.
+/// Removes white space around every text: files with secrets or variables often end with a line end.
 fn trim(value: &mut Value) {
     match &mut value.kind {
         ValueKind::String(text) => *text = text.trim().to_owned(),

@@ -58,7 +58,7 @@ impl Committer {
             let Batch { push, first, requests } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
             self.share.before_push();
-            requests.answer(self.push(push, &first).await);
+            requests.resolve(self.push(push, &first).await);
             let pause = self.share.after_push(bytes, started.elapsed());
             if !pause.is_zero() {
                 idle(tokio::time::sleep(pause)).await;
@@ -160,7 +160,7 @@ impl Committer {
         while self.cap.is_shedding() {
             while let Some(batch) = self.waiting.take() {
                 self.metrics.shed.count_all(Shed::BacklogFull, batch.push.messages());
-                batch.requests.answer(Outcome::BacklogFull);
+                batch.requests.resolve(Outcome::BacklogFull);
             }
             if self.waiting.is_finished() {
                 return;
