@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fleet_runtime::settings::{Settings, load};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
-use fleet_webhook_api::sources::sources;
+use fleet_webhook_api::source_settings::source_settings;
 use serde::Deserialize;
 
 /// The services of our own image, and what they run.
@@ -142,7 +142,7 @@ fn every_environment_loads() {
     for (name, _command) in OURS {
         compose.settings(name);
     }
-    let served = sources(&compose.settings("api")).unwrap();
+    let served = source_settings(&compose.settings("api")).unwrap();
     assert_eq!(served.len(), fleet_providers::PROVIDERS.len(), "every provider can be tried out");
 }
 
@@ -312,7 +312,7 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     assert_eq!(compose.redis_flag("--maxmemory-policy"), "noeviction");
     let gigabytes = compose.redis_flag("--maxmemory").strip_suffix("gb").unwrap();
     let memory = gigabytes.parse::<u64>().unwrap() << 30;
-    let served = sources(&compose.settings("api")).unwrap();
+    let served = source_settings(&compose.settings("api")).unwrap();
     let caps: u64 = served.iter().map(|source| source.max_backlog_bytes).sum();
     assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
 }

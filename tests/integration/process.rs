@@ -2,6 +2,7 @@
 
 mod admin_floods;
 mod broken_keys;
+mod commands;
 mod configuration;
 mod hangup;
 mod health;

@@ -6,10 +6,7 @@
     reason = "they block and panic: use fleet_runtime::stdout or stderr"
 )]
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use fleet_consumer::commands::dead_letters::arguments::{self as dead_letters, DeadLetterCommand};
@@ -21,11 +18,9 @@ use fleet_consumer::connect;
 use fleet_consumer::isolate::child;
 use fleet_consumer::metrics::BUCKETS;
 use fleet_consumer::service;
-use fleet_runtime::admin::{self, Readiness, serve_admin};
-use fleet_runtime::http::listen;
-use fleet_runtime::metrics::collect_metrics;
+use fleet_runtime::cli::{self, ConfigFile};
+use fleet_runtime::service::Service;
 use fleet_runtime::settings::Settings;
-use fleet_runtime::{cli, health, shutdown};
 
 /// It gives memory back to the system when a backlog is done; the system's own allocator keeps it.
 #[global_allocator]
@@ -35,9 +30,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// TOML file with settings; FLEET_… variables win over it.
-    #[arg(long, global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigFile,
     #[command(subcommand)]
     invocation: Option<Invocation>,
 }
@@ -86,45 +80,37 @@ enum Command {
 /// The running program, even if another version has replaced its file.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9091);
-
-const PROGRAM: &str = "fleet-consumer";
+const SERVICE: Service = Service { program: "fleet-consumer", default_admin_port: 9091, buckets: &BUCKETS };
 
 fn main() -> ExitCode {
-    cli::main(execute)
+    cli::main(|Arguments { config, invocation }| {
+        let command = match invocation {
+            Some(Invocation::ParseIsolated { provider, max_age_s }) => {
+                return parse_isolated(&provider, max_age_s);
+            }
+            Some(Invocation::Configured(command)) => command,
+            None => Command::Run,
+        };
+        SERVICE.with_settings(&config, |settings| execute(settings, command))
+    })
 }
 
-fn execute(arguments: Arguments) -> ExitCode {
-    let command = match arguments.invocation {
-        Some(Invocation::ParseIsolated { provider, max_age_s }) => {
-            return parse_isolated(&provider, max_age_s);
-        }
-        Some(Invocation::Configured(command)) => command,
-        None => Command::Run,
-    };
-    let settings = match cli::start(PROGRAM, arguments.config.as_deref()) {
-        Ok(settings) => settings,
-        Err(status) => return status,
-    };
-    let checked = connect::check(&settings);
-    match (command, checked) {
-        (Command::Health, _) => health::check(settings.admin.listen.unwrap_or(DEFAULT_ADMIN)),
-        (Command::CheckConfig, checked) => {
-            cli::print_settings(&settings);
-            checked.map_or_else(|error| cli::refuse(PROGRAM, error), |()| ExitCode::SUCCESS)
-        }
-        (_, Err(error)) => cli::refuse(PROGRAM, error),
-        (Command::Run, Ok(())) => cli::block_on(&settings, consume(&settings)),
-        (Command::Migrate, Ok(())) => cli::block_on(&settings, migrate::run(&settings)),
-        (Command::Retention, Ok(())) => cli::block_on(&settings, retention::run(&settings)),
-        (Command::Audit, Ok(())) => cli::block_on(&settings, audit::run(&settings)),
-        (Command::AcceptLoss, Ok(())) => cli::block_on(&settings, accept_loss::run(&settings)),
+fn execute(settings: &Settings, command: Command) -> ExitCode {
+    match (command, connect::check(settings)) {
+        (Command::Health, _) => SERVICE.health(settings),
+        (Command::CheckConfig, checked) => SERVICE.check_config(settings, checked),
+        (_, Err(error)) => SERVICE.refuse(error),
+        (Command::Run, Ok(())) => cli::block_on(settings, run(settings)),
+        (Command::Migrate, Ok(())) => cli::block_on(settings, migrate::run(settings)),
+        (Command::Retention, Ok(())) => cli::block_on(settings, retention::run(settings)),
+        (Command::Audit, Ok(())) => cli::block_on(settings, audit::run(settings)),
+        (Command::AcceptLoss, Ok(())) => cli::block_on(settings, accept_loss::run(settings)),
         (Command::DeadLetters(command), Ok(())) => {
-            cli::block_on(&settings, dead_letters::run(&settings, command))
+            cli::block_on(settings, dead_letters::run(settings, command))
         }
-        (Command::Explain(arguments), Ok(())) => cli::block_on(&settings, explain::run(&settings, arguments)),
-        (Command::Replay(arguments), Ok(())) => cli::block_on(&settings, replay::run(&settings, arguments)),
-        (Command::Trace(arguments), Ok(())) => cli::block_on(&settings, trace::run(&settings, arguments)),
+        (Command::Explain(arguments), Ok(())) => cli::block_on(settings, explain::run(settings, arguments)),
+        (Command::Replay(arguments), Ok(())) => cli::block_on(settings, replay::run(settings, arguments)),
+        (Command::Trace(arguments), Ok(())) => cli::block_on(settings, trace::run(settings, arguments)),
     }
 }
 
@@ -138,33 +124,15 @@ fn parse_isolated(provider: &str, max_age_s: i64) -> ExitCode {
     }
 }
 
-async fn consume(settings: &Settings) -> ExitCode {
-    let address = settings.admin.listen.unwrap_or(DEFAULT_ADMIN);
-    let listener = match listen(address, admin::BACKLOG) {
-        Ok(listener) => listener,
-        Err(error) => {
-            return cli::fail(format!("cannot listen on {address}: {error}; set FLEET_ADMIN__LISTEN"));
+async fn run(settings: &Settings) -> ExitCode {
+    let admin = SERVICE.admin_address(settings);
+    let work = async |readiness, shutdown| {
+        tracing::info!(%admin, "starting");
+        match service::run(settings, OWN_PROGRAM.into(), readiness, shutdown).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) if error.is_configuration() => SERVICE.refuse(error),
+            Err(error) => cli::fail(error),
         }
     };
-    let (shutdown, metrics) = match (shutdown::on_signal(), collect_metrics(PROGRAM, &BUCKETS)) {
-        (Ok(shutdown), Ok(metrics)) => (shutdown, metrics),
-        (Err(error), _) => return cli::fail(format!("cannot listen for signals: {error}")),
-        (_, Err(error)) => return cli::fail(format!("cannot collect metrics: {error}")),
-    };
-    tracing::info!(admin = %address, "starting");
-    let readiness = Arc::new(Readiness::default());
-    // Serve health and metrics until the last batch is settled.
-    let admin = match serve_admin(listener, Arc::clone(&readiness), metrics) {
-        Ok(admin) => admin,
-        Err(error) => return cli::fail(format!("cannot serve health and metrics: {error}")),
-    };
-    let result = tokio::select! {
-        result = service::run(settings, OWN_PROGRAM.into(), readiness, shutdown) => result,
-        () = admin => return cli::fail("stopped: the admin listener is gone; see the log for why"),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_configuration() => cli::refuse(PROGRAM, error),
-        Err(error) => cli::fail(error),
-    }
+    SERVICE.run(settings, work).await
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -24,7 +24,7 @@ use crate::items::Items;
 use crate::json::Wrapper;
 use crate::mapped_event::MappedEvent;
 use crate::message::{Limits, Message};
-use crate::provider::{Accepted, Provider};
+use crate::provider::{Provider, SuccessBody};
 use crate::reader::EventReader;
 use crate::value::{Position, Timed};
 use crate::{json, quantity};
@@ -34,7 +34,7 @@ pub(crate) const INVERS: Provider = Provider {
     slug: "invers",
     name: "INVERS",
     default_auth: || AuthScheme::Bearer,
-    accepted: Accepted { content_type: None, body: "" },
+    success: SuccessBody { content_type: None, body: "" },
     split,
     map,
 };

@@ -38,6 +38,6 @@ pub use error::ParseError;
 pub use event::VehicleEvent;
 pub use identity::vehicle_id;
 pub use message::{Limits, Message, StoredEvent};
-pub use provider::{Accepted, Events, Provider};
+pub use provider::{Events, Provider, SuccessBody};
 pub use providers::{PROVIDERS, provider};
 pub use value::{Position, Timed};

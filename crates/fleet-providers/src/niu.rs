@@ -19,7 +19,7 @@ use crate::items::Items;
 use crate::json::Wrapper;
 use crate::mapped_event::MappedEvent;
 use crate::message::{Limits, Message};
-use crate::provider::{Accepted, Provider};
+use crate::provider::{Provider, SuccessBody};
 use crate::reader::EventReader;
 use crate::reading::Reading;
 use crate::value::Position;
@@ -30,7 +30,7 @@ pub(crate) const NIU: Provider = Provider {
     slug: "niu",
     name: "NIU",
     default_auth: || AuthScheme::Header(http::HeaderName::from_static("token")),
-    accepted: Accepted { content_type: Some("application/json"), body: r#"{"status":0,"desc":"success"}"# },
+    success: SuccessBody { content_type: Some("application/json"), body: r#"{"status":0,"desc":"success"}"# },
     split,
     map,
 };

@@ -21,8 +21,8 @@ pub struct Provider {
     pub name: &'static str,
     /// How the provider authenticates unless configured otherwise.
     pub default_auth: fn() -> AuthScheme,
-    /// The answer the provider takes as success.
-    pub accepted: Accepted,
+    /// The body of the response that the provider takes as success.
+    pub success: SuccessBody,
     /// Finds the events in a message.
     pub(crate) split: for<'a> fn(&Message<'a>, &Limits) -> Result<Items<'a>, ParseError>,
     /// Says what one of them means.
@@ -31,9 +31,9 @@ pub struct Provider {
 
 type Map = for<'a> fn(Item<'a>, &Message<'_>, &Limits) -> MappedEvent<'a>;
 
-/// The body of a 200 answer.
+/// The body of a 200 response.
 #[derive(Clone, Copy, Debug)]
-pub struct Accepted {
+pub struct SuccessBody {
     /// Media type; absent for an empty body.
     pub content_type: Option<&'static str>,
     /// The body.

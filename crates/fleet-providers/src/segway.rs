@@ -21,7 +21,7 @@ use crate::fields::{Fields, Item, Value};
 use crate::items::Items;
 use crate::mapped_event::MappedEvent;
 use crate::message::{Limits, Message};
-use crate::provider::{Accepted, Provider};
+use crate::provider::{Provider, SuccessBody};
 use crate::reader::EventReader;
 use crate::{form, json, quantity};
 
@@ -30,7 +30,7 @@ pub(crate) const SEGWAY: Provider = Provider {
     slug: "segway",
     name: "Segway-Ninebot",
     default_auth: || AuthScheme::SegwayMd5,
-    accepted: Accepted { content_type: Some("application/json"), body: r#"{"code":0}"# },
+    success: SuccessBody { content_type: Some("application/json"), body: r#"{"code":0}"# },
     split,
     map,
 };

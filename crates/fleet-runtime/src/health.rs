@@ -1,26 +1,26 @@
-//! `health`: asks the process beside it, for containers without a shell or an HTTP client.
+//! `health`: asks the running service for its readiness, in containers without a shell or an HTTP client.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli;
+use crate::exit::fail;
 
-/// Bounds connecting, and each read and write.
+/// Timeout of connecting, and of each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks the process whose admin listener is at `admin` whether it is ready; exit status 1 if it is not.
-pub fn check(admin: SocketAddr) -> ExitCode {
+/// Asks the service whose admin listener is at `admin` whether it is ready. The exit status is 1 if it is not.
+pub(crate) fn check(admin: SocketAddr) -> ExitCode {
     let address = reachable(admin);
     match status(address) {
         Ok(status) if &status == b"200" => ExitCode::SUCCESS,
-        Ok(status) => cli::fail(format!("not ready: /readyz is answered {}", status.escape_ascii())),
-        Err(error) => cli::fail(format!("cannot ask http://{address}/readyz: {error}")),
+        Ok(status) => fail(format!("not ready: the status of /readyz is {}", status.escape_ascii())),
+        Err(error) => fail(format!("cannot ask http://{address}/readyz: {error}")),
     }
 }
 
-/// Who listens on every address is reached on the loopback.
+/// The loopback address if the service listens on every address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         one if !one.is_unspecified() => one,

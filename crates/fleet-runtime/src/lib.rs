@@ -1,4 +1,4 @@
-//! What every binary needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
+//! What every service needs: settings, logs, metrics, health, HTTP serving, graceful shutdown.
 
 #![deny(
     clippy::print_stdout,
@@ -8,14 +8,17 @@
 
 pub mod admin;
 pub mod cli;
-pub mod health;
+mod exit;
+mod health;
 pub mod http;
 pub mod liveness;
 pub mod logging;
 pub mod metrics;
 pub mod open_files;
 pub mod outage;
+pub mod readiness;
 pub mod retry;
+pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod stderr;

@@ -1,10 +1,9 @@
-//! Finds tasks that make no progress: what `/livez` answers.
+//! Finds tasks that hang, for `/livez`.
 //!
-//! A watched task makes progress whenever the runtime polls it and gets it back. Waiting for Redis or a database is
-//! progress too: every such wait ends after a configured time at the latest, and so does every pause between tries, so
-//! that no outage makes a task look hung. What may wait for ever by right (for a webhook, for another task's turn) says
-//! so with [`idle`]. What is left is what a restart helps against: a task that nobody wakes, or one that never gives its
-//! thread back.
+//! A watched task makes progress whenever a poll by the runtime returns. An outage makes no task look hung: every call to
+//! Redis or a database has a timeout, and every pause between retries is bounded. A task that may wait without a bound (for a
+//! webhook, for another task) says so with [`idle`]. A task that still makes no progress is never woken, or blocks its
+//! thread: only a restart helps.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much longer than its longest wait a task may be silent.
+/// How much longer than its longest wait a task may make no progress.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
@@ -24,12 +23,12 @@ tokio::task_local! {
 #[derive(Clone, Debug, Default)]
 pub struct Liveness(Arc<Mutex<Vec<Arc<Watch>>>>);
 
-/// A task that is silent for too long.
+/// A task that has made no progress for too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hang {
     /// Name of the task.
     pub task: String,
-    /// Since when it has made no progress.
+    /// How long it has made no progress.
     pub silence: Duration,
 }
 
@@ -44,15 +43,15 @@ struct Watch {
     task: String,
     limit: Duration,
     since: Instant,
-    /// Milliseconds from `since` to the last sign of life.
+    /// Milliseconds from `since` to the last progress.
     last_ms: AtomicU64,
-    /// Waits without a bound under way.
+    /// Current waits without a bound.
     idle: AtomicU32,
 }
 
 impl Liveness {
-    /// Watches a task for as long as `future` runs. `longest_wait` is the longest time for which it may rightly wait for
-    /// one thing; a minute more of silence, and it counts as hung.
+    /// Watches a task for as long as `future` runs. `longest_wait` is the longest that one wait of the task may take. After a
+    /// minute more without progress it counts as hung.
     pub fn watch<F: Future>(
         &self,
         task: String,
@@ -86,20 +85,20 @@ impl Liveness {
         }
     }
 
-    /// The tasks that have been silent for longer than they may.
+    /// The tasks that have made no progress for too long.
     pub fn hanging(&self) -> Vec<Hang> {
         let watches = self.watches();
         let hanging = watches.iter().filter(|watch| watch.silence() > watch.limit);
         hanging.map(|watch| Hang { task: watch.task.clone(), silence: watch.silence() }).collect()
     }
 
-    /// How long the most silent task has made no progress.
+    /// The longest time that any task has made no progress.
     pub fn longest_silence(&self) -> Duration {
         self.watches().iter().map(|watch| watch.silence()).max().unwrap_or_default()
     }
 
     fn watches(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Watch>>> {
-        // A list that is whole between any two statements.
+        // The list is consistent between any two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +110,7 @@ impl Watch {
     }
 
     fn silence(&self) -> Duration {
-        // Whoever sees that a wait has ended also sees the progress that ended it.
+        // A thread that sees the end of a wait also sees the progress that ended it.
         if self.idle.load(Ordering::Acquire) > 0 {
             return Duration::ZERO;
         }
@@ -119,7 +118,7 @@ impl Watch {
     }
 }
 
-/// Takes the watch off the list, also when the task panics or is aborted: whoever spawned it notices that.
+/// Removes the watch from the list, also if the task panics or is aborted. The task that spawned it notices that.
 struct Registration {
     liveness: Liveness,
     watch: Arc<Watch>,
@@ -131,9 +130,9 @@ impl Drop for Registration {
     }
 }
 
-/// Waits for something that may never come, by right: the task is not hung meanwhile.
+/// Waits without a bound. The task does not count as hung meanwhile.
 pub async fn idle<F: Future>(future: F) -> F::Output {
-    // Outside a watched task there is nothing to tell.
+    // Does nothing outside of a watched task.
     let _idle = CURRENT.try_with(|watch| Idle::begin(Arc::clone(watch))).ok();
     future.await
 }
@@ -173,18 +172,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_nobody_wakes_hangs() {
+    async fn a_task_that_is_never_woken_hangs() {
         assert_eq!(hanging_after_a_while(pending()).await, ["the task"]);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_task_that_keeps_its_thread_hangs() {
+    async fn a_task_that_blocks_its_thread_hangs() {
         let busy = async { std::thread::sleep(LIMIT * 6) };
         assert_eq!(hanging_after_a_while(busy).await, ["the task"]);
     }
 
     #[tokio::test]
-    async fn waiting_by_right_is_not_hanging() {
+    async fn idle_is_not_hanging() {
         assert!(hanging_after_a_while(idle(pending())).await.is_empty());
     }
 
@@ -198,8 +197,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn trying_again_for_ever_is_progress() {
-        // What an outage looks like: bounded waits, one after the other.
+    async fn retries_are_progress() {
+        // An outage is a sequence of bounded waits.
         let retrying = async {
             loop {
                 tokio::time::sleep(LIMIT / 100).await;

@@ -1,4 +1,4 @@
-//! Log lines on standard error, which nothing waits for: see [`stderr`].
+//! Log lines on standard error; no task waits for their output, see [`stderr`].
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::filter::ParseError;
 use crate::settings::LogFormat;
 use crate::stderr;
 
-/// Starts logging. Must be called at most once a process.
+/// Starts logging. Call it once in a process.
 ///
 /// # Errors
 ///
@@ -18,10 +18,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| stderr::LogWriter)
-        // Else a field that cannot be formatted would be reported with `eprintln!`, which blocks and panics.
+        // Otherwise a field that cannot be formatted is reported with `eprintln!`, which blocks and panics.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
-    // A second start (tests that run a binary's code in process) keeps the first one's settings.
+    // A second start, in tests that run a binary's code in process, keeps the settings of the first one.
     let _already_started = match format {
         LogFormat::Text => subscriber.try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
@@ -35,9 +35,8 @@ pub fn trace_id(traceparent: Option<&str>) -> Option<&str> {
     traceparent?.split('-').nth(1)
 }
 
-/// A panic is one log line like any other: it waits in the buffer, so that this hook touches nothing that may have failed.
-/// What it says is left out unless it stands in the source: a message put together at run time may quote what was being
-/// parsed.
+/// Logs each panic as one line, which goes through the buffer like any other. The panic's message is left out unless it is a
+/// constant of the source, because a formatted message may quote what was being parsed.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Metrics that every binary has: what it is, what its process uses, whether its tasks make progress.
+//! The metrics of every service: its version, its process, and whether its tasks make progress.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
-use crate::admin::Readiness;
 use crate::http::Cause;
+use crate::readiness::{Readiness, State};
 use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
@@ -21,7 +21,7 @@ const CONNECTIONS: &str = "fleet_runtime_connections";
 const CONNECTIONS_CLOSED: &str = "fleet_runtime_connections_closed_total";
 const LINES_DROPPED: &str = "fleet_runtime_log_lines_dropped_total";
 
-/// Timers tick in milliseconds.
+/// tokio's timers have a resolution of 1 ms.
 const LAG_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
 /// Upper bounds of the buckets of one histogram.
@@ -36,11 +36,11 @@ pub struct Metrics {
     runtime: RuntimeMetrics,
 }
 
-/// Starts collecting metrics in this process, which runs `program`; every histogram needs `buckets`.
+/// Starts to collect the metrics of this process, which runs `program`. `buckets` must name every histogram.
 ///
 /// # Errors
 ///
-/// If metrics are collected already.
+/// If this process collects metrics already.
 ///
 /// # Panics
 ///
@@ -56,28 +56,28 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
     process.describe();
     describe_gauge!(
         BUILD_INFO,
-        "Always 1; which program this is, its version, and the commit it was built from"
+        "Always 1; the labels are the program, its version, and the commit it was built from"
     );
-    describe_gauge!(READY, "1 while the program may be sent work, as /readyz says");
+    describe_gauge!(READY, "1 while the program is ready, as /readyz says");
     describe_gauge!(WORKERS, "Threads of the runtime");
     describe_gauge!(ALIVE_TASKS, "Tasks of the runtime that have not ended");
     describe_histogram!(
         TIMER_LAG,
         Unit::Seconds,
-        "By how much a timer fires late, tried every second: how long a task waits for its thread"
+        "How late a timer fires, measured every second: how long a task waits for its thread"
     );
-    describe_gauge!(SILENCE, Unit::Seconds, "For how long the most silent watched task has made no progress");
+    describe_gauge!(SILENCE, Unit::Seconds, "Longest time that any watched task has made no progress");
     describe_gauge!(
         CONNECTIONS,
-        "Open connections, by listener, and whether an authenticated request has come over them"
+        "Open connections, by listener and whether they have brought an authenticated request"
     );
     describe_counter!(
         CONNECTIONS_CLOSED,
-        "Connections without an authenticated request that were closed to make room, by listener and what for"
+        "Connections without an authenticated request that were closed to make room, by listener and reason"
     );
     describe_counter!(
         LINES_DROPPED,
-        "Log lines that nobody can read, by why: the buffer in front of standard error was full, or writing failed"
+        "Log lines that were dropped, by reason: the buffer for standard error was full, or writing failed"
     );
     let _shown = histogram!(TIMER_LAG);
     let commit = option_env!("GIT_COMMIT").unwrap_or("unknown");
@@ -90,7 +90,7 @@ impl Metrics {
     /// Prometheus' text format.
     pub(crate) fn render(&self, readiness: &Readiness) -> String {
         self.process.collect();
-        gauge!(READY, "program" => self.program).set(u8::from(readiness.is_ready()));
+        gauge!(READY, "program" => self.program).set(u8::from(readiness.state() == State::Ready));
         gauge!(WORKERS).set(float(self.runtime.num_workers()));
         gauge!(ALIVE_TASKS).set(float(self.runtime.num_alive_tasks()));
         gauge!(SILENCE).set(readiness.liveness().longest_silence());
@@ -100,13 +100,13 @@ impl Metrics {
         self.recorder.render()
     }
 
-    /// Sums up what histograms have collected, which they keep until somebody does.
+    /// Sums up the samples of the histograms, which keep them until then.
     pub(crate) fn drain(&self) {
         self.recorder.run_upkeep();
     }
 }
 
-/// Notes by how much a timer of the runtime that does the work was late.
+/// Records how late a timer of the working runtime was.
 pub(crate) fn timer_lag(lag: Duration) {
     histogram!(TIMER_LAG).record(lag);
 }
@@ -115,7 +115,7 @@ fn float(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// Notes how many connections a listener has.
+/// Sets how many connections a listener has.
 pub(crate) fn connections(listener: &'static str, open: usize, authenticated: usize) {
     gauge!(CONNECTIONS, "listener" => listener, "authenticated" => "yes").set(float(authenticated));
     gauge!(CONNECTIONS, "listener" => listener, "authenticated" => "no").set(float(open - authenticated));

@@ -1,23 +1,23 @@
-//! The limit of open files, which bounds connections.
+//! The limit of open files, which bounds the connections.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Why a process may not open as many files as it needs.
+/// Why this process may not open as many files as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenFilesError {
-    /// Only a privileged user raises the hard limit.
+    /// The hard limit is too low. Only a privileged user can raise it.
     #[error("the hard limit of open files is {hard}, and {needed} are needed")]
     HardLimit {
         /// The limit.
         hard: u64,
-        /// What is needed.
+        /// How many are needed.
         needed: u64,
     },
-    /// The system refuses.
+    /// The system refused.
     #[error("the limit of open files cannot be raised to {needed}: {errno}")]
     Refused {
-        /// What is needed.
+        /// How many are needed.
         needed: u64,
         /// Why.
         errno: Errno,
@@ -31,7 +31,7 @@ pub enum OpenFilesError {
 ///
 /// [`OpenFilesError`] if the hard limit is too low.
 pub fn allow_open_files(needed: u64) -> Result<(), OpenFilesError> {
-    // Absent is without a limit.
+    // `None` means no limit.
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|soft| soft >= needed) {
         return Ok(());

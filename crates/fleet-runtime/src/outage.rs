@@ -1,20 +1,20 @@
-//! When to log a failure that repeats: once when an outage begins, once a minute while it lasts, and once when it is over.
+//! Decides when to log a repeated failure: when an outage begins, once a minute while it lasts, and when it is over.
 
 use std::time::{Duration, Instant};
 
-/// Between two lines about one outage.
+/// Time between two lines about one outage.
 pub const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Most outages whose beginning is logged within [`SAY_EVERY`]. A server that fails and works in turn begins an outage with
-/// every other call; the failures of those that are not logged are in the next line's count.
+/// Most outages whose beginning is logged within [`SAY_EVERY`]. A server that fails at every other call begins an outage each
+/// time. The next line counts the failures of the outages that were not logged.
 const MAX_BEGINNINGS: u32 = 5;
 
-/// Decides which failures of one thing (a server, a file) are logged. It logs nothing itself: the caller knows the words
-/// and the latest error. Failures of every kind belong to one outage, which the next success ends.
+/// Decides which failures of one server or file are logged. It logs nothing itself: the caller knows the message and the
+/// latest error. All failures until the next success belong to one outage.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutageLog {
     outage: Option<Outage>,
-    /// Failures that no line has counted.
+    /// Failures that no line has counted yet.
     unsaid: u64,
     /// Since when `beginnings` are counted.
     counted_since: Option<Instant>,

@@ -1,14 +1,20 @@
 //! The configuration of both binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
 
 mod check;
+mod effective;
+mod error;
+mod keys;
 mod load;
+mod names;
 mod redis;
 mod retry;
 mod schema;
 mod secret;
 mod secrets_file;
 
-pub use load::{SettingsError, environment_name, load, variables};
+pub use error::SettingsError;
+pub use load::{load, variables};
+pub use names::environment_name;
 pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
     QueueSettings, RetentionSettings, Settings,

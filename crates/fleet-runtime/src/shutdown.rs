@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled by the first SIGTERM, SIGINT or SIGHUP.
 ///
-/// SIGHUP stays ignored if it was when the process started, as `nohup` arranges.
+/// SIGHUP stays ignored if it was ignored when the process started, for example under `nohup`.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// Whether this process ignores the signal. Where `/proc` cannot be read it counts as not ignored.
+/// Whether this process ignores the signal. If `/proc` cannot be read, it counts as not ignored.
 fn is_ignored(signal: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores(&status, signal)
@@ -53,7 +53,7 @@ fn ignores(status: &str, signal: SignalKind) -> bool {
     u32::try_from(bit).ok().and_then(|bit| mask.checked_shr(bit)).is_some_and(|rest| rest & 1 == 1)
 }
 
-/// A log file at the limit of `ulimit -f` makes writes fail instead of killing the process: lines are dropped then.
+/// Makes writes to a log file at the limit of `ulimit -f` fail, so that lines are dropped, instead of killing the process.
 fn survive_full_files() -> io::Result<()> {
     // The handler stays when the value is dropped.
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)

@@ -1,8 +1,7 @@
-//! Lines on standard error, written by a thread of its own.
+//! Lines on standard error, written by a separate thread.
 //!
-//! The reader of standard error may be slow, stop reading or go away, and a file may be on a full disk. Nobody who says
-//! something waits for that or learns of it: lines wait in a bounded buffer, and lines that find it full or cannot be
-//! written are dropped and counted.
+//! The reader of standard error may be slow, stop or end, and a file may be on a full disk. The thread that logs a line never
+//! waits for that: lines are put into a bounded buffer. Lines that find it full or cannot be written are dropped and counted.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -12,18 +11,18 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Most bytes of lines that wait: about 4,000 lines.
+/// Most bytes of waiting lines: about 4,000 lines.
 const MAX_BYTES: usize = 1024 * 1024;
-/// What a line costs beside its text.
+/// Memory of a line besides its text.
 const LINE_OVERHEAD: usize = size_of::<Vec<u8>>() + 16;
 /// Most time for the last lines at the end of the process.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pause between attempts if another process has made standard error non-blocking and it is full.
+/// Pause before a retry if another process has made standard error non-blocking and it is full.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 static LINES: Lines = Lines::new();
 
-/// Says `text` on standard error, with a line end, after everything that was said before. Never waits, never fails.
+/// Writes `text` and a line end to standard error, after all earlier lines. Never waits and never fails.
 pub fn say(text: impl Display) {
     LINES.say(format!("{text}\n").into_bytes());
 }
@@ -42,18 +41,18 @@ impl Write for LogWriter {
     }
 }
 
-/// Lets what was said be written when it is dropped, also by a panic, for at most one second.
+/// When dropped, also by a panic, waits at most one second until all lines are written.
 pub(crate) struct Drain;
 
 impl Drop for Drain {
     fn drop(&mut self) {
         let waiting = LINES.waiting();
-        // The lines that a stalled reader has not taken by then are lost with the process.
+        // Lines that a stalled reader has not read by then are lost.
         let _waited = LINES.written.wait_timeout_while(waiting, DRAIN_TIMEOUT, |waiting| waiting.bytes > 0);
     }
 }
 
-/// How many lines nobody will read.
+/// How many lines were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dropped {
     /// The buffer was full.
@@ -74,9 +73,9 @@ struct Lines {
     waiting: Mutex<Waiting>,
     /// There are lines to write.
     more: Condvar,
-    /// A line was written, or dropped because it cannot be.
+    /// A line was written, or dropped because writing failed.
     written: Condvar,
-    /// Whether the thread that writes was started.
+    /// Whether the writing thread could be started.
     started: OnceLock<bool>,
     buffer_full: AtomicU64,
     write_failed: AtomicU64,
@@ -101,7 +100,7 @@ impl Lines {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // The buffer is whole between any two statements.
+        // The buffer is consistent between any two statements.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +108,7 @@ impl Lines {
         if *self.started.get_or_init(|| self.start()) {
             self.push(line);
         } else if io::stderr().write_all(&line).is_err() {
-            // Without threads the process is about to end: its runtime and its admin listener need them, too.
+            // Without threads the process is about to fail: its runtime and its admin listener need them, too.
             self.write_failed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -157,7 +156,7 @@ impl Lines {
         }
     }
 
-    /// Takes a line out of the account; says whether it was the last.
+    /// Notes that a line is done; returns whether it was the last.
     fn settle(&self, line: &[u8]) -> bool {
         let mut waiting = self.waiting();
         waiting.bytes -= line.len() + LINE_OVERHEAD;
@@ -165,7 +164,7 @@ impl Lines {
         waiting.bytes == 0
     }
 
-    /// Logs how many lines are missing before this place, as soon as lines are written again.
+    /// Logs how many lines are missing here, as soon as lines can be written again.
     fn tell_dropped(&self, told: &mut u64) {
         let dropped = self.buffer_full.load(Ordering::Relaxed) + self.write_failed.load(Ordering::Relaxed);
         if dropped > *told {
@@ -179,7 +178,7 @@ impl Lines {
     }
 }
 
-/// Like `write_all`, and waits where another process has made the pipe or terminal non-blocking.
+/// Like `write_all`, but waits if another process has made the pipe or terminal non-blocking.
 fn write_whole(output: &mut impl Write, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match output.write(rest) {

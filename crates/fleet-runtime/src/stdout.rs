@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use crate::cli::EXIT_FAILURE;
+use crate::exit::EXIT_FAILURE;
 use crate::stderr;
 
-/// Why nothing more is printed.
+/// The first failure, after which nothing more is printed.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
-/// Prints `text` and a line end. If that fails the command goes on with its work: [`finish`] has the last word.
+/// Prints `text` and a line end. If that fails, the command continues its work, and [`finish`] reports the failure.
 pub fn print(text: impl Display) {
     if FAILURE.get().is_none() {
         let mut output = io::stdout().lock();
@@ -19,7 +19,7 @@ pub fn print(text: impl Display) {
     }
 }
 
-/// Remembers the first failure to write standard output.
+/// Keeps the first failure to write to standard output.
 pub(crate) fn note(written: io::Result<()>) {
     if let Err(error) = written {
         let _earlier_one_stays = FAILURE.set(error);
@@ -28,8 +28,8 @@ pub(crate) fn note(written: io::Result<()>) {
 
 /// The exit status of a command that would end with `status`.
 ///
-/// A reader that has seen enough, such as `head`, changes nothing. Anything else that kept output from being written is
-/// said on standard error, and turns success into failure.
+/// A reader that has closed the pipe, such as `head`, changes nothing. Any other failure is reported on standard error and
+/// turns success into failure.
 pub(crate) fn finish(status: ExitCode) -> ExitCode {
     note(io::stdout().flush());
     match FAILURE.get() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::{CertificateError, OtherError};
 
-/// What to do about a TLS error that `error` is, or has as a cause; `None` if it has none.
+/// What to do if `error` is a TLS error or was caused by one; `None` otherwise.
 pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     find(error).map(what_to_do)
 }
@@ -17,11 +17,11 @@ fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error does not name the error it wraps as its source.
+        // `source` of an I/O error skips the error that it wraps.
         if let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             return find(wrapped);
         }
-        // The redis crate shares its causes, and a shared error does not name the one it holds either.
+        // The redis crate wraps its causes into `Arc`, whose `source` skips the error inside.
         if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
             return find(&**shared);
         }

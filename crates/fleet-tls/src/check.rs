@@ -1,4 +1,4 @@
-//! How much of a server's certificate is checked.
+//! How much of a server's certificate is verified.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 
 use crate::{TlsError, TrustAnchors};
 
-/// What is checked of a server's certificate.
+/// What is verified of a server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Nothing: encrypted against those who only listen, and open to those who pretend to be the server.
+    /// Nothing. Protects against passive eavesdropping only.
     Nothing,
-    /// That a trusted CA has signed it, and that it has not expired; for whatever name.
+    /// That a trusted CA has signed it and that it has not expired, for any name.
     Chain,
-    /// That, and that it is for the name that was connected to.
+    /// As [`Check::Chain`], and that it is issued for the name in the URL.
     ChainAndName,
 }
 
-/// The client's side of TLS 1.2 and 1.3.
+/// A client's configuration for TLS 1.2 and 1.3.
 ///
 /// # Errors
 ///
@@ -42,8 +42,8 @@ pub fn client_config(anchors: &TrustAnchors, check: Check) -> Result<ClientConfi
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Takes a certificate for whatever name; checks its chain if there are roots. That the server holds the certificate's
-/// key is always checked.
+/// Accepts a certificate for any name. Verifies its chain if there are roots, and always that the server holds the
+/// certificate's key.
 #[derive(Debug)]
 struct AnyName {
     roots: Option<RootCertStore>,

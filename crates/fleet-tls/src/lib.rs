@@ -1,6 +1,6 @@
-//! TLS towards Redis and PostgreSQL: whom to trust, what to check, and what to do about an error.
+//! TLS to Redis and PostgreSQL: which CAs to trust, what to verify, and what to do about an error.
 //!
-//! rustls with its ring provider; nothing here needs OpenSSL.
+//! It uses rustls with its ring provider and does not need OpenSSL.
 
 mod advice;
 mod check;
@@ -10,8 +10,8 @@ pub use advice::advice;
 pub use check::{Check, client_config};
 pub use trust::{TlsError, TrustAnchors};
 
-/// Makes ring this process' provider of cryptography, for libraries that ask for the default. Safe to repeat.
+/// Makes ring the default cryptography provider of this process. May be called more than once.
 pub fn use_ring() {
-    // An error means that there is one already.
+    // An error means that there is a default already.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! Whose certificates are believed.
+//! The CAs whose certificates are trusted.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Why there is nothing to check certificates with.
+/// Why certificates cannot be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file of CA certificates cannot be read.
@@ -14,7 +14,7 @@ pub enum TlsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The operating system's answer.
+        /// The operating system's error.
         cause: std::io::Error,
     },
     /// The file holds no certificates, or none that can be used.
@@ -35,21 +35,21 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// The CAs whose certificates are believed.
+/// The CAs whose certificates are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustAnchors {
     /// Those of the operating system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
     System,
-    /// Those of a PEM text, and no others.
+    /// Only those of a PEM text.
     Pem(Vec<u8>),
 }
 
 impl TrustAnchors {
-    /// The CAs of a PEM file; the system's if there is none.
+    /// The CAs of a PEM file; those of the system if no file is given.
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if the file cannot be read, or if anything in it is no CA certificate.
+    /// [`TlsError`] if the file cannot be read, or if anything in it is not a CA certificate.
     pub fn read(ca_file: Option<&Path>) -> Result<Self, TlsError> {
         let Some(path) = ca_file else { return Ok(Self::System) };
         let unreadable = |cause| TlsError::Unreadable { path: path.to_owned(), cause };
@@ -60,7 +60,7 @@ impl TrustAnchors {
         }
     }
 
-    /// The PEM text; none for the system's.
+    /// The PEM text; `None` for the system's CAs.
     pub fn pem(&self) -> Option<&[u8]> {
         match self {
             Self::System => None,
@@ -88,7 +88,7 @@ fn parse(pem: &[u8]) -> Result<RootCertStore, String> {
 fn system_roots() -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
-    // A system's store may hold old certificates that nothing can use any more.
+    // A system's store may hold old certificates that cannot be parsed.
     store.add_parsable_certificates(found.certs);
     if store.is_empty() {
         let why: Vec<_> = found.errors.iter().map(|error| format!(" ({error})")).collect();

@@ -1,7 +1,14 @@
-//! Takes the providers' webhooks and answers as soon as Redis has them.
+//! Receives the providers' webhooks, pushes them into Redis, and responds as soon as Redis has stored them.
 //!
-//! A request goes through [`webhook`] (every check, in the order of the documented table), then [`group_commit`]
-//! (one push for all requests that arrived while the last one was under way), then [`answer`].
+//! The files in the order in which a webhook passes through them:
+//!
+//! 1. `server`: opens the sources, then accepts connections;
+//! 2. `handler`: the one handler, and with it the order of the steps below;
+//! 3. `arrival` and `route`: the request's id and time, and the provider that its path names;
+//! 4. `checks::headers`: every check on the request headers, under the bounds of `admission`;
+//! 5. `checks::body`: every check on the body, which `body_reader` reads, and the envelope;
+//! 6. `group_commit`: one push for all webhooks that arrived during the previous push;
+//! 7. `outcome_record` and `response`: what is counted and logged, and what the provider receives.
 
 #![deny(
     clippy::print_stdout,
@@ -10,15 +17,25 @@
 )]
 
 mod admission;
-pub mod answer;
-pub mod group_commit;
+mod arrival;
+mod body_reader;
+mod checks;
+mod group_commit;
+mod handler;
 pub mod memory;
 pub mod metrics;
 pub mod open_files;
+mod outcome;
+mod outcome_record;
+mod permits;
+mod redis_link;
 mod redis_watch;
 mod refusals;
+mod request_headers;
+mod response;
+mod route;
 mod secrets;
 pub mod server;
-pub mod sources;
+mod source;
+pub mod source_settings;
 mod unauthenticated;
-pub mod webhook;

@@ -1,16 +1,16 @@
-//! How much memory the API takes at most, whatever is sent to it.
+//! The most memory that the API uses, whatever clients send.
 
 use fleet_runtime::http::CONNECTION_BYTES;
 use fleet_runtime::settings::{ApiSettings, Settings};
 
-/// The program and its metrics, with no connection: 7 MiB were measured.
+/// The program and its metrics without any connection; 7 MiB were measured.
 const BASE_BYTES: u64 = 16 << 20;
 
-/// Copies of a push: one that is being filled, and one on its way to Redis.
+/// Pushes in memory: one being filled, and one on its way to Redis.
 const PUSHES: u64 = 2;
 
-/// The bound that the settings add up to, bytes. Bodies that come in chunks without a length may take up to twice what
-/// is counted for them; everything else stays below.
+/// The bound that follows from the settings, bytes. Chunked bodies without a length may take up to twice the memory that is
+/// counted for them; everything else stays below.
 pub fn most_bytes(settings: &Settings) -> u64 {
     let ApiSettings { max_connections, max_in_flight_bytes, max_unauthenticated_bytes, .. } = settings.api;
     let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);

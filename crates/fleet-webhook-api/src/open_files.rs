@@ -1,16 +1,16 @@
-//! How many files the API opens at most.
+//! The most files that the API opens.
 
 use fleet_runtime::admin;
 use fleet_runtime::open_files::{OpenFilesError, allow_open_files};
 use fleet_runtime::settings::{Settings, SettingsError};
 
-/// Beside the connections of both listeners: two connections to Redis for each provider and one more link (a new one while
-/// the old one is being closed), the two listeners, standard input, output and error, what the two runtimes wait on, the
-/// signals, and for a moment name lookups, the CA file, the files of secrets and those of `/proc` that the metrics read.
-/// That is below 50 with three providers.
+/// Files besides the connections of both listeners: two connections to Redis for each provider and one more link (a new one
+/// while the old one is being closed), the two listeners, standard input, output and error, the event queues of the two
+/// runtimes, the signals, and for a moment name lookups, the CA file, the secrets files and the files of `/proc` that the
+/// metrics read. With three providers that is below 50.
 const OTHERS: usize = 64;
 
-/// Makes sure that every connection which the settings allow can be opened.
+/// Makes sure that the process may open every connection that the settings allow.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub fn prepare(settings: &Settings) -> Result<(), SettingsError> {
         };
         let lower = if room == 0 { String::new() } else { format!(", or lower this setting to {room}") };
         SettingsError(vec![format!(
-            "FLEET_API__MAX_CONNECTIONS (api.max_connections): {error}, {reserve} of them for other things than these \
+            "FLEET_API__MAX_CONNECTIONS (api.max_connections): {error}, {reserve} of them for other purposes than these \
              connections; raise the limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of Docker){lower}"
         )])
     })

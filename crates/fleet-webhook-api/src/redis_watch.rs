@@ -1,23 +1,24 @@
-//! Whether Redis is there, and whether it keeps what it accepts.
+//! Watches whether Redis is reachable, and whether its settings keep accepted messages safe.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_queue::{Durability, QueueError, QueueKeys, RedisLink};
-use fleet_runtime::admin::Readiness;
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use fleet_runtime::readiness::Readiness;
 
 use crate::metrics;
 
-/// Between two tries to reach Redis at the start.
-const REACH_EVERY: Duration = Duration::from_millis(250);
+/// Time between two attempts to reach Redis at the start.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
 
-/// Between two looks at Redis' settings, which people change while it runs.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Time between two reads of Redis' settings, which operators may change at any time.
+const READ_EVERY: Duration = Duration::from_secs(60);
 
-/// Makes the API ready once Redis answers, for good: a Redis that goes away later is answered 503, not by taking every
-/// replica out of service at once. Then watches its settings. Ends only with an error that no retry can help.
+/// Sets the API ready once Redis responds. The API stays ready if Redis fails later: otherwise every replica would leave the
+/// load balancer at once, and providers would receive no 503. Then watches Redis' settings. Ends only with an error that no
+/// retry can solve.
 pub(crate) async fn watch(
     link: RedisLink,
     keys: QueueKeys,
@@ -32,14 +33,14 @@ pub(crate) async fn watch(
 }
 
 async fn reach(link: &RedisLink) -> Result<(), QueueError> {
-    let mut interval = tokio::time::interval(REACH_EVERY);
+    let mut interval = tokio::time::interval(RETRY_EVERY);
     let mut outage = OutageLog::default();
     loop {
         interval.tick().await;
         match link.ping().await {
             Ok(()) => {
                 if let Some(Over { failures, lasted }) = outage.succeeded(Instant::now()) {
-                    tracing::info!(failures, seconds = lasted.as_secs(), "Redis is there");
+                    tracing::info!(failures, seconds = lasted.as_secs(), "Redis responds");
                 }
                 return Ok(());
             }
@@ -55,7 +56,7 @@ async fn reach(link: &RedisLink) -> Result<(), QueueError> {
 }
 
 async fn watch_durability(link: &RedisLink, keys: &QueueKeys, caps_bytes: u64) -> Infallible {
-    let mut interval = tokio::time::interval(LOOK_EVERY);
+    let mut interval = tokio::time::interval(READ_EVERY);
     let mut said = None;
     loop {
         interval.tick().await;
@@ -79,7 +80,7 @@ fn weaknesses(durability: &Durability, caps_bytes: u64) -> Vec<String> {
     if durability.maxmemory_bytes.is_some_and(|maxmemory| maxmemory > 0 && maxmemory <= caps_bytes) {
         weaknesses.push(format!(
             "the providers' backlog caps add up to {caps_bytes} bytes; keep them below maxmemory, or one provider's \
-             backlog takes the others' room"
+             backlog takes the memory of the others"
         ));
     }
     weaknesses
@@ -91,7 +92,7 @@ fn report(weaknesses: &[String], unseen: &[&str]) {
     }
     if !unseen.is_empty() {
         tracing::info!(
-            "this user may not see how durable Redis is (CONFIG GET, ACL DRYRUN): make sure that it runs with {}",
+            "this Redis user has no permission to check durability (CONFIG GET, ACL DRYRUN); make sure that Redis runs with {}",
             unseen.join(", ")
         );
     }

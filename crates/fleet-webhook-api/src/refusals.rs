@@ -1,29 +1,30 @@
-//! Log lines of refused webhooks, bounded, so that a client that nobody knows cannot fill the log.
+//! Log lines of refused webhooks, bounded so that an unauthenticated client cannot fill the log.
 //!
-//! A line has nothing in it that the sender chose: an id of ours, the provider, the outcome.
+//! A line holds nothing that the sender chose: only the message id, the provider and the outcome.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use strum::VariantArray;
 use uuid::Uuid;
 
-use crate::answer::Outcome;
+use crate::outcome::Outcome;
 
-/// Most lines within [`EVERY`] about one outcome of one provider. Each has lines of its own: forgeries do not hide the
-/// refusals that are our fault.
+/// Most lines within [`EVERY`] about one outcome of one provider. Each outcome has its own limit, so that forged requests do
+/// not hide refusals for which this service is the reason.
 const MAX_LINES: u64 = 10;
 
-/// How often the refusals are counted anew, and those without a line summed up.
+/// How often the refusals without a line are summed up and counting starts again.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// One provider's refused webhooks.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     provider: &'static str,
-    /// How many since the last sum, in the order of [`Outcome::ALL`].
-    counts: [AtomicU64; Outcome::ALL.len()],
+    /// How many since the last sum, by [`Outcome`] in the order of its variants.
+    counts: [AtomicU64; Outcome::VARIANTS.len()],
 }
 
 impl Refusals {
@@ -31,12 +32,12 @@ impl Refusals {
         Self { provider, counts: Default::default() }
     }
 
-    /// Whose they are.
+    /// The provider's slug.
     pub(crate) fn provider(&self) -> &'static str {
         self.provider
     }
 
-    /// Logs a refusal, if it is among the first ones. Accepted webhooks are none, and cost nothing here.
+    /// Logs a refusal if it is among the first ones. Does nothing for an accepted webhook.
     pub(crate) fn note(&self, outcome: Outcome, message_id: Uuid) {
         if outcome == Outcome::Accepted || !self.has_line(outcome) {
             return;
@@ -49,7 +50,7 @@ impl Refusals {
         count.is_some_and(|count| count.fetch_add(1, Ordering::Relaxed) < MAX_LINES)
     }
 
-    /// Logs how many had no line since the last sum, and starts again.
+    /// Logs how many refusals had no line since the last sum, and starts again.
     pub(crate) fn sum_up(&self) {
         for (outcome, not_logged) in self.take_rest() {
             tracing::info!(
@@ -62,14 +63,14 @@ impl Refusals {
     }
 
     fn take_rest(&self) -> impl Iterator<Item = (Outcome, u64)> {
-        let counts = Outcome::ALL.into_iter().zip(&self.counts);
+        let counts = Outcome::VARIANTS.iter().copied().zip(&self.counts);
         let rests = counts
             .map(|(outcome, count)| (outcome, count.swap(0, Ordering::Relaxed).saturating_sub(MAX_LINES)));
         rests.filter(|(_outcome, rest)| *rest > 0)
     }
 }
 
-/// Sums up again and again.
+/// Sums up every minute.
 pub(crate) async fn watch(refusals: Vec<Arc<Refusals>>) -> Infallible {
     let mut interval = tokio::time::interval(EVERY);
     loop {

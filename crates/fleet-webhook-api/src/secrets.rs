@@ -1,4 +1,4 @@
-//! A provider's secrets, which may be exchanged while requests are checked against them.
+//! A provider's secrets, which may be replaced while requests are verified.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use fleet_providers::Secrets;
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::settings::{SecretsFileError, read_secrets};
 
-/// Between two reads of a file of secrets. Its content is compared, not its time or inode: a mounted Secret is a chain of
-/// symbolic links, of which Kubernetes exchanges one, and an editor puts a new file in the place of the old one.
+/// Time between two reads of a secrets file. Its content is compared, not its time or inode: a mounted Secret is a chain of
+/// symbolic links, of which Kubernetes replaces one, and an editor replaces the old file with a new one.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// A change counts if it is still there after this time. Whoever writes into the file, instead of renaming a complete one,
-/// leaves it empty or incomplete for a moment.
+/// A change takes effect only if it is still there after this time. A program that writes into the file, instead of renaming
+/// a complete one, leaves it empty or incomplete for a moment.
 const SETTLED_AFTER: Duration = Duration::from_millis(250);
 
 /// The secrets that are valid now.
@@ -26,9 +26,9 @@ impl SecretsInUse {
         Self(RwLock::new(Arc::new(secrets)))
     }
 
-    /// The secrets for one check. Nothing waits for a reader: the lock is held for as long as it takes to count a reference.
+    /// The secrets for one request. The lock is held only while a reference is counted.
     pub(crate) fn get(&self) -> Arc<Secrets> {
-        // A whole value is there whoever panicked.
+        // The value is always complete, also after a panic.
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -37,7 +37,7 @@ impl SecretsInUse {
     }
 }
 
-/// Keeps a provider's secrets as they are in `path`. While the file cannot be used, those in use stay valid.
+/// Reads a provider's secrets from `path` again and again. While the file is unusable, the secrets in use stay valid.
 pub(crate) async fn watch(provider: &'static str, path: PathBuf, in_use: Arc<SecretsInUse>) -> Infallible {
     let path: Arc<Path> = path.into();
     let mut unusable = OutageLog::default();
@@ -48,7 +48,7 @@ pub(crate) async fn watch(provider: &'static str, path: PathBuf, in_use: Arc<Sec
             Some(Ok(secrets)) => {
                 if let Some(Over { lasted, .. }) = unusable.succeeded(Instant::now()) {
                     let seconds = lasted.as_secs();
-                    tracing::info!(provider, seconds, "the file of secrets can be used again");
+                    tracing::info!(provider, seconds, "the secrets file is usable again");
                 }
                 if secrets != *in_use.get() {
                     let count = secrets.0.len();
@@ -63,7 +63,7 @@ pub(crate) async fn watch(provider: &'static str, path: PathBuf, in_use: Arc<Sec
                         failures,
                         seconds = lasted.as_secs(),
                         %error,
-                        "the file of secrets cannot be used: those in use stay valid"
+                        "the secrets file is unusable: the secrets in use stay valid"
                     );
                 }
             }
@@ -71,7 +71,7 @@ pub(crate) async fn watch(provider: &'static str, path: PathBuf, in_use: Arc<Sec
     }
 }
 
-/// What is in the file; nothing if it changes at the moment.
+/// The content of the file; `None` if it is changing.
 async fn settled(path: &Arc<Path>, in_use: &Secrets) -> Option<Result<Secrets, SecretsFileError>> {
     let first = read(path).await?;
     if first.as_ref().is_ok_and(|secrets| secrets == in_use) {
@@ -87,9 +87,9 @@ async fn settled(path: &Arc<Path>, in_use: &Secrets) -> Option<Result<Secrets, S
     is_settled.then_some(second)
 }
 
-/// On a thread for what blocks: the file may be on a disk that does not answer.
+/// Reads the file on a thread for blocking work, because the disk may hang.
 async fn read(path: &Arc<Path>) -> Option<Result<Secrets, SecretsFileError>> {
     let path = Arc::clone(path);
-    // Nothing comes back if the runtime ends meanwhile.
+    // An error means that the runtime is shutting down.
     tokio::task::spawn_blocking(move || read_secrets(&path)).await.ok()
 }

@@ -1,14 +1,14 @@
-//! Bodies that arrive in pieces before their sender is known, because the signature is in the body or over it.
+//! Bodies that arrive in pieces before their sender is verified, because the signature is in the body or over it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_runtime::http::{Cause, Exposed, Peer};
 
-/// What bounds one provider's bodies of unknown senders. A body that arrives whole, as a provider's does, is not among
-/// them, and one of which nothing is here yet takes no room. When there is no room for more bytes, the connection is closed
-/// whose body has not grown for longest: whoever sends a body without pausing gets it in, however many others trickle or
-/// stop.
+/// The bound of one provider's unauthenticated bodies. A body that arrives whole, as a provider's does, does not count, and
+/// neither does a body of which nothing has arrived yet. When there is no room for more bytes, the connection whose body has
+/// not grown for the longest time is closed. A client that sends its body without pausing therefore succeeds, however many
+/// others send slowly or stop.
 #[derive(Debug)]
 pub(crate) struct UnauthenticatedBodies {
     max_bytes: usize,
@@ -18,12 +18,12 @@ pub(crate) struct UnauthenticatedBodies {
 #[derive(Debug, Default)]
 struct Awaited {
     bytes: usize,
-    /// Those of which something is here, in the order in which they grew last.
+    /// The bodies of which some bytes have arrived, in the order in which they grew last.
     bodies: BTreeMap<Turn, Partial>,
     next: Turn,
 }
 
-/// When a body grew, among all the times that one did.
+/// Counts the times that any body grew.
 type Turn = u64;
 
 #[derive(Debug)]
@@ -32,12 +32,12 @@ struct Partial {
     peer: Peer,
 }
 
-/// A body that is awaited; dropped when it is here, or will not come.
+/// A body whose rest has not arrived yet; dropped when it is complete or given up.
 #[derive(Debug)]
 pub(crate) struct AwaitedBody {
     all: Arc<UnauthenticatedBodies>,
     peer: Peer,
-    /// Under which it is found; `None` while nothing of it is here.
+    /// Its key; `None` until some bytes have arrived.
     turn: Option<Turn>,
     _exposed: Exposed,
 }
@@ -51,13 +51,13 @@ impl UnauthenticatedBodies {
         Arc::new(Self { max_bytes, awaited: Mutex::default() })
     }
 
-    /// A body of which nothing has been counted yet.
+    /// A body of which no bytes have been counted yet.
     pub(crate) fn wait(self: &Arc<Self>, peer: &Peer) -> AwaitedBody {
-        AwaitedBody { all: Arc::clone(self), peer: peer.clone(), turn: None, _exposed: peer.unknown() }
+        AwaitedBody { all: Arc::clone(self), peer: peer.clone(), turn: None, _exposed: peer.expose() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Awaited> {
-        // Nothing that could panic leaves the sum and its parts apart.
+        // The sum and its parts agree also after a panic.
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,7 +67,7 @@ impl AwaitedBody {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`] if this body had to make room for another one, or if it is larger than all of them may be.
+    /// [`NoRoom`] if this body was given up for another one, or if it alone exceeds the bound.
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let mut awaited = self.all.lock();
         let before = match self.turn.take() {
@@ -76,7 +76,7 @@ impl AwaitedBody {
         };
         let own = before.saturating_add(bytes);
         while awaited.bytes.saturating_add(own) > self.all.max_bytes {
-            let (_longest_ago, Partial { peer, .. }) = awaited.pop().ok_or(NoRoom)?;
+            let (_oldest, Partial { peer, .. }) = awaited.pop().ok_or(NoRoom)?;
             peer.make_room(Cause::BodyBytes);
         }
         if own > 0 {

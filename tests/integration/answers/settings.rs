@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::{Settings, load};
 use fleet_testbed::RedisLogin;
 use fleet_webhook_api::server;
-use fleet_webhook_api::sources::sources;
+use fleet_webhook_api::source_settings::source_settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ async fn a_provider_that_is_not_configured_is_unknown() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     let (shutdown, readiness) = (CancellationToken::new(), Arc::new(Readiness::default()));
-    let served = sources(&settings).unwrap();
+    let served = source_settings(&settings).unwrap();
     let running = server::run(&settings, served, listener, readiness, shutdown.clone());
     let asking = async {
         assert_eq!(post_niu(&api, r#"{"sn":"A1"}"#).await.status, 200);
@@ -51,7 +51,7 @@ fn everything_that_is_wrong_is_said_at_once() {
         ("FLEET_PROVIDERS__SEGWAY__AUTH", "segway-md5"),
         ("FLEET_PROVIDERS__INVERS__SECRETS", " , "),
     ]);
-    let error = sources(&settings).unwrap_err();
+    let error = source_settings(&settings).unwrap_err();
     let named = [
         "FLEET_PROVIDERS__ACME__",
         "FLEET_PROVIDERS__INVERS__SECRETS",
@@ -67,15 +67,15 @@ fn everything_that_is_wrong_is_said_at_once() {
 
 #[test]
 fn serving_nobody_is_refused() {
-    let error = sources(&settings(&[])).unwrap_err();
+    let error = source_settings(&settings(&[])).unwrap_err();
     assert!(error.to_string().contains("FLEET_PROVIDERS__"), "{error}");
 }
 
 #[test]
 fn a_provider_without_secrets_is_served_only_if_told_so() {
-    let open = sources(&settings(&[("FLEET_PROVIDERS__NIU__AUTH", "none")])).unwrap();
+    let open = source_settings(&settings(&[("FLEET_PROVIDERS__NIU__AUTH", "none")])).unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].provider.slug, "niu");
-    let closed = sources(&settings(&[("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "1000")]));
+    let closed = source_settings(&settings(&[("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "1000")]));
     assert!(closed.is_err(), "a cap alone says nothing about who may post");
 }

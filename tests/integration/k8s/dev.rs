@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_runtime::settings::load;
-use fleet_webhook_api::sources::sources;
+use fleet_webhook_api::source_settings::source_settings;
 
 use super::manifests::{at, list, text};
 use super::render::overlay;
@@ -29,7 +29,7 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     let api = dev.pod("Deployment/fleet-webhook-api").unwrap();
     let environment = dev.environment(at(api.spec, "/containers/0")).unwrap();
     let settings = load(None, environment.into_iter()).unwrap();
-    let caps: u64 = sources(&settings).unwrap().iter().map(|source| source.max_backlog_bytes).sum();
+    let caps: u64 = source_settings(&settings).unwrap().iter().map(|source| source.max_backlog_bytes).sum();
     assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
 }
 

@@ -52,6 +52,6 @@ async fn without_file_descriptors_the_probes_are_answered() {
     for _ in 0..20 {
         waiting.push(TcpStream::connect(&address).await.unwrap());
     }
-    api.logged("cannot accept connections; raise the limit of open files if this goes on").await;
+    api.logged("cannot accept connections; if this lasts, raise the limit of open files").await;
     assert_probes_are_answered(&api).await;
 }

@@ -10,8 +10,7 @@ use crate::support::{DEADLINE, TOKEN, TestDatabase, eventually, redis_as};
 
 const COUNTED: &str = "something else has written to the queue: ";
 const REPAIRED: &str = "the queue's keys are as they should be again";
-const UNCOUNTED: &str =
-    "Redis took a push and could not count it: answering 200, and judging the backlog by the queue's length";
+const UNCOUNTED: &str = "Redis stores pushes and does not count them: answering 200, and estimating the backlog from the queue's length";
 
 /// Both programs at work on two queues, of which one, `niu`, is to be broken.
 struct Scene {
@@ -126,8 +125,10 @@ async fn a_queue_of_another_type() {
     // As the API's user could before it had selectors.
     scene.redis::<i64>(RedisLogin::Admin, &["HINCRBY", &queue, "x", "1"]).await;
     assert_eq!(scene.post_to("niu").await, 503);
-    let said =
-        scene.api.logged("Redis did not take a push, whose first message is named: answering 503").await;
+    let said = scene
+        .api
+        .logged("pushes to Redis fail: answering 503; message_id is the first message of the latest push")
+        .await;
     assert!(said.contains(&queue) && said.contains("wrong_type"), "{said}");
     scene.api_counted("wrong_type").await;
     scene.is_named(&queue, "wrong_type", "must be of the type list and is hash").await;
@@ -256,7 +257,7 @@ async fn without_a_ledger_the_queues_length_keeps_the_cap() {
     eventually("webhooks to be taken again", async || {
         let taken = post().await == 200;
         let log = api.logged("").await;
-        (taken && log.contains("backlog below its cap again: taking webhooks")).then_some(())
+        (taken && log.contains("backlog below its cap again: accepting webhooks")).then_some(())
     })
     .await;
 }

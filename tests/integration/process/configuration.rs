@@ -144,6 +144,8 @@ async fn a_wrong_command_line_is_told_from_a_wrong_configuration() {
                 if status == 0 { (&ended.output, &ended.errors) } else { (&ended.errors, &ended.output) };
             assert!(!said.is_empty() && silent.is_empty(), "{name} {arguments:?}: {ended:?}");
         }
+        let advice = run(&mut binary(name, &["--config"])).await;
+        assert_eq!(advice.code, Some(64), "{name}: an option without its value: {advice:?}");
         // The advice is a command that exists.
         let refused = run(binary(name, &[]).env("FLEET_COLOUR", "red")).await;
         let (_, advice) = refused.errors.split_once("check it with `").unwrap();
@@ -152,6 +154,37 @@ async fn a_wrong_command_line_is_told_from_a_wrong_configuration() {
         let arguments: Vec<_> = words.chain(["--help"]).collect();
         assert_eq!(run(&mut binary(name, &arguments)).await.code, Some(0), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_wrong_argument_of_a_command_is_no_wrong_configuration() {
+    for arguments in [
+        &["replay"][..],
+        &["replay", "--from", "yesterday", "--to", "2026-01-02"],
+        &["replay", "--from", "2026-01-02", "--to", "2026-01-01"],
+        &["replay", "--from", "2026-01-01", "--to", "2026-01-02", "--provider", "nobody"],
+        &["trace", "no-id"],
+        &["explain", "nobody", "vehicle"],
+        &["dead-letters", "no-such-command"],
+        &["parse-isolated", "nobody", "1"],
+    ] {
+        let ended = run(&mut binary("fleet-consumer", arguments)).await;
+        assert_eq!(ended.code, Some(64), "{arguments:?}: {ended:?}");
+        assert!(!ended.errors.contains("Correct the configuration"), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_a_wrong_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for name in BINARIES {
+        let ended = run(&mut binary(name, &["--config", folder])).await;
+        assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
+        assert!(ended.errors.contains(folder), "{name}: {ended:?}");
+        assert_refused(name, "FLEET_TLS__CA_FILE", folder).await;
+    }
+    assert_refused("fleet-webhook-api", "FLEET_PROVIDERS__NIU__SECRETS_FILE", folder).await;
 }
 
 #[tokio::test]

@@ -73,7 +73,8 @@ async fn post(api: &Program) -> u16 {
 
 #[tokio::test]
 async fn a_redis_that_takes_no_pushes_is_two_lines_in_the_api() {
-    const FAILED: &str = "Redis did not take a push, whose first message is named: answering 503";
+    const FAILED: &str =
+        "pushes to Redis fail: answering 503; message_id is the first message of the latest push";
     let mut redis = private_redis().await;
     let mut site = Site::new(NO_DATABASE);
     site.redis = redis.url();
@@ -86,7 +87,7 @@ async fn a_redis_that_takes_no_pushes_is_two_lines_in_the_api() {
     let redis = restarted(redis).await;
     eventually("webhooks to be taken", async || (post(&api).await == 200).then_some(())).await;
 
-    let over = said(&api, "Redis takes pushes again", 1).await;
+    let over = said(&api, "pushes to Redis succeed again", 1).await;
     assert_eq!((over.len(), &over[0]["provider"]), (1, &"niu".into()), "{over:?}");
     assert!(over[0]["messages"].as_u64().unwrap() >= FAILURES && over[0]["seconds"].is_u64(), "{over:?}");
     let failed = saying(&api, FAILED).await;
@@ -110,7 +111,7 @@ async fn a_redis_that_is_not_there_at_the_start_is_two_lines_in_the_api() {
     .await;
     let _redis = restarted(redis).await;
     api.readiness(200).await;
-    let over = said(&api, "Redis is there", 1).await;
+    let over = said(&api, "Redis responds", 1).await;
     assert!(over[0]["failures"].as_u64().unwrap() >= 4, "{over:?}");
     assert_eq!(saying(&api, "waiting for Redis").await.len(), 1);
 }

@@ -90,10 +90,10 @@ async fn secrets_are_exchanged_without_refusing_a_valid_one() {
 
     fs::write(&file, " \n").unwrap();
     let said =
-        provider.post_until_logged(&api, "the file of secrets cannot be used: those in use stay valid").await;
+        provider.post_until_logged(&api, "the secrets file is unusable: the secrets in use stay valid").await;
     assert!(said.contains(file.to_str().unwrap()), "which file: {said}");
     fs::write(&file, NEW).unwrap();
-    let log = provider.post_until_logged(&api, "the file of secrets can be used again").await;
+    let log = provider.post_until_logged(&api, "the secrets file is usable again").await;
     assert_eq!(log.matches("new secrets are in use").count(), 2, "{log}");
     assert!(log.contains("secrets=2") && log.contains("secrets=1"), "how many: {log}");
     assert!(!log.contains("hunter2"), "never which: {log}");

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use fleet_queue::{Observer, QueueStatus, RedisLink};
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::{Settings, load};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
-use fleet_webhook_api::sources::sources;
+use fleet_webhook_api::source_settings::source_settings;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,7 @@ impl Fleet {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
-        let served = sources(&api_settings).unwrap();
+        let served = source_settings(&api_settings).unwrap();
         let running = {
             let (settings, shutdown) = (api_settings, shutdown.clone());
             async move {

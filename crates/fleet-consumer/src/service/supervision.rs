@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_runtime::admin::Readiness;
+use fleet_runtime::readiness::Readiness;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

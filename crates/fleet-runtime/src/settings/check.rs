@@ -1,12 +1,40 @@
-//! Values that are fine alone and wrong together, or that could never work.
+//! Checks values that can never work, alone or together.
 
-use std::time::Duration;
+use super::names::environment_name;
+use super::schema::Settings;
 
-use super::{Settings, environment_name};
-
-/// Everything that is wrong, a line each.
+/// Every problem, one line each.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
+    if settings.consumer.max_events_per_second == Some(0) {
+        let key = "consumer.max_events_per_second";
+        problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
+    }
+    problems.extend(caps_on_new_vehicles(settings));
+    if settings.queue.prefix.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        problems.push(
+            "FLEET_QUEUE__PREFIX (queue.prefix): must be one word, because it begins the name of every key; for example \
+             fleet"
+                .to_owned(),
+        );
+    }
+    if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {
+        problems.push(format!("FLEET_TLS__CA_FILE (tls.ca_file): {error}"));
+    }
+    if settings.retention.telemetry_days == 0 {
+        problems.push(
+            "FLEET_RETENTION__TELEMETRY_DAYS (retention.telemetry_days): 0 would drop everything; use a large number to \
+             keep it"
+                .to_owned(),
+        );
+    }
+    problems.extend(zeros(settings));
+    problems.extend(contradictions(settings));
+    problems
+}
+
+/// Counts and durations that must not be zero.
+fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
     let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
     let counts = [
         ("api.max_connections", api.max_connections),
@@ -32,38 +60,19 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
-    if consumer.max_events_per_second == Some(0) {
-        let key = "consumer.max_events_per_second";
-        problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
-    }
-    problems.extend(caps_on_new_vehicles(settings));
-    if settings.queue.prefix.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
-        problems.push(
-            "FLEET_QUEUE__PREFIX (queue.prefix): must be one word, because it begins the name of every key; for example \
-             fleet"
-                .to_owned(),
-        );
-    }
-    if let Err(error) = fleet_tls::TrustAnchors::read(settings.tls.ca_file.as_deref()) {
-        problems.push(format!("FLEET_TLS__CA_FILE (tls.ca_file): {error}"));
-    }
-    if settings.retention.telemetry_days == 0 {
-        problems.push(
-            "FLEET_RETENTION__TELEMETRY_DAYS (retention.telemetry_days): 0 would drop everything; use a large number to \
-             keep it"
-                .to_owned(),
-        );
-    }
-    let zero_counts = counts.iter().filter(|(_key, value)| *value == 0).map(|(key, _)| key);
-    let zero_durations =
-        durations.iter().filter(|(_key, value)| *value == Duration::ZERO).map(|(key, _)| key);
-    for key in zero_counts.chain(zero_durations) {
-        problems.push(format!("{} ({key}): must be more than 0", environment_name(key)));
-    }
+    let counts = counts.into_iter().filter(|(_key, count)| *count == 0).map(|(key, _)| key);
+    let durations = durations.into_iter().filter(|(_key, duration)| duration.is_zero()).map(|(key, _)| key);
+    counts.chain(durations).map(|key| format!("{} ({key}): must be more than 0", environment_name(key)))
+}
+
+/// Values that contradict each other.
+fn contradictions(settings: &Settings) -> Vec<String> {
+    let (api, consumer) = (&settings.api, &settings.consumer);
+    let mut problems = Vec::new();
     if api.max_in_flight_bytes < api.max_body_bytes {
         problems.push(
             "FLEET_API__MAX_IN_FLIGHT_BYTES (api.max_in_flight_bytes): must not be less than api.max_body_bytes, or the \
-             largest bodies would be refused for ever"
+             largest bodies would always be refused"
                 .to_owned(),
         );
     }
@@ -86,7 +95,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     problems
 }
 
-/// The consumer works for every provider, and would not notice a cap for one that does not exist.
+/// The consumer serves every provider, so a cap for one that does not exist would go unnoticed.
 fn caps_on_new_vehicles(settings: &Settings) -> impl Iterator<Item = String> {
     settings.providers.iter().filter_map(|(slug, provider)| {
         let key = format!("providers.{slug}.max_new_vehicles_per_minute");

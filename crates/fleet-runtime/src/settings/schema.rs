@@ -12,7 +12,7 @@ use super::secret::{self, ConnectionUrl, GivenScheme};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Everything that can be configured. Both binaries read the same schema and ignore each other's sections.
+/// Every setting. Both services read the same schema, and each ignores the sections of the other.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -20,7 +20,7 @@ pub struct Settings {
     pub redis_url: ConnectionUrl,
     /// PostgreSQL for `vehicles`.
     pub database_url: ConnectionUrl,
-    /// PostgreSQL with TimescaleDB for `telemetry`; the same database if absent.
+    /// PostgreSQL with TimescaleDB for `telemetry`; the database of `vehicles` if absent.
     pub telemetry_database_url: Option<ConnectionUrl>,
     /// Connections to Redis and PostgreSQL.
     pub tls: TlsSettings,
@@ -67,22 +67,22 @@ impl Default for Settings {
     }
 }
 
-/// TLS towards Redis and PostgreSQL.
+/// TLS to Redis and PostgreSQL.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
-    /// PEM file of the CAs that are trusted; the system's if absent.
+    /// PEM file of the trusted CAs; those of the system if absent.
     pub ca_file: Option<PathBuf>,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// For reading.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -92,24 +92,24 @@ pub enum LogFormat {
 pub struct ApiSettings {
     /// Address of the webhook listener.
     pub listen: SocketAddr,
-    /// Connections that may wait in the kernel until they are accepted; `net.core.somaxconn` bounds it.
+    /// Most connections that wait in the kernel until they are accepted; `net.core.somaxconn` limits it.
     pub listen_backlog: u32,
     /// Most bytes of a body.
     pub max_body_bytes: u64,
-    /// Most time for a request's head.
+    /// Most time for a request's headers.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// Most time for a request's body.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// Most open connections; a new one takes the place of one without an authenticated request.
+    /// Most open connections. At the limit, a new one replaces one that has brought no authenticated request.
     pub max_connections: usize,
-    /// Most authenticated requests of one provider at work; more are answered 503.
+    /// Most authenticated requests of one provider in flight; more are answered 503.
     pub max_in_flight: usize,
-    /// Most bytes of one provider's authenticated bodies in memory; requests beyond are answered 503.
+    /// Most bytes of one provider's authenticated bodies in memory; requests beyond that are answered 503.
     pub max_in_flight_bytes: u64,
-    /// Most bytes of one provider's bodies that are awaited before their sender is known; the connection of the one that has
-    /// not grown for longest is closed then.
+    /// Most bytes of one provider's unauthenticated bodies that have not arrived completely. At the limit, the connection
+    /// whose body has not grown for the longest time is closed.
     pub max_unauthenticated_bytes: u64,
     /// Most messages in one push.
     pub commit_max_messages: usize,
@@ -117,10 +117,10 @@ pub struct ApiSettings {
     pub commit_max_bytes: usize,
     /// Most requests of one provider that wait for a push; more are answered 503.
     pub commit_queue: usize,
-    /// What `Retry-After` says, whole seconds.
+    /// Value of `Retry-After`, whole seconds.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
-    /// Most time for the requests at work after SIGTERM.
+    /// Most time for the requests in flight after SIGTERM.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
 }
@@ -158,9 +158,9 @@ pub struct AdminSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueSettings {
-    /// What every key starts with.
+    /// Prefix of every key.
     pub prefix: String,
-    /// Most time for one call, connecting and repetitions included.
+    /// Most time for one call, including connecting and retries.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }
@@ -179,13 +179,13 @@ pub struct ConsumerSettings {
     pub batch_max_messages: usize,
     /// Most bytes in a batch.
     pub batch_max_bytes: usize,
-    /// Batches of one queue at work at a time.
+    /// Most batches of one queue in flight.
     pub batches_in_flight: usize,
     /// Most events in one transaction.
     pub max_transaction_events: usize,
-    /// Most events a second over all queues, to protect a shared database; unlimited if absent.
+    /// Most events per second over all queues, to protect a shared database; unlimited if absent.
     pub max_events_per_second: Option<u32>,
-    /// How long a batch stays this consumer's without a heartbeat.
+    /// How long a lease lasts without a heartbeat.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
     /// Time between heartbeats.
@@ -197,16 +197,16 @@ pub struct ConsumerSettings {
     /// Longest pause while the queue stays empty.
     #[serde(with = "humantime_serde")]
     pub poll_max: Duration,
-    /// First pause after a database or Redis failure; it doubles.
+    /// First back-off after a failure of a database or Redis; it doubles with each retry.
     #[serde(with = "humantime_serde")]
     pub retry_min: Duration,
-    /// Longest pause between tries.
+    /// Longest back-off.
     #[serde(with = "humantime_serde")]
     pub retry_max: Duration,
     /// Time between reads of the queues' state for the metrics.
     #[serde(with = "humantime_serde")]
     pub status_interval: Duration,
-    /// Most time for the batches at work after SIGTERM; then they are released.
+    /// Most time for the batches in flight after SIGTERM; then their leases are released.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
 }
@@ -235,7 +235,7 @@ impl Default for ConsumerSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabasePoolSettings {
-    /// Most connections a database.
+    /// Most connections to each database.
     pub pool_size: usize,
     /// Most time for a connection.
     #[serde(with = "humantime_serde")]
@@ -259,11 +259,11 @@ impl Default for DatabasePoolSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionSettings {
-    /// Days of telemetry; an event that is older when it arrives is a dead letter.
+    /// Days to keep telemetry; an event that is older on arrival becomes a dead letter.
     pub telemetry_days: u32,
-    /// Days of dead letters.
+    /// Days to keep dead letters.
     pub dead_letter_days: u32,
-    /// Days of the memory of settled batches.
+    /// Days to keep the record of settled batches.
     pub settled_batch_days: u32,
 }
 
@@ -282,14 +282,14 @@ pub struct ProviderSettings {
     /// Valid secrets, separated by commas (several during a rotation).
     #[serde(deserialize_with = "secret::deserialize_list", serialize_with = "secret::serialize_list")]
     pub secrets: Secrets,
-    /// File with the secrets, separated by commas or line ends, instead of `secrets`; read again when it changes.
+    /// File with the secrets, separated by commas or line ends, instead of `secrets`; it is read again when it changes.
     pub secrets_file: Option<PathBuf>,
-    /// Most bytes that wait or are being worked on; beyond, requests are answered 503.
+    /// Most bytes of the provider's messages in Redis, waiting or in flight; above, requests are answered 503.
     pub max_backlog_bytes: u64,
-    /// Most bytes of a body. If absent, `api.max_body_bytes`, but no more than 16 KiB under `segway-md5` and 64 KiB under
-    /// `hmac-sha256`, whose signature is in or over the body: anybody may send one.
+    /// Most bytes of a body. If absent, `api.max_body_bytes`, but at most 16 KiB under `segway-md5` and 64 KiB under
+    /// `hmac-sha256`: these signatures are in or over the body, so any client may send one.
     pub max_body_bytes: Option<u64>,
-    /// Most new vehicles that one consumer takes in a minute; events of others become dead letters. No bound if absent.
+    /// Most new vehicles that one consumer accepts per minute; events of others become dead letters. Unlimited if absent.
     pub max_new_vehicles_per_minute: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! Settings that must not be shown.
+//! Settings that must never be shown in full.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const REDACTED: &str = "[redacted]";
 
-/// A URL that may hold a password; shown without it.
+/// A URL that may hold a password; it is shown without it.
 #[derive(Clone)]
 pub struct ConnectionUrl(SecretString);
 
@@ -57,7 +57,7 @@ impl fmt::Debug for ConnectionUrl {
 impl<'de> Deserialize<'de> for ConnectionUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let url = String::deserialize(deserializer)?;
-        // PostgreSQL and Redis would be asked for a database or a user whose name ends with the line.
+        // Otherwise the white space would become part of the name of a database or a user.
         if url.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
             return Err(Error::custom(
                 "there is white space or a control character inside the URL; percent-encode it (a space is %20), or look \
@@ -74,8 +74,8 @@ impl Serialize for ConnectionUrl {
     }
 }
 
-/// An authentication scheme as it is given. What follows its word may be a secret in the wrong place, as may all of a scheme
-/// that there is not: neither is shown.
+/// An authentication scheme as it was given. Its parameter, or the whole text if there is no such scheme, may be a secret in
+/// the wrong place: neither is shown.
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
 pub struct GivenScheme(SecretString);
@@ -128,13 +128,13 @@ pub(super) fn deserialize_list<'de, D: Deserializer<'de>>(deserializer: D) -> Re
     Ok(secrets)
 }
 
-/// The secrets in a text; what is empty is none.
+/// The secrets in a text. Empty parts are ignored.
 pub(super) fn list(text: &str, separators: &[char]) -> Secrets {
     let secrets = text.split(separators).map(str::trim).filter(|secret| !secret.is_empty());
     Secrets(secrets.map(SecretString::from).collect())
 }
 
-/// Whether no secret has a control character in it: two of them, separated by something else, would be one.
+/// Whether no secret has a control character in it. Two secrets with a wrong separator would be read as one.
 pub(super) fn is_plain(secrets: &Secrets) -> bool {
     !secrets.0.iter().any(|secret| secret.expose_secret().contains(char::is_control))
 }

@@ -1,4 +1,4 @@
-//! Secrets from a file, which may change while a program runs.
+//! Secrets from a file, which may change at any time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,13 +8,13 @@ use fleet_providers::Secrets;
 
 use super::secret::{is_plain, list};
 
-/// Larger than any list of secrets: what is larger is another file, given by mistake.
+/// Larger than any list of secrets. A larger file was given by mistake.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// Why a file of secrets cannot be used. It names the file and shows nothing that is in it.
+/// Why a secrets file is unusable. It names the file and never shows its content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsFileError {
-    /// The system does not give it.
+    /// It cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -22,7 +22,7 @@ pub enum SecretsFileError {
         /// Why.
         source: io::Error,
     },
-    /// A folder, or something that would have to be waited for.
+    /// A folder, or a file that could block the reader.
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// Not a list of secrets.
@@ -31,10 +31,10 @@ pub enum SecretsFileError {
     /// Not text.
     #[error("{} is not UTF-8", .0.display())]
     NotText(PathBuf),
-    /// Part of a secret would be one.
+    /// Secrets with a wrong separator.
     #[error("there is a control character inside a secret in {}; separate secrets by commas or line ends", .0.display())]
     Control(PathBuf),
-    /// Nobody could authenticate.
+    /// No secret, so no request could be authenticated.
     #[error("there is no secret in {}; write at least one into it", .0.display())]
     Empty(PathBuf),
 }
@@ -46,7 +46,7 @@ pub enum SecretsFileError {
 /// Why the file cannot be used; an empty one cannot.
 pub fn read_secrets(path: &Path) -> Result<Secrets, SecretsFileError> {
     let read = |source| SecretsFileError::Read { path: path.to_owned(), source };
-    // Before it is opened: to open a named pipe is to wait for a writer.
+    // Check before opening: opening a named pipe waits for a writer.
     if !std::fs::metadata(path).map_err(read)?.is_file() {
         return Err(SecretsFileError::NotAFile(path.to_owned()));
     }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::CommitMetrics;
 
-/// Decides when a provider's webhooks are refused, and when they are taken again.
+/// Decides when a provider's webhooks are refused, and when they are accepted again.
 #[derive(Debug)]
 pub(super) struct Cap {
     max_bytes: u64,
-    /// Read by whoever has a webhook to push.
+    /// Shared with the requests, which read it before a push.
     shedding: Arc<AtomicBool>,
-    /// The backlog was above its cap, and only a push can tell how it is now.
+    /// The backlog was above its cap, and only the next push can show its size.
     probing: bool,
     metrics: CommitMetrics,
 }
@@ -21,12 +21,12 @@ impl Cap {
         Self { max_bytes, shedding, probing: false, metrics }
     }
 
-    /// Webhooks are refused.
+    /// Whether webhooks are refused.
     pub(super) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Acquire)
     }
 
-    /// Judges the backlog behind a push.
+    /// Evaluates the backlog after a push.
     pub(super) fn pushed(&mut self, backlog_bytes: u64) {
         let is_above = backlog_bytes > self.max_bytes;
         match (self.probing, is_above) {
@@ -37,14 +37,14 @@ impl Cap {
         }
     }
 
-    /// Judges the backlog while webhooks are refused: they are taken again below nine tenths of the cap.
+    /// Evaluates the backlog while webhooks are refused. They are accepted again below nine tenths of the cap.
     pub(super) fn looked(&mut self, backlog_bytes: u64) {
         if backlog_bytes <= self.max_bytes - self.max_bytes / 10 {
             self.shed(false, backlog_bytes);
         }
     }
 
-    /// Lets the next push through, which tells how long the queue is: the ledger cannot.
+    /// Lets the next push through. Its reply shows the queue's length, because the ledger cannot be read.
     pub(super) fn probe(&mut self) {
         self.probing = true;
         self.shedding.store(false, Ordering::Release);
@@ -67,7 +67,7 @@ impl Cap {
                 provider,
                 backlog_bytes,
                 cap_bytes,
-                "backlog below its cap again: taking webhooks"
+                "backlog below its cap again: accepting webhooks"
             );
         }
     }

@@ -1,49 +1,49 @@
-//! What one provider's pushes leave of Redis to the others.
+//! How much of Redis' time one provider's pushes leave to the others.
 //!
-//! Redis does one thing at a time, and with the append-only file in front of its replies a push of a bomb takes
-//! milliseconds. Pushed back to back they would be most of what Redis does, and every other provider's push would wait
-//! behind one of them, each time.
+//! Redis executes one command at a time and writes the append-only file before it replies, so a large push takes
+//! milliseconds. If one provider sent a burst of large pushes without a pause, every push of every other provider would wait
+//! for one of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long after a push a provider counts as one that wants its share.
+/// How long after its last push a provider counts as active.
 const ACTIVE: Duration = Duration::from_millis(250);
 
-/// A smaller push keeps nobody waiting.
+/// A smaller push does not delay the others.
 const LARGE_BYTES: usize = 32 << 10;
 
-/// A provider's push that has not ended.
+/// Marks a push that has not ended.
 const UNDER_WAY: u64 = u64::MAX;
 
-/// However slow a push was.
+/// Longest pause, however slow the push was.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// One provider's share.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     own: usize,
     started: Instant,
-    /// When each provider pushed last, in milliseconds since `started`; 0: never, [`UNDER_WAY`]: now.
+    /// When each provider pushed last, in milliseconds since `started`; 0 if never, [`UNDER_WAY`] during a push.
     last_pushes: Arc<[AtomicU64]>,
 }
 
 impl Share {
-    /// One for each of so many providers.
-    pub fn among(providers: usize) -> impl Iterator<Item = Self> {
+    /// One share for each of `providers` providers.
+    pub(crate) fn among(providers: usize) -> impl Iterator<Item = Self> {
         let started = Instant::now();
         let last_pushes: Arc<[AtomicU64]> = (0..providers).map(|_provider| AtomicU64::new(0)).collect();
         (0..providers).map(move |own| Self { own, started, last_pushes: Arc::clone(&last_pushes) })
     }
 
-    /// Notes that a push begins: however long it takes, the provider is at work.
+    /// Notes that a push begins. The provider is active until it ends.
     pub(super) fn before_push(&self) {
         self.last_pushes[self.own].store(UNDER_WAY, Ordering::Relaxed);
     }
 
-    /// Notes a push of so many bytes, which took so long. Returns how long to leave Redis alone: with `n` providers at work, a
-    /// large push is followed by `n - 1` times its duration.
+    /// Notes that a push has ended. Returns how long to pause: with `n` active providers, a pause of `n - 1` times its duration
+    /// follows a large push.
     pub(super) fn after_push(&self, bytes: usize, took: Duration) -> Duration {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         self.last_pushes[self.own].store(now_ms, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The messages that wait for a push, already in the batches that will carry them.
+//! The messages that wait for a push, already encoded into their batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,11 @@ use fleet_runtime::logging::trace_id;
 use tokio::sync::{Notify, SetOnce};
 use uuid::Uuid;
 
-use super::CommitLimits;
-use crate::admission::Permits;
-use crate::answer::Outcome;
+use super::limits::CommitLimits;
+use crate::outcome::Outcome;
+use crate::permits::Permits;
 
-/// One provider's waiting messages, between the requests that bring them and the task that pushes them.
+/// One provider's waiting messages: requests add them, the committer takes them.
 #[derive(Debug)]
 pub(super) struct Waiting {
     producer: Producer,
@@ -23,13 +23,13 @@ pub(super) struct Waiting {
 
 #[derive(Debug, Default)]
 struct Batches {
-    /// Only the last one may still grow.
+    /// Only the last batch may still grow.
     batches: VecDeque<Batch>,
     messages: usize,
     closed: bool,
-    /// Room for so many messages and bytes is made for a new batch; follows the batches' size, down more slowly than up.
+    /// Messages and bytes to reserve for a new batch. Follows the size of the last batches, down more slowly than up.
     room: (usize, usize),
-    /// Where an envelope is encoded.
+    /// Buffer for one encoded envelope.
     item: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Batch {
     pub(super) requests: Requests,
 }
 
-/// Names a batch in the log.
+/// Identifies a batch in the log.
 #[derive(Debug)]
 pub(super) struct FirstMessage {
     pub(super) message_id: Uuid,
@@ -52,23 +52,23 @@ pub(super) struct FirstMessage {
 #[derive(Debug)]
 pub(super) struct Requests {
     outcome: Arc<SetOnce<Outcome>>,
-    /// Until the push, even if the provider hangs up: the messages are in memory until then.
+    /// Held until the push has ended, also if the provider disconnects, because the messages are in memory until then.
     permits: Option<Permits>,
 }
 
 impl Requests {
-    pub(super) fn answer(mut self, outcome: Outcome) {
-        // Whoever is answered may ask again at once.
+    pub(super) fn resolve(mut self, outcome: Outcome) {
+        // Before the responses: a client that has its response may send the next request at once.
         drop(self.permits.take());
-        // It is set here and on drop only.
+        // It is set only here and on drop.
         let _set_already = self.outcome.set(outcome);
     }
 }
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        // Unanswered only if the pushing task has panicked, when nobody knows what became of the messages, or was
-        // aborted at the end of the shutdown.
+        // Without an outcome only if the committer has panicked, so that the outcome is unknown, or was aborted at the end of
+        // the shutdown.
         let _answered = self.outcome.set(Outcome::QueueUnavailable);
     }
 }
@@ -78,17 +78,17 @@ impl Waiting {
         Self { producer, limits, batches: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// How many wait.
+    /// How many messages wait.
     pub(super) fn messages(&self) -> usize {
         self.lock().messages
     }
 
-    /// The batch that has waited longest cannot grow.
+    /// Whether the batch that has waited longest cannot grow any more.
     pub(super) fn is_complete(&self) -> bool {
         self.lock().batches.len() > 1
     }
 
-    /// Adds a message; `None` if too many wait. The outcome will be that of its batch.
+    /// Adds a message, and returns the future outcome of its batch; `None` if too many messages wait.
     pub(super) fn add(&self, envelope: &Envelope<'_>, permits: Permits) -> Option<Arc<SetOnce<Outcome>>> {
         let mut batches = self.lock();
         if batches.closed || batches.messages >= self.limits.queue {
@@ -132,24 +132,24 @@ impl Waiting {
         Some(batch)
     }
 
-    /// Waits for a batch to take, or the end.
+    /// Waits for a batch to take, or for the end.
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
     }
 
-    /// No request brings or will bring anything.
+    /// Whether no message waits and none can be added.
     pub(super) fn is_finished(&self) -> bool {
         let batches = self.lock();
         batches.closed && batches.batches.is_empty()
     }
 
-    /// Takes nothing more; what is here will still be pushed.
+    /// Accepts no more messages. Those that wait will still be pushed.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_one();
     }
 
-    /// Takes nothing more, and drops what is here.
+    /// Accepts no more messages, and drops those that wait.
     pub(super) fn abandon(&self) {
         let mut batches = self.lock();
         batches.closed = true;
@@ -157,7 +157,7 @@ impl Waiting {
     }
 
     fn lock(&self) -> MutexGuard<'_, Batches> {
-        // Whoever panicked in between had at worst not added its own message yet.
+        // A task that panicked here has at worst not added its own message.
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

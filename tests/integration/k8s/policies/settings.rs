@@ -1,7 +1,7 @@
 //! What the containers are given is what the binaries read.
 
 use fleet_runtime::settings::{Settings, load};
-use fleet_webhook_api::sources::sources;
+use fleet_webhook_api::source_settings::source_settings;
 use serde_json::Value;
 
 use super::ports::has_port;
@@ -79,7 +79,7 @@ fn port_problems(container: &Value, name: &str, listen: u16) -> Option<String> {
 }
 
 fn provider_problems(settings: &Settings) -> Option<String> {
-    match sources(settings) {
+    match source_settings(settings) {
         Ok(served) if served.len() == fleet_providers::PROVIDERS.len() => None,
         Ok(served) => Some(format!("it serves {} providers", served.len())),
         Err(error) => Some(error.to_string()),

@@ -1,0 +1,14 @@
+//! The bounds of one provider's pushes.
+
+/// Bounds of the pushes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitLimits {
+    /// Most messages in one push.
+    pub(crate) max_messages: usize,
+    /// Most bytes in one push; a single larger message is pushed alone.
+    pub(crate) max_bytes: usize,
+    /// Most messages that wait for a push.
+    pub(crate) queue: usize,
+    /// Most bytes of the provider in Redis, waiting or in flight.
+    pub(crate) max_backlog_bytes: u64,
+}
