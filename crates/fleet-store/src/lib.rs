@@ -32,7 +32,8 @@ mod tls;
 mod trace;
 mod track;
 mod unstored;
-mod vehicles;
+mod upsert;
+mod vehicle_row;
 mod witness;
 
 pub use database::{Database, PoolUsage};
@@ -48,20 +49,21 @@ pub use retention::{Expired, Retention, RetentionPeriods};
 pub use schema::Schema;
 pub use settled::Part;
 pub use settled_totals::SettledTotals;
-pub use state::{StateStore, VehicleState};
+pub use state::StateStore;
 pub use telemetry::{Appended, DeadLetter, TelemetryStore};
 pub use telemetry_row::{Derived, EventKey, TelemetryRow};
 pub use trace::{Observed, TracedEvent, TracedEvents, UnstoredMessage};
 pub use track::StoredVehicleEvent;
 pub use unstored::EmptyMessage;
-pub use vehicles::StoredVehicle;
+pub use vehicle_row::{StoredVehicle, VehicleState};
 pub use witness::{QueueWitness, WitnessStore};
 
 /// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
 pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
-    pub use crate::state::{UNKNOWN_VEHICLES, raise_state, store_state};
+    pub use crate::state::UNKNOWN_VEHICLES;
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
     pub use crate::unstored::NOTE_EMPTY_MESSAGES;
+    pub use crate::upsert::{raise_state, store_state};
     pub use crate::witness::{NOTE_WITNESS, READ_WITNESSES};
 }
