@@ -98,6 +98,7 @@ fn attributes<'a>(
     let range = Property::of(state, "remaining_range_in_kilometers");
     let odometer = Property::of(state, "mileage_in_kilometers");
     let (ignition, lock) = (Property::of(state, "ignition"), Property::of(state, "central_lock"));
+    let driving = Property::of(state, "driving_enabled");
     let km = quantity::metres_from_km;
     Attributes {
         position: position(state, reader),
@@ -107,6 +108,7 @@ fn attributes<'a>(
         powered_on: word(reader, Attribute::PoweredOn, ignition, ["on", "off"]),
         locked: word(reader, Attribute::Locked, lock, ["locked", "unlocked"]),
         online: vehicle.and_then(|vehicle| online(vehicle, reader)),
+        driving_enabled: flag(reader, Attribute::DrivingEnabled, driving),
         ..Attributes::default()
     }
 }
@@ -143,6 +145,16 @@ fn number<'a, T>(
 ) -> Option<Timed<T>> {
     let Property { value, at } = property?;
     reader.timed(attribute, value.number(check), at.as_ref())
+}
+
+/// A property that is `true` or `false`, at its own time.
+fn flag<'a>(
+    reader: &mut EventReader<'a>,
+    attribute: Attribute,
+    property: Option<Property<'a>>,
+) -> Option<Timed<bool>> {
+    let Property { value, at } = property?;
+    reader.timed(attribute, value.flag(), at.as_ref())
 }
 
 /// A property that is one of two words, at its own time.

@@ -64,6 +64,7 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> Report<'a>
         locked: reader.timed(Attribute::Locked, fields.flag("isFortificationOn"), None),
         charging: reader.timed(Attribute::Charging, fields.flag("isCharging"), None),
         online: reader.timed(Attribute::Online, online, None),
+        ..Attributes::default()
     };
     // The serial number is named `sn` by older and `sn_id` by newer versions of the app's interface.
     let (vehicle, kind) = (fields.text("sn").or_else(|| fields.text("sn_id")), fields.text("type"));

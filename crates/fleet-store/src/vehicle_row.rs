@@ -13,7 +13,7 @@ use crate::timestamp::Micros;
 
 /// The composite type of a row. It is never altered, because consumers of the previous release use it during an upgrade: a
 /// migration that adds columns creates another type.
-pub(crate) const ROW_TYPE: &str = "received_vehicle_state";
+pub(crate) const ROW_TYPE: &str = "vehicle_row_v6";
 
 /// The columns of the position, without its times.
 pub(crate) const POSITION: [&str; 5] = ["lat", "lon", "altitude_m", "heading_deg", "accuracy_m"];
@@ -143,6 +143,7 @@ columns! {
     locked BOOL at locked_at received locked_received_at,
     charging BOOL at charging_at received charging_received_at,
     online BOOL at online_at received online_received_at,
+    driving_enabled BOOL at driving_enabled_at received driving_enabled_received_at,
 }
 
 impl ToSql for VehicleState<'_> {

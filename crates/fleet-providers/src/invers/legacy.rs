@@ -4,7 +4,8 @@
 //! status stands at `event.status` is known from <https://flespi.com/protocols/invers-oneapi>, its fields from
 //! readers of the REST interface such as <https://github.com/WaiveCar/Waivecar>.
 //!
-//! Confidence: the status' fields, good; the names of id, type and time around it, inferred. Each of those is
+//! Confidence: the status' fields, good; that an unlocked `immobilizer` is what the newer generations call
+//! `driving_enabled`, inferred; the names of id, type and time around it, inferred. Each of those is
 //! looked for in the message and then in `event`.
 
 use crate::fields::{Fields, Item, Value};
@@ -55,6 +56,7 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
     let range = electric.number("cruising_range", quantity::metres_from_km);
     let odometer = status.number("mileage", quantity::metres_from_km);
     let lock = status.word("central_lock", "locked", "unlocked");
+    let driving = status.word("immobilizer", "unlocked", "locked");
     Attributes {
         position: reader.timed(Attribute::Position, position, fixed_at.as_ref()),
         speed_kmh: reader.timed(Attribute::Speed, speed, None),
@@ -64,6 +66,7 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
         powered_on: reader.timed(Attribute::PoweredOn, status.word("ignition", "on", "off"), None),
         locked: reader.timed(Attribute::Locked, lock, None),
         charging: reader.timed(Attribute::Charging, electric.word("charge", "on", "off"), None),
+        driving_enabled: reader.timed(Attribute::DrivingEnabled, driving, None),
         ..Attributes::default()
     }
 }
