@@ -12,11 +12,11 @@ use crate::upsert::{raise_state, store_state};
 use crate::vehicle_row::{StoredVehicle, VehicleState};
 use crate::{Database, Part, StoreError};
 
-/// Which of these vehicles have no row.
+/// Those of the given vehicles that have no row.
 pub const UNKNOWN_VEHICLES: &str = "SELECT vehicle_id FROM unnest($1::uuid[]) AS asked (vehicle_id)
       WHERE NOT EXISTS (SELECT FROM vehicles WHERE vehicles.vehicle_id = asked.vehicle_id)";
 
-/// Writes the state.
+/// Reads and writes `vehicles`.
 #[derive(Clone, Debug)]
 pub struct StateStore {
     database: Database,
@@ -28,7 +28,7 @@ impl StateStore {
         Self { database }
     }
 
-    /// The parts of a lease that are in the state already, as (first record, records).
+    /// The parts of a lease that are already stored, as (first record, records).
     ///
     /// # Errors
     ///
@@ -37,12 +37,12 @@ impl StateStore {
         self.database.settled_parts(SETTLED_STATE_PARTS, lease_id).await
     }
 
-    /// Stores a part's vehicles, at most one entry each, **sorted by `vehicle_id`**: two consumers that update the same
-    /// vehicles in different orders would deadlock. Returns how many of them were not there before.
+    /// Stores the vehicles of a part, at most one entry each, **sorted by `vehicle_id`**: two consumers that update
+    /// the same vehicles in different orders would deadlock. Returns the number of new vehicles.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
+    /// Any [`StoreError`]. Nothing of the part is stored then, or all of it: the same call may be repeated.
     pub async fn write(&self, part: &Part<'_>, vehicles: &[VehicleState<'_>]) -> Result<u64, StoreError> {
         debug_assert!(
             is_planted(Plant::UnsortedUpsert) || vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id),
@@ -54,7 +54,7 @@ impl StateStore {
         Ok(count(&self.database.query_one(store_state(), &parameters).await?))
     }
 
-    /// The rows of these vehicles, in no order; those that are not there are left out.
+    /// The rows of these vehicles, in any order. Unknown vehicles are left out.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl StateStore {
         Ok(self.database.query(query, &[&vehicle_ids]).await?.iter().map(StoredVehicle::from).collect())
     }
 
-    /// Which of these vehicles are not there.
+    /// Those of the given vehicles that have no row.
     ///
     /// # Errors
     ///
@@ -74,12 +74,12 @@ impl StateStore {
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Raises vehicles, at most one entry each and sorted as for [`StateStore::write`], without remembering any part:
-    /// the audit, which adds up what the queues handed over, must not count it.
+    /// Merges vehicles, at most one entry each and sorted as for [`StateStore::write`], without storing a part. The
+    /// audit counts only what came from the queues.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then nothing is stored, unless the answer was lost.
+    /// Any [`StoreError`]. Nothing is stored then, unless only the response was lost.
     pub async fn raise(&self, provider: &str, vehicles: &[VehicleState<'_>]) -> Result<(), StoreError> {
         debug_assert!(vehicles.is_sorted_by_key(|vehicle| vehicle.vehicle_id), "vehicles must be sorted");
         self.database.query(raise_state(), &[&provider, &vehicles]).await?;

@@ -6,17 +6,17 @@ use fleet_planted::{Plant, is_planted};
 
 use crate::vehicle_row::{ATTRIBUTES, AttributeColumns, FIELDS, POSITION, ROW_TYPE};
 
-/// Stores a part's vehicles and the memory of it, in one statement and so in one transaction and one round trip. Every
-/// attribute becomes the greater of what is there and what comes, by (time, receipt, value). A maximum is commutative,
-/// associative and idempotent: any order and any repetition of batches gives the same row. What was stored before receipts
-/// were has none, and is less than any of the same time.
+/// Stores the vehicles of a part and the part itself, in one statement and therefore in one transaction and one round
+/// trip. Each attribute keeps the greater of the stored and the new (time, receipt, value). A maximum is commutative,
+/// associative and idempotent: any order and any repetition of batches gives the same row. Values that were stored
+/// before receipts were recorded have no receipt, and are less than any other value of the same time.
 pub fn store_state() -> &'static str {
     static STATEMENT: LazyLock<String> = LazyLock::new(build_statement);
     &STATEMENT
 }
 
-/// Returns how many of the vehicles are new. A row that was inserted has no `xmax`; one that was updated has the transaction
-/// that locked it, which is this one.
+/// The statement returns the number of new vehicles. An inserted row has no `xmax`. An updated row has the
+/// transaction that locked it, which is this one.
 fn build_statement() -> String {
     format!(
         "WITH written AS (\n{}\nRETURNING v.xmax = 0 AS is_new\n),\n\
@@ -28,17 +28,17 @@ fn build_statement() -> String {
     )
 }
 
-/// The same without a part, and so without any memory of it: for what came out of no queue.
+/// The same without a part, for vehicles that did not come from a queue.
 pub fn raise_state() -> &'static str {
     static STATEMENT: LazyLock<String> = LazyLock::new(|| upsert(2));
     &STATEMENT
 }
 
-/// The vehicles are the parameter `vehicles`, the provider is the first.
+/// The provider is the first parameter. `vehicles` is the number of the parameter with the vehicles.
 fn upsert(vehicles: usize) -> String {
     let mut updates: Vec<String> = Vec::new();
     let receipt = |row: &str, column: &str| format!("coalesce({row}.{column}, '-infinity')");
-    // An absent altitude, heading or accuracy is less than any.
+    // An absent altitude, heading or accuracy is less than any number.
     let key = |row: &str| {
         let rest = ["altitude_m", "heading_deg", "accuracy_m"];
         let rest = rest.map(|column| format!("coalesce({row}.{column}, '-Infinity')")).join(", ");
@@ -53,7 +53,7 @@ fn upsert(vehicles: usize) -> String {
         updates.push(format!("{column} = CASE WHEN {newer} THEN excluded.{column} ELSE v.{column} END"));
     }
     for AttributeColumns { value, at, received_at } in ATTRIBUTES {
-        // A value that somebody has cleared to have it replayed is less than any, whatever its time still says.
+        // A value that an operator has cleared before a replay is less than any other, whatever its time.
         let newer = if is_planted(Plant::ArrivalOrder) {
             format!("excluded.{at} IS NOT NULL")
         } else {

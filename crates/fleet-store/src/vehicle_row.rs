@@ -28,7 +28,8 @@ pub(crate) struct AttributeColumns {
     pub(crate) received_at: &'static str,
 }
 
-/// What a batch says about one vehicle: each attribute the greatest (time, receipt, value) of its events.
+/// The state of one vehicle after a batch: for each attribute the greatest (time, receipt, value) of the batch's
+/// events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VehicleState<'a> {
     /// See [`fleet_providers::vehicle_id`].
@@ -37,11 +38,11 @@ pub struct VehicleState<'a> {
     pub provider_vehicle_id: &'a str,
     /// The attributes.
     pub attributes: Attributes,
-    /// The earliest receipt.
+    /// The time of the earliest receipt.
     pub first_seen_at: Timestamp,
-    /// The latest receipt.
+    /// The time of the latest receipt.
     pub last_seen_at: Timestamp,
-    /// The latest receipt of an event with a time that is not believed.
+    /// The latest receipt of an event with a time that is impossible or unreadable.
     pub clock_skewed_at: Option<Timestamp>,
 }
 
@@ -52,18 +53,18 @@ pub struct StoredVehicle {
     pub vehicle_id: Uuid,
     /// The provider's own id.
     pub provider_vehicle_id: String,
-    /// The attributes; one whose value or time is missing is absent.
+    /// The attributes. An attribute without a value or a time is absent.
     pub attributes: Attributes,
-    /// The earliest receipt.
+    /// The time of the earliest receipt.
     pub first_seen_at: Timestamp,
-    /// The latest receipt.
+    /// The time of the latest receipt.
     pub last_seen_at: Timestamp,
-    /// The latest receipt of an event with a time that is not believed.
+    /// The latest receipt of an event with a time that is impossible or unreadable.
     pub clock_skewed_at: Option<Timestamp>,
 }
 
 impl StoredVehicle {
-    /// The same, its name borrowed.
+    /// The same state, borrowing the vehicle's id.
     pub fn state(&self) -> VehicleState<'_> {
         VehicleState {
             vehicle_id: self.vehicle_id,
@@ -212,7 +213,7 @@ fn read_timed<'a, T: FromSql<'a>>(row: &'a Row, value: &str, times: [&str; 2]) -
     at(row, value?, times)
 }
 
-/// A value that was stored before receipts were counts as received before any.
+/// A value that was stored before receipts were recorded counts as received first.
 fn at<T>(row: &Row, value: T, [at, received_at]: [&str; 2]) -> Option<Timed<T>> {
     let (at, received_at): (Option<Timestamp>, Option<Timestamp>) = (row.get(at), row.get(received_at));
     Some(Timed { value, at: at?, received_at: received_at.unwrap_or(Timestamp::MIN) })

@@ -1,23 +1,23 @@
-//! CloudBoxx, the device-centric generation of INVERS: every event holds the device's whole status.
+//! CloudBoxx, the device-centric generation of INVERS. Every event contains the whole status of the device.
 //!
-//! A device is named by its QNR, 16 hexadecimal digits: <https://help.invers.com/fleetcontrol/glossary>. That the
-//! status stands at `event.status` is known from <https://flespi.com/protocols/invers-oneapi>, its fields from
-//! readers of the REST interface such as <https://github.com/WaiveCar/Waivecar>.
+//! The id of a device is its QNR, 16 hexadecimal digits: <https://help.invers.com/fleetcontrol/glossary>. The
+//! status is in `event.status`, according to <https://flespi.com/protocols/invers-oneapi>. Its fields are known
+//! from clients of the REST API such as <https://github.com/WaiveCar/Waivecar>.
 //!
-//! Confidence: the status' fields, good; that an unlocked `immobilizer` is what the newer generations call
-//! `driving_enabled`, inferred; the names of id, type and time around it, inferred. Each of those is
-//! looked for in the message and then in `event`.
+//! Confidence: good for the fields of the status; inferred for an unlocked `immobilizer` being what newer
+//! generations call `driving_enabled`; inferred for the names of id, type and time. The parser looks for those
+//! in the message, and then in `event`.
 
 use crate::fields::{Fields, Item, Value};
 use crate::reader::EventReader;
 use crate::report::Report;
 use crate::{Attribute, Attributes, Limits, Message, quantity};
 
-/// Names of the device's id.
+/// Names of the device id.
 const DEVICE: [&str; 2] = ["qnr", "device"];
-/// Names of the event's type.
+/// Names of the event type.
 const KIND: [&str; 2] = ["type", "reason"];
-/// Names of the event's time.
+/// Names of the event time.
 const TIME: [&str; 2] = ["occurred_at", "timestamp"];
 
 /// Maps one event.
@@ -33,7 +33,7 @@ pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) ->
     Report { vehicle, kind, event_id, ..Report::new(item, reader, attributes) }
 }
 
-/// The members of these names, the message's own before the event's.
+/// The members with these names, those of the message before those of the event.
 fn candidates<'v, 'a>(
     around: &[&'v Fields<'a>; 2],
     names: &'static [&'static str],
