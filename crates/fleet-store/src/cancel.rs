@@ -33,16 +33,16 @@ impl Canceller {
     pub(crate) fn abandon(&self, client: ClientWrapper) {
         let Ok(runtime) = Handle::try_current() else { return };
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
-            tracing::debug!("an abandoned statement runs on: too many are being cancelled");
+            tracing::debug!("an abandoned statement continues: too many cancel requests are in progress");
             return;
         };
         let Self { tls, timeout, .. } = self.clone();
         runtime.spawn(async move {
             match tokio::time::timeout(timeout, cancel(&client, tls)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "an abandoned statement may run on"),
+                Ok(Err(error)) => tracing::debug!(%error, "an abandoned statement may continue"),
                 Err(_elapsed) => {
-                    tracing::debug!("an abandoned statement may run on: it has not ended in time");
+                    tracing::debug!("an abandoned statement may continue: it did not end in time");
                 }
             }
             drop((client, permit));

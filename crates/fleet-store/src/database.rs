@@ -159,7 +159,7 @@ impl Database {
             let may_be_stale = busy.was_idle() && repeats == 0;
             match self.run_on(busy, statement).await {
                 Err(error) if may_be_stale && error.blames_connection() => {
-                    tracing::debug!(%error, "an idle connection was no longer usable: repeating the statement on a new one");
+                    tracing::debug!(%error, "an idle connection was broken: retrying the statement on a new one");
                     self.pool.retain(|_client, _metrics| false);
                     repeats += 1;
                 }

@@ -70,7 +70,7 @@ impl Database {
             if retries == RETRIES || !may_pass || error.is_refused() {
                 return Err(error);
             }
-            tracing::warn!(%error, pause_ms = pause.as_millis(), "the database did not remove what is old: trying again");
+            tracing::warn!(%error, pause_ms = pause.as_millis(), "deleting rows failed: retrying");
             tokio::time::sleep(pause).await;
             (retries, pause) = (retries + 1, (pause * 2).min(PAUSE.end));
         }

@@ -30,10 +30,10 @@ pub enum StoreError {
     #[error("no database connection: {0}; check the URL, the server and its connection limit")]
     Pool(String),
     /// No response in time.
-    #[error("the database did not answer within {0:?}; check that it is reachable and not overloaded")]
+    #[error("the database did not respond within {0:?}; check that it is reachable and not overloaded")]
     Timeout(Duration),
     /// No row where there must be one.
-    #[error("the database gave no row where there must be one; check that it is PostgreSQL that answers")]
+    #[error("the database returned no row where one is required; check that the URL points to PostgreSQL")]
     NoRow,
     /// The URL or a setting of it cannot be used.
     #[error("the database URL is not valid: {0}; use postgres://user:password@host:port/database")]
@@ -42,7 +42,7 @@ pub enum StoreError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A migration failed.
-    #[error("the migration failed: {0}; nothing of it was kept, run it again once the cause is gone")]
+    #[error("the migration failed: {0}; it was rolled back, run it again after removing the cause")]
     Migration(String),
     /// TimescaleDB is missing or too old.
     #[error("TimescaleDB 2.19 or newer is needed in the telemetry database, but {0}")]
@@ -195,7 +195,7 @@ fn describe(error: &tokio_postgres::Error, advice: fn(&str) -> Option<&'static s
 fn describe_handshake(error: &tokio_postgres::Error) -> String {
     let Some(cause) = error.source() else { return format!("PostgreSQL: {error}") };
     let advice = fleet_tls::advice(cause)
-        .unwrap_or("switch TLS on in the server, or use sslmode=disable in a network you trust");
+        .unwrap_or("enable TLS in the server, or use sslmode=disable in a trusted network");
     format!("PostgreSQL: {error}: {cause}; {advice}")
 }
 

@@ -28,7 +28,7 @@ const LOCK: i64 = 0x0066_6c65_6574_0001;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A pooler may run the next statement in another session, which does not hold the lock.
-const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connection pooler, and a migration needs a session of \
+const POOLED: &str = "a connection pooler drops the settings of the session, and a migration needs a session of \
                       its own; let `migrate` connect directly";
 
 /// The oldest version of TimescaleDB that has the features of the schema.
@@ -107,7 +107,7 @@ impl Database {
 fn check_timescale(installed: Option<&Row>) -> Result<(), StoreError> {
     let Some(row) = installed else {
         return Err(StoreError::Timescale(
-            "the extension is not there; run `fleet-consumer migrate`".to_owned(),
+            "the extension is not installed; run `fleet-consumer migrate`".to_owned(),
         ));
     };
     let version: String = row.get(0);
@@ -115,7 +115,7 @@ fn check_timescale(installed: Option<&Row>) -> Result<(), StoreError> {
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < TIMESCALE {
         return Err(StoreError::Timescale(format!(
-            "version {version} is there; run `ALTER EXTENSION timescaledb UPDATE`"
+            "version {version} is installed; run `ALTER EXTENSION timescaledb UPDATE`"
         )));
     }
     Ok(())

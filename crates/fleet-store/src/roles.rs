@@ -36,8 +36,8 @@ async fn report_missing_roles(client: &Client, schema: Schema) -> Result<(), Sto
     let create: Vec<_> = missing.iter().map(|row| create(row.get(0))).collect();
     tracing::warn!(
         ?schema,
-        "this user may not create roles, and some are missing: have an administrator run `{}` and run `migrate` again; until \
-         then only the tables' owner can use them",
+        "roles are missing, and this user may not create them: have an administrator run `{}`, then run `migrate` again; \
+         until then only the owner of the tables can use them",
         create.join(" ")
     );
     Ok(())
@@ -51,7 +51,7 @@ async fn report_missing_usage(client: &Client, schema: Schema) -> Result<(), Sto
         let grant: String = row.get(0);
         tracing::warn!(
             ?schema,
-            "the tables are in a schema that this user may not grant, and the consumer cannot use it: have its owner run `{grant}`"
+            "roles have no privilege on the schema of the tables, and this user may not grant it: have the owner of the schema run `{grant}`"
         );
     }
     Ok(())

@@ -73,7 +73,7 @@ impl Session {
         let mut wrong = Vec::new();
         if !["on", "remote_apply"].contains(&&*self.synchronous_commit) {
             wrong.push(format!(
-                "synchronous_commit is {}, and a crash of the server would lose batches that are settled (it must be on or \
+                "synchronous_commit is {}, so a crash of the server would lose acknowledged batches (it must be on or \
                  remote_apply)",
                 self.synchronous_commit
             ));
@@ -93,7 +93,7 @@ impl Session {
             "remove these settings from the options of the database URL".to_owned()
         } else {
             format!(
-                "a connection pooler drops the settings of the session: connect directly; or give them to the role, by \
+                "a connection pooler drops the settings of the session: connect directly; or set them for the role, by \
                  `ALTER ROLE {user} SET synchronous_commit = on; ALTER ROLE {user} SET statement_timeout = '30s';`, and let \
                  the pooler reconnect (PgBouncer: RECONNECT)"
             )

@@ -110,25 +110,23 @@ pub(crate) fn label(state: &str) -> &'static str {
 pub(crate) fn advice(state: &str) -> Option<&'static str> {
     match state {
         INSUFFICIENT_PRIVILEGE => Some(
-            "the user needs to be a member of fleet_consumer, for `migrate`, `retention` and `replay` of fleet_migrator, for \
-             `trace` of fleet_reader; if it is, run `fleet-consumer migrate`, which grants what is missing",
+            "the user must be a member of fleet_consumer; for `migrate`, `retention` and `replay` of fleet_migrator; for \
+             `trace` of fleet_reader; if it is, run `fleet-consumer migrate`, which grants missing privileges",
         ),
         "26000" | "42P05" => Some(
-            "behind a connection pooler that shares sessions, prepared statements need its support: PgBouncer 1.21 or newer \
-             with max_prepared_statements above 0; or connect directly, or with session pooling",
+            "a connection pooler that shares sessions must support prepared statements: use PgBouncer 1.21 or newer \
+             with max_prepared_statements above 0, session pooling, or a direct connection",
         ),
         "0A000" => Some(
-            "if a connection pooler or TimescaleDB's licence is in the way, the message names it: let the pooler reconnect \
-             to PostgreSQL, or set timescaledb.license",
+            "if the message names a cached plan, let the connection pooler reconnect to PostgreSQL; if it names a \
+             licence, set timescaledb.license",
         ),
         CHECK_VIOLATION => Some("if the table has no partition for the row, create it"),
         _ if state.starts_with("42") || state.starts_with("3F") => Some(
-            "the schema is not the one that this version needs: run `fleet-consumer migrate` of this version, and check the \
+            "the schema does not match this version: run `fleet-consumer migrate` of this version, and check the \
              search_path",
         ),
-        _ if state.starts_with("XX") => {
-            Some("PostgreSQL met an error of its own: look at its log and its disk")
-        }
+        _ if state.starts_with("XX") => Some("an internal error of PostgreSQL: check its log and its disk"),
         _ => None,
     }
 }

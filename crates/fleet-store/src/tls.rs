@@ -68,7 +68,7 @@ impl TlsParameters {
             // Any certificate of any public CA would be accepted.
             Some("verify-ca") if roots == Roots::System || !(named || ca_given) => {
                 return Err(StoreError::Url(
-                    "sslmode=verify-ca needs your own CA: name its file by sslrootcert or FLEET_TLS__CA_FILE, or use \
+                    "sslmode=verify-ca needs your own CA: set its file by sslrootcert or FLEET_TLS__CA_FILE, or use \
                      sslmode=verify-full"
                         .to_owned(),
                 ));
@@ -79,7 +79,7 @@ impl TlsParameters {
         };
         if named && check == Check::Nothing {
             return Err(StoreError::Url(
-                "this sslmode checks no certificate, but there is an sslrootcert; leave it out, or use \
+                "this sslmode does not verify certificates, but sslrootcert is set; remove it, or use \
                  sslmode=verify-full"
                     .to_owned(),
             ));
@@ -104,8 +104,8 @@ impl TlsParameters {
     }
 }
 
-const MODES: &str = "sslmode must be disable, prefer, require, verify-ca or verify-full; require checks as much as \
-                     verify-full does";
+const MODES: &str = "sslmode must be disable, prefer, require, verify-ca or verify-full; require behaves \
+                     like verify-full";
 
 /// Splits off the query of a URL. Like tokio-postgres, it treats a `?` before the `@` as a part of the password.
 ///
@@ -129,7 +129,7 @@ fn decode(value: &str) -> Result<Cow<'_, str>, StoreError> {
 fn unsupported(name: &str) -> StoreError {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(20).collect();
     StoreError::Url(format!(
-        "{name} is not supported; of TLS there are sslmode, sslrootcert and sslnegotiation"
+        "{name} is not supported; supported TLS parameters are sslmode, sslrootcert and sslnegotiation"
     ))
 }
 
