@@ -4,19 +4,21 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum DropReason {
-    /// It is not of a type, in a notation or one of the words that this provider is known to send.
+    /// Its type, notation or word is not one that this provider is known to send.
     NotUnderstood,
-    /// It is a number that cannot be true.
+    /// It is an impossible number.
     OutOfRange,
-    /// The position 0/0, which units without a fix send.
+    /// It is the position 0/0, which units without a fix send.
     NoFix,
-    /// Its time is there and cannot be read; the event's time is used, or the time of receipt if it is the event's own.
+    /// Its time cannot be read. The event's time is used instead, or the time of receipt for the event's own
+    /// time.
     TimeNotUnderstood,
-    /// Its time cannot be true; the event's time is used, or the time of receipt if it is the event's own.
+    /// Its time is impossible. The event's time is used instead, or the time of receipt for the event's own
+    /// time.
     TimeImplausible,
-    /// A text has U+0000, half of a surrogate pair or bytes that are no UTF-8; each is stored as U+FFFD.
+    /// A text has U+0000, an unpaired surrogate or bytes that are not UTF-8. Each is stored as U+FFFD.
     InvalidCharacter,
-    /// The event is of a type that nobody knows, and is not searched for attributes.
+    /// The event type is unknown. Its attributes are not read.
     UnknownType,
 }
 

@@ -1,14 +1,14 @@
-//! Values that are there and are not used: how one notices that a provider has changed what it sends.
+//! Values that are present but not used. They show that a provider has changed what it sends.
 
 use std::borrow::Cow;
 
 use crate::attributes::Attribute;
 use crate::drop_reason::DropReason;
 
-/// A value that an event carries and that changes nothing.
+/// A value of an event that is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppedValue<'a> {
-    /// What it would have been about.
+    /// The attribute that it belongs to.
     pub attribute: Attribute,
     /// Why it is not used.
     pub reason: DropReason,

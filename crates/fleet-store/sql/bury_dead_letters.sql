@@ -12,7 +12,7 @@ WITH buried AS (
            envelope = NULL
     RETURNING 1
 )
--- See store_telemetry.sql.
+-- The order of the two inserts is explained in store_telemetry.sql.
 INSERT INTO dead_messages (message_id, envelope)
 SELECT message_id, envelope
   FROM unnest($7::uuid[], $8::bytea[]) AS message (message_id, envelope)

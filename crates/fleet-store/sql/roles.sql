@@ -1,6 +1,6 @@
--- Runs after every migration, in whichever of the two databases; changes only what is not as it should be. Roles are the
--- cluster's and not the schema's: a database that is restored elsewhere brings its tables and not its roles, and they
--- may be made long after the tables.
+-- Runs after every migration in either database, and changes only what differs. Roles belong to the cluster, not to
+-- the database: a restored database has its tables but not its roles, and the roles may be created long after the
+-- tables.
 DO $$
 DECLARE
     missing  text;
@@ -13,17 +13,18 @@ BEGIN
     FOREACH missing IN ARRAY ARRAY['fleet_migrator', 'fleet_consumer', 'fleet_reader'] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = missing);
         BEGIN
-            -- TimescaleDB compresses as the hypertable's owner, who must be able to log in. Nobody can without a password.
+            -- TimescaleDB compresses as the owner of the hypertable, which must therefore have LOGIN. Without a
+            -- password, nobody can log in with it.
             EXECUTE format('CREATE ROLE %I %s', missing,
                            CASE missing WHEN 'fleet_migrator' THEN 'LOGIN' ELSE 'NOLOGIN' END);
-            -- Who makes a role may grant it, and only a member can hand it the tables.
+            -- The creator of a role may grant it, and only a member may make it the owner of the tables.
             IF missing = 'fleet_migrator' AND NOT pg_has_role(current_user, 'fleet_migrator', 'USAGE') THEN
                 GRANT fleet_migrator TO CURRENT_USER;
             END IF;
         EXCEPTION
-            -- The migration of another database in the cluster was quicker.
+            -- A migration of another database in the cluster was faster.
             WHEN duplicate_object OR unique_violation THEN NULL;
-            -- The caller looks which are still missing, and says so.
+            -- The caller reports the roles that are still missing.
             WHEN insufficient_privilege THEN NULL;
         END;
     END LOOP;
@@ -45,9 +46,9 @@ BEGIN
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
-               AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
+               AND (c.relname ~ '^vehicle_row_v[0-9]+$' OR c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
                                  'settled_state_batches', 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
-                                 'dead_messages', 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations')
+                                 'dead_messages', 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations'))
              UNION ALL
             SELECT p.oid::regprocedure::text, p.proowner, 'FUNCTION'
               FROM pg_proc p
@@ -57,20 +58,20 @@ BEGIN
         LOOP
             IF NOT pg_has_role(current_user, object.owner, 'USAGE') THEN
                 RAISE object_not_in_prerequisite_state USING MESSAGE = format(
-                    '%s belongs to %s: run migrate once as a superuser, which hands it to fleet_migrator',
+                    '%s belongs to %s: run migrate once as a superuser, which makes fleet_migrator its owner',
                     object.name, object.owner::regrole);
             END IF;
             BEGIN
                 EXECUTE format('ALTER %s %s OWNER TO fleet_migrator', object.kind, object.name);
             EXCEPTION
-                -- To hand over chunks takes rights on TimescaleDB's own schema. The table stays its owner's, who is who
-                -- migrates, until a superuser does.
+                -- Changing the owner of chunks requires privileges on TimescaleDB's own schema. The migrating user
+                -- remains the owner until a superuser runs the migration.
                 WHEN insufficient_privilege THEN NULL;
             END;
         END LOOP;
     END IF;
 
-    -- Everybody may use the schema public, and nobody but its owner another one.
+    -- By default everyone may use the schema public, but only the owner may use another schema.
     FOR wanted IN
         SELECT rolname AS role FROM pg_roles
          WHERE rolname IN ('fleet_consumer', 'fleet_reader')
@@ -79,7 +80,7 @@ BEGIN
         BEGIN
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), wanted.role);
         EXCEPTION
-            -- The schema is somebody else's. The caller looks who may not use it, and says so.
+            -- Another role owns the schema. The caller reports the roles that may not use it.
             WHEN insufficient_privilege THEN NULL;
         END;
     END LOOP;
@@ -102,14 +103,14 @@ BEGIN
                        ('fleet_reader', 'telemetry', '{SELECT}'),
                        ('fleet_reader', 'unstored_messages', '{SELECT}')) AS grants (role, relation, privileges)
           JOIN pg_roles ON rolname = role
-         -- Neither true nor false where the table is in the other database.
+         -- The result is NULL if the table is in the other database.
          WHERE NOT (SELECT bool_and(has_table_privilege(pg_roles.oid, to_regclass(relation), privilege))
                       FROM unnest(privileges) AS privilege)
     LOOP
         EXECUTE format('GRANT %s ON %I TO %I', array_to_string(wanted.privileges, ', '), wanted.relation, wanted.role);
     END LOOP;
 
-    -- All but the bytes, which are the whole webhook.
+    -- All columns except the bytes, which contain the whole webhook.
     IF to_regclass('dead_letters') IS NOT NULL
        AND reader IS NOT NULL
        AND NOT has_column_privilege(reader, 'dead_letters', 'message_id', 'SELECT') THEN
@@ -117,7 +118,7 @@ BEGIN
            ON dead_letters TO fleet_reader;
     END IF;
 
-    -- The key alone, which INSERT … RETURNING needs: it does not show where a vehicle was.
+    -- Only the key, which INSERT … RETURNING needs. It does not reveal where a vehicle was.
     IF to_regclass('telemetry') IS NOT NULL
        AND consumer IS NOT NULL
        AND NOT (SELECT bool_and(has_column_privilege(consumer, 'telemetry', key_column, 'SELECT'))

@@ -1,4 +1,5 @@
--- One statement, and so one transaction in one round trip: a part's events, its dead letters, and the memory of it.
+-- Stores the events and the dead letters of a part, and the part itself. One statement is one transaction and one
+-- round trip.
 WITH appended AS (
     INSERT INTO telemetry (vehicle_id, observed_at, event_id, received_at, message_id, provider, topic, kind,
                            lat, lon, speed_kmh, battery_percent, raw)
@@ -19,13 +20,14 @@ buried AS (
            detail = excluded.detail,
            last_dead_at = now(),
            dead_message_id = excluded.dead_message_id,
-           -- A row of an older release gives up its copy.
+           -- A row that an older release wrote has its own copy, which is no longer needed.
            envelope = NULL
     RETURNING 1
 ),
--- The bytes of the dead letters' messages, once each. They are written after the letters, which is the order in which a
--- purge locks both tables; the foreign key is checked at the end of the statement. DO UPDATE locks a row that is there
--- until this transaction ends: with DO NOTHING, a purge of the message's other letters could remove it before the check.
+-- The bytes of the dead letters' messages, once each. They are written after the dead letters, because a purge locks
+-- both tables in this order. The foreign key is checked at the end of the statement. DO UPDATE locks an existing row
+-- until this transaction ends. With DO NOTHING, a purge of the message's other dead letters could remove the row
+-- before the check.
 kept AS (
     INSERT INTO dead_messages (message_id, envelope)
     SELECT message_id, envelope
@@ -36,9 +38,9 @@ kept AS (
 counts AS (
     SELECT count(*)::int4 AS inserted FROM appended
 ),
--- Messages with a duplicate, for `fleet-consumer trace`. The first condition is constant while the statement runs: if no
--- event is a duplicate, PostgreSQL evaluates nothing of this. The bound keeps a backlog that is sent again from doubling
--- the work.
+-- Messages with a duplicate, for `fleet-consumer trace`. The first condition is constant while the statement runs: if
+-- no event is a duplicate, PostgreSQL evaluates none of this. Without the limit, a backlog that is sent again would
+-- double the work.
 noted AS (
     INSERT INTO unstored_messages (message_id, provider, received_at, events, duplicates, first_duplicate_vehicle_id,
                                    first_duplicate_observed_at, first_duplicate_event_id)
@@ -47,7 +49,7 @@ noted AS (
            (array_agg(observed_at ORDER BY received_at) FILTER (WHERE is_duplicate))[1],
            (array_agg(event_id ORDER BY received_at) FILTER (WHERE is_duplicate))[1]
       FROM (SELECT event.message_id, event.received_at, vehicle_id, observed_at, event_id,
-                   -- Of two in one part, the first one is the row.
+                   -- Of two equal events in one part, the first one becomes the row.
                    appended.vehicle_id IS NULL
                    OR row_number() OVER (PARTITION BY vehicle_id, observed_at, event_id ORDER BY place) > 1 AS is_duplicate
               FROM unnest($5::telemetry_row[]) WITH ORDINALITY
@@ -57,7 +59,7 @@ noted AS (
      WHERE (SELECT inserted FROM counts) < cardinality($5::telemetry_row[])
      GROUP BY message_id
     HAVING bool_or(is_duplicate)
-     -- Two consumers that write the same messages would deadlock otherwise.
+     -- Without this order, two consumers that write the same messages would deadlock.
      ORDER BY message_id
      LIMIT 1000
     ON CONFLICT DO NOTHING

@@ -1,6 +1,6 @@
--- The next rows of a window behind a key, in the order of the unique index: first what is left of the key's vehicle, then
--- the vehicles behind it. Bounded by rows before anything is left out, so that a provider with few rows costs no more;
--- then by the bytes of the raw events, but at least one row.
+-- The next rows of a window after a key, in the order of the unique index: first the remaining rows of the key's
+-- vehicle, then the next vehicles. The page is limited by rows before other providers are left out, so that a
+-- provider with few rows costs no more. It is then limited by the bytes of the raw events, but has at least one row.
 SELECT vehicle_id, observed_at, event_id, received_at, message_id, provider, topic,
        lat, lon, speed_kmh, battery_percent, raw
   FROM (SELECT *, sum(octet_length(raw)) OVER (ORDER BY vehicle_id, observed_at DESC, event_id

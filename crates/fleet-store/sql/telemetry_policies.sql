@@ -1,5 +1,5 @@
 -- Runs after every migration. TimescaleDB's Apache edition has neither compression nor policies, although their
--- functions exist; retention works everywhere, by `fleet-consumer retention`.
+-- functions exist. `fleet-consumer retention` works with both editions.
 DO $$
 BEGIN
     IF current_setting('timescaledb.license', true) = 'timescale' THEN

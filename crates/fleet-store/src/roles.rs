@@ -1,18 +1,19 @@
-//! Who may do what in the database.
+//! Roles and their privileges.
 
 use tokio_postgres::Client;
 
 use crate::StoreError;
 use crate::schema::Schema;
 
-/// Makes the roles, hands them what is theirs, and grants what is missing.
+/// Creates the roles, makes fleet_migrator the owner of the tables, and grants missing privileges.
 const ROLES: &str = include_str!("../sql/roles.sql");
 
-/// Brings the roles' rights up to the schema. A user that may not create roles is told, in the log, who can.
+/// Brings the privileges of the roles up to date. If the user may not create roles, logs what an administrator must
+/// run.
 ///
 /// # Errors
 ///
-/// [`StoreError::Postgres`] if the tables are somebody else's.
+/// [`StoreError::Postgres`] if another role owns the tables.
 pub(crate) async fn grant(client: &Client, schema: Schema) -> Result<(), StoreError> {
     client.batch_execute(ROLES).await?;
     report_missing_roles(client, schema).await?;
@@ -28,15 +29,15 @@ async fn report_missing_roles(client: &Client, schema: Schema) -> Result<(), Sto
         return Ok(());
     }
     let create = |name: String| {
-        // As in the SQL above, which says why.
+        // The reason for LOGIN is in `roles.sql`.
         let login = if name == "fleet_migrator" { "LOGIN" } else { "NOLOGIN" };
         format!("CREATE ROLE {name} {login};")
     };
     let create: Vec<_> = missing.iter().map(|row| create(row.get(0))).collect();
     tracing::warn!(
         ?schema,
-        "this user may not create roles, and some are missing: have an administrator run `{}` and run `migrate` again; until \
-         then only the tables' owner can use them",
+        "roles are missing, and this user may not create them: have an administrator run `{}`, then run `migrate` again; \
+         until then only the owner of the tables can use them",
         create.join(" ")
     );
     Ok(())
@@ -50,7 +51,7 @@ async fn report_missing_usage(client: &Client, schema: Schema) -> Result<(), Sto
         let grant: String = row.get(0);
         tracing::warn!(
             ?schema,
-            "the tables are in a schema that this user may not grant, and the consumer cannot use it: have its owner run `{grant}`"
+            "roles have no privilege on the schema of the tables, and this user may not grant it: have the owner of the schema run `{grant}`"
         );
     }
     Ok(())
