@@ -4,19 +4,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum DropReason {
-    /// It is not of a type, in a notation or one of the words that this provider is known to send.
+    /// It has a type, a notation or a word that this provider is not known to send.
     NotUnderstood,
-    /// It is a number that cannot be true.
+    /// It is a number outside of the possible range.
     OutOfRange,
-    /// The position 0/0, which units without a fix send.
+    /// It is the position 0/0, which devices without a fix send.
     NoFix,
-    /// Its time is there and cannot be read; the event's time is used, or the time of receipt if it is the event's own.
+    /// Its time cannot be parsed. The event's time is used instead, or the time of receipt for the event itself.
     TimeNotUnderstood,
-    /// Its time cannot be true; the event's time is used, or the time of receipt if it is the event's own.
+    /// Its time is implausible. The event's time is used instead, or the time of receipt for the event itself.
     TimeImplausible,
-    /// A text has U+0000, half of a surrogate pair or bytes that are no UTF-8; each is stored as U+FFFD.
+    /// A text has U+0000, an unpaired surrogate or invalid UTF-8. Each is stored as U+FFFD.
     InvalidCharacter,
-    /// The event is of a type that nobody knows, and is not searched for attributes.
+    /// The event has an unknown type, and its attributes are not read.
     UnknownType,
 }
 
