@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers of this crate's tests.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ const SEGWAY_TOPICS: [(&str, &str); 6] = [
     ("", "vehicle/status"),
 ];
 
-/// A body as it was sent, and how.
+/// A body, and how it was sent.
 pub(crate) struct Fixture {
     pub(crate) provider: &'static Provider,
     pub(crate) situation: String,
