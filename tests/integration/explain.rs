@@ -88,6 +88,7 @@ async fn a_vehicle_that_does_not_move_says_why() {
     assert!(power.starts_with("powered_on: false\n"), "{power}");
     assert!(power.contains(&stage.message(comma).await), "{power}");
     assert_eq!(section(&output, "charging").trim_end(), "charging: never reported");
+    assert_eq!(section(&output, "driving_enabled").trim_end(), "driving_enabled: never reported");
 }
 
 #[tokio::test]

@@ -61,13 +61,14 @@ fn received(mut event: VehicleEvent<'static>, received_at: Timestamp) -> Vehicle
         locked,
         charging,
         online,
+        driving_enabled,
     } = &mut event.attributes;
     set(position, received_at);
     set(speed_kmh, received_at);
     set(battery_percent, received_at);
     set(range_m, received_at);
     set(odometer_m, received_at);
-    for flag in [powered_on, locked, charging, online] {
+    for flag in [powered_on, locked, charging, online, driving_enabled] {
         set(flag, received_at);
     }
     event

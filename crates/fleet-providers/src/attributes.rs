@@ -98,7 +98,7 @@ attributes! {
     range_m: i32 as Range,
     /// Total distance driven, whole metres.
     odometer_m: i32 as Odometer,
-    /// The vehicle's electronics are on: it can be driven.
+    /// The vehicle's electronics or ignition are on.
     powered_on: bool as PoweredOn,
     /// The vehicle is locked, or its alarm is armed.
     locked: bool as Locked,
@@ -106,4 +106,6 @@ attributes! {
     charging: bool as Charging,
     /// The vehicle has a connection to the provider.
     online: bool as Online,
+    /// The immobiliser lets the vehicle be driven.
+    driving_enabled: bool as DrivingEnabled,
 }

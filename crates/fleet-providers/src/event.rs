@@ -1,4 +1,4 @@
-//! The one shape every provider's reports are mapped to.
+//! The event: the common form of all providers' reports.
 
 use std::borrow::Cow;
 
@@ -10,32 +10,32 @@ use crate::dropped::DroppedValue;
 
 /// One report about one vehicle, as the provider observed it.
 ///
-/// All times are UTC, truncated to microseconds, and never later than the message's `received_at` plus the
+/// All times are UTC and truncated to microseconds. None is later than the message's `received_at` plus the
 /// tolerated clock skew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VehicleEvent<'a> {
-    /// UUIDv5 over `slug:provider_vehicle_id`; see [`crate::vehicle_id`].
+    /// UUIDv5 of `slug:provider_vehicle_id`; see [`crate::vehicle_id`].
     pub vehicle_id: Uuid,
-    /// The provider's own name of the vehicle, trimmed, case kept.
+    /// The provider's own id of the vehicle, trimmed, in its original case.
     pub provider_vehicle_id: Cow<'a, str>,
-    /// Stable identity of this event: the same report always maps to the same id.
+    /// Stable id of this event: the same report always has the same id.
     pub event_id: Uuid,
-    /// The provider's name for the type of event, such as `status` or `VehicleStateRecorded`.
+    /// The provider's name of the event type, such as `status` or `VehicleStateRecorded`.
     pub kind: Cow<'a, str>,
-    /// The provider's own id of the event, where it sends one.
+    /// The provider's own id of the event, if it sends one.
     pub provider_event_id: Option<Cow<'a, str>>,
-    /// When the vehicle observed it, or the message's `received_at` if the provider did not say.
+    /// When the vehicle observed it. The message's `received_at` if the provider gives no usable time.
     pub observed_at: Timestamp,
-    /// When its message was received, to the millisecond, and its place in the message in microseconds behind: so the order
-    /// of events is that of their receipt, also within a message.
+    /// When its message was received, to the millisecond, plus its place in the message in microseconds. Events
+    /// are therefore ordered by receipt, also within a message.
     pub received_at: Timestamp,
-    /// A time in the event cannot be true or cannot be read, and another one was used.
+    /// A time in the event is impossible or unreadable, and another one was used instead.
     pub clock_skewed: bool,
     /// What the event says about the vehicle.
     pub attributes: Attributes,
-    /// What is there and not used.
+    /// Values that are present but not used.
     pub dropped: Vec<DroppedValue<'a>>,
-    /// The event alone, as a JSON object: the provider's own text where it sent JSON, but that U+0000, half of a surrogate
-    /// pair and bytes that are no UTF-8 are U+FFFD.
+    /// The event alone, as a JSON object. If the provider sent JSON, it is the original text, except that
+    /// U+0000, unpaired surrogates and bytes that are not UTF-8 are replaced by U+FFFD.
     pub raw: Cow<'a, str>,
 }

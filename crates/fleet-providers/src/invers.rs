@@ -6,12 +6,14 @@
 //!   <https://developers.invers.com/messaging>.
 //! - CloudBoxx, by device: `{"qnr": …, "event": {"status": {…}}}`; see [`legacy`].
 //!
-//! The state's properties, each `{"timestamp", "value"}`: <https://developers.invers.com/overview/vehicle-state>.
+//! The properties of the state, each `{"timestamp", "value"}`:
+//! <https://developers.invers.com/overview/vehicle-state>.
 //!
-//! Confidence: the envelope and the properties, high (documented); where in `data` the state stands, inferred, so
-//! that it is looked for at `vehicle_state`, at `state` and in `data` itself; that a webhook carries the same text
-//! as a message of the queue, inferred. Only the types known to carry state change any: of trips, smoke and types
-//! to come, the raw text is stored. No property for charging is documented, so none is read.
+//! Confidence: high for the envelope and the properties, which are documented; inferred for the place of the
+//! state in `data`, so the parser looks in `vehicle_state`, in `state` and in `data` itself; inferred for a
+//! webhook having the same body as an AMQP message. Only types that are known to contain state change the
+//! state. Of trips, smoke and unknown types, only the raw text is stored. No property for charging is
+//! documented, so none is read.
 
 mod legacy;
 
@@ -39,7 +41,7 @@ pub(crate) const INVERS: Provider = Provider {
     map,
 };
 
-/// The types whose data is read for state.
+/// The types whose data contain state.
 const STATE_TYPES: [&str; 5] = [
     "VehicleStateRecorded",
     "VehicleStateReceived",
@@ -48,13 +50,13 @@ const STATE_TYPES: [&str; 5] = [
     "VehicleDataChanged",
 ];
 
-/// What the types begin with that are known to carry no state.
+/// The first words of types that are known not to contain state.
 const OTHER_TYPES: [&str; 3] = ["Trip", "Smoke", "Damage"];
 
-/// `data` around an array of events. In an event, it is an object.
+/// The envelope `data` around an array of events. In an event, `data` is an object.
 const ANSWER: Wrapper = Wrapper { event_members: &[], data_begins_with: b"[" };
 
-/// An event, or an array of events, bare or as `data` alone, as CloudBoxx's long poll answers.
+/// Splits an event or an array of events, alone or as `data`, like the responses of CloudBoxx's long poll.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
     json::unwrapped_items(message.body, ANSWER, limits)
 }
@@ -102,6 +104,7 @@ fn attributes<'a>(
     let range = Property::of(state, "remaining_range_in_kilometers");
     let odometer = Property::of(state, "mileage_in_kilometers");
     let (ignition, lock) = (Property::of(state, "ignition"), Property::of(state, "central_lock"));
+    let driving = Property::of(state, "driving_enabled");
     let km = quantity::metres_from_km;
     Attributes {
         position: position(state, reader),
@@ -111,18 +114,20 @@ fn attributes<'a>(
         powered_on: word(reader, Attribute::PoweredOn, ignition, ["on", "off"]),
         locked: word(reader, Attribute::Locked, lock, ["locked", "unlocked"]),
         online: vehicle.and_then(|vehicle| online(vehicle, reader)),
+        driving_enabled: flag(reader, Attribute::DrivingEnabled, driving),
         ..Attributes::default()
     }
 }
 
-/// One property of the state, each part as it was sent.
+/// One property of the state, as sent.
 struct Property<'a> {
     value: Value<'a>,
     at: Option<Value<'a>>,
 }
 
 impl<'a> Property<'a> {
-    /// The property of that name. A bare value is taken for one without a time; so is an object without a value in it.
+    /// The property of that name. A bare value counts as a property without a time, as does an object without
+    /// `value`.
     fn of(state: &Fields<'a>, name: &str) -> Option<Self> {
         let found = state.find(name)?;
         let Some(property) = found.object().known() else {
@@ -131,14 +136,14 @@ impl<'a> Property<'a> {
         let at = property.find("timestamp").cloned();
         match property.find("value") {
             Some(value) => Some(Self { value: value.clone(), at }),
-            // With nothing but a time it says nothing.
+            // A time alone is no value.
             None if property.0.len() == usize::from(at.is_some()) => None,
             None => Some(Self { value: found.clone(), at }),
         }
     }
 }
 
-/// A property that is a number, at its own time.
+/// A numeric property, at its own time.
 fn number<'a, T>(
     reader: &mut EventReader<'a>,
     attribute: Attribute,
@@ -147,6 +152,16 @@ fn number<'a, T>(
 ) -> Option<Timed<T>> {
     let Property { value, at } = property?;
     reader.timed(attribute, value.number(check), at.as_ref())
+}
+
+/// A property that is `true` or `false`, at its own time.
+fn flag<'a>(
+    reader: &mut EventReader<'a>,
+    attribute: Attribute,
+    property: Option<Property<'a>>,
+) -> Option<Timed<bool>> {
+    let Property { value, at } = property?;
+    reader.timed(attribute, value.flag(), at.as_ref())
 }
 
 /// A property that is one of two words, at its own time.
@@ -160,7 +175,7 @@ fn word<'a>(
     reader.timed(attribute, value.word(yes, no), at.as_ref())
 }
 
-/// The position, with the altitude if it is of the same moment.
+/// The position, with the altitude if it has the same time.
 fn position<'a>(state: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Timed<Position>> {
     let property = Property::of(state, "position")?;
     let position = property.value.object().then(|place| {
@@ -176,13 +191,13 @@ fn position<'a>(state: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Time
     Some(position)
 }
 
-/// Whether both are the same moment, however it is written.
+/// Whether both are the same time, in any notation.
 fn is_same_time<'a>(one: &Option<Value<'a>>, other: &Option<Value<'a>>) -> bool {
     let time = |at: &Option<Value<'a>>| at.as_ref().and_then(|at| at.time().known());
     one == other || time(one) == time(other)
 }
 
-/// `life_status` of the vehicle's master data.
+/// Whether `life_status` of the vehicle's master data is online.
 fn online<'a>(vehicle: &Fields<'a>, reader: &mut EventReader<'a>) -> Option<Timed<bool>> {
     let status = vehicle.object("life_status");
     let online = status.clone().then(|status| status.word("value", "online", "offline"));

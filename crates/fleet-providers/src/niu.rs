@@ -1,15 +1,15 @@
 //! NIU e-mopeds.
 //!
-//! NIU publishes no push. What is mapped here is an assumption, built on the field names of the app's
-//! `motor_data/index_info`, which others have described:
+//! NIU does not document any push. This mapping is an assumption. It uses the field names of the app's
+//! `motor_data/index_info`, as described by
 //! <https://github.com/BlueAndi/niu-cloud-connector/blob/main/doc/API.md>,
 //! <https://github.com/cascha42/niu-info>, <https://github.com/bonnee/niu-app-api> and
-//! <https://github.com/NeariX67/home-assistant-niu-component>. One report is an object, a backlog an array, either
-//! of them bare or as `data` of NIU's usual `{data, desc, trace, status}`.
+//! <https://github.com/NeariX67/home-assistant-niu-component>. One report is an object, a backlog is an array.
+//! Either may stand alone or as `data` in NIU's usual envelope `{data, desc, trace, status}`.
 //!
-//! Confidence: names, types and units of the fields, high (seen by several projects); that a push uses them, low.
-//! The names in `type` are ours, so that every type is read for the fields it carries. Coordinates are stored as
-//! sent: WGS-84, but GCJ-02 from the mainland-China servers.
+//! Confidence: high for names, types and units of the fields, because several projects have seen them; low for
+//! their use in a push. The names in `type` are invented, so the fields of every type are read. Coordinates are
+//! stored as sent: WGS-84, except GCJ-02 from the servers in mainland China.
 
 use crate::attributes::{Attribute, Attributes};
 use crate::auth::AuthScheme;
@@ -25,7 +25,7 @@ use crate::reading::Reading;
 use crate::value::Position;
 use crate::{json, quantity};
 
-/// The provider. Its authentication is an assumption: `token` is what NIU names such a header elsewhere.
+/// The provider. Its authentication is an assumption: NIU uses a header `token` elsewhere.
 pub(crate) const NIU: Provider = Provider {
     slug: "niu",
     name: "NIU",
@@ -35,13 +35,13 @@ pub(crate) const NIU: Provider = Provider {
     map,
 };
 
-/// The batteries a vehicle can have, by the name of their compartment.
+/// The names of the battery compartments.
 const COMPARTMENTS: [&str; 3] = ["compartmentA", "compartmentB", "compartmentC"];
 
-/// `{data, desc, trace, status}` around an event or an array of events.
+/// NIU's envelope `{data, desc, trace, status}` around an event or an array of events.
 const ANSWER: Wrapper = Wrapper { event_members: &["sn", "sn_id"], data_begins_with: b"{[" };
 
-/// An event, an array of events, or either as `data` of an answer's envelope.
+/// Splits an event, an array of events, or either as `data` of the envelope.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
     json::unwrapped_items(message.body, ANSWER, limits)
 }
@@ -67,13 +67,14 @@ fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEven
         locked: reader.timed(Attribute::Locked, fields.flag("isFortificationOn"), None),
         charging: reader.timed(Attribute::Charging, fields.flag("isCharging"), None),
         online: reader.timed(Attribute::Online, online, None),
+        ..Attributes::default()
     };
-    // The serial number is named `sn` by older and `sn_id` by newer versions of the app's interface.
+    // Older versions of the app's API name the serial number `sn`, newer ones `sn_id`.
     let (vehicle, kind) = (fields.text("sn").or_else(|| fields.text("sn_id")), fields.text("type"));
     MappedEvent { vehicle, kind, ..MappedEvent::new(item, reader, attributes) }
 }
 
-/// `postion` is NIU's own spelling; the right one and `lon` have been seen too.
+/// `postion` is NIU's spelling. `position` and `lon` have been seen as well.
 fn position<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a, Position> {
     fields.object("postion").or(|| fields.object("position")).then(|place| {
         let lat = place.number("lat", quantity::latitude);
@@ -82,7 +83,7 @@ fn position<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a
     })
 }
 
-/// The mean charge of the connected batteries (`batteryCharging` is a charge, despite its name).
+/// The mean charge of the connected batteries. Despite its name, `batteryCharging` is a charge in percent.
 fn battery_percent<'a>(fields: &Fields<'a>, reader: &mut EventReader<'a>) -> Reading<'a, f64> {
     fields.object("batteries").then(|batteries| {
         let (mut sum, mut count) = (0.0, 0.0);

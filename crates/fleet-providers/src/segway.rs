@@ -1,15 +1,16 @@
 //! Segway-Ninebot kick-scooters, mopeds and bikes.
 //!
-//! Segway POSTs one form per event to a base URL plus a sub-path per message type, every value a decimal or
-//! `true`/`false` string, signed with an MD5 (see [`AuthScheme::SegwayMd5`]). Older platforms send everything to
-//! one URL, the position inside the status. Documents: <https://open.segwaydiscovery.com/documents/Guide> and its
-//! neighbours per model. The fields are known from servers that receive them, such as
-//! <https://github.com/ShaileshPrajapati-BTC/o-falcon-be>.
+//! Segway POSTs one form per event to a base URL plus a sub-path per message type. Every value is a decimal or
+//! a `true`/`false` string, and an MD5 signs the form (see [`AuthScheme::SegwayMd5`]). Older platforms send all
+//! types to one URL, with the position inside the status. Documentation:
+//! <https://open.segwaydiscovery.com/documents/Guide> and the pages per model. The fields are known from
+//! open-source receivers such as <https://github.com/ShaileshPrajapati-BTC/o-falcon-be>.
 //!
-//! Confidence: paths, names, encoding and signature, high (two or three independent receivers agree); `odometer`
-//! and `remainingRange` in tens of metres, high (receivers multiply by ten); `speed` in km/h and epochs in
-//! milliseconds, inferred; a body in JSON with the same names, inferred; the codes of alerts beyond 1 to 4 and 6
-//! and of all faults, unknown. Alerts, faults and firmware messages are stored and change no state.
+//! Confidence: high for paths, names, encoding and signature, because two or three independent receivers agree;
+//! high for `odometer` and `remainingRange` in units of 10 metres, because receivers multiply by ten; inferred
+//! for `speed` in km/h, epochs in milliseconds, and a JSON body with the same names. The codes of faults, and
+//! of alerts other than 1 to 4 and 6, are unknown. Alerts, faults and firmware messages are stored, but do not
+//! change the state.
 
 use std::borrow::Cow;
 
@@ -25,7 +26,7 @@ use crate::provider::{Accepted, Provider};
 use crate::reader::EventReader;
 use crate::{form, json, quantity};
 
-/// The provider. Receivers answer with different bodies; `{"code":0}` is the one Segway uses itself.
+/// The provider. Known receivers respond with different bodies. Segway itself uses `{"code":0}`.
 pub(crate) const SEGWAY: Provider = Provider {
     slug: "segway",
     name: "Segway-Ninebot",
@@ -37,13 +38,13 @@ pub(crate) const SEGWAY: Provider = Provider {
 
 /// The unit of `odometer` and `remainingRange`.
 const METRES_PER_UNIT: f64 = 10.0;
-/// What the sub-paths may be mounted under.
+/// The optional prefix of the sub-paths.
 const PREFIX: &str = "vehicle/";
 /// Members that only a status has.
 const STATUS_FIELDS: [&str; 6] =
     ["online", "locked", "charging", "powerPercent", "odometer", "statusUtcTime"];
 
-/// A form is one event; so is a JSON object.
+/// A form or a JSON object is one event.
 fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseError> {
     if form::is_form(message.content_type, message.body) {
         form::items(message.body, limits)
@@ -56,7 +57,7 @@ fn split<'a>(message: &Message<'a>, limits: &Limits) -> Result<Items<'a>, ParseE
 fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) -> MappedEvent<'a> {
     let fields = &item.fields;
     let kind = kind(message.topic, fields);
-    // The pull interface spells it gpsUTCTime.
+    // The pull API spells it gpsUTCTime.
     let fixed_at = fields.find("gpsUtcTime").or_else(|| fields.find("gpsUTCTime"));
     let mut reader = EventReader::new(message, limits, [fields.find("statusUtcTime"), fixed_at]);
     let attributes = match kind.as_ref() {
@@ -80,7 +81,7 @@ fn attributes<'a>(
 ) -> Attributes {
     let lat = fields.number("latitude", quantity::latitude);
     let position = reader.position(fields, lat, fields.number("longitude", quantity::longitude));
-    // An early receiver read remainderRange.
+    // An early receiver reads remainderRange.
     let range = fields.number("remainingRange", metres).or(|| fields.number("remainderRange", metres));
     let speed = fields.number("speed", quantity::speed_kmh);
     let battery = fields.number("powerPercent", quantity::percent);
@@ -102,7 +103,7 @@ fn metres(value: f64) -> Result<i32, DropReason> {
     quantity::metres(value * METRES_PER_UNIT)
 }
 
-/// The type of message, which only the sub-path says; on the single URL of older platforms, the fields.
+/// The message type. Only the sub-path gives it, or the fields on the single URL of older platforms.
 fn kind(topic: &str, fields: &Fields<'_>) -> Cow<'static, str> {
     let topic = topic.trim_matches('/').to_ascii_lowercase();
     match topic.strip_prefix(PREFIX).unwrap_or(&topic) {
@@ -113,7 +114,7 @@ fn kind(topic: &str, fields: &Fields<'_>) -> Cow<'static, str> {
         "firmware/upgrade/complete" => Cow::Borrowed("firmware_upgrade_complete"),
         "" if STATUS_FIELDS.iter().any(|name| fields.find(name).is_some()) => Cow::Borrowed("status"),
         "" if fields.find("latitude").is_some() => Cow::Borrowed("location"),
-        // An alert and a fault look the same: a code.
+        // An alert and a fault have the same fields.
         "" => Cow::Borrowed("unknown"),
         other => Cow::Owned(other.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")),
     }

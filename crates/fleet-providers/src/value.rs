@@ -14,8 +14,7 @@ pub struct Timed<T> {
     pub value: T,
     /// When it was observed.
     pub at: Timestamp,
-    /// When it was received. Of two values with the same time, the one that was received later counts; see
-    /// [`VehicleEvent::received_at`](crate::VehicleEvent::received_at).
+    /// When it was received. Of two values with the same time, the one that was received later counts.
     pub received_at: Timestamp,
 }
 

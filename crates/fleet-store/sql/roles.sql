@@ -45,9 +45,9 @@ BEGIN
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relowner <> migrator
-               AND c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
+               AND (c.relname ~ '^vehicle_row_v[0-9]+$' OR c.relname IN ('vehicles', 'vehicle_positions', 'vehicle_state', 'received_vehicle_state',
                                  'settled_state_batches', 'queue_witnesses', 'fleet_state_migrations', 'telemetry', 'telemetry_row', 'dead_letters',
-                                 'dead_messages', 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations')
+                                 'dead_messages', 'settled_batches', 'unstored_messages', 'fleet_telemetry_migrations'))
              UNION ALL
             SELECT p.oid::regprocedure::text, p.proowner, 'FUNCTION'
               FROM pg_proc p

@@ -1,4 +1,4 @@
-//! Statements that nobody waits for any more.
+//! Cancelling statements whose caller no longer waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Cancels the abandoned statements of one pool; clones share its bounds.
+/// Cancels the abandoned statements of one pool. Clones share its bounds.
 ///
-/// PostgreSQL does not notice that a client has gone while a statement runs or waits for a lock. Without a cancel request
-/// the backend would go on until `statement_timeout`: it would count beside the pool's connections, and its uncommitted
-/// rows would block the same batch when a consumer tries it again.
+/// PostgreSQL does not notice a closed connection while a statement runs or waits for a lock. Without a cancel
+/// request, the backend would continue until `statement_timeout`. It would occupy one more connection than the pool
+/// has, and its uncommitted rows would block the same batch when a consumer retries it.
 #[derive(Clone)]
 pub(crate) struct Canceller {
     tls: MakeRustlsConnect,
@@ -21,15 +21,15 @@ pub(crate) struct Canceller {
 }
 
 impl Canceller {
-    /// Handles at most `most` statements at a time, each for at most `timeout`. `tls` is the connector of the connections.
+    /// Cancels at most `most` statements at a time, each for at most `timeout`. `tls` is the connector of the pool.
     pub(crate) fn new(tls: MakeRustlsConnect, most: usize, timeout: Duration) -> Self {
         Self { tls, timeout, requests: Arc::new(Semaphore::new(most)) }
     }
 
-    /// Asks the server to cancel what `client` runs, and closes the connection. Never waits: the request is sent by a task,
-    /// and not at all if too many statements are being cancelled or there is no runtime.
+    /// Asks the server to cancel the statement of `client`, and closes the connection. Does not wait: a task sends
+    /// the request. No request is sent if too many statements are being cancelled, or outside a runtime.
     ///
-    /// The request cannot hit another statement, because this connection never gets one.
+    /// The request cannot cancel another statement, because this connection never runs another one.
     pub(crate) fn abandon(&self, client: ClientWrapper) {
         let Ok(runtime) = Handle::try_current() else { return };
         let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
@@ -50,10 +50,11 @@ impl Canceller {
     }
 }
 
-/// Returns when the statement has ended. The connection stays open until then: PgBouncer forgets requests of clients that
-/// have gone.
+/// Returns when the statement has ended. The connection stays open until then, because PgBouncer drops cancel
+/// requests of clients that have disconnected.
 async fn cancel(client: &ClientWrapper, tls: MakeRustlsConnect) -> Result<(), tokio_postgres::Error> {
     client.cancel_token().cancel_query(tls).await?;
-    // A Sync, which the server answers after the statement. A cancel request that comes late finds nothing to cancel.
+    // This sends a Sync, to which the server responds after the statement. A late cancel request finds nothing to
+    // cancel.
     client.check_connection().await
 }

@@ -1,4 +1,4 @@
-//! How connections are made, and which of them may be used again.
+//! Opening connections, and deciding which idle ones may be used again.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::StoreError;
 use crate::session::Session;
 
-/// Makes the connections of one pool.
+/// Opens the connections of one pool.
 pub(crate) struct Connector {
     pub(crate) config: Config,
     pub(crate) tls: MakeRustlsConnect,
@@ -28,19 +28,19 @@ impl Manager for Connector {
     type Error = StoreError;
 
     async fn create(&self) -> Result<ClientWrapper, StoreError> {
-        // Boxed, because a statement's future would have room for a whole handshake otherwise.
+        // Boxed, because otherwise the future of every statement would reserve space for a whole handshake.
         let (client, session) = Box::pin(connect(&self.config, &self.tls)).await?;
         session.check(self.longest_statement)?;
         Ok(client)
     }
 
     async fn recycle(&self, client: &mut ClientWrapper, _: &Metrics) -> RecycleResult<StoreError> {
-        // The pool makes another one then; a server or a balancer may close an idle connection at any time.
+        // A server or a load balancer may close an idle connection at any time. The pool then opens another one.
         if client.is_closed() { Err(RecycleError::message("closed while it was idle")) } else { Ok(()) }
     }
 }
 
-/// A connection, and the settings that its session has.
+/// Opens a connection and reads the settings of its session.
 ///
 /// # Errors
 ///
@@ -52,13 +52,13 @@ pub(crate) async fn connect(
     let negotiating = Arc::new(AtomicBool::new(false));
     let watched = Watched { tls: tls.clone(), negotiating: Arc::clone(&negotiating) };
     let (client, connection) = config.connect(watched).await.map_err(|error| {
-        // Without `require`, a server without TLS is as good.
+        // Without `require`, a server without TLS is accepted.
         let asked = config.get_ssl_mode() == SslMode::Require && negotiating.load(Ordering::Relaxed);
         if is_handshake(&error, asked) { StoreError::Handshake(error) } else { StoreError::Connect(error) }
     })?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
-            // Whoever waits for an answer is told as well, and nobody else needs to know.
+            // The caller that waits for a response gets the error as well.
             tracing::debug!(%error, "a database connection ended");
         }
     });
@@ -67,19 +67,20 @@ pub(crate) async fn connect(
     Ok((client, session.ok_or(StoreError::NoRow)?))
 }
 
-/// Whether TLS is why there is no connection. `asked`: the server was asked for TLS, and no handshake began.
+/// Whether TLS is the reason for a failed connection. `asked`: the client asked for TLS, and no handshake began.
 fn is_handshake(error: &tokio_postgres::Error, asked: bool) -> bool {
     let Some(cause) = std::error::Error::source(error) else { return false };
-    // The server has answered that it speaks no TLS: then there is a cause, and neither an I/O error nor PostgreSQL's own.
+    // If the server responds that it has no TLS, the error has a cause that is neither an I/O error nor an error of
+    // PostgreSQL.
     cause.is::<HandshakeError>() || (asked && !cause.is::<io::Error>() && error.code().is_none())
 }
 
-/// Why a TLS handshake failed. A type of its own, by which it is known.
+/// Why a TLS handshake failed. A type of its own, so that `is_handshake` can recognise it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct HandshakeError(#[from] io::Error);
 
-/// TLS that says how far it came.
+/// A TLS connector that records whether a handshake was asked for and has begun.
 #[derive(Clone)]
 struct Watched {
     tls: MakeRustlsConnect,

@@ -12,24 +12,25 @@ use crate::cancel::Canceller;
 use crate::connector::Connector;
 use crate::{DatabaseOptions, StoreError};
 
-/// For one transaction: no plan that reads more of a chunk than the rows it wants, if there is another. What cannot be
-/// avoided counts as immensely expensive, for which PostgreSQL would compile every page's plan: not that either.
+/// Settings of one transaction: avoid plans that read more of a chunk than the wanted rows. PostgreSQL gives
+/// unavoidable steps an immense cost, which would make it compile the plan of every page, so compilation is off as
+/// well.
 const BY_INDEX: &str = "SET LOCAL jit = off; SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; \
      SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
-/// For one transaction: by the index on received_at in every chunk, also in those without statistics. Compiling a plan over
-/// ninety chunks takes longer than all the rest.
+/// Settings of one transaction: use the index on received_at in every chunk, even without statistics. Compiling a
+/// plan for ninety chunks takes longer than running it.
 const BY_RECEIPT: &str = "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
 
 /// How busy a pool is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUsage {
-    /// Connections at work.
+    /// Connections that run a statement.
     pub in_use: usize,
-    /// Connections open, idle ones included.
+    /// Open connections, including idle ones.
     pub open: usize,
-    /// Most connections.
+    /// The maximum number of connections.
     pub max: usize,
     /// Tasks that wait for a connection.
     pub waiting: usize,
@@ -83,19 +84,19 @@ impl Database {
         }
     }
 
-    /// Whether both are one pool, so that it is shown once.
+    /// Whether both share one pool. Metrics show a shared pool once.
     pub fn shares_pool_with(&self, other: &Self) -> bool {
         std::ptr::eq(self.pool.manager(), other.pool.manager())
     }
 
-    /// Prepares (once a connection) and runs one statement, which is a transaction of its own.
+    /// Runs one statement as a transaction of its own. Prepares it once per connection.
     ///
-    /// It runs twice if the first connection turns out to be broken: it must do no harm then. If the caller drops the
-    /// future, the connection is closed and the server is asked to cancel the statement.
+    /// The statement runs twice if the first connection turns out to be broken, so it must be idempotent. If the
+    /// caller drops the future, the connection is closed and the server is asked to cancel the statement.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then nothing of it is stored, unless the answer was lost.
+    /// Any [`StoreError`]. Nothing is stored then, unless only the response was lost.
     pub async fn query(
         &self,
         statement: &str,
@@ -104,7 +105,7 @@ impl Database {
         self.run(Statement::Prepared { statement, parameters }).await
     }
 
-    /// The only row of the answer; otherwise as [`Database::query`].
+    /// The first row of the result; otherwise as [`Database::query`].
     ///
     /// # Errors
     ///
@@ -117,8 +118,9 @@ impl Database {
         self.query(statement, parameters).await?.into_iter().next().ok_or(StoreError::NoRow)
     }
 
-    /// Runs one statement, a transaction of its own, by indexes alone and planned for just these values: a plan for any
-    /// values would look into every chunk, and one for a chunk without statistics sorts all of it for every page.
+    /// Runs one statement as a transaction of its own, with a plan for these parameters that uses only indexes. A
+    /// generic plan would search every chunk, and a plan for a chunk without statistics would sort the whole chunk
+    /// for every page.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl Database {
         self.run(Statement::Planned { settings: BY_INDEX, statement, parameters }).await
     }
 
-    /// As [`Database::query_by_index`], for what is found by its receipt.
+    /// As [`Database::query_by_index`], for conditions on the time of receipt.
     ///
     /// # Errors
     ///
@@ -144,11 +146,11 @@ impl Database {
         self.run(Statement::Planned { settings: BY_RECEIPT, statement, parameters }).await
     }
 
-    /// Where every statement of a pool comes by.
+    /// Every statement of a pool goes through here.
     ///
-    /// A connection that was idle may have been closed meanwhile (by the server, an administrator, a balancer), or may hold
-    /// plans of an older schema. That is found by using it, and costs nothing: the statement is repeated at once on a new
-    /// connection. All other idle ones are as old, and are closed.
+    /// The server, an administrator or a load balancer may have closed an idle connection, or it may hold plans for
+    /// an older schema. If a statement fails for this reason, it is retried at once on a new connection. The other
+    /// idle connections are likely to be broken as well and are closed.
     async fn run(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         let mut repeats = 0;
         loop {
@@ -179,17 +181,18 @@ impl Database {
 /// What runs on a connection.
 #[derive(Clone, Copy)]
 enum Statement<'a> {
-    /// Prepared once a connection.
+    /// Prepared once per connection.
     Prepared { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
-    /// Planned for its values, under settings of its own: see [`Database::query_by_index`].
+    /// Planned for its parameters, with settings of its own: see [`Database::query_by_index`].
     Planned { settings: &'static str, statement: &'a str, parameters: &'a [(&'a (dyn ToSql + Sync), Type)] },
 }
 
-/// A connection at work. If it is dropped before its statement has ended cleanly (the caller has given up, or the statement
-/// has taken too long), it is closed and not given back. If the server has not answered, it is asked to cancel the statement.
+/// A connection that runs a statement. If it is dropped before the statement has ended cleanly (because the caller
+/// dropped the future, or after a timeout), it is closed and not returned to the pool. If the server has not
+/// responded, it is asked to cancel the statement.
 struct Busy<'a> {
     object: Option<Object<Connector>>,
-    /// The server may be at work: it has not answered.
+    /// The server has not responded, and may still run the statement.
     awaits_answer: bool,
     canceller: &'a Canceller,
 }
@@ -203,7 +206,8 @@ impl Busy<'_> {
     async fn run(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         self.awaits_answer = true;
         let result = self.answer(statement).await;
-        // If the error is not the server's own, the connection may be cut while the server still runs the statement.
+        // If the error does not come from the server, the connection may be broken while the server still runs the
+        // statement.
         self.awaits_answer = result.as_ref().is_err_and(|error| !error.is_of_server());
         result
     }

@@ -1,4 +1,4 @@
-//! Finding, showing and removing dead letters, for the people who repair.
+//! Finding and removing dead letters, for `fleet-consumer dead-letters`.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -8,22 +8,22 @@ use uuid::Uuid;
 use crate::deletion::count;
 use crate::{Database, StoreError};
 
-/// Which dead letters are meant; an absent condition means any.
+/// Selects dead letters. An absent condition matches all.
 #[derive(Clone, Debug, Default)]
 pub struct DeadLetterFilter {
     /// Slug of the provider.
     pub provider: Option<String>,
     /// Reason, from the closed list.
     pub reason: Option<String>,
-    /// Died last at or after this.
+    /// Last became a dead letter at or after this time.
     pub since: Option<Timestamp>,
-    /// Died last before this.
+    /// Last became a dead letter before this time.
     pub until: Option<Timestamp>,
     /// The message.
     pub message_id: Option<Uuid>,
 }
 
-/// The conditions of a [`DeadLetterFilter`], its values being parameters 1 to 5.
+/// The conditions of a [`DeadLetterFilter`]. Its values are the parameters 1 to 5.
 const CONDITIONS: &str = "($1::text IS NULL OR provider = $1) AND ($2::text IS NULL OR reason = $2) \
      AND ($3::timestamptz IS NULL OR last_dead_at >= $3) AND ($4::timestamptz IS NULL OR last_dead_at < $4) \
      AND ($5::uuid IS NULL OR message_id = $5)";
@@ -34,7 +34,7 @@ impl DeadLetterFilter {
     }
 }
 
-/// A row of `dead_letters`, without its message's bytes, which may be many.
+/// A row of `dead_letters`, without the message's bytes, which may be large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
     /// The message's id, or one derived from its bytes.
@@ -45,11 +45,11 @@ pub struct StoredDeadLetter {
     pub provider: String,
     /// Why, from a closed list.
     pub reason: String,
-    /// Why, for people.
+    /// Why, as text.
     pub detail: String,
-    /// How often it was tried.
+    /// How often it was processed.
     pub attempts: i32,
-    /// When the message was received, if that can be told.
+    /// When the message was received, if known.
     pub received_at: Option<Timestamp>,
     /// When it last became a dead letter.
     pub last_dead_at: Timestamp,
@@ -62,11 +62,11 @@ pub struct DeadMessage {
     pub message_id: Uuid,
     /// Slug of the provider.
     pub provider: String,
-    /// The queue's item.
+    /// The queue item.
     pub envelope: Vec<u8>,
 }
 
-/// Dead letters of one provider and reason.
+/// Counts for one provider and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterTotals {
     /// Slug of the provider.
@@ -75,11 +75,11 @@ pub struct DeadLetterTotals {
     pub reason: String,
     /// Dead letters.
     pub letters: i64,
-    /// Messages they are of.
+    /// The messages that they belong to.
     pub messages: i64,
 }
 
-/// Where a page of dead letters begins: behind this key.
+/// The key after which a page of dead letters begins.
 pub type DeadLetterKey = (Uuid, i32);
 
 /// The dead letters of the telemetry database.
@@ -94,7 +94,7 @@ impl DeadLetterStore {
         Self { database }
     }
 
-    /// At most `limit` dead letters behind `after`, in the order of their keys.
+    /// At most `limit` dead letters after the key `after`, in the order of their keys.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl DeadLetterStore {
         Ok(rows.iter().map(stored).collect())
     }
 
-    /// At most `limit` messages behind `after` that have such dead letters, in the order of their ids.
+    /// At most `limit` messages after `after` that have matching dead letters, in the order of their ids.
     ///
     /// # Errors
     ///
@@ -149,7 +149,7 @@ impl DeadLetterStore {
         Ok(rows.iter().map(message).collect())
     }
 
-    /// How many dead letters there are, by provider and reason.
+    /// The number of matching dead letters, by provider and reason.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl DeadLetterStore {
         Ok(rows.iter().map(totals).collect())
     }
 
-    /// How many dead letters there are.
+    /// The number of matching dead letters.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl DeadLetterStore {
         Ok(self.database.query_one(&query, &filter.parameters()).await?.get(0))
     }
 
-    /// How many messages have such dead letters.
+    /// The number of messages that have matching dead letters.
     ///
     /// # Errors
     ///
@@ -189,11 +189,12 @@ impl DeadLetterStore {
         Ok(self.database.query_one(&query, &filter.parameters()).await?.get(0))
     }
 
-    /// Removes dead letters and returns how many; tells `progress` after every piece how many those are so far.
+    /// Removes matching dead letters and returns their number. Tells `progress` after every transaction how many are
+    /// removed.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; what was removed until then stays removed.
+    /// Any [`StoreError`]. What was removed before it stays removed.
     pub async fn purge(
         &self,
         filter: &DeadLetterFilter,
@@ -202,7 +203,7 @@ impl DeadLetterStore {
         self.database.delete_in_pieces("dead_letters", CONDITIONS, &filter.parameters(), progress).await
     }
 
-    /// The telemetry database's clock, which dates dead letters.
+    /// The clock of the telemetry database, which sets the times of dead letters.
     ///
     /// # Errors
     ///
@@ -211,8 +212,8 @@ impl DeadLetterStore {
         Ok(self.database.query_one("SELECT now()", &[]).await?.get(0))
     }
 
-    /// Removes all dead letters of these messages, except those that died at `before` or later: a consumer may have tried
-    /// them in the meantime.
+    /// Removes all dead letters of these messages, except those that became one at `before` or later. A consumer may
+    /// have processed the message again in the meantime.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a failed transaction means for the batch.
+//! Errors of the databases.
 
 use std::error::Error;
 use std::io;
@@ -11,25 +11,25 @@ use fleet_tls::TlsError;
 use crate::error_class::ErrorClass;
 use crate::sqlstate::{self, Refusal};
 
-/// A transaction that was not committed, or of which it is unknown.
+/// A transaction that was not committed, or whose outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// PostgreSQL, or the way there.
+    /// An error of PostgreSQL or of the connection to it.
     #[error("{}", describe(.0, sqlstate::advice))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The server refuses a connection, or cannot be reached. Whatever the reason, it says nothing about any data.
+    /// The server refuses a connection or cannot be reached. The data are never the reason.
     #[error("{}", describe(.0, sqlstate::connect_advice))]
     Connect(tokio_postgres::Error),
     /// The TLS handshake failed, or the server offers no TLS.
     #[error("{}", describe_handshake(.0))]
     Handshake(tokio_postgres::Error),
-    /// A connection whose session lacks settings that the data need.
+    /// The session lacks settings on which the safety of the data depends.
     #[error("the database session cannot be used: {0}")]
     Settings(String),
-    /// No connection could be had.
+    /// The pool has no connection to give.
     #[error("no database connection: {0}; check the URL, the server and its connection limit")]
     Pool(String),
-    /// No answer in time.
+    /// No response in time.
     #[error("the database did not answer within {0:?}; check that it is reachable and not overloaded")]
     Timeout(Duration),
     /// No row where there must be one.
@@ -38,7 +38,7 @@ pub enum StoreError {
     /// The URL or a setting of it cannot be used.
     #[error("the database URL is not valid: {0}; use postgres://user:password@host:port/database")]
     Url(String),
-    /// There is nothing to check the server's certificate with.
+    /// The CAs for the server's certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// A migration failed.
@@ -49,7 +49,7 @@ pub enum StoreError {
     Timescale(String),
 }
 
-/// [`sqlstate::LABELS`], and the other kinds of failure.
+/// [`sqlstate::LABELS`] and the other kinds of failure.
 const LABELS: [&str; 23] = {
     let kinds = ["tls", "io", "session", "pool", "timeout", "setup"];
     let mut labels = [""; 23];
@@ -90,7 +90,7 @@ impl StoreError {
         }
     }
 
-    /// Every [`StoreError::label`] there is.
+    /// Every possible [`StoreError::label`].
     pub const LABELS: [&str; 23] = LABELS;
 
     /// The first two characters of the SQLSTATE, if it is one of [`StoreError::LABELS`], or the kind of failure, for
@@ -109,8 +109,8 @@ impl StoreError {
         }
     }
 
-    /// Whether the connection is at fault, or what the session has kept, so that another connection may do at once what
-    /// this one could not.
+    /// Whether the connection or its session caused the error, so that the same statement may succeed at once on
+    /// another connection.
     pub(crate) fn blames_connection(&self) -> bool {
         match self {
             Self::Postgres(error) => match error.code() {
@@ -131,19 +131,19 @@ impl StoreError {
         }
     }
 
-    /// Whether PostgreSQL itself has answered with an error, so that it has ended the statement.
+    /// Whether PostgreSQL itself reported the error. It has ended the statement then.
     pub(crate) fn is_of_server(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
     }
 
-    /// Whether the session is as good as before: the server has refused a statement, and nothing else happened.
+    /// Whether the session can still be used: the server refused one statement, and nothing else happened.
     pub(crate) fn leaves_session_clean(&self) -> bool {
         let Self::Postgres(error) = self else { return false };
         let class = error.as_db_error().map(|refusal| Refusal::from(refusal).class());
         matches!(class, Some(ErrorClass::Poison | ErrorClass::TooSlow))
     }
 
-    /// Whether a password or a right is missing: a command should say so at once, and not wait for a grant.
+    /// Whether a password or a privilege is missing. A command reports this at once instead of retrying.
     pub fn is_refused(&self) -> bool {
         match self {
             Self::Postgres(error) | Self::Connect(error) => {
@@ -165,13 +165,13 @@ impl StoreError {
 /// What to do about an error without a SQLSTATE, while a statement runs.
 fn class_of_driver(error: &tokio_postgres::Error) -> ErrorClass {
     match io_error(error) {
-        // The driver refuses to send what the protocol has no length for; or it cannot read an answer, and then the data are
-        // not at fault.
+        // The driver refuses to send a value that is too long for the protocol. Or it cannot read a response, in
+        // which case the data are not the cause.
         Some(cause) if cause.kind() == io::ErrorKind::InvalidInput => ErrorClass::TooSlow,
         Some(_) => ErrorClass::Unavailable,
-        // A server that dies while it answers leaves no cause behind.
+        // If the server dies while it responds, the error has no cause.
         None if error.is_closed() => ErrorClass::Unavailable,
-        // An answer that makes no sense, or a type in the database that is not the one this version writes.
+        // The response cannot be understood, or a type in the database differs from the one that this version writes.
         None => ErrorClass::Session,
     }
 }

@@ -3,19 +3,19 @@
 /// What to do about a `StoreError`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The database cannot do it now: try the whole transaction again later, for as long as it takes.
+    /// The database is unavailable: retry the whole transaction later, without a limit.
     Unavailable,
-    /// The state of the connection, the session or the schema is at fault, never the data: try the whole transaction again
-    /// on another connection, [`SESSION_RETRIES`] times, then as for `Fatal`.
+    /// The connection, the session or the schema is the cause, never the data: retry the whole transaction on another
+    /// connection, at most [`SESSION_RETRIES`] times, then proceed as for `Fatal`.
     Session,
-    /// The statement took too long: a smaller transaction may get through.
+    /// The statement took too long: a smaller transaction may succeed.
     TooSlow,
-    /// The database refuses the data: find the row, and put it aside.
+    /// The database refuses the data: find the row and store it as a dead letter.
     Poison,
-    /// A defect, or settings that cannot work: stop, keep the lease, tell somebody.
+    /// A defect, or settings that cannot work: stop, keep the lease, and report the error.
     Fatal,
 }
 
-/// How often a transaction is tried again after errors of class [`ErrorClass::Session`] in a row. With the default pauses
-/// that takes 16 seconds.
+/// How often a transaction is retried after consecutive errors of class [`ErrorClass::Session`]. With the default
+/// pauses this takes 16 seconds.
 pub const SESSION_RETRIES: u32 = 8;

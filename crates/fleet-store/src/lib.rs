@@ -1,8 +1,8 @@
 //! The databases: current state, telemetry, dead letters, migrations.
 //!
-//! The only code that speaks PostgreSQL. State and telemetry may be one database or two; they are always two
-//! transactions, and each remembers which batches it holds ([`Part`]), in the transaction that stored them. With the
-//! natural keys of the rows that makes every redelivery harmless.
+//! The only crate that accesses PostgreSQL. State and telemetry may be one database or two. A batch is always two
+//! transactions, one for each. Each transaction also stores which [`Part`] of which batch it contains. Together with
+//! the natural keys of the rows, this makes processing idempotent.
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they block and panic: its callers print")]
 
@@ -32,7 +32,8 @@ mod tls;
 mod trace;
 mod track;
 mod unstored;
-mod vehicles;
+mod upsert;
+mod vehicle_row;
 mod witness;
 
 pub use database::{Database, PoolUsage};
@@ -48,20 +49,21 @@ pub use retention::{Expired, Retention, RetentionPeriods};
 pub use schema::Schema;
 pub use settled::Part;
 pub use settled_totals::SettledTotals;
-pub use state::{StateStore, VehicleState};
+pub use state::StateStore;
 pub use telemetry::{Appended, DeadLetter, TelemetryStore};
 pub use telemetry_row::{Derived, EventKey, TelemetryRow};
 pub use trace::{Observed, TracedEvent, TracedEvents, UnstoredMessage};
 pub use track::StoredVehicleEvent;
 pub use unstored::EmptyMessage;
-pub use vehicles::StoredVehicle;
+pub use vehicle_row::{StoredVehicle, VehicleState};
 pub use witness::{QueueWitness, WitnessStore};
 
-/// Every statement the hot path prepares, for the test that prepares each against the migrated schema.
+/// Every statement that the consumer prepares for batches. A test prepares each of them against the migrated schema.
 pub mod statements {
     pub use crate::settled::{SETTLED_STATE_PARTS, SETTLED_TELEMETRY_PARTS};
-    pub use crate::state::{UNKNOWN_VEHICLES, raise_state, store_state};
+    pub use crate::state::UNKNOWN_VEHICLES;
     pub use crate::telemetry::{BURY_DEAD_LETTERS, STORE_TELEMETRY};
     pub use crate::unstored::NOTE_EMPTY_MESSAGES;
+    pub use crate::upsert::{raise_state, store_state};
     pub use crate::witness::{NOTE_WITNESS, READ_WITNESSES};
 }

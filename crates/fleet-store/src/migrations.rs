@@ -11,26 +11,27 @@ use crate::{Database, DatabaseOptions, StoreError, roles};
 /// Runs after the telemetry migrations, whether or not there was one.
 const TELEMETRY_POLICIES: &str = include_str!("../sql/telemetry_policies.sql");
 
-/// Whether each chunk has the index; false after a run that was interrupted.
+/// Whether each chunk has the index. It is false after an interrupted run.
 const RECEIPT_INDEX_IS_WHOLE: &str =
     "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('telemetry_received_at')";
 const DROP_RECEIPT_INDEX: &str = "DROP INDEX telemetry_received_at";
-/// For `trace`: rows are appended nearly in the order of receipt. A transaction a chunk, so that only the writes to one
-/// chunk wait at a time; refinery would run it in a transaction, which TimescaleDB refuses.
+/// For `trace`. Rows are appended nearly in the order of receipt, which suits BRIN. With one transaction per chunk,
+/// only the writes to one chunk wait at a time. It cannot be a migration: refinery would run it in a transaction,
+/// which TimescaleDB refuses.
 const CREATE_RECEIPT_INDEX: &str = "CREATE INDEX telemetry_received_at ON telemetry USING brin (received_at) \
      WITH (autosummarize = on, timescaledb.transaction_per_chunk)";
 
-/// Serialises concurrent runs; refinery itself takes no lock, and all but one of several runs would fail.
+/// Serialises concurrent runs. Refinery takes no lock, so all but one of several runs would fail.
 const LOCK: i64 = 0x0066_6c65_6574_0001;
 
 /// Long enough for any migration of a large table.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A pooler may give the next statement to another session, which does not hold the lock.
+/// A pooler may run the next statement in another session, which does not hold the lock.
 const POOLED: &str = "its settings did not reach PostgreSQL, as behind a connection pooler, and a migration needs a session of \
                       its own; let `migrate` connect directly";
 
-/// TimescaleDB from this version on has what the schema uses.
+/// The oldest version of TimescaleDB that has the features of the schema.
 const TIMESCALE: (u32, u32) = (2, 19);
 
 const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
@@ -50,7 +51,7 @@ pub async fn migrate(options: &DatabaseOptions<'_>, schema: Schema) -> Result<Ve
     if !session.is_own {
         return Err(StoreError::Settings(POOLED.to_owned()));
     }
-    // The end of the session also ends the lock, whatever happened.
+    // The lock ends with the session, whatever the result.
     migrate_locked(&mut client, schema).await
 }
 

@@ -1,4 +1,4 @@
-//! Reading telemetry again in pages, and correcting what its columns say.
+//! Reading telemetry in pages and correcting its columns, for `fleet-consumer replay`.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -10,7 +10,7 @@ use crate::{Derived, EventKey, StoreError, TelemetryStore};
 const TELEMETRY_PAGE: &str = include_str!("../sql/telemetry_page.sql");
 const CORRECT_TELEMETRY: &str = include_str!("../sql/correct_telemetry.sql");
 
-/// The chunks that hold rows of a range, the newest first, each cut to the range.
+/// The chunks that hold rows of a range, newest first, each cut to the range.
 const WINDOWS: &str = "SELECT greatest(range_start, $1), least(range_end, $2)
    FROM timescaledb_information.chunks
   WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'telemetry'::regclass
@@ -20,9 +20,9 @@ const WINDOWS: &str = "SELECT greatest(range_start, $1), least(range_end, $2)
 /// A piece of telemetry within one chunk: observed at `from` or later, before `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first moment of it.
+    /// The first moment of the window.
     pub from: Timestamp,
-    /// The first moment behind it.
+    /// The first moment after the window.
     pub to: Timestamp,
 }
 
@@ -41,11 +41,11 @@ pub struct StoredTelemetry {
     pub topic: String,
     /// What the parser made of it.
     pub derived: Derived,
-    /// The event as JSON text; absent in the rows of other providers than the one asked for.
+    /// The event as JSON text. Absent in rows of providers that were not asked for.
     pub raw: Option<String>,
 }
 
-/// Most of one page.
+/// The bounds of one page.
 #[derive(Clone, Copy, Debug)]
 pub struct PageBounds {
     /// Rows.
@@ -54,17 +54,17 @@ pub struct PageBounds {
     pub bytes: i64,
 }
 
-/// A row whose columns are to say something else.
+/// New values for a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Correction {
     /// Which row.
     pub key: EventKey,
-    /// What it is to say.
+    /// Its new values.
     pub derived: Derived,
 }
 
 impl TelemetryStore {
-    /// The windows, the newest first, that hold all telemetry observed from `from` to before `to`.
+    /// The windows, newest first, that hold all telemetry observed from `from` to before `to`.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl TelemetryStore {
         Ok(rows.iter().map(|row| Window { from: row.get(0), to: row.get(1) }).collect())
     }
 
-    /// The next rows behind `after` in the order of their keys; none at the window's end.
+    /// The next rows after `after` in the order of their keys. Empty at the end of the window.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl TelemetryStore {
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then none is corrected, unless the answer was lost.
+    /// Any [`StoreError`]. No row is corrected then, unless only the response was lost.
     pub async fn correct(&self, window: Window, corrections: &[Correction]) -> Result<(), StoreError> {
         let vehicle_id: Vec<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
         let observed_at: Vec<_> = corrections.iter().map(|row| row.key.observed_at).collect();

@@ -1,4 +1,4 @@
-//! Forgetting what is old.
+//! Deleting rows that are past their retention.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::deletion::count;
 use crate::{Database, StoreError};
 
-/// How long after their receipt messages are remembered that left no row, or not all of their rows.
+/// How long rows of `unstored_messages` are kept after the receipt of their message.
 const UNSTORED_MESSAGES: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const DROP_CHUNKS: &str = "SELECT count(*) FROM drop_chunks('telemetry', now() - make_interval(secs => $1))";
@@ -20,9 +20,9 @@ const OLD_DEAD_LETTERS: &str = "last_dead_at < now() - make_interval(secs => $1)
 pub struct RetentionPeriods {
     /// Raw events, by `observed_at`.
     pub telemetry: Duration,
-    /// Dead letters, since they last died.
+    /// Dead letters, from the time they last became one.
     pub dead_letters: Duration,
-    /// The memory of settled batches.
+    /// Rows of settled batches.
     pub settled_batches: Duration,
 }
 
@@ -33,7 +33,7 @@ pub struct Expired {
     pub chunks: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// Rows of both memories of settled batches.
+    /// Rows of `settled_batches` and `settled_state_batches`.
     pub settled_batches: u64,
     /// Rows of `unstored_messages`.
     pub unstored_messages: u64,
@@ -67,7 +67,8 @@ impl Retention {
         let oldest = oldest_id(UNSTORED_MESSAGES);
         let unstored_messages =
             telemetry.delete_in_pieces("unstored_messages", "message_id < $1", &[&oldest], |_| ()).await?;
-        // By the time in the lease's id, not by the time of each commit: both databases must forget the same batches.
+        // Selected by the time in the lease's id, not by the time of commit: both databases must delete the same
+        // batches.
         let oldest = oldest_id(periods.settled_batches);
         let settled_telemetry =
             telemetry.delete_in_pieces("settled_batches", "lease_id < $1", &[&oldest], |_| ()).await?;
@@ -78,7 +79,7 @@ impl Retention {
     }
 }
 
-/// The least UUIDv7 of the moment `age` ago.
+/// The smallest UUIDv7 of the moment `age` ago.
 fn oldest_id(age: Duration) -> Uuid {
     let moment = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
     let millis = u64::try_from(moment.as_millisecond()).unwrap_or_default();

@@ -1,18 +1,19 @@
-//! Who may do what in the database.
+//! Roles and their privileges.
 
 use tokio_postgres::Client;
 
 use crate::StoreError;
 use crate::schema::Schema;
 
-/// Makes the roles, hands them what is theirs, and grants what is missing.
+/// Creates the roles, makes fleet_migrator the owner of the tables, and grants missing privileges.
 const ROLES: &str = include_str!("../sql/roles.sql");
 
-/// Brings the roles' rights up to the schema. A user that may not create roles is told, in the log, who can.
+/// Brings the privileges of the roles up to date. If the user may not create roles, logs what an administrator must
+/// run.
 ///
 /// # Errors
 ///
-/// [`StoreError::Postgres`] if the tables are somebody else's.
+/// [`StoreError::Postgres`] if another role owns the tables.
 pub(crate) async fn grant(client: &Client, schema: Schema) -> Result<(), StoreError> {
     client.batch_execute(ROLES).await?;
     report_missing_roles(client, schema).await?;
@@ -28,7 +29,7 @@ async fn report_missing_roles(client: &Client, schema: Schema) -> Result<(), Sto
         return Ok(());
     }
     let create = |name: String| {
-        // As in the SQL above, which says why.
+        // The reason for LOGIN is in `roles.sql`.
         let login = if name == "fleet_migrator" { "LOGIN" } else { "NOLOGIN" };
         format!("CREATE ROLE {name} {login};")
     };

@@ -1,4 +1,5 @@
-//! The settings of a session: asked for in the start-up message, and read back, because a connection pooler may drop them.
+//! The settings of a session. The start-up message sends them, and they are read back, because a connection pooler
+//! may drop them.
 
 use std::time::Duration;
 
@@ -6,17 +7,17 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use crate::StoreError;
 
-/// Only this crate sets it, and PostgreSQL knows nothing of it: whoever finds it talks to a server that has read the
-/// start-up message of this very session.
+/// A setting that only this crate sends. If it can be read back, the server has read the start-up message of this
+/// session.
 const MARK: &str = "fleet.session";
 
-/// One round trip, and no prepared statement, which a pooler may not support.
+/// One round trip, without a prepared statement, because a pooler may not support those.
 const READ_BACK: &str = "SELECT current_setting('synchronous_commit'),
        extract(epoch FROM current_setting('statement_timeout')::interval) * 1000,
        current_setting('fleet.session', true) = 'own',
        quote_ident(session_user)";
 
-/// The start-up message's `options`. What the URL says comes last, and wins.
+/// The `options` of the start-up message. Options of the URL come last and take precedence.
 pub(crate) fn options(statement_timeout: Duration, given: Option<&str>) -> String {
     let timeout_ms = statement_timeout.as_millis();
     let own = format!(
@@ -30,7 +31,7 @@ pub(crate) fn options(statement_timeout: Duration, given: Option<&str>) -> Strin
 #[derive(Debug, PartialEq)]
 pub(crate) struct Session {
     synchronous_commit: String,
-    /// 0: there is none.
+    /// 0 means no timeout.
     statement_timeout_ms: f64,
     /// Whether the settings of the start-up message are in effect.
     pub(crate) is_own: bool,
@@ -38,11 +39,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Reads them; `None` if the answer makes no sense.
+    /// Reads them. `None` if the response cannot be understood.
     ///
     /// # Errors
     ///
-    /// The driver's, if there is no answer.
+    /// The driver's error, if there is no response.
     pub(crate) async fn read(client: &Client) -> Result<Option<Self>, tokio_postgres::Error> {
         let answer = client.simple_query(READ_BACK).await?;
         let mut rows = answer
@@ -60,13 +61,14 @@ impl Session {
         })
     }
 
-    /// Makes sure of what the data need: a commit that survives a crash, because a batch is deleted from its queue after
-    /// it; and an end to statements that are too slow, `longest` at most, because only that halves them. No statement
-    /// depends on the time zone.
+    /// Checks the settings on which the safety of the data depends. A commit must survive a crash, because the batch
+    /// is deleted from its queue afterwards. The server must cancel slow statements after at most `longest`, because
+    /// only a cancelled statement makes the consumer try a smaller transaction. No statement depends on the time
+    /// zone.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Settings`], which says what to set.
+    /// [`StoreError::Settings`], which says what to change.
     pub(crate) fn check(&self, longest: Duration) -> Result<(), StoreError> {
         let mut wrong = Vec::new();
         if !["on", "remote_apply"].contains(&&*self.synchronous_commit) {

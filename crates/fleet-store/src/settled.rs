@@ -6,17 +6,17 @@ use uuid::Uuid;
 
 use crate::{Database, StoreError};
 
-/// Parts of a lease that are in the state.
+/// The parts of a lease that are stored in the state database.
 pub const SETTLED_STATE_PARTS: &str =
     "SELECT first_record, records FROM settled_state_batches WHERE lease_id = $1";
-/// Parts of a lease that are in telemetry.
+/// The parts of a lease that are stored in the telemetry database.
 pub const SETTLED_TELEMETRY_PARTS: &str =
     "SELECT first_record, records FROM settled_batches WHERE lease_id = $1";
 
-/// Consecutive records of one claimed batch: what one transaction stores.
+/// Consecutive records of one claimed batch. One transaction stores one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// The batch's id in the queue.
+    /// The id of the batch's lease in the queue.
     pub lease_id: Uuid,
     /// Slug of the provider.
     pub provider: &'a str,

@@ -1,4 +1,4 @@
-//! What both databases remember of every provider's batches, for the audit.
+//! The settled records of every provider in both databases, for the audit.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use crate::{Database, StoreError};
 const OUTCOMES: &str = "SELECT provider, sum(inserted), sum(duplicate), sum(dead_lettered) \
                          FROM settled_batches GROUP BY provider";
 
-/// What became of a provider's records, over all remembered parts.
+/// The outcome of a provider's records, over all stored parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettledTotals {
     /// Rows of telemetry.
     pub inserted: i64,
-    /// In telemetry already.
+    /// Events that were already in telemetry.
     pub duplicate: i64,
     /// Dead letters.
     pub dead_lettered: i64,
-    /// Different records (events, and messages without any) that went through the telemetry database.
+    /// Distinct records that the telemetry database settled. A record is an event, or a message without events.
     pub telemetry_records: i64,
-    /// The same, through the state database.
+    /// Distinct records that the state database settled.
     pub state_records: i64,
 }
 
-/// Different records by provider. A batch whose owner died half-way was stored in overlapping parts.
+/// Counts distinct records by provider. Parts of a batch may overlap if its first owner died half-way.
 fn coverage(table: &str) -> String {
     format!(
         "SELECT provider, sum(upper(part) - lower(part))::int8
@@ -33,7 +33,7 @@ fn coverage(table: &str) -> String {
 }
 
 impl SettledTotals {
-    /// Adds up the parts that both databases remember, by provider.
+    /// Adds up the stored parts of both databases, by provider.
     ///
     /// # Errors
     ///

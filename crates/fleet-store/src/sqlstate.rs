@@ -1,47 +1,48 @@
-//! What a SQLSTATE says about a transaction that failed.
+//! Classification of SQLSTATEs.
 
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::error_class::ErrorClass;
 
-/// States that an operator or time cures while the consumer waits.
+/// States that pass or that an operator resolves while the consumer retries.
 const UNAVAILABLE: [&str; 8] =
     ["3D000", "55P03", "55000", "55006", "25006", "25P03", "23505", INSUFFICIENT_PRIVILEGE];
 
-/// The same, by class: connection, login, conflicts with other transactions, resources, an operator's hand, the system.
+/// Classes of such states: connection, authorization, transaction rollback, resources, operator intervention, system
+/// error.
 const UNAVAILABLE_CLASSES: [&str; 6] = ["08", "28", "40", "53", "57", "58"];
 
-/// Classes that say what is wrong with the data.
+/// Classes of errors in the data.
 const POISON_CLASSES: [&str; 3] = ["22", "23", "54"];
 
-/// TimescaleDB: too many compressed rows in the way of one transaction.
+/// TimescaleDB: one transaction would decompress too many rows.
 const DECOMPRESSION_LIMIT: &str = "53400";
 
-/// A row refers to one that is not there.
+/// A row refers to a row that does not exist.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 
-/// The one foreign key: of a dead letter to its message's bytes, which another transaction has removed.
+/// The only foreign key: from a dead letter to its message's bytes. Another transaction may have removed them.
 const DEAD_MESSAGE_REFERENCE: &str = "dead_letters_dead_message";
 
-/// A row breaks a check, or a table has no partition for it.
+/// A row violates a check, or the table has no partition for it.
 const CHECK_VIOLATION: &str = "23514";
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
-/// Where TimescaleDB keeps its own tables.
+/// The schema of TimescaleDB's own tables.
 const TIMESCALE_CATALOG: &str = "_timescaledb_catalog";
 
-/// Every label of a SQLSTATE: its class.
+/// The labels of SQLSTATEs: their classes.
 pub(crate) const LABELS: [&str; 17] =
     ["08", "0A", "22", "23", "25", "26", "28", "3D", "40", "42", "53", "54", "55", "57", "58", "XX", "other"];
 
-/// The parts of PostgreSQL's error that decide about it. None of them is text for people.
+/// The parts of PostgreSQL's error that decide its class. None of them is a message text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refusal<'a> {
     pub(crate) state: &'a str,
-    /// The constraint that is broken.
+    /// The violated constraint.
     pub(crate) constraint: Option<&'a str>,
-    /// The schema of the table that it is about.
+    /// The schema of the affected table.
     pub(crate) schema: Option<&'a str>,
 }
 
@@ -52,8 +53,8 @@ impl<'a> From<&'a DbError> for Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// What to do about it. A state that nobody has sorted is taken for one of the session: it is neither buried as data
-    /// nor retried for ever.
+    /// What to do about it. An unlisted state has the class `Session`: the row does not become a dead letter, and the
+    /// transaction is not retried forever.
     pub(crate) fn class(self) -> ErrorClass {
         let class = self.state.get(..2).unwrap_or_default();
         if self.state == SqlState::QUERY_CANCELED.code() || self.state == DECOMPRESSION_LIMIT {
@@ -70,19 +71,20 @@ impl Refusal<'_> {
         }
     }
 
-    /// Whether another transaction has removed a message's bytes meanwhile: the next try stores them again.
+    /// Whether another transaction has removed the message's bytes in the meantime. The retry stores them again.
     fn is_missing_dead_message(self) -> bool {
         self.state == FOREIGN_KEY_VIOLATION && self.constraint == Some(DEAD_MESSAGE_REFERENCE)
     }
 
-    /// Whether the state of the tables is at fault, not a row: there is no partition for it, in which case PostgreSQL names
-    /// no constraint; or the constraint is one of TimescaleDB's own tables, as when a chunk goes while a row comes.
+    /// Whether the tables are the cause and not the row. Either there is no partition for the row, in which case
+    /// PostgreSQL names no constraint. Or the constraint belongs to one of TimescaleDB's own tables, for example
+    /// because a chunk was dropped during the insert.
     fn is_about_tables(self) -> bool {
         self.schema == Some(TIMESCALE_CATALOG) || (self.state == CHECK_VIOLATION && self.constraint.is_none())
     }
 }
 
-/// Whether the server says with this that it ends the connection.
+/// Whether the server ends the connection with this state.
 pub(crate) fn ends_connection(state: &str) -> bool {
     const LAST_WORDS: [&str; 5] = [
         "57P01", // terminated by an administrator, or the server stops
@@ -94,7 +96,7 @@ pub(crate) fn ends_connection(state: &str) -> bool {
     LAST_WORDS.contains(&state) || state.starts_with("08")
 }
 
-/// Whether nobody but an operator can help, by a grant or a password, so that a command does not wait for it.
+/// Whether an operator must grant a privilege or correct a password. Commands do not retry then.
 pub(crate) fn is_refused(state: &str) -> bool {
     state == INSUFFICIENT_PRIVILEGE || state.starts_with("28")
 }
@@ -104,7 +106,7 @@ pub(crate) fn label(state: &str) -> &'static str {
     LABELS.into_iter().find(|label| state.get(..2) == Some(label)).unwrap_or("other")
 }
 
-/// What an operator can do about a statement that was refused.
+/// What an operator can do about a refused statement.
 pub(crate) fn advice(state: &str) -> Option<&'static str> {
     match state {
         INSUFFICIENT_PRIVILEGE => Some(
@@ -131,9 +133,9 @@ pub(crate) fn advice(state: &str) -> Option<&'static str> {
     }
 }
 
-/// What an operator can do about a connection that was refused.
+/// What an operator can do about a refused connection.
 pub(crate) fn connect_advice(state: &str) -> Option<&'static str> {
-    // PostgreSQL itself has no reason to say so here.
+    // PostgreSQL itself does not report this state here.
     (state == SqlState::PROTOCOL_VIOLATION.code()).then_some(
         "a connection pooler refuses the session's settings: connect directly; or, with PgBouncer, set \
          ignore_startup_parameters = options and give the settings to the role, by ALTER ROLE … SET synchronous_commit = on \

@@ -10,10 +10,10 @@ use crate::settled::SETTLED_TELEMETRY_PARTS;
 use crate::timestamp::Micros;
 use crate::{Database, Part, StoreError, TelemetryRow};
 
-/// Stores a part: its events (one that is there already is left alone), its dead letters, and the memory of it. Notes
-/// messages with an event that was there already.
+/// Stores a part: its events, except those that are already stored, its dead letters, and the part itself. Records
+/// messages with an event that was already stored.
 pub const STORE_TELEMETRY: &str = include_str!("../sql/store_telemetry.sql");
-/// Adds dead letters, or to their attempts.
+/// Inserts dead letters, or increments their attempts.
 pub const BURY_DEAD_LETTERS: &str = include_str!("../sql/bury_dead_letters.sql");
 
 /// A message, or one event of it, that cannot be stored.
@@ -25,24 +25,24 @@ pub struct DeadLetter<'a> {
     pub event_index: i32,
     /// Why, from a closed list.
     pub reason: &'static str,
-    /// Why, for people; ASCII.
+    /// Why, as ASCII text.
     pub detail: String,
-    /// When the message was received, if that can be told.
+    /// When the message was received, if known.
     pub received_at: Option<Timestamp>,
-    /// The queue's item.
+    /// The queue item.
     pub envelope: &'a [u8],
 }
 
-/// What became of a part's events.
+/// The outcome of a part's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
     /// New rows.
     pub inserted: usize,
-    /// In telemetry already.
+    /// Events that were already in telemetry.
     pub duplicate: usize,
 }
 
-/// Writes telemetry and dead letters.
+/// Writes telemetry and dead letters, and reads telemetry for the commands.
 #[derive(Clone, Debug)]
 pub struct TelemetryStore {
     database: Database,
@@ -58,7 +58,7 @@ impl TelemetryStore {
         &self.database
     }
 
-    /// The parts of a lease that are in telemetry already, as (first record, records).
+    /// The parts of a lease that are already stored, as (first record, records).
     ///
     /// # Errors
     ///
@@ -67,11 +67,11 @@ impl TelemetryStore {
         self.database.settled_parts(SETTLED_TELEMETRY_PARTS, lease_id).await
     }
 
-    /// Stores a part's events and dead letters; together they are all its records.
+    /// Stores the events and dead letters of a part. Together they are all its records.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; then nothing of the part is stored, or the same call finds it stored.
+    /// Any [`StoreError`]. Nothing of the part is stored then, or all of it: the same call may be repeated.
     pub async fn write(
         &self,
         part: &Part<'_>,
@@ -91,7 +91,7 @@ impl TelemetryStore {
         Ok(Appended { inserted, duplicate: rows.len().saturating_sub(inserted) })
     }
 
-    /// Stores dead letters outside any part.
+    /// Stores dead letters without a part.
     ///
     /// # Errors
     ///
@@ -105,14 +105,14 @@ impl TelemetryStore {
     }
 }
 
-/// In the order of the key: two consumers that insert the same events would deadlock otherwise.
+/// Sorts by key. Otherwise two consumers that insert the same events would deadlock.
 fn in_order<'a, 'b>(rows: &'a [TelemetryRow<'b>]) -> Vec<&'a TelemetryRow<'b>> {
     let mut rows: Vec<_> = rows.iter().collect();
     rows.sort_unstable_by_key(|row| (row.event.vehicle_id, row.event.observed_at, row.event.event_id));
     rows
 }
 
-/// Dead letters turned into arrays, a column each, and the bytes of their messages, once each.
+/// Dead letters as one array per column, and the bytes of their messages, once each.
 struct LetterColumns<'a> {
     message_id: Vec<Uuid>,
     event_index: Vec<i32>,
@@ -125,7 +125,7 @@ struct LetterColumns<'a> {
 
 impl<'a> LetterColumns<'a> {
     fn from_letters(dead: &'a [DeadLetter<'a>]) -> Self {
-        // ON CONFLICT cannot touch a row twice in one statement; in the order of the key, as the events.
+        // ON CONFLICT cannot update a row twice in one statement. Sorted by key, like the events.
         let letters: BTreeMap<_, _> =
             dead.iter().map(|letter| ((letter.message_id, letter.event_index), letter)).collect();
         let (message_id, event_index) = letters.keys().copied().unzip();

@@ -21,16 +21,16 @@ pub struct EventKey {
     pub event_id: Uuid,
 }
 
-/// The columns of telemetry that a parser fills beside the key.
+/// The columns of telemetry that a parser fills, other than the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Derived {
     /// Degrees.
     pub lat: Option<f64>,
     /// Degrees.
     pub lon: Option<f64>,
-    /// Kilometres an hour.
+    /// Kilometres per hour.
     pub speed_kmh: Option<f64>,
-    /// 0 to 100.
+    /// Percent, 0 to 100.
     pub battery_percent: Option<f64>,
 }
 
@@ -57,7 +57,7 @@ pub struct TelemetryRow<'a> {
     pub topic: &'a str,
 }
 
-/// Fields of the composite type `telemetry_row`; they are columns of `telemetry`.
+/// The fields of the composite type `telemetry_row`. They are columns of `telemetry`.
 static FIELDS: [Field; 12] = [
     ("vehicle_id", Type::UUID),
     ("observed_at", Type::TIMESTAMPTZ),

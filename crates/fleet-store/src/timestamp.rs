@@ -1,4 +1,4 @@
-//! Times as PostgreSQL's protocol writes them.
+//! Times in the binary format of PostgreSQL's protocol.
 
 use std::error::Error;
 
@@ -9,8 +9,8 @@ use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 /// 2000-01-01T00:00:00Z, PostgreSQL's epoch, in microseconds of Unix time.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
-/// A `timestamptz` for the columns of a batch. The driver's own encoding rounds a span for each value, which took an
-/// eighth of the consumer's time; these times are whole microseconds already.
+/// A `timestamptz`. The driver's own encoding rounds a span for each value, which took an eighth of the consumer's
+/// time. These times are already whole microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Micros(i64);
 

@@ -1,4 +1,4 @@
-//! How a database URL asks for TLS, in libpq's words.
+//! The TLS parameters of a database URL, named as in libpq.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::StoreError;
 
-/// The parameters of a URL that tokio-postgres does not know, or knows otherwise.
+/// The parameters of a URL that tokio-postgres does not know, or interprets differently.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TlsParameters {
     /// The URL without them.
@@ -32,14 +32,15 @@ enum Roots {
 }
 
 impl TlsParameters {
-    /// Takes them from `url`. `ca_given`: there is a CA file for whatever URL names none.
+    /// Takes them from `url`. `ca_given`: there is a CA file for URLs without `sslrootcert`.
     ///
-    /// Without `sslmode`, a CA that is named anywhere means `verify-full`, and else `prefer` is what PostgreSQL's own
-    /// clients do. `require` is `verify-full`: encryption towards an unknown server protects nothing.
+    /// Without `sslmode`, a configured CA means `verify-full`, and no CA means `prefer`, as for PostgreSQL's own
+    /// clients. `require` behaves like `verify-full`, because encryption to an unverified server does not protect
+    /// against an active attacker.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Url`], which names the parameter and never a value that could be a password.
+    /// [`StoreError::Url`]. It names the parameter, but no value, because a value may be a password.
     pub(crate) fn take(url: &str, ca_given: bool) -> Result<Self, StoreError> {
         let (base, query) = split_query(url)?;
         let (mut mode, mut roots, mut rest) = (None, Roots::Default, Vec::new());
@@ -64,7 +65,7 @@ impl TlsParameters {
             None if named || ca_given => (SslMode::Require, Check::ChainAndName),
             None | Some("prefer") => (SslMode::Prefer, Check::Nothing),
             Some("disable") => (SslMode::Disable, Check::Nothing),
-            // Any certificate of any public CA would do.
+            // Any certificate of any public CA would be accepted.
             Some("verify-ca") if roots == Roots::System || !(named || ca_given) => {
                 return Err(StoreError::Url(
                     "sslmode=verify-ca needs your own CA: name its file by sslrootcert or FLEET_TLS__CA_FILE, or use \
@@ -88,11 +89,11 @@ impl TlsParameters {
         Ok(Self { url, mode, check, roots })
     }
 
-    /// What makes the connections. `ca_file` counts where the URL has no `sslrootcert`.
+    /// The TLS connector. `ca_file` applies if the URL has no `sslrootcert`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Tls`] if there is nothing to check certificates with.
+    /// [`StoreError::Tls`] if the CAs cannot be read.
     pub(crate) fn connector(&self, ca_file: Option<&Path>) -> Result<MakeRustlsConnect, StoreError> {
         let anchors = match (&self.roots, self.check) {
             (_, Check::Nothing) | (Roots::System, _) => TrustAnchors::System,
@@ -106,10 +107,9 @@ impl TlsParameters {
 const MODES: &str = "sslmode must be disable, prefer, require, verify-ca or verify-full; require checks as much as \
                      verify-full does";
 
-/// The query of a URL. As tokio-postgres does, takes a `?` before the `@` for a part of the password.
+/// Splits off the query of a URL. Like tokio-postgres, it treats a `?` before the `@` as a part of the password.
 ///
-/// A connection string of words and values, which tokio-postgres knows as well, is refused: what it says of TLS would be
-/// overlooked.
+/// Refuses a key/value connection string, which tokio-postgres accepts, because its TLS parameters would be ignored.
 fn split_query(url: &str) -> Result<(&str, &str), StoreError> {
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(StoreError::Url("it does not begin with postgres://".to_owned()));
@@ -177,11 +177,11 @@ mod tests {
 
     #[test]
     fn what_says_less_than_it_seems_is_refused() {
-        // tokio-postgres reads it, but what it says of TLS would be overlooked.
+        // tokio-postgres accepts it, but its TLS parameters would be ignored.
         let words = TlsParameters::take("host=db user=u password=hunter2 sslmode=require", false);
         let error = words.unwrap_err().to_string();
         assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");
-        // Anybody can have a certificate of a public CA.
+        // Anyone can get a certificate of a public CA.
         for query in ["sslmode=verify-ca", "sslmode=verify-ca&sslrootcert=system"] {
             let error = TlsParameters::take(&format!("postgres://u@db/fleet?{query}"), false).unwrap_err();
             assert!(error.to_string().contains("sslrootcert"), "{error}");

@@ -1,4 +1,4 @@
-//! Where a message ended, for `fleet-consumer trace`.
+//! Finding the rows of a message, for `fleet-consumer trace`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::{EventKey, StoreError, TelemetryStore};
 
-/// The received_at of an event is the message's and its place in the message in microseconds. A message has at most
-/// 10,000 events.
+/// The received_at of an event is that of its message plus its place in the message in microseconds. A message has at
+/// most 10,000 events.
 const MESSAGE_SPAN: Duration = Duration::from_millis(20);
 
 /// An event is observed at most five minutes after its receipt. Later chunks need not be searched.
@@ -19,7 +19,7 @@ const MOST_AHEAD: Duration = Duration::from_secs(10 * 60);
 /// Most events are received within a day.
 const SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// By the index on received_at, in every chunk that may have the rows.
+/// Uses the index on received_at in every chunk that may contain the rows.
 const EVENTS: &str = "SELECT vehicle_id, observed_at, event_id, provider, kind, count(*) OVER ()
    FROM telemetry
   WHERE received_at >= $2 AND received_at < $3 AND observed_at >= $4 AND observed_at < $5 AND message_id = $1
@@ -40,44 +40,44 @@ pub struct TracedEvent {
     pub key: EventKey,
     /// Slug of the provider.
     pub provider: String,
-    /// Type of event, in the provider's words.
+    /// Type of the event as the provider names it.
     pub kind: String,
 }
 
-/// Which of a message's events are meant. Compressed chunks are read as a whole: those where the events most likely are
-/// should not wait for all the others.
+/// Selects events of a message. Compressed chunks are read as a whole, so the chunks that most likely contain the
+/// events are searched first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// At most a day before the receipt.
+    /// Observed at most a day before the receipt.
     Soon,
-    /// Earlier than that.
+    /// Observed earlier.
     Earlier,
 }
 
 /// A message's rows of telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TracedEvents {
-    /// How many there are.
+    /// Their number.
     pub count: i64,
     /// The first ones.
     pub first: Vec<TracedEvent>,
 }
 
-/// What a consumer has noted of a message that has no event, or of which events were in telemetry already.
+/// A row of `unstored_messages`: a message without events, or with events that were already in telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnstoredMessage {
     /// Slug of the provider.
     pub provider: String,
-    /// Its events in the transaction that noted it, without dead letters; 0: it has no event.
+    /// Number of its events in the stored part, without dead letters. 0 if the message has no events.
     pub events: i32,
     /// How many of these are duplicates.
     pub duplicates: i32,
-    /// The row that the first duplicate met.
+    /// The row that the first duplicate conflicts with.
     pub first_duplicate: Option<EventKey>,
 }
 
 impl TelemetryStore {
-    /// A message's rows of telemetry that were observed then, of which at most `most` are read.
+    /// The telemetry rows of a message in this range of observation. Reads at most `most`.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl TelemetryStore {
         let day_before = received_at.checked_sub(SOON).unwrap_or(Timestamp::UNIX_EPOCH);
         let (from, to) = match observed {
             Observed::Soon => (day_before, received_at.checked_add(MOST_AHEAD).unwrap_or(until)),
-            // The epoch is the earliest time that telemetry has.
+            // The epoch is the earliest time in telemetry.
             Observed::Earlier => (Timestamp::UNIX_EPOCH, day_before),
         };
         let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
@@ -114,7 +114,7 @@ impl TelemetryStore {
         Ok(TracedEvents { count, first: rows.iter().map(event).collect() })
     }
 
-    /// What was noted of a message.
+    /// The row of `unstored_messages` of a message.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl TelemetryStore {
         Ok(rows.first().map(noted))
     }
 
-    /// The message whose event is the row with this key.
+    /// The message of the telemetry row with this key.
     ///
     /// # Errors
     ///

@@ -23,11 +23,12 @@ pub struct StoredVehicleEvent {
     pub raw: String,
 }
 
-/// How much later than it was received an event may have been observed: more than any tolerated clock is ahead.
+/// The longest time by which an event's time of observation may be after its receipt. Longer than the tolerated clock
+/// skew.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 impl TelemetryStore {
-    /// The newest events of a vehicle by their time of observation, at most `limit`.
+    /// The newest events of a vehicle by time of observation, at most `limit`.
     ///
     /// # Errors
     ///
@@ -43,8 +44,8 @@ impl TelemetryStore {
         Ok(self.database().query(query, &[&vehicle_id, &limit]).await?.iter().map(event).collect())
     }
 
-    /// The events of a vehicle that may have brought a value that was observed at `at` and received at `received_at`; without
-    /// a receipt, those that were observed at `at`. At most `limit`.
+    /// The events of a vehicle that may contain a value that was observed at `at` and received at `received_at`.
+    /// Without a receipt, the events that were observed at `at`. At most `limit`.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl TelemetryStore {
         received_at: Option<Timestamp>,
         limit: i64,
     ) -> Result<Vec<StoredVehicleEvent>, StoreError> {
-        // An event is observed no earlier than any of its values, unless a value's clock is ahead of the event's.
+        // An event is not observed earlier than its values, unless the value's clock is ahead of the event's.
         let from = at.checked_sub(CLOCK_SKEW).unwrap_or(at);
         let last = received_at.unwrap_or(at);
         let to = last.checked_add(CLOCK_SKEW).unwrap_or(last);

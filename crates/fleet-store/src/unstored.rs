@@ -1,4 +1,4 @@
-//! Messages that leave no row behind, for those who look for them.
+//! Recording messages that leave no row in telemetry, for `fleet-consumer trace`.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::timestamp::Micros;
 use crate::{StoreError, TelemetryStore};
 
-/// Notes messages without any event.
+/// Records messages without events.
 pub const NOTE_EMPTY_MESSAGES: &str =
     "INSERT INTO unstored_messages (message_id, provider, received_at, events, duplicates)
      SELECT message_id, $1::text, received_at, 0, 0
@@ -14,10 +14,10 @@ pub const NOTE_EMPTY_MESSAGES: &str =
       ORDER BY message_id
      ON CONFLICT DO NOTHING";
 
-/// Most messages that are noted for one batch, as in `store_telemetry.sql` for one part.
+/// The most messages that are recorded for one batch. `store_telemetry.sql` has the same bound for one part.
 const MOST: usize = 1000;
 
-/// A message that has no event at all.
+/// A message without events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmptyMessage {
     /// The message's id.
@@ -27,7 +27,7 @@ pub struct EmptyMessage {
 }
 
 impl TelemetryStore {
-    /// Notes messages without any event, as many as a batch may have noted.
+    /// Records messages without events, up to the bound for a batch.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What was last seen of the queues, kept outside of Redis: only so can it be noticed that Redis has forgotten something.
+//! The last observed state of the queues, stored outside of Redis to detect data loss in Redis.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -10,7 +10,7 @@ use crate::{Database, StoreError};
 pub const READ_WITNESSES: &str = "SELECT queue, look, looked_at, accepted, settled, missing, missing_since \
                                     FROM queue_witnesses WHERE starts_with(queue, $1)";
 
-/// One look, unless another consumer has noted one since the row was read.
+/// Stores an observation, unless another consumer has stored one since the row was read.
 pub const NOTE_WITNESS: &str = "\
 INSERT INTO queue_witnesses AS w (queue, look, looked_at, accepted, settled, missing, missing_since)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -19,23 +19,23 @@ ON CONFLICT (queue) DO UPDATE
        missing = w.missing + excluded.missing, missing_since = coalesce(w.missing_since, excluded.missing_since)
  WHERE (w.look, w.looked_at) = ($8, $9)";
 
-/// One queue as it was last seen.
+/// The last observation of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueWitness {
-    /// Name of the queue, key prefix included, such as `fleet:{niu}`.
+    /// Name of the queue with its key prefix, such as `fleet:{niu}`.
     pub queue: String,
-    /// The number of the last look at it; looks are counted in Redis.
+    /// Number of the last observation. Redis counts the observations.
     pub look: i64,
-    /// When that was.
+    /// When it was observed.
     pub looked_at: Timestamp,
-    /// Messages ever accepted, by the ledger in Redis.
+    /// Messages that the queue has ever accepted, according to the ledger in Redis.
     pub accepted: i64,
-    /// Messages ever settled, by the ledger in Redis.
+    /// Messages that were ever settled, according to the ledger in Redis.
     pub settled: i64,
-    /// Of the messages that had been accepted at the last look before each loss: how many Redis has forgotten before they
-    /// were settled, at most. When a look is noted: by how many there are more.
+    /// Upper bound of the accepted messages that Redis has lost before they were settled. Counts messages that were
+    /// accepted at the last observation before each loss. For [`WitnessStore::note`], the increase.
     pub missing: i64,
-    /// When the queue was last seen whole, if messages are missing.
+    /// When the queue was last observed without a loss, if messages are missing.
     pub missing_since: Option<Timestamp>,
 }
 
@@ -61,7 +61,8 @@ impl WitnessStore {
         Ok(rows.iter().map(witness).collect())
     }
 
-    /// Notes a look, unless the row is not `known` any more: then another consumer was quicker, and nothing is noted.
+    /// Stores an observation if the row is still `known`. Otherwise another consumer was faster, and nothing is
+    /// stored.
     ///
     /// # Errors
     ///
@@ -75,8 +76,8 @@ impl WitnessStore {
         Ok(())
     }
 
-    /// Takes note that people know of what is missing from the queues whose names begin with `prefix`. Returns those of
-    /// which something was, as they were.
+    /// Resets the missing messages of the queues whose names begin with `prefix`. Returns the queues that had missing
+    /// messages, as they were before.
     ///
     /// # Errors
     ///

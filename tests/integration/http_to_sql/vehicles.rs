@@ -53,6 +53,7 @@ fn invers_status() -> Value {
         "odometer_m": 10_000_000, "odometer_at": earlier,
         "powered_on": false, "powered_on_at": AT,
         "locked": false, "locked_at": AT,
+        "driving_enabled": true, "driving_enabled_at": AT,
     })
 }
 
@@ -179,6 +180,7 @@ async fn invers_legacy() {
         "powered_on": false, "powered_on_at": AT,
         "locked": true, "locked_at": AT,
         "charging": true, "charging_at": AT,
+        "driving_enabled": false, "driving_enabled_at": AT,
     });
     assert_eq!(state, expected);
 }

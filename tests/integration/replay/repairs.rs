@@ -35,7 +35,8 @@ async fn cleared_attributes_come_back_and_a_dry_run_only_says_so() {
     let before = stage.vehicles().await;
     let cleared = "UPDATE vehicles SET battery_percent = NULL, battery_at = NULL WHERE provider_vehicle_id = 'NBTESTN1S0000001';
          UPDATE vehicles SET locked = NULL WHERE provider_vehicle_id = '860000000000017';
-         UPDATE vehicles SET lat = NULL, lon = NULL, position_at = NULL WHERE provider_vehicle_id = 'AB1C2'";
+         UPDATE vehicles SET lat = NULL, lon = NULL, position_at = NULL, driving_enabled = NULL
+          WHERE provider_vehicle_id = 'AB1C2'";
     stage.execute(cleared).await;
     assert_ne!(stage.vehicles().await, before);
     let versions = stage.versions().await;

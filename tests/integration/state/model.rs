@@ -45,6 +45,7 @@ fn attributes(events: &[&VehicleEvent<'static>]) -> Attributes {
         locked: newest(&all, |event| event.locked, |value| value),
         charging: newest(&all, |event| event.charging, |value| value),
         online: newest(&all, |event| event.online, |value| value),
+        driving_enabled: newest(&all, |event| event.driving_enabled, |value| value),
     }
 }
 
@@ -123,9 +124,11 @@ prop_compose! {
         locked in timed(any::<bool>()),
         charging in timed(any::<bool>()),
         online in timed(any::<bool>()),
+        driving_enabled in timed(any::<bool>()),
     ) -> Attributes {
         Attributes {
             position, speed_kmh, battery_percent, range_m, odometer_m, powered_on, locked, charging, online,
+            driving_enabled,
         }
     }
 }

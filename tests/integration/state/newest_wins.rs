@@ -46,6 +46,11 @@ fn vehicle(row: &Row) -> VehicleState<'_> {
             locked: timed(row, "locked", ["locked_at", "locked_received_at"]),
             charging: timed(row, "charging", ["charging_at", "charging_received_at"]),
             online: timed(row, "online", ["online_at", "online_received_at"]),
+            driving_enabled: timed(
+                row,
+                "driving_enabled",
+                ["driving_enabled_at", "driving_enabled_received_at"],
+            ),
         },
         first_seen_at: row.get("first_seen_at"),
         last_seen_at: row.get("last_seen_at"),

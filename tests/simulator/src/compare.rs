@@ -133,6 +133,7 @@ async fn attributes(
     found.extend(attribute(state, provider, all, LOCKED, |row| row.locked).await?);
     found.extend(attribute(state, provider, all, CHARGING, |row| row.charging).await?);
     found.extend(attribute(state, provider, all, ONLINE, |row| row.online).await?);
+    found.extend(attribute(state, provider, all, DRIVING_ENABLED, |row| row.driving_enabled).await?);
     Ok(found)
 }
 
@@ -147,6 +148,7 @@ const POWERED_ON: Column = ("powered_on", "powered_on_at", "bool");
 const LOCKED: Column = ("locked", "locked_at", "bool");
 const CHARGING: Column = ("charging", "charging_at", "bool");
 const ONLINE: Column = ("online", "online_at", "bool");
+const DRIVING_ENABLED: Column = ("driving_enabled", "driving_enabled_at", "bool");
 
 async fn attribute<T: ToSql + Sync>(
     state: &mut Database,

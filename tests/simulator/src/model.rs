@@ -52,6 +52,8 @@ pub enum Observation {
     Charging(bool),
     /// Connected to its provider.
     Online(bool),
+    /// The immobiliser lets it be driven.
+    DrivingEnabled(bool),
 }
 
 /// An observation and its time.
@@ -96,6 +98,8 @@ pub struct Expected {
     pub charging: Latest<bool>,
     /// Connected to its provider.
     pub online: Latest<bool>,
+    /// The immobiliser lets it be driven.
+    pub driving_enabled: Latest<bool>,
 }
 
 impl Expected {
@@ -114,6 +118,9 @@ impl Expected {
             Observation::Locked(value) => keep_greatest(&mut self.locked, at, value, bool::cmp),
             Observation::Charging(value) => keep_greatest(&mut self.charging, at, value, bool::cmp),
             Observation::Online(value) => keep_greatest(&mut self.online, at, value, bool::cmp),
+            Observation::DrivingEnabled(value) => {
+                keep_greatest(&mut self.driving_enabled, at, value, bool::cmp);
+            }
         }
     }
 }
@@ -191,6 +198,7 @@ mod tests {
             any::<bool>().prop_map(Observation::Locked),
             any::<bool>().prop_map(Observation::Charging),
             any::<bool>().prop_map(Observation::Online),
+            any::<bool>().prop_map(Observation::DrivingEnabled),
         ];
         (0..3_i64, 0..3_i64, what).prop_map(|(at_ms, received_us, what)| (at(at_ms, received_us), what))
     }

@@ -92,6 +92,8 @@ pub struct Vehicle {
     pub charging: bool,
     /// Connected to its provider.
     pub online: bool,
+    /// The immobiliser lets it be driven.
+    pub driving_enabled: bool,
     /// Time of the state, epoch ms; strictly rising.
     pub state_ms: i64,
     /// Time of the last fix, epoch ms; it can lag behind.
@@ -129,6 +131,7 @@ impl Vehicle {
             locked: true,
             charging: false,
             online: true,
+            driving_enabled: false,
             state_ms: role.clock_ms(variant, start_ms),
             fix_ms: role.clock_ms(variant, start_ms),
             has_fix: true,
@@ -156,6 +159,8 @@ impl Vehicle {
             self.powered_on = !self.powered_on;
             self.locked = !self.powered_on;
             self.charging = !self.powered_on && rng.bool();
+            // A rental may begin before the ignition is on, and go on after it is off.
+            self.driving_enabled = self.powered_on || rng.bool();
         }
         if rng.u8(..50) == 0 {
             self.online = !self.online;

@@ -1,11 +1,12 @@
-//! CloudBoxx, the device-centric generation of INVERS: every event holds the device's whole status.
+//! CloudBoxx, the device-centric generation of INVERS. Every event contains the whole status of the device.
 //!
-//! A device is named by its QNR, 16 hexadecimal digits: <https://help.invers.com/fleetcontrol/glossary>. That the
-//! status stands at `event.status` is known from <https://flespi.com/protocols/invers-oneapi>, its fields from
-//! readers of the REST interface such as <https://github.com/WaiveCar/Waivecar>.
+//! The id of a device is its QNR, 16 hexadecimal digits: <https://help.invers.com/fleetcontrol/glossary>. The
+//! status is in `event.status`, according to <https://flespi.com/protocols/invers-oneapi>. Its fields are known
+//! from clients of the REST API such as <https://github.com/WaiveCar/Waivecar>.
 //!
-//! Confidence: the status' fields, good; the names of id, type and time around it, inferred. Each of those is
-//! looked for in the message and then in `event`.
+//! Confidence: good for the fields of the status; inferred for an unlocked `immobilizer` being what newer
+//! generations call `driving_enabled`; inferred for the names of id, type and time. The parser looks for those
+//! in the message, and then in `event`.
 
 use crate::attributes::{Attribute, Attributes};
 use crate::fields::{Fields, Item, Value};
@@ -14,11 +15,11 @@ use crate::message::{Limits, Message};
 use crate::quantity;
 use crate::reader::EventReader;
 
-/// Names of the device's id.
+/// Names of the device id.
 const DEVICE: [&str; 2] = ["qnr", "device"];
-/// Names of the event's type.
+/// Names of the event type.
 const KIND: [&str; 2] = ["type", "reason"];
-/// Names of the event's time.
+/// Names of the event time.
 const TIME: [&str; 2] = ["occurred_at", "timestamp"];
 
 /// Maps one event.
@@ -34,7 +35,7 @@ pub(super) fn map<'a>(item: Item<'a>, message: &Message<'_>, limits: &Limits) ->
     MappedEvent { vehicle, kind, event_id, ..MappedEvent::new(item, reader, attributes) }
 }
 
-/// The members of these names, the message's own before the event's.
+/// The members with these names, those of the message before those of the event.
 fn candidates<'v, 'a>(
     around: &[&'v Fields<'a>; 2],
     names: &'static [&'static str],
@@ -57,6 +58,7 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
     let range = electric.number("cruising_range", quantity::metres_from_km);
     let odometer = status.number("mileage", quantity::metres_from_km);
     let lock = status.word("central_lock", "locked", "unlocked");
+    let driving = status.word("immobilizer", "unlocked", "locked");
     Attributes {
         position: reader.timed(Attribute::Position, position, fixed_at.as_ref()),
         speed_kmh: reader.timed(Attribute::Speed, speed, None),
@@ -66,6 +68,7 @@ fn attributes<'a>(status: &Fields<'a>, reader: &mut EventReader<'a>) -> Attribut
         powered_on: reader.timed(Attribute::PoweredOn, status.word("ignition", "on", "off"), None),
         locked: reader.timed(Attribute::Locked, lock, None),
         charging: reader.timed(Attribute::Charging, electric.word("charge", "on", "off"), None),
+        driving_enabled: reader.timed(Attribute::DrivingEnabled, driving, None),
         ..Attributes::default()
     }
 }

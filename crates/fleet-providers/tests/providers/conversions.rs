@@ -31,6 +31,7 @@ fn niu_units_flags_and_times() {
             locked: timed(true, at),
             charging: timed(false, at),
             online: timed(true, at),
+            driving_enabled: None,
         };
         assert_eq!(event.attributes, expected);
         assert_eq!(event.observed_at, support::at(at));
@@ -120,6 +121,7 @@ fn segway_units_flags_and_times() {
             locked: timed(false, "06:13:20"),
             charging: timed(false, "06:13:20"),
             online: timed(true, "06:13:20"),
+            driving_enabled: None,
         };
         assert_eq!(event.attributes, expected);
         assert_eq!((&*event.kind, &*event.provider_vehicle_id), ("status", "860000000000017"));
@@ -192,6 +194,7 @@ fn invers_units_flags_and_times() {
             locked: timed(false, "06:13:20"),
             charging: None,
             online: None,
+            driving_enabled: timed(true, "06:13:20"),
         };
         assert_eq!(event.attributes, expected);
         assert_eq!((&*event.kind, &*event.provider_vehicle_id), ("VehicleStateRecorded", "AB1C2"));
@@ -256,6 +259,7 @@ fn invers_legacy_status() {
             locked: timed(true, "06:13:20"),
             charging: timed(true, "06:13:20"),
             online: None,
+            driving_enabled: timed(false, "06:13:20"),
         };
         assert_eq!(event.attributes, expected);
         assert_eq!(event.provider_vehicle_id, "0123456789ABCDEF");

@@ -58,6 +58,7 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
         locked,
         charging,
         online,
+        driving_enabled,
     } = event.attributes;
     writeln!(text, "\n{} of {}", event.kind, event.provider_vehicle_id).unwrap();
     writeln!(text, "  vehicle_id      {}", event.vehicle_id).unwrap();
@@ -77,6 +78,7 @@ fn describe(text: &mut String, event: &VehicleEvent<'_>) {
     line(text, "locked", locked);
     line(text, "charging", charging);
     line(text, "online", online);
+    line(text, "driving_enabled", driving_enabled);
     for dropped in &event.dropped {
         let (attribute, reason) = (dropped.attribute.name(), dropped.reason.name());
         writeln!(text, "  not used        {attribute}: {reason}: {}", dropped.written).unwrap();

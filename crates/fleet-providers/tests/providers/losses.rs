@@ -49,7 +49,9 @@ fn what_says_nothing_is_no_loss() {
 
 #[test]
 fn a_changed_notation_is_a_loss() {
-    use Attribute::{Battery, Charging, Locked, Odometer, Online, Position, PoweredOn, Range, Speed};
+    use Attribute::{
+        Battery, Charging, DrivingEnabled, Locked, Odometer, Online, Position, PoweredOn, Range, Speed,
+    };
     let unknown = DropReason::NotUnderstood;
     assert_eq!(niu(r#""nowSpeed":"7,5""#), one(Speed, unknown, "7,5"));
     assert_eq!(niu(r#""nowSpeed":true"#), one(Speed, unknown, "true"));
@@ -68,6 +70,7 @@ fn a_changed_notation_is_a_loss() {
     );
     assert_eq!(invers(r#""ignition":"STANDBY""#), one(PoweredOn, unknown, "STANDBY"));
     assert_eq!(invers(r#""central_lock":{"value":"DEADLOCKED"}"#), one(Locked, unknown, "DEADLOCKED"));
+    assert_eq!(invers(r#""driving_enabled":{"value":"PARTLY"}"#), one(DrivingEnabled, unknown, "PARTLY"));
     let comma = only(form("iotCode=1&latitude=52%2C520008&longitude=13%2C404954"));
     assert_eq!(losses(&comma), one(Position, unknown, "52,520008"));
 }

@@ -96,5 +96,7 @@ fn properties(vehicle: &Vehicle) -> (Map<String, Value>, Vec<Seen>) {
     add("central_lock", second_ms, json!(lock), Some(Observation::Locked(vehicle.locked)));
     let ignition = if vehicle.powered_on { "ON" } else { "OFF" };
     add("ignition", now_ms, json!(ignition), Some(Observation::PoweredOn(vehicle.powered_on)));
+    let driving = vehicle.driving_enabled;
+    add("driving_enabled", second_ms, json!(driving), Some(Observation::DrivingEnabled(driving)));
     (sent, seen)
 }

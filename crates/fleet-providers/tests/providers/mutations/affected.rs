@@ -13,12 +13,12 @@ pub(super) struct Affected {
     /// When the event was observed, and so all attributes that have no time of their own.
     time: bool,
     /// The attributes in the order of [`listed`].
-    attributes: [bool; 9],
+    attributes: [bool; 10],
 }
 
 impl Affected {
     pub(super) const NOTHING: Self =
-        Self { structure: false, vehicle: false, time: false, attributes: [false; 9] };
+        Self { structure: false, vehicle: false, time: false, attributes: [false; 10] };
 
     pub(super) fn or(self, other: Self) -> Self {
         let mut attributes = self.attributes;
@@ -49,8 +49,18 @@ impl Affected {
     }
 }
 
-const ATTRIBUTES: [&str; 9] =
-    ["position", "speed", "battery", "range", "odometer", "powered_on", "locked", "charging", "online"];
+const ATTRIBUTES: [&str; 10] = [
+    "position",
+    "speed",
+    "battery",
+    "range",
+    "odometer",
+    "powered_on",
+    "locked",
+    "charging",
+    "online",
+    "driving_enabled",
+];
 
 const NIU: &[(&str, &str)] = &[
     ("sn", "vehicle"),
@@ -114,6 +124,8 @@ const INVERS: &[(&str, &str)] = &[
     ("central_lock", "locked"),
     ("electric_vehicle_state", "range charging"),
     ("life_status", "online"),
+    ("driving_enabled", "driving_enabled"),
+    ("immobilizer", "driving_enabled"),
 ];
 
 /// Objects that only contain members with an effect, and other members next to events.
@@ -174,7 +186,7 @@ pub(super) fn assert_unaffected(pair: (&Outcome<'_>, &Outcome<'_>), allowed: Aff
 }
 
 /// Every attribute's value and time, in the order of [`ATTRIBUTES`].
-fn listed(attributes: &Attributes) -> [Option<(String, Timestamp)>; 9] {
+fn listed(attributes: &Attributes) -> [Option<(String, Timestamp)>; 10] {
     fn shown<T: std::fmt::Debug>(timed: Option<Timed<T>>) -> Option<(String, Timestamp)> {
         timed.map(|timed| (format!("{:?}", timed.value), timed.at))
     }
@@ -188,5 +200,6 @@ fn listed(attributes: &Attributes) -> [Option<(String, Timestamp)>; 9] {
         shown(attributes.locked),
         shown(attributes.charging),
         shown(attributes.online),
+        shown(attributes.driving_enabled),
     ]
 }
