@@ -215,7 +215,7 @@ async fn what_can_never_work_is_refused_at_once() {
     ];
     let ended = run(binary("fleet-consumer", &["check-config"]).envs(wrong)).await;
     assert_eq!(ended.code, Some(78), "{ended:?}");
-    for said in ["#insecure would take any certificate", "verify-full", "/no/such.pem cannot be read"] {
+    for said in ["#insecure would accept any certificate", "verify-full", "/no/such.pem cannot be read"] {
         assert!(ended.errors.contains(said), "{said}: {ended:?}");
     }
     assert!(!ended.errors.contains("hunter2"), "{ended:?}");

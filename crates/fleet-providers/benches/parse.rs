@@ -1,4 +1,4 @@
-//! Parsing one message of each provider, with allocations: `cargo bench -p fleet-providers --bench parse`.
+//! Parses one message of each provider and counts allocations: `cargo bench -p fleet-providers --bench parse`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
@@ -59,7 +59,8 @@ fn verify_segways_signature(bencher: Bencher<'_, '_>) {
     bencher.bench_local(verify);
 }
 
-/// What anybody can make the API work on: forms of the largest body that it reads by default, with a wrong signature.
+/// The work that an unauthenticated client can cause: forms of the largest size that the API reads by default, with a wrong
+/// signature.
 #[divan::bench(args = ["one parameter", "128 parameters", "escapes", "too many parameters"])]
 fn refuse_a_forged_form(bencher: Bencher<'_, '_>, shape: &str) {
     const LARGEST: usize = 16 * 1024;

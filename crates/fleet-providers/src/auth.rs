@@ -1,4 +1,4 @@
-//! How a provider proves that a webhook is its own.
+//! How a provider authenticates its webhooks.
 
 pub(crate) mod secrets;
 mod segway_md5;
@@ -10,11 +10,11 @@ use std::str::FromStr;
 use self::secrets::Secrets;
 use http::{HeaderMap, HeaderName};
 
-/// An authentication scheme, as written in `FLEET_PROVIDERS__<SLUG>__AUTH`. It is shown without the name in it: a secret
-/// may stand there by mistake.
+/// An authentication scheme, as written in `FLEET_PROVIDERS__<SLUG>__AUTH`. `Debug` and `Display` do not show the name in it,
+/// because an operator may have put a secret there by mistake.
 #[derive(Clone, PartialEq, Eq)]
 pub enum AuthScheme {
-    /// `none`: anybody may post.
+    /// `none`: any client may post.
     None,
     /// `bearer`: `Authorization: Bearer <secret>`.
     Bearer,
@@ -24,15 +24,15 @@ pub enum AuthScheme {
     Header(HeaderName),
     /// `query:<name>`: the query parameter's value is the secret.
     Query(String),
-    /// `hmac-sha256:<header>`: hex HMAC-SHA256 of the raw body, an optional `sha256=` in front.
+    /// `hmac-sha256:<header>`: the HMAC-SHA256 of the raw body in hex, with an optional prefix `sha256=`.
     HmacSha256(HeaderName),
     /// `segway-md5`: the `signature` parameter inside the body.
     ///
-    /// It is the MD5 in hex over all other parameters, decoded, as `name=value` sorted by name and joined with
-    /// `&`, and `&client_secret=<secret>` at the end. In a body of JSON, strings count as decoded and other
-    /// scalars as written; nested values and repeated names are refused, and so is a name or value that the signed
-    /// text does not tell from several parameters. It has no time in it: whoever has seen a request can send it again,
-    /// and only the idempotence of what follows makes that harmless.
+    /// It is the MD5 in hex of all other parameters, decoded, as `name=value`, sorted by name and joined with `&`, followed by
+    /// `&client_secret=<secret>`. In a JSON body, strings are decoded and other scalars are taken as written. Nested values and
+    /// repeated names are refused, and so is a name or value that could also be read as several parameters. The signature
+    /// covers no time: a client that has seen a request can replay it, which is harmless only because processing is
+    /// idempotent.
     SegwayMd5,
 }
 
@@ -44,14 +44,14 @@ pub enum AuthScheme {
 )]
 pub struct InvalidAuthScheme;
 
-/// The outcome of a check.
+/// The result of an authentication check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the provider.
+    /// The request comes from the provider.
     Genuine,
-    /// It is not, or it cannot be told.
+    /// The request does not come from the provider, or this cannot be verified.
     Refused,
-    /// Only the body can tell.
+    /// The signature is in or over the body.
     NeedsBody,
 }
 
@@ -62,12 +62,12 @@ impl From<bool> for Verdict {
 }
 
 impl AuthScheme {
-    /// Whether a genuine request proves who sent it.
+    /// Whether the scheme authenticates the sender.
     pub fn authenticates(&self) -> bool {
         *self != Self::None
     }
 
-    /// Whether the proof is in the request's head, so that the sender is known before the body is read.
+    /// Whether the credentials are in the request line or headers. Then the sender is known before the body is read.
     pub fn is_in_head(&self) -> bool {
         match self {
             Self::Bearer | Self::Basic | Self::Header(_) | Self::Query(_) => true,
@@ -75,13 +75,13 @@ impl AuthScheme {
         }
     }
 
-    /// Takes away the headers that [`AuthScheme::verify_body`] does not look at.
+    /// Removes the headers that [`AuthScheme::verify_body`] does not need.
     pub fn retain_proof(&self, headers: &mut HeaderMap) {
         match self {
             Self::HmacSha256(name) => {
                 let proof: Vec<_> = headers.get_all(name).iter().cloned().collect();
                 headers.clear();
-                // More than one is refused.
+                // Two are enough for the check to refuse them.
                 for value in proof.into_iter().take(2) {
                     headers.append(name, value);
                 }
@@ -92,9 +92,9 @@ impl AuthScheme {
         }
     }
 
-    /// Checks what stands in the request's head: [`Verdict::NeedsBody`] for the schemes that sign the body.
+    /// Checks the request line and headers. [`Verdict::NeedsBody`] for the schemes that sign the body.
     ///
-    /// Without secrets nobody is genuine, but under [`AuthScheme::None`].
+    /// Without secrets every request is refused, except under [`AuthScheme::None`].
     pub fn verify_head(&self, headers: &HeaderMap, query: Option<&str>, secrets: &Secrets) -> Verdict {
         match self {
             Self::None => Verdict::Genuine,
@@ -112,8 +112,8 @@ impl AuthScheme {
         }
     }
 
-    /// Checks the request with its body, for the schemes that sign it; the others are refused here, but for
-    /// [`AuthScheme::None`], as this check cannot see all they need.
+    /// Checks the request with its body, for the schemes that sign it. Refuses the other schemes, except [`AuthScheme::None`],
+    /// because this check does not receive all that they need.
     pub fn verify_body(
         &self,
         headers: &HeaderMap,

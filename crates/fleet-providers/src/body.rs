@@ -1,11 +1,11 @@
-//! What every body is freed of before it is read, whatever it is.
+//! Normalizes a body before it is read as JSON or as a form.
 
-/// The byte order mark that some libraries write in front of UTF-8.
+/// The byte order mark that some libraries write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The body without a byte order mark, without white space around it, and without the U+0000 with which firmware pads.
+/// The body without a byte order mark, without surrounding white space, and without the U+0000 that some firmware appends.
 ///
-/// A signature over parameters and the parser both read this, so that what is verified is what is stored.
+/// The check of a signature over parameters and the parser both use this, so that the verified data is the stored data.
 pub(crate) fn trimmed(body: &[u8]) -> &[u8] {
     let mut body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body).trim_ascii();
     while let Some(rest) = body.strip_suffix(b"\0") {
@@ -14,7 +14,7 @@ pub(crate) fn trimmed(body: &[u8]) -> &[u8] {
     body
 }
 
-/// Whether the body is JSON by its first character: no form begins with a bracket.
+/// Whether the body is JSON, judged by its first character. No form begins with a bracket.
 pub(crate) fn is_json(body: &[u8]) -> bool {
     matches!(trimmed(body).first(), Some(b'{' | b'['))
 }

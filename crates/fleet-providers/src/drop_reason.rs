@@ -4,21 +4,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum DropReason {
-    /// Its type, notation or word is not one that this provider is known to send.
+    /// It has a type, a notation or a word that this provider is not known to send.
     NotUnderstood,
-    /// It is an impossible number.
+    /// It is a number outside of the possible range.
     OutOfRange,
-    /// It is the position 0/0, which units without a fix send.
+    /// It is the position 0/0, which devices without a fix send.
     NoFix,
-    /// Its time cannot be read. The event's time is used instead, or the time of receipt for the event's own
-    /// time.
+    /// Its time cannot be parsed. The event's time is used instead, or the time of receipt for the event itself.
     TimeNotUnderstood,
-    /// Its time is impossible. The event's time is used instead, or the time of receipt for the event's own
-    /// time.
+    /// Its time is implausible. The event's time is used instead, or the time of receipt for the event itself.
     TimeImplausible,
-    /// A text has U+0000, an unpaired surrogate or bytes that are not UTF-8. Each is stored as U+FFFD.
+    /// A text has U+0000, an unpaired surrogate or invalid UTF-8. Each is stored as U+FFFD.
     InvalidCharacter,
-    /// The event type is unknown. Its attributes are not read.
+    /// The event has an unknown type, and its attributes are not read.
     UnknownType,
 }
 

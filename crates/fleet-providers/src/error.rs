@@ -1,16 +1,16 @@
-//! Why a message, or one event of it, cannot be stored.
+//! Why a message, or one of its events, cannot be stored.
 
 /// A closed list: each variant is the reason of a dead letter, and [`ParseError::reason`] its stable name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum ParseError {
-    /// A form, or a decoded value of it, is not UTF-8.
+    /// A form, or one of its decoded values, is not UTF-8.
     #[error("the text is not UTF-8")]
     InvalidUtf8,
-    /// The body or the event is neither the JSON nor the form the provider sends.
+    /// The body or the event is neither JSON nor a form as the provider sends it.
     #[error("it cannot be parsed: {0}")]
     Unparsable(String),
-    /// The vehicle's id has a control character, or one that was lost on the way.
+    /// The vehicle's id has a control character, or U+FFFD in place of a lost character.
     #[error(
         "the vehicle id has a control character, or one that is no text (U+0000, an unpaired surrogate, no UTF-8)"
     )]

@@ -1,7 +1,7 @@
-//! Named values as they stand in a body, and the lenient readers every mapping shares.
+//! Named values of a body, and the lenient readers that every mapping uses.
 //!
-//! A reader tells a value that says nothing (missing, `null`, blank) from one that is there and not understood: either way
-//! the attribute is absent and the rest of the event applies, but the second one is counted.
+//! A reader distinguishes an absent value (missing, `null` or blank) from one that is present and not understood. In both cases
+//! the attribute is absent and the rest of the event applies, but only the second case is counted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,11 +19,11 @@ use crate::time;
 /// One event of a message, before it is mapped.
 #[derive(Clone, Debug)]
 pub(crate) struct Item<'a> {
-    /// The event alone, as JSON text.
+    /// The event as JSON text.
     pub(crate) raw: Cow<'a, str>,
     /// Its members.
     pub(crate) fields: Fields<'a>,
-    /// A character of it could not be stored, and is U+FFFD now.
+    /// Whether a character could not be stored and was replaced with U+FFFD.
     pub(crate) is_repaired: bool,
 }
 
@@ -31,16 +31,16 @@ pub(crate) struct Item<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, Value<'a>)>);
 
-/// A value nobody has interpreted yet.
+/// A value that is not interpreted yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
-    /// The text of one JSON value, without white space around it.
+    /// The text of one JSON value, without surrounding white space.
     Json(Cow<'a, str>),
     /// A decoded form value.
     Text(Cow<'a, str>),
 }
 
-/// A range check: the value in the unit of its column, or why it cannot be one.
+/// A range check: the value in the unit of its column, or why it is not used.
 pub(crate) type Check<T> = fn(f64) -> Result<T, DropReason>;
 
 impl<'a> Fields<'a> {
@@ -53,16 +53,16 @@ impl<'a> Fields<'a> {
         if !text.starts_with('{') {
             return Err(ParseError::Unparsable("not a JSON object".to_owned()));
         }
-        // Only syntax errors get here, and their text quotes nothing of the body.
+        // Only syntax errors are possible here, and their text quotes nothing from the body.
         serde_json::from_str(text).map_err(|error| ParseError::Unparsable(error.to_string()))
     }
 
-    /// The member of that name; of a repeated name the last, as most JSON readers do.
+    /// The member of that name. Of a repeated name, the last one, as in most JSON parsers.
     pub(crate) fn find(&self, name: &str) -> Option<&Value<'a>> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// The member's text; numbers as written. A blank one is as good as none.
+    /// The member's text; a number as written. `None` if it is blank.
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.find(name)?.text().filter(|text| !text.trim().is_empty())
     }
@@ -82,12 +82,12 @@ impl<'a> Fields<'a> {
         self.find(name).map_or(Reading::Absent, |value| value.word(yes, no))
     }
 
-    /// The members of the object that this member is.
+    /// The member as an object.
     pub(crate) fn object(&self, name: &str) -> Reading<'a, Self> {
         self.find(name).map_or(Reading::Absent, Value::object)
     }
 
-    /// The same, borrowing from nobody.
+    /// The same, with owned texts.
     pub(crate) fn into_owned<'b>(self) -> Fields<'b> {
         let owned = |(name, value): (Cow<'a, str>, Value<'a>)| {
             let value = match value {
@@ -101,14 +101,14 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value as its sender wrote it, quotes and all.
+    /// The value as the sender wrote it, with quotation marks.
     pub(crate) fn written(&self) -> Cow<'a, str> {
         match self {
             Self::Json(text) | Self::Text(text) => text.clone(),
         }
     }
 
-    /// The text of a string, or of a number as written; flags, `null`, arrays and objects have none.
+    /// The text of a string, or a number as written. `None` for flags, `null`, arrays and objects.
     pub(crate) fn text(&self) -> Option<Cow<'a, str>> {
         let json = match self {
             Self::Text(text) => return Some(text.clone()),
@@ -121,19 +121,19 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A finite number that passes a check, also one written as a string.
+    /// A finite number that passes a check. It may be written as a string.
     pub(crate) fn number<T>(&self, check: Check<T>) -> Reading<'a, T> {
         self.read(|text| {
             let number: f64 = text.parse().map_err(|_| DropReason::NotUnderstood)?;
             if !number.is_finite() {
                 return Err(DropReason::OutOfRange);
             }
-            // Adding zero turns -0.0 into 0.0, which would otherwise compare equal and still be stored differently.
+            // Adding zero turns -0.0 into 0.0. The two compare equal, but would be stored differently.
             check(number + 0.0)
         })
     }
 
-    /// `true`, `1`, `false` or `0`, also written as a string.
+    /// `true`, `1`, `false` or `0`. It may be written as a string.
     pub(crate) fn flag(&self) -> Reading<'a, bool> {
         match self {
             Self::Json(json) if json == "true" => return Reading::Known(true),
@@ -159,7 +159,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// A point in time; see [`time::read`]. What stands for "no time" is absent.
+    /// A point in time; see [`time::read`]. A value that stands for "no time" is absent.
     pub(crate) fn time(&self) -> Reading<'a, Timestamp> {
         let written = self.read(|text| time::read(text).ok_or(DropReason::TimeNotUnderstood));
         match written {
@@ -183,8 +183,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What `read` makes of the value's text without white space around it. A value that has no text is not understood,
-    /// unless it says nothing.
+    /// Applies `read` to the value's text without surrounding white space. A value without a text is not understood, unless it
+    /// is blank.
     fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, DropReason>) -> Reading<'a, T> {
         let Some(text) = self.text() else {
             return if self.is_blank() { Reading::Absent } else { self.dropped(DropReason::NotUnderstood) };
@@ -199,7 +199,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether it says nothing: `null`, or a text of nothing but white space.
+    /// Whether it is `null`, or a text of white space only.
     fn is_blank(&self) -> bool {
         match self {
             Self::Json(json) if json == "null" => true,
@@ -212,7 +212,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The content of a JSON string, borrowed unless it has escapes.
+/// The content of a JSON string. It is borrowed unless it has escapes.
 fn string<'a>(json: &Cow<'a, str>) -> Option<Cow<'a, str>> {
     if json.contains('\\') {
         return serde_json::from_str(json).ok().map(Cow::Owned);
@@ -226,7 +226,7 @@ fn string<'a>(json: &Cow<'a, str>) -> Option<Cow<'a, str>> {
     }
 }
 
-/// A member's name; borrowed unless it is written with escapes.
+/// A member's name. It is borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -236,7 +236,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// Collects an object's members without judging them.
+/// Collects an object's members without interpreting them.
 struct Members;
 
 impl<'de> Visitor<'de> for Members {

@@ -1,5 +1,5 @@
-//! Reads `application/x-www-form-urlencoded` bodies, strictly: what is no UTF-8 is refused, because a signature
-//! covers the decoded values. U+0000 is replaced when the signature has been checked.
+//! Reads `application/x-www-form-urlencoded` bodies. Invalid UTF-8 is refused, because a signature covers the decoded values.
+//! U+0000 is replaced after the signature was checked.
 
 use std::borrow::Cow;
 
@@ -13,19 +13,19 @@ use crate::items::Items;
 use crate::json::event::event;
 use crate::message::Limits;
 
-/// What stands for U+0000, which PostgreSQL cannot hold.
+/// Replaces U+0000, which PostgreSQL cannot store.
 const REPLACEMENT: &str = "\u{fffd}";
 /// The media type of JSON.
 const JSON: &str = "application/json";
 
-/// Room is made for no more parameters before they are read: anybody may send a form of nothing but `&`.
+/// Most parameters for which memory is reserved in advance: an unauthenticated client may send a form of `&` only.
 const USUAL_PAIRS: usize = 64;
 
 /// A decoded parameter.
 type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Whether the body is to be read as a form. The body itself tells: what begins with a bracket is JSON, whatever its media
-/// type says, and what has a parameter is a form. Where the body leaves it open, the media type decides.
+/// Whether to read the body as a form. A body that begins with a bracket is JSON, whatever its media type is. A body with a
+/// parameter is a form. For any other body the media type decides.
 pub(crate) fn is_form(content_type: Option<&str>, body: &[u8]) -> bool {
     if body::is_json(body) {
         return false;
@@ -34,8 +34,8 @@ pub(crate) fn is_form(content_type: Option<&str>, body: &[u8]) -> bool {
     memchr(b'=', body).is_some() || !media_type.eq_ignore_ascii_case(JSON)
 }
 
-/// The one event a form is. Its raw text is a JSON object of the decoded strings in the order received; U+0000, which
-/// PostgreSQL cannot hold, is U+FFFD in it.
+/// The event of a form. Its raw text is a JSON object of the decoded strings in the order received, with U+FFFD in place of
+/// U+0000, which PostgreSQL cannot store.
 pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     if limits.max_events == 0 {
         return Err(ParseError::TooManyEvents(1));
@@ -44,14 +44,14 @@ pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, Pa
     if pairs.is_empty() {
         return Err(ParseError::Unparsable("the form is empty".to_owned()));
     }
-    // Without an escape and a U+0000 in the body there is none in what is decoded from it.
+    // Without an escape or a U+0000 in the body, there is no U+0000 in the decoded parameters.
     let is_repaired = memchr2(b'%', b'\0', body).is_some() && repair(&mut pairs);
     let raw = Cow::Owned(json_text(&pairs)?);
     let fields = Fields(pairs.into_iter().map(|(name, value)| (name, Value::Text(value))).collect());
     Ok(Items::alone(Item { raw, fields, is_repaired }))
 }
 
-/// Replaces what PostgreSQL cannot hold; tells whether there was any.
+/// Replaces U+0000, which PostgreSQL cannot store. Returns whether there was any.
 fn repair(pairs: &mut [Pair<'_>]) -> bool {
     let mut is_repaired = false;
     for text in pairs.iter_mut().flat_map(|(name, value)| [name, value]) {
@@ -63,7 +63,7 @@ fn repair(pairs: &mut [Pair<'_>]) -> bool {
     is_repaired
 }
 
-/// The event that [`items`] kept as this JSON text; nothing if some value of it is no string, so that it was no form.
+/// The event of which [`items`] made this JSON text. `None` if one of its values is not a string: then it was not a form.
 pub(crate) fn kept<'a>(raw: &'a str, limits: &Limits) -> Option<Item<'a>> {
     let Item { raw, fields: Fields(members), is_repaired } = event(raw.as_bytes(), limits).ok()?;
     let text = |(name, value): (_, Value<'a>)| {
@@ -99,7 +99,7 @@ pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, ParseError> {
     Ok(pairs)
 }
 
-/// Whether the form has at most so many parameters. Nothing of it is decoded; empty ones count, too.
+/// Whether the form has at most so many parameters, empty ones included. Decodes nothing.
 pub(crate) fn has_at_most(body: &[u8], parameters: usize) -> bool {
     memchr_iter(b'&', body).nth(parameters.saturating_sub(1)).is_none()
 }

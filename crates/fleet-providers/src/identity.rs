@@ -1,4 +1,4 @@
-//! Stable identities: the same vehicle and the same event get the same id in every process and database.
+//! Stable ids: a vehicle or an event has the same id in every process and database.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -8,31 +8,31 @@ const VEHICLES: Uuid = Uuid::from_u128(0x6f1d_2c0a_5b1e_4f0e_9d55_6c6f_d7a1_5e21
 /// Namespace of [`event_id`]; never change it.
 const EVENTS: Uuid = Uuid::from_u128(0x2b8e_91f4_0c37_4d6a_8a1e_53d0_7be9_c402);
 
-/// UUIDv5 over `slug:provider_vehicle_id` (trimmed, case kept, never the queue's shard), so that no process has
-/// to ask a database which vehicle is meant.
+/// UUIDv5 of `slug:provider_vehicle_id` (trimmed, with its case, without the queue's shard). No process has to look up the
+/// vehicle in a database.
 pub fn vehicle_id(slug: &str, provider_vehicle_id: &str) -> Uuid {
     Uuid::new_v5(&VEHICLES, format!("{slug}:{}", provider_vehicle_id.trim()).as_bytes())
 }
 
-/// What tells an event from another of the same vehicle, kind and time.
+/// Distinguishes events of the same vehicle, kind and time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content<'a> {
-    /// The provider's own id of it.
+    /// The provider's id of the event.
     Id(&'a str),
     /// Its raw text.
     Raw(&'a str),
 }
 
-/// UUIDv5 over the vehicle, the kind, the time exactly as the provider wrote it, and the content.
+/// UUIDv5 of the vehicle, the kind, the time exactly as the provider wrote it, and the content.
 ///
-/// A redelivered message therefore always meets the row it wrote before. So does a provider's resend, if it
-/// carries a usable time: without one the id is the same, but the row's other key, the time of observation, is
-/// that of the second reception, and the resend is a row of its own.
+/// A redelivered message therefore always finds the row that it wrote before. The same holds for a provider's retry with a
+/// usable time. Without one the id is the same, but the time of observation, which is also a part of the row's key, is the
+/// time of the second receipt. The retry is then a second row.
 pub(crate) fn event_id(vehicle_id: Uuid, kind: &str, written_time: &str, content: Content<'_>) -> Uuid {
     let mut name = Vec::with_capacity(160);
     name.extend_from_slice(vehicle_id.as_bytes());
     for part in [kind, written_time] {
-        // Lengths in front, so that no two triples run into the same bytes.
+        // Each part follows its length, so that different parts never give the same bytes.
         name.extend_from_slice(&(part.len() as u64).to_be_bytes());
         name.extend_from_slice(part.as_bytes());
     }
@@ -41,8 +41,7 @@ pub(crate) fn event_id(vehicle_id: Uuid, kind: &str, written_time: &str, content
             name.push(b'i');
             name.extend_from_slice(id.as_bytes());
         }
-        // Its digest stands for the text: processors have instructions for SHA-256, and none is used for the
-        // SHA-1 inside UUIDv5.
+        // Hash the text with SHA-256 first, for which processors have instructions. The SHA-1 in UUIDv5 does not use any.
         Content::Raw(raw) => {
             name.push(b'r');
             name.extend_from_slice(&Sha256::digest(raw));

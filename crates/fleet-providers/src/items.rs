@@ -1,4 +1,4 @@
-//! The events of a message, each read when it is asked for: ten thousand of them at once would take far more memory than
+//! The events of a message. Each is parsed when it is requested, because ten thousand parsed events need far more memory than
 //! their text.
 
 use crate::error::ParseError;
@@ -7,14 +7,14 @@ use crate::json::event::event;
 use crate::json::split::{Defect, Elements};
 use crate::message::Limits;
 
-/// What is left of a message's events; one that cannot be read does not sink the others.
+/// The remaining events of a message. One that cannot be parsed does not affect the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Items<'a> {
-    /// The only event, which is no element of an array.
+    /// The only event of a message that is not an array.
     alone: Option<Item<'a>>,
     pieces: std::vec::IntoIter<&'a [u8]>,
     defect: Option<Defect>,
-    /// A bad event at the end stands for the rest of an array that breaks off.
+    /// Whether the last event was good. A bad one already reports the truncated rest of an array.
     last_is_good: bool,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Items<'a> {
         Self { alone: None, pieces: found.pieces.into_iter(), defect: found.defect, last_is_good: true }
     }
 
-    /// Reads the next event.
+    /// Parses the next event.
     pub(crate) fn next(&mut self, limits: &Limits) -> Option<Result<Item<'a>, ParseError>> {
         if let Some(item) = self.alone.take() {
             return Some(Ok(item));
@@ -47,7 +47,7 @@ impl<'a> Items<'a> {
         Some(Err(ParseError::Unparsable(problem.to_owned())))
     }
 
-    /// How many are left, but for what is wrong with the array.
+    /// How many events are left, without an error about the array itself.
     pub(crate) fn len(&self) -> usize {
         usize::from(self.alone.is_some()) + self.pieces.len()
     }

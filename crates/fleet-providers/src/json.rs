@@ -1,7 +1,7 @@
-//! Reads JSON bodies into events: where they begin and end is looked for first, and then each is judged alone.
+//! Parses JSON bodies into events: finds where each event begins and ends, and then parses each of them alone.
 //!
-//! Nothing is turned into a tree: a value stays the slice of the body it is until it is asked for as a number,
-//! a flag or a time, so that a value nobody asks for can be as odd as it likes.
+//! There is no tree of values. A value stays a slice of the body until a mapping reads it as a number, a flag or a time. A
+//! malformed value that no mapping reads does no harm.
 
 pub(crate) mod event;
 mod repair;
@@ -15,15 +15,15 @@ use crate::fields::{Fields, Value};
 use crate::items::Items;
 use crate::message::Limits;
 
-/// The member that holds the events of an answer's envelope.
+/// The member of a wrapper that contains the events.
 const DATA: &str = "data";
 
-/// How events stand in a member `data` of an object.
+/// How events are wrapped in the member `data` of an object.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrapper {
-    /// Members that only an event has: an object with one of them is no wrapper.
+    /// Members that only an event has. An object with one of them is not a wrapper.
     pub(crate) event_members: &'static [&'static str],
-    /// What the text of `data` begins with.
+    /// The possible first characters of `data`.
     pub(crate) data_begins_with: &'static [u8],
 }
 
@@ -31,8 +31,7 @@ pub(crate) struct Wrapper {
 ///
 /// # Errors
 ///
-/// What makes the whole body one thing that cannot be stored: the only event is bad, it is no JSON, or there are too many
-/// events.
+/// The whole body cannot be stored: its only event is bad, it is not JSON, or it has too many events.
 pub(crate) fn items<'a>(body: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     split(body::trimmed(body), limits)
 }
@@ -52,7 +51,7 @@ pub(crate) fn unwrapped_items<'a>(
         return split(text, limits);
     }
     let item = match event(text, limits) {
-        // Most bodies are one good event, which needs no second look.
+        // Most bodies are one good event, which is parsed only once.
         Ok(item) if !wrapper.may_be(&item.fields) => return Ok(Items::alone(item)),
         item => item,
     };
@@ -73,8 +72,8 @@ impl Wrapper {
         data.first().is_some_and(|first| self.data_begins_with.contains(first))
     }
 
-    /// The text of `data`, if the object `text` is a wrapper. It need not be good JSON: one bad event in an array must not
-    /// hide the others.
+    /// The text of `data`, if the object `text` is a wrapper. It need not be valid JSON, because one bad event in an array must
+    /// not affect the others.
     fn data(self, text: &[u8]) -> Option<&[u8]> {
         let mut data = None;
         for (name, value) in members(text) {
@@ -95,7 +94,7 @@ fn is_blank(value: &[u8]) -> bool {
     value == b"null" || text.is_some_and(|text| text.trim_ascii().is_empty())
 }
 
-/// Splits text without white space around it: an object is one event, an array as many as it has elements.
+/// Splits text without surrounding white space. An object is one event; an array has one event for each element.
 fn split<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     match text.first() {
         Some(b'{') => event(text, limits).map(Items::alone),
@@ -105,7 +104,7 @@ fn split<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     }
 }
 
-/// The events of an array, each good or bad by itself. If the array has a defect, that is one more bad event.
+/// The events of an array, each good or bad by itself. A defect of the array itself is one more bad event.
 fn array<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     let found = elements(text, limits.max_events);
     if found.count > limits.max_events {
@@ -114,7 +113,7 @@ fn array<'a>(text: &'a [u8], limits: &Limits) -> Result<Items<'a>, ParseError> {
     Ok(Items::array(found))
 }
 
-/// Whether the text of an object has at most so many members. None of them is judged.
+/// Whether the text of an object has at most so many members. Does not validate them.
 pub(crate) fn has_at_most(text: &[u8], most: usize) -> bool {
     members(text).nth(most).is_none()
 }

@@ -1,7 +1,7 @@
 //! What each vehicle provider sends and what it means.
 //!
-//! Pure: no I/O, no clock, no async, no tracing. A provider is a [`Provider`] value in [`PROVIDERS`]; routes,
-//! Redis keys, metric labels, configuration checks and fixture tests all follow from that list.
+//! The crate is pure: no I/O, no clock, no async, no tracing. A provider is a [`Provider`] value in [`PROVIDERS`]. Routes, Redis
+//! keys, metric labels, configuration checks and fixture tests all follow from that list.
 
 mod attributes;
 mod auth;

@@ -1,4 +1,4 @@
-//! What a provider's mapping says about an event, and what is done to it whoever the provider is.
+//! An event after its provider's mapping, and the checks that are the same for all providers.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use crate::fields::Item;
 use crate::identity;
 use crate::reader::EventReader;
 
-/// The longest vehicle id taken, in bytes; real ones have at most 20.
+/// Most bytes of a vehicle id. Real ones have at most 20.
 const MAX_VEHICLE_ID_BYTES: usize = 128;
-/// The longest provider's event id taken, in bytes; an event with a longer one, or one with control characters, is known by
-/// its raw text.
+/// Most bytes of a provider's event id. A longer one, or one with control characters, is ignored, and the event's raw text
+/// identifies the event.
 const MAX_EVENT_ID_BYTES: usize = 128;
-/// The longest kind kept, in characters.
+/// Most characters of a kind; a longer one is shortened.
 const MAX_KIND_CHARS: usize = 64;
 
 /// One event as a provider's mapping reads it.
@@ -25,15 +25,15 @@ pub(crate) struct MappedEvent<'a> {
     pub(crate) vehicle: Option<Cow<'a, str>>,
     /// The event's type, as sent.
     pub(crate) kind: Option<Cow<'a, str>>,
-    /// The kind of an event that names none.
+    /// The kind of an event without a type.
     pub(crate) default_kind: &'static str,
-    /// The provider's own id of the event.
+    /// The provider's id of the event.
     pub(crate) event_id: Option<Cow<'a, str>>,
-    /// The event's time and losses, after every attribute has been read.
+    /// The event's time and dropped values, after every attribute was read.
     pub(crate) reader: EventReader<'a>,
-    /// What it says about the vehicle.
+    /// The vehicle's attributes.
     pub(crate) attributes: Attributes,
-    /// The event alone, as JSON text.
+    /// The event as JSON text.
     pub(crate) raw: Cow<'a, str>,
 }
 
@@ -92,13 +92,13 @@ impl<'a> MappedEvent<'a> {
     }
 }
 
-/// Whether an id can be trusted to be the one that was meant: without control characters, which no terminal, log or query
-/// shows, and without the character that stands for one that was lost.
+/// Whether an id has neither control characters, which terminals, logs and queries do not show, nor U+FFFD, which stands for a
+/// lost character.
 fn is_plain(id: &str) -> bool {
     !id.contains(|letter: char| letter.is_control() || letter == char::REPLACEMENT_CHARACTER)
 }
 
-/// The text without white space around it, unless nothing is left.
+/// The text without surrounding white space. `None` if it is blank.
 fn filled(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
     let text = match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim()),

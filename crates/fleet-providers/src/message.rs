@@ -1,4 +1,4 @@
-//! What a parser is given.
+//! The input of a parser.
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -12,11 +12,11 @@ pub struct Message<'a> {
     pub content_type: Option<&'a str>,
     /// When the API received the request, to the millisecond; every time in the body is judged against it.
     pub received_at: Timestamp,
-    /// The body's bytes, untouched.
+    /// The unchanged bytes of the body.
     pub body: &'a [u8],
 }
 
-/// One event as telemetry keeps it, with what its message said about it.
+/// One event as telemetry stores it, with data from its message.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredEvent<'a> {
     /// The message's topic.
@@ -29,17 +29,17 @@ pub struct StoredEvent<'a> {
     pub event_id: Uuid,
 }
 
-/// Bounds of what is taken as a meaningful message.
+/// The limits for messages and events.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// More events than this in one message are refused.
+    /// Most events in one message. A message with more is refused.
     pub max_events: usize,
-    /// An event that is nested deeper than this is refused.
+    /// Deepest nesting of an event. An event that is nested deeper is refused.
     pub max_depth: usize,
-    /// A time longer than this before `received_at` is taken for a clock without a date, unless [`Limits::max_age`] is
-    /// longer.
+    /// A time longer than this before `received_at` is implausible: the device's clock has lost its date. If
+    /// [`Limits::max_age`] is longer, it applies instead.
     pub max_plausible_age: SignedDuration,
-    /// How far a time may lie beyond `received_at` before it is taken for a skewed clock.
+    /// A time longer than this after `received_at` is implausible: the device's clock is skewed.
     pub max_clock_skew: SignedDuration,
     /// An event observed longer than this before `received_at` is refused.
     pub max_age: SignedDuration,
@@ -50,8 +50,8 @@ impl Default for Limits {
         Self {
             max_events: 10_000,
             max_depth: 64,
-            // Clocks that have lost their date begin in 1970, 1980 or 2000, or are 1,024 weeks late; a value that has not
-            // changed since the vehicle was new is younger.
+            // Clocks that have lost their date restart in 1970, 1980 or 2000, or are 1,024 weeks late. A value that has not
+            // changed since the vehicle was new is not as old as that.
             max_plausible_age: SignedDuration::from_hours(5 * 366 * 24),
             max_clock_skew: SignedDuration::from_mins(5),
             max_age: SignedDuration::from_hours(90 * 24),

@@ -12,20 +12,20 @@ use crate::mapped_event::MappedEvent;
 use crate::message::{Limits, Message, StoredEvent};
 use crate::{form, time};
 
-/// One vehicle provider: a value, not a trait.
+/// One vehicle provider.
 #[derive(Debug)]
 pub struct Provider {
     /// Name in routes, keys, labels and rows: lower-case letters.
     pub slug: &'static str,
-    /// Name for people.
+    /// Display name.
     pub name: &'static str,
     /// How the provider authenticates unless configured otherwise.
     pub default_auth: fn() -> AuthScheme,
     /// The body of the response that the provider takes as success.
     pub success: SuccessBody,
-    /// Finds the events in a message.
+    /// Finds the events of a message.
     pub(crate) split: for<'a> fn(&Message<'a>, &Limits) -> Result<Items<'a>, ParseError>,
-    /// Says what one of them means.
+    /// Maps one event.
     pub(crate) map: Map,
 }
 
@@ -41,11 +41,11 @@ pub struct SuccessBody {
 }
 
 impl Provider {
-    /// Parses one message into its events, in the order in which they stand in the body.
+    /// Parses one message into its events, in the order of the body.
     ///
     /// # Errors
     ///
-    /// The outer error sinks the whole message; an inner one only that event.
+    /// The outer error is about the whole message, an inner one about one event.
     pub fn parse<'a>(
         &self,
         message: &Message<'a>,
@@ -54,23 +54,23 @@ impl Provider {
         Ok(self.events(message, limits)?.collect())
     }
 
-    /// As [`Provider::parse`], but reads each event when it is asked for: what an event is read from takes more memory than
-    /// the event, and a message may have ten thousand of them.
+    /// As [`Provider::parse`], but parses each event when it is requested. A message may have ten thousand events, and parsing
+    /// one needs more memory than the event itself.
     ///
     /// # Errors
     ///
-    /// What sinks the whole message.
+    /// Why the whole message cannot be parsed.
     pub fn events<'a>(&self, message: &Message<'a>, limits: &Limits) -> Result<Events<'a>, ParseError> {
         let items = (self.split)(message, limits)?;
         Ok(Events { slug: self.slug, map: self.map, items, message: *message, limits: *limits, place: 0 })
     }
 
-    /// Parses one event again from what telemetry keeps of it. As long as the parser has not changed, the result is the
-    /// event that [`Provider::parse`] found in the message, ids included; only the note that a text was repaired is gone.
+    /// Parses one event again from telemetry. If the parser has not changed, the result is the event that [`Provider::parse`]
+    /// found in the message, with the same ids. Only the note that a text was repaired is lost.
     ///
     /// # Errors
     ///
-    /// Why the event cannot be parsed any more: the parser or the limits have changed.
+    /// Why the event can no longer be parsed: the parser or the limits have changed.
     pub fn reparse<'a>(
         &self,
         stored: &StoredEvent<'a>,
@@ -82,8 +82,8 @@ impl Provider {
         if event.event_id == event_id {
             return Ok(event);
         }
-        // Nothing says whether it came as JSON or as a form. Both mean the same, but the id covers the time as it was
-        // written: with its quotes, or without any.
+        // Telemetry does not record whether the event came as JSON or as a form. Both have the same meaning, but the id covers
+        // the time as it was written: with or without quotation marks.
         match form::kept(raw, limits) {
             Some(item) => self.event(item, &message, limits),
             None => Ok(event),
@@ -100,7 +100,7 @@ impl Provider {
     }
 }
 
-/// The events of one message, in the order in which they stand in the body; see [`Provider::events`].
+/// The events of one message, in the order of the body; see [`Provider::events`].
 #[derive(Clone, Debug)]
 pub struct Events<'a> {
     slug: &'static str,
@@ -108,7 +108,7 @@ pub struct Events<'a> {
     items: Items<'a>,
     message: Message<'a>,
     limits: Limits,
-    /// Of the next event in the message.
+    /// The place of the next event in the message.
     place: i64,
 }
 
@@ -125,7 +125,7 @@ impl<'a> Iterator for Events<'a> {
         Some(item.and_then(|item| (self.map)(item, &message, &self.limits).finish(self.slug)))
     }
 
-    /// What is wrong with an array may be one more.
+    /// A defect of an array may be one more item.
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.items.len();
         (left, left.checked_add(1))

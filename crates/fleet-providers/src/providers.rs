@@ -5,7 +5,7 @@ use crate::niu::NIU;
 use crate::provider::Provider;
 use crate::segway::SEGWAY;
 
-/// Every provider there is. A fourth one is a module, a line here and a folder of fixtures.
+/// All providers. To add one, add a module, a line here and a folder of fixtures.
 pub static PROVIDERS: &[Provider] = &[NIU, SEGWAY, INVERS];
 
 /// The provider with this slug.

@@ -1,4 +1,4 @@
-//! What is possible: readings outside these ranges are noise, and are dropped.
+//! Range checks. Values outside these ranges are impossible and are dropped.
 
 use crate::drop_reason::DropReason;
 

@@ -1,4 +1,4 @@
-//! Reads one event: gives each value its time, and notes what is there and not used.
+//! Reads one event: gives each value its time, and records values that are present and not used.
 
 use std::borrow::Cow;
 
@@ -14,24 +14,23 @@ use crate::quantity;
 use crate::reading::Reading;
 use crate::value::{Position, Timed};
 
-/// What is known of an event while its values are read.
+/// The state of reading one event.
 pub(crate) struct EventReader<'a> {
-    /// The observation's time as the provider wrote it; empty if there is none.
+    /// The time of observation as the provider wrote it; empty if there is none.
     pub(crate) written: Cow<'a, str>,
     /// When the event was observed.
     pub(crate) observed_at: Timestamp,
-    /// Some time in it is not believed.
+    /// Whether a time in it is implausible.
     pub(crate) is_skewed: bool,
-    /// What is there and not used.
+    /// The values that are present and not used.
     pub(crate) dropped: Vec<DroppedValue<'a>>,
-    /// When the event was received, its place in the message included.
+    /// When the event was received, plus its place in the message.
     pub(crate) received_at: Timestamp,
     plausible: Plausible,
 }
 
 impl<'a> EventReader<'a> {
-    /// A reader that takes the first of these values that can be believed for the time of observation, and the moment of
-    /// reception if there is none.
+    /// A reader whose time of observation is the first plausible one of these values, or the time of receipt if there is none.
     pub(crate) fn new<'v>(
         message: &Message<'_>,
         limits: &Limits,
@@ -58,7 +57,7 @@ impl<'a> EventReader<'a> {
                 }
                 Some(time) => {
                     if let Some((value, _)) = too_old.take() {
-                        // Two times of one event that are so far apart cannot both be true.
+                        // Two times of one event that differ so much cannot both be right.
                         let reason = DropReason::TimeImplausible;
                         reader.note(Attribute::ObservedAt, reason, value.text().unwrap_or_default());
                         reader.is_skewed = true;
@@ -69,7 +68,7 @@ impl<'a> EventReader<'a> {
                 }
                 None => {}
             }
-            // A wrong time still tells two events apart.
+            // An implausible time still distinguishes two events.
             if reader.written.is_empty() && matches!(value.time(), Reading::Known(_)) {
                 reader.written = value.written();
             }
@@ -81,8 +80,8 @@ impl<'a> EventReader<'a> {
         reader
     }
 
-    /// The value at its own time, or at the event's if it has none that can be believed. Its age is its own affair: only
-    /// the event's time can sink an event.
+    /// The value at its own time, or at the event's time if its own is absent or implausible. An old value does not make the
+    /// event too old: only the event's time does.
     pub(crate) fn timed<T>(
         &mut self,
         attribute: Attribute,
@@ -94,7 +93,7 @@ impl<'a> EventReader<'a> {
         Some(Timed { value, at, received_at: self.received_at })
     }
 
-    /// The value, if there is one; a dropped one is noted.
+    /// The value, if there is one. Records a dropped one.
     pub(crate) fn value<T>(&mut self, attribute: Attribute, value: Reading<'a, T>) -> Option<T> {
         match value {
             Reading::Known(value) => Some(value),
@@ -106,13 +105,12 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// Notes a value that is not used.
+    /// Records a value that is not used.
     pub(crate) fn note(&mut self, attribute: Attribute, reason: DropReason, written: Cow<'a, str>) {
         self.dropped.push(DroppedValue { attribute, reason, written });
     }
 
-    /// As [`EventReader::position`], of coordinates in an object of their own: with something else in it, it is not
-    /// understood.
+    /// As [`EventReader::position`], for coordinates in a separate object. An object with other members only is not understood.
     pub(crate) fn place(
         &mut self,
         fields: &Fields<'a>,
@@ -127,8 +125,7 @@ impl<'a> EventReader<'a> {
         }
     }
 
-    /// The position of a pair of coordinates, with the altitude (metres), heading (degrees) and accuracy (metres) that
-    /// stand in `fields` beside them.
+    /// The position of a pair of coordinates, with the altitude (metres), heading (degrees) and accuracy (metres) in `fields`.
     pub(crate) fn position(
         &mut self,
         fields: &Fields<'a>,
@@ -145,7 +142,7 @@ impl<'a> EventReader<'a> {
                 return Reading::Dropped(DropReason::NotUnderstood, Cow::Borrowed("one coordinate alone"));
             }
         };
-        // What units send that have no fix, not a place where vehicles are shared.
+        // Devices without a fix send 0/0. No vehicle is at that place.
         if coordinates == (0.0, 0.0) {
             return Reading::Dropped(DropReason::NoFix, Cow::Borrowed("0/0"));
         }
@@ -159,12 +156,12 @@ impl<'a> EventReader<'a> {
         })
     }
 
-    /// Whether the event was observed before everything that is kept.
+    /// Whether the event was observed before the retention period.
     pub(crate) fn is_too_old(&self) -> bool {
         self.plausible.is_too_old(self.observed_at)
     }
 
-    /// A time that is there, can be read and can be true.
+    /// A time that is present, can be parsed and is plausible.
     fn believed(&mut self, attribute: Attribute, value: &Value<'a>) -> Option<Timestamp> {
         let (reason, written) = match value.time() {
             Reading::Absent => return None,

@@ -1,22 +1,22 @@
-//! What a value in a body says: nothing, something, or something that is not understood.
+//! The result of reading a value: absent, known, or present and not used.
 
 use std::borrow::Cow;
 
 use crate::drop_reason::DropReason;
 
-/// What one value says about what is asked for.
+/// The result of reading one value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reading<'a, T> {
-    /// Nothing: it is missing, `null` or blank.
+    /// It is missing, `null` or blank.
     Absent,
-    /// This.
+    /// Its meaning.
     Known(T),
-    /// Something that is not used; as it was written.
+    /// It is present and not used. Contains the value as written.
     Dropped(DropReason, Cow<'a, str>),
 }
 
 impl<'a, T> Reading<'a, T> {
-    /// What `other` says, if this says nothing that can be used; but this one's loss, if `other` says no more.
+    /// `other`, if this one is not known. But if this one is dropped and `other` is not known either, this one.
     pub(crate) fn or(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Known(_) => self,
@@ -28,7 +28,7 @@ impl<'a, T> Reading<'a, T> {
         }
     }
 
-    /// What `next` reads from the value.
+    /// Applies `next` to a known value.
     pub(crate) fn then<U>(self, next: impl FnOnce(T) -> Reading<'a, U>) -> Reading<'a, U> {
         match self {
             Self::Absent => Reading::Absent,
@@ -37,7 +37,7 @@ impl<'a, T> Reading<'a, T> {
         }
     }
 
-    /// The value, whatever became of another one.
+    /// The value, if it is known.
     pub(crate) fn known(self) -> Option<T> {
         match self {
             Self::Known(value) => Some(value),

@@ -4,29 +4,28 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// An epoch's unit is told by its size: below each of these it is one of seconds, milliseconds or microseconds, and above
-/// the last of nanoseconds. As a finer unit the bound would lie in March 1973, as the coarser one in the year 5138.
+/// The size of an epoch tells its unit: below these bounds it is in seconds, milliseconds or microseconds, above the last one in
+/// nanoseconds. In the finer unit each bound is in March 1973, in the coarser one in the year 5138.
 const UNITS: [(i128, i128); 3] =
     [(100_000_000_000, 1), (100_000_000_000_000, 1_000), (100_000_000_000_000_000, 1_000_000)];
 
 /// Nanoseconds in a second.
 const NANOS: i128 = 1_000_000_000;
 
-/// How senders write that there is no time: the epoch, and the first moment of .NET's and Go's calendars.
+/// Times that senders use for "no time": the epoch, and the first moment of .NET's and Go's calendars.
 const NO_TIMES: [i64; 2] = [0, -62_135_596_800];
 
 /// The same as numbers, the second one in seconds and in milliseconds; and −1.
 const NO_EPOCHS: [i128; 4] = [0, -1, -62_135_596_800, -62_135_596_800_000];
 
-/// How MySQL writes that there is no date.
+/// MySQL's notation for "no date".
 const ZERO_DATE: &str = "0000-00-00";
 
 /// Reads an epoch (seconds, milliseconds, microseconds or nanoseconds, a fraction allowed) or an ISO 8601 time, truncated
-/// to microseconds, the precision of PostgreSQL. The outer option is empty if it cannot be read, the inner one if it
-/// stands for no time: 0, −1, or the first moment of some calendar.
+/// to microseconds, the precision of PostgreSQL. The outer option is `None` if the text cannot be parsed, the inner one
+/// if it stands for "no time": 0, −1, or the first moment of a calendar.
 ///
-/// A number that no calendar holds becomes the first or last time there is, so that it is judged like any other
-/// that lies too far away.
+/// A number beyond the calendar becomes the first or last possible time, which is implausible as any other time so far away.
 pub(crate) fn read(text: &str) -> Option<Option<Timestamp>> {
     match text.as_bytes().first()? {
         b'-' | b'0'..=b'9' => {}
@@ -38,13 +37,13 @@ pub(crate) fn read(text: &str) -> Option<Option<Timestamp>> {
     iso(text).map(|time| time.map(truncated))
 }
 
-/// Drops what is finer than a millisecond, as an envelope does: the digits below are an event's place in its message.
+/// Truncates to milliseconds, as an envelope does. The digits below are used for an event's place in its message.
 pub(crate) fn to_millisecond(time: Timestamp) -> Timestamp {
     let micros = time.as_microsecond();
     Timestamp::from_microsecond(micros - micros.rem_euclid(1_000)).unwrap_or(time)
 }
 
-/// Drops what is finer than a microsecond.
+/// Truncates to microseconds.
 fn truncated(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
@@ -68,7 +67,7 @@ fn decimal_epoch(text: &str) -> Option<Option<Timestamp>> {
     Some(Some(at(nanos)))
 }
 
-/// `1.718e12`, or more digits than an integer holds.
+/// `1.718e12`, or a number with more digits than an integer can hold.
 fn float_epoch(text: &str) -> Option<Option<Timestamp>> {
     let number: f64 = text.parse().ok()?;
     if !number.is_finite() {
@@ -95,13 +94,13 @@ fn at(nanos: i128) -> Timestamp {
     Timestamp::from_nanosecond(nanos).unwrap_or_else(|_| extreme(nanos > 0))
 }
 
-/// The end of the calendar on that side.
+/// The first or last time of the calendar.
 fn extreme(future: bool) -> Timestamp {
     if future { Timestamp::MAX } else { Timestamp::MIN }
 }
 
-/// `2024-06-10T06:13:20.000Z`; also in lower case, with white space in place of the `T` and before the offset. One without
-/// an offset is taken for UTC.
+/// `2024-06-10T06:13:20.000Z`, also in lower case, or with white space instead of the `T` or before the offset. Without an
+/// offset it is UTC.
 fn iso(text: &str) -> Option<Option<Timestamp>> {
     if text.starts_with(ZERO_DATE) {
         return Some(None);
@@ -121,7 +120,7 @@ fn strict_iso(text: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(local).ok()
 }
 
-/// The same in upper case, `UTC` and `GMT` as `Z`, and no white space before the offset.
+/// The text in upper case, with `Z` for `UTC` and `GMT`, and without white space before the offset.
 fn usual_notation(text: &str) -> String {
     let mut text = text.to_ascii_uppercase();
     for name in ["UTC", "GMT"] {

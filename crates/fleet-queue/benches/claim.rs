@@ -1,5 +1,5 @@
-//! Claiming, and settling, a batch of a thousand messages, on the Redis that `FLEET_TEST_REDIS_URL` names:
-//! `cargo xtask services` starts one; then `cargo bench -p fleet-queue --bench claim`.
+//! Claims and settles a batch of a thousand messages, on the Redis that `FLEET_TEST_REDIS_URL` names. `cargo xtask services`
+//! starts one; then run `cargo bench -p fleet-queue --bench claim`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 

@@ -1,22 +1,22 @@
-//! Keys of a queue that hold what this software does not write there.
+//! Keys of a queue that another program has overwritten.
 
 use std::fmt;
 
 use crate::error_kind::ErrorKind;
 
-/// One key of a queue that something else has written to.
+/// One key of a queue that another program has overwritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BrokenKey {
-    /// It has another type.
+    /// It has the wrong type.
     Type {
         /// The key.
         key: String,
-        /// The type it must have, in the words of Redis' TYPE.
+        /// The type it must have, as Redis' TYPE names it.
         expected: &'static str,
         /// The type it has; absent if the user may not ask for it.
         found: Option<String>,
     },
-    /// It holds counters that cannot be.
+    /// It contains impossible counters.
     Counters {
         /// The key.
         key: String,
@@ -38,12 +38,12 @@ impl BrokenKey {
         }
     }
 
-    /// It is the queue's ledger.
+    /// Whether it is the queue's ledger.
     pub(crate) fn is_ledger(&self) -> bool {
         self.key().ends_with(":ledger")
     }
 
-    /// As far as is known, nobody has repaired it since it was found.
+    /// Whether it was still broken when its type was read again.
     pub(crate) fn is_still_broken(&self) -> bool {
         match self {
             Self::Type { expected, found, .. } => {

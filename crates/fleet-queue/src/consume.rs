@@ -1,4 +1,4 @@
-//! The consumer's side: claim, extend, take over, mark, release, ack.
+//! The consumer's operations: claim, extend, take over, mark, park, release, acknowledge.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -21,8 +21,7 @@ static PARK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scrip
 static RECLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reclaim.lua")));
 static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/ack.lua")));
 
-/// So many members that are no id, and that nobody here has made, may stand in front of a due batch and not keep it from its
-/// next owner.
+/// How many members that are not lease ids, written by another program, are skipped to find a due batch.
 const MOST_FOREIGN: usize = 7;
 
 /// Takes batches from one queue.
@@ -38,11 +37,11 @@ impl Consumer {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
-    /// Claims the head of the queue as a new batch; `None` if the queue is empty. Give every claim an `id` of its own.
+    /// Claims the head of the queue as a new batch. `None` if the queue is empty. Give every claim a new `id`.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. If no reply came, [`Consumer::claim_again`] tells whether there is a batch.
+    /// Any [`QueueError`]. If there was no reply, [`Consumer::claim_again`] returns the batch, if one was claimed.
     pub async fn claim(
         &self,
         id: Uuid,
@@ -50,16 +49,16 @@ impl Consumer {
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
         let call = self.claim_call(id, token, limits, "first");
-        // Once: had the first try gone through and its batch been settled since, a second would make another batch.
+        // No retry: if Redis ran the first call and the batch was settled since, a second call would claim another batch.
         lease(id, token, self.link.script_once(&call).await?)
     }
 
-    /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`; `None` if that claimed nothing, or if the
-    /// batch belongs to another consumer by now. Never makes a new batch: an id must not name two.
+    /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`. `None` if that call claimed nothing, or if
+    /// another consumer has taken the batch over. Never claims a new batch, because an id must not name two batches.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; repeat it.
+    /// Any [`QueueError`]; retry it.
     pub async fn claim_again(
         &self,
         id: Uuid,
@@ -84,12 +83,12 @@ impl Consumer {
         call
     }
 
-    /// Makes the longest expired lease the caller's, if there is one; the batch is the one its last owner had.
+    /// Takes over the lease that expired first, with its batch. `None` if none has expired.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. If no reply came, the lease may be the caller's: use [`Consumer::due`] and
-    /// [`Consumer::take_over_lease`] where that matters.
+    /// Any [`QueueError`]. If there was no reply, the caller may own the lease: where that matters, use [`Consumer::due`] and
+    /// [`Consumer::take_over_lease`].
     pub async fn take_over_expired(&self, token: Uuid, lease: Duration) -> Result<Option<Lease>, QueueError> {
         match self.due().await?.expired {
             Some(id) => self.take_over_lease(id, token, lease).await,
@@ -97,12 +96,12 @@ impl Consumer {
         }
     }
 
-    /// Makes the lease or parked batch `id` the caller's, marked for parsing; `None` if it is not due, or is gone.
+    /// Takes over the lease or parked batch `id`, and marks it for parsing. `None` if it is not due, or no longer exists.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. Repeat the call with the same `token`: if the first one went through and only its reply was
-    /// lost, the batch comes back.
+    /// Any [`QueueError`]. Retry with the same `token`: if Redis ran the first call and only the reply was lost, the retry
+    /// returns the batch.
     pub async fn take_over_lease(
         &self,
         id: Uuid,
@@ -115,7 +114,7 @@ impl Consumer {
         self.batch(id, token, &call).await
     }
 
-    /// The heartbeat: the lease is good for another `lease` from now. `false`: another consumer has taken it over.
+    /// The heartbeat: the lease expires `duration` from now. `false`: another consumer has taken it over.
     ///
     /// # Errors
     ///
@@ -127,7 +126,7 @@ impl Consumer {
         Ok(self.count(&call).await? == 1)
     }
 
-    /// Notes what the owner is about to do. `false`: another consumer has taken the batch over.
+    /// Records what the owner is about to do. `false`: another consumer has taken the batch over.
     ///
     /// # Errors
     ///
@@ -139,11 +138,11 @@ impl Consumer {
         Ok(self.count(&call).await? == 1)
     }
 
-    /// Gives the batch up, whole, for the next owner to take over at once; a deploy does not count against it.
+    /// Releases the batch, so that another consumer can take it over at once. It is not suspected because of that.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; the lease then simply runs out.
+    /// Any [`QueueError`]; the lease then expires by itself.
     pub async fn release(&self, lease: &Lease) -> Result<(), QueueError> {
         if self.mark(lease, Mark::Clear).await? {
             self.extend(lease, Duration::ZERO).await?;
@@ -151,12 +150,12 @@ impl Consumer {
         Ok(())
     }
 
-    /// Sets the batch aside until `delay` from now: it stays claimed, belongs to nobody, and is not marked. `false`: another
-    /// consumer has taken it over.
+    /// Parks the batch until `delay` from now: it stays claimed, has no owner, and is not marked. `false`: another consumer has
+    /// taken it over.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; repeat it.
+    /// Any [`QueueError`]; retry it.
     pub async fn park(&self, lease: &Lease, delay: Duration) -> Result<bool, QueueError> {
         let mut call = PARK.prepare_invoke();
         call.key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
@@ -165,12 +164,12 @@ impl Consumer {
         Ok(self.count(&call).await? == 1)
     }
 
-    /// The batch is stored; forgets it and returns how many messages that settled: none if another consumer has
-    /// taken it over, or on a second ack.
+    /// Acknowledges a stored batch: removes it and returns how many messages that settled. 0 if another consumer has taken it
+    /// over, or on a second ack.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; repeat it.
+    /// Any [`QueueError`]; retry it.
     pub async fn ack(&self, lease: &Lease) -> Result<u64, QueueError> {
         let mut call = ACK.prepare_invoke();
         call.key(self.keys.lease(lease.id))
@@ -181,14 +180,14 @@ impl Consumer {
         self.count(&call).await
     }
 
-    /// What waits for an owner.
+    /// The batches that wait for an owner.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
     pub async fn due(&self) -> Result<Due, QueueError> {
         let keys = &self.keys;
-        // The script judges by Redis' clock; this only proposes what is due first.
+        // This only proposes a batch. The script decides by Redis' clock whether it is due.
         let first = |key: &str| {
             let mut command = redis::cmd("ZRANGE");
             command.arg(key).arg(0).arg(MOST_FOREIGN).arg("WITHSCORES");
@@ -205,8 +204,8 @@ impl Consumer {
         Ok(Due { expired: due(leases), parked: due(parked) })
     }
 
-    /// Lets batches that have an owner's record and no expiry expire now, and returns how many there were. There are none
-    /// unless Redis has lost a part of its history. `None`: the user may not look for them.
+    /// Makes batches that have an owner's record and no expiry expire now, and returns how many there were. There are none
+    /// unless Redis has lost a part of its history. `None`: the user may not search for them.
     ///
     /// # Errors
     ///
@@ -234,16 +233,16 @@ impl Consumer {
 /// The first members of a sorted set, with their scores.
 type First = Vec<(String, f64)>;
 
-/// What waits for an owner; of each kind the first.
+/// The first batch of each kind that waits for an owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// A batch whose lease has run out.
+    /// A batch whose lease has expired.
     pub expired: Option<Uuid>,
-    /// A batch that was set aside until now.
+    /// A parked batch that is due.
     pub parked: Option<Uuid>,
 }
 
-/// Reads the reply of a script that hands a batch over.
+/// Parses the reply of a script that returns a batch.
 fn lease(id: Uuid, token: Uuid, reply: Option<Vec<Bytes>>) -> Result<Option<Lease>, QueueError> {
     match reply {
         Some(reply) if !reply.is_empty() => Lease::from_reply(id, token, reply).map(Some),

@@ -1,4 +1,4 @@
-//! How safe Redis keeps what it has accepted, and how full it is.
+//! The settings of Redis that keep accepted messages safe, and its memory.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::error::QueueError;
 use crate::keys::QueueKeys;
 use crate::link::RedisLink;
 
-/// What keeps an accepted message safe in Redis; absent where the user may not look.
+/// The settings that keep an accepted message safe in Redis. One that the user may not read is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
     /// `appendonly`: `yes` keeps messages across a restart.
@@ -21,18 +21,18 @@ pub struct Durability {
     pub maxmemory_bytes: Option<u64>,
     /// `maxmemory-policy`: `noeviction` refuses messages instead of dropping accepted ones.
     pub maxmemory_policy: Option<String>,
-    /// Whether the user `default` has the rights for what our transactions write. When Redis 8.0 loads its append-only
-    /// file, it checks every transaction against that user, also if it is off, and drops what it may not do:
+    /// Whether the user `default` has the permissions for the writes of our transactions. When Redis 8.0 loads its append-only
+    /// file, it checks every transaction against that user, even if the user is off, and drops those that it may not run:
     /// <https://github.com/redis/redis/issues/14541>.
     pub default_user_may_write: Option<bool>,
 }
 
 impl Durability {
-    /// Reads what the link's user may see.
+    /// Reads what the link's user may read.
     ///
     /// # Errors
     ///
-    /// A [`QueueError`] that says nothing about rights, such as a timeout.
+    /// A [`QueueError`] that is not about permissions, such as a timeout.
     pub async fn read(link: &RedisLink, keys: &QueueKeys) -> Result<Self, QueueError> {
         let mut found: HashMap<String, String> = settings(link).await?;
         Ok(Self {
@@ -44,7 +44,7 @@ impl Durability {
         })
     }
 
-    /// What is weaker than it should be, each with what to do; empty if nothing is.
+    /// The settings that are weaker than they must be, each with what to do; may be empty.
     pub fn weaknesses(&self) -> Vec<String> {
         let wanted = [
             ("appendonly", &self.appendonly, "yes"),
@@ -66,7 +66,7 @@ impl Durability {
         settings.chain(default_user).collect()
     }
 
-    /// What the user may not see and a person has to make sure of; empty if it sees everything.
+    /// The settings that the user may not read and that an operator must check; may be empty.
     pub fn unseen(&self) -> Vec<&'static str> {
         let unseen = [
             (self.appendonly.is_none(), "appendonly yes"),
@@ -81,7 +81,7 @@ impl Durability {
     }
 }
 
-/// The settings; none if the user may not read them, or a managed service does not show them.
+/// The settings; empty if the user may not read them, or if a managed service does not show them.
 async fn settings(link: &RedisLink) -> Result<HashMap<String, String>, QueueError> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("maxmemory");
@@ -89,15 +89,15 @@ async fn settings(link: &RedisLink) -> Result<HashMap<String, String>, QueueErro
     link.run(|mut connection| async move { unless_refused(command.query_async(&mut connection).await) }).await
 }
 
-/// Whether ACL DRYRUN allows the user `default` every write of our transactions and scripts; `None` if our user may not
-/// ask, or the server does not know.
+/// Whether ACL DRYRUN allows the user `default` every write of our transactions and scripts. `None` if our user may not run
+/// it, or if the server has no such command.
 async fn default_user_may_write(link: &RedisLink, keys: &QueueKeys) -> Result<Option<bool>, QueueError> {
     let writes = writes(keys);
     let writes = &writes;
     let run = |mut connection: MultiplexedConnection| async move {
         let mut allowed = Some(true);
         for write in writes {
-            // OK is a status, a denial is a text.
+            // OK is a status reply, a denial is a string.
             match unless_refused(write.query_async::<Option<Value>>(&mut connection).await)? {
                 Some(Value::Okay) => {}
                 Some(_denial) => return Ok(Some(false)),
@@ -109,7 +109,7 @@ async fn default_user_may_write(link: &RedisLink, keys: &QueueKeys) -> Result<Op
     link.run(run).await
 }
 
-/// Every kind of write that a transaction or a script logs.
+/// Every kind of write that a transaction or a script adds to the append-only file.
 fn writes(keys: &QueueKeys) -> Vec<Cmd> {
     let QueueKeys { queue, leases, owners, ledger, parked, .. } = keys;
     let lease = &keys.lease(Uuid::nil());
@@ -131,7 +131,7 @@ fn writes(keys: &QueueKeys) -> Vec<Cmd> {
     dry.collect()
 }
 
-/// Nothing where the server refuses to say; a broken connection is an error.
+/// The default value if the server refuses the command. A broken connection is an error.
 fn unless_refused<T: Default>(result: RedisResult<T>) -> RedisResult<T> {
     match result {
         Err(error) if error.clone().into_server_errors().is_some() => Ok(T::default()),
@@ -139,12 +139,12 @@ fn unless_refused<T: Default>(result: RedisResult<T>) -> RedisResult<T> {
     }
 }
 
-/// How full Redis is.
+/// The memory of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedisMemory {
     /// `used_memory`.
     pub used_bytes: u64,
-    /// `maxmemory`; 0 is no limit.
+    /// `maxmemory`; 0 means no limit.
     pub max_bytes: u64,
 }
 

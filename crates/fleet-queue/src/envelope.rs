@@ -1,12 +1,12 @@
-//! What lies in the list: one header line, a newline, the body's bytes untouched.
+//! The format of a list item: one header line, a newline, and the unchanged bytes of the body.
 //!
 //! ```text
 //! 1 0197533e-84bb-7d71-8d6c-3c1f0a2b4c5d 1718000000123 vehicle/status application/json -
 //! {"sn":"NBTESTN1S0000001",…
 //! ```
 //!
-//! The words are version, message id (UUIDv7), `received_at` (ms since the epoch), topic, content type and
-//! traceparent; `-` stands for an absent one. Readable with `redis-cli LINDEX`.
+//! The words are version, message id (UUIDv7), `received_at` (ms since the epoch), topic, content type and traceparent. `-`
+//! stands for an absent word. An operator can read it with `redis-cli LINDEX`.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -17,11 +17,11 @@ const ABSENT: &str = "-";
 /// One accepted webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// UUIDv7 the API gave the request; the provider sees it as `x-request-id`.
+    /// The UUIDv7 that the API gave the request; the provider receives it as `x-request-id`.
     pub message_id: Uuid,
     /// When the request arrived, to the millisecond.
     pub received_at: Timestamp,
-    /// Path below the provider's route; empty if none.
+    /// The path below the provider's route; may be empty.
     pub topic: &'a str,
     /// Media type of the body.
     pub content_type: Option<&'a str>,
@@ -34,23 +34,23 @@ pub struct Envelope<'a> {
 /// Why bytes are not an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Written by a version this one does not know.
+    /// A version that this one does not know wrote it.
     #[error("the envelope has a version that this consumer does not know; update the consumer and replay it")]
     UnknownVersion,
-    /// Not written by this software.
+    /// Another program wrote it.
     #[error("the header line is not `version id received_at topic content-type traceparent`")]
     Malformed,
 }
 
 impl<'a> Envelope<'a> {
-    /// The envelope as one list item. Whatever in a header word could end it is left out of that word.
+    /// The envelope as one list item. Removes from each header word the characters that could end it.
     pub fn encode(&self) -> Vec<u8> {
         let mut item = Vec::with_capacity(160 + self.body.len());
         self.encode_into(&mut item);
         item
     }
 
-    /// As [`Envelope::encode`], behind what is in `item` already.
+    /// As [`Envelope::encode`], appended to `item`.
     pub fn encode_into(&self, item: &mut Vec<u8>) {
         item.extend_from_slice(VERSION.as_bytes());
         item.push(b' ');
@@ -71,7 +71,7 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] says whether another version or something else wrote it.
+    /// [`EnvelopeError`] says whether another version or another program wrote it.
     pub fn decode(item: &'a [u8]) -> Result<Self, EnvelopeError> {
         let newline = item.iter().position(|&byte| byte == b'\n').ok_or(EnvelopeError::Malformed)?;
         let (header, body) = (&item[..newline], &item[newline + 1..]);
@@ -87,7 +87,7 @@ impl<'a> Envelope<'a> {
     fn decode_words(words: &'a str, body: &'a [u8]) -> Option<Self> {
         let mut words = words.split(' ');
         let message_id = words.next()?.parse().ok()?;
-        // Nothing was received before the epoch; PostgreSQL's calendar does not reach as far back as this one's.
+        // PostgreSQL's calendar begins later than this one. No message was received before the epoch.
         let received_ms = words.next()?.parse().ok().filter(|ms| *ms >= 0)?;
         let received_at = Timestamp::from_millisecond(received_ms).ok()?;
         let topic = present(words.next()?).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What can go wrong between this process and Redis.
+//! Failures of queue operations.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use fleet_tls::TlsError;
 use crate::broken::BrokenKey;
 use crate::error_kind::ErrorKind;
 
-/// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether
-/// Redis carried the operation out.
+/// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether Redis ran
+/// the operation.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// The URL does not name a Redis server.
@@ -16,36 +16,36 @@ pub enum QueueError {
         "the Redis URL is not valid ({0}); use redis://[user:password@]host:port[/db], or rediss:// for TLS"
     )]
     Url(String),
-    /// There is nothing to check the server's certificate with.
+    /// The CAs for checking the server's certificate cannot be read.
     #[error(transparent)]
     Trust(#[from] TlsError),
-    /// Server and client could not agree on TLS, or the server's certificate is not good.
+    /// The TLS handshake failed, for example because the server's certificate is not valid.
     #[error("the TLS connection to Redis failed: {0}")]
     Tls(String),
-    /// No reply in time.
+    /// Redis did not reply in time.
     #[error("Redis did not reply within {0:?}; check that it is reachable and not overloaded")]
     Timeout(Duration),
-    /// The connection could not be made or broke.
+    /// The connection could not be opened, or broke.
     #[error("the connection to Redis failed: {0}; check the address, the network and the credentials")]
     Connection(String),
-    /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF. It carried nothing out.
+    /// Redis replied with an error such as OOM, LOADING, READONLY or MISCONF. It did not run the operation.
     #[error("Redis refused: {message}{}", ErrorKind::of_code(.code).advice())]
     Refused {
         /// The error's code: its first word on the wire.
         code: String,
-        /// The error, for people.
+        /// The error's text.
         message: String,
     },
-    /// The server is part of a Redis Cluster, where the queues of different providers are on different servers.
+    /// The server runs in cluster mode, where the queues of different providers are on different servers.
     #[error(
         "the Redis server runs in cluster mode, which is not supported yet; set FLEET_REDIS_URL to a server with \
          cluster-enabled no"
     )]
     Cluster,
-    /// Something else has written to a key of the queue. Redis may have carried out what does not need this key.
+    /// Another program has overwritten a key of the queue. Redis may have run commands that do not need this key.
     #[error("{0}")]
     Broken(BrokenKey),
-    /// The reply is not what this version expects.
+    /// This version does not understand the reply.
     #[error(
         "Redis' reply makes no sense: {0}; is another version of this software writing to the same keys?"
     )]
@@ -74,17 +74,18 @@ impl QueueError {
         }
     }
 
-    /// Neither a retry nor a new connection can help: the settings name a server that this version cannot use.
+    /// Whether neither a retry nor a new connection can help, because the settings name a server that this version cannot use.
     pub fn is_permanent(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Trust(_) | Self::Cluster)
     }
 
-    /// Something else has written to a key of the queue: until a person repairs it, whatever needs this key fails.
+    /// Whether another program has overwritten a key of the queue. Every operation that needs this key fails until an operator
+    /// repairs it.
     pub fn is_broken_key(&self) -> bool {
         matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
     }
 
-    /// The same error, with the name of the key that it is about.
+    /// The same error, with the name of the key.
     pub(crate) fn on(self, key: &str, expected: &'static str) -> Self {
         if self.is_broken_key() && !matches!(self, Self::Broken(_)) {
             return Self::Broken(BrokenKey::Type { key: key.to_owned(), expected, found: None });
@@ -92,13 +93,12 @@ impl QueueError {
         self
     }
 
-    /// The connection must not be used again: it may be out of step with Redis, or the server behind it is not, or no
-    /// longer, the one to talk to.
+    /// Whether the connection must not be used again: its replies may be out of step, or its server is not the primary.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) | Self::Cluster => true,
-            // A login and a role stick to a connection. Behind one address a new connection may reach another server.
-            // An EXECABORT without a cause comes from a server whose role changed inside the transaction.
+            // A connection keeps its login and its server. A new connection to the same address may reach another server.
+            // An EXECABORT without a cause means that the server's role changed during the transaction.
             Self::Refused { .. } => matches!(
                 self.error_kind(),
                 ErrorKind::Auth
@@ -111,8 +111,8 @@ impl QueueError {
         }
     }
 
-    /// A repetition on a new connection may succeed at once. Not after a timeout: whatever kept Redis from its reply
-    /// keeps it from the next one.
+    /// Whether a retry on a new connection may succeed at once. Not after a timeout: what delayed this reply would delay the
+    /// next one too.
     pub(crate) fn is_cured_by_new_connection(&self) -> bool {
         self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster)
     }
@@ -136,7 +136,7 @@ impl From<redis::RedisError> for QueueError {
 
 /// The code of the first error that the server replied with.
 fn server_code(error: &redis::RedisError) -> Option<String> {
-    // The crate keeps no code of a refused AUTH.
+    // The crate `redis` does not keep the code of a refused AUTH.
     if error.kind() == redis::ErrorKind::AuthenticationFailed {
         return Some("WRONGPASS".to_owned());
     }

@@ -15,7 +15,7 @@ use crate::transaction::Transaction;
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/find.lua")));
 static SCAN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/scan.lua")));
 
-/// What one script reads at most, so that it occupies Redis for milliseconds.
+/// Most items and bytes that one script reads. It blocks Redis for milliseconds at most.
 const MOST_ITEMS: u64 = 2048;
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -33,31 +33,31 @@ pub enum Place {
     Claimed(ClaimedBatch),
 }
 
-/// A claimed batch, as people look at it.
+/// A claimed batch, for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimedBatch {
     /// The lease's id.
     pub lease_id: Uuid,
-    /// Whether the batch is parked, and so nobody's.
+    /// Whether the batch is parked and therefore has no owner.
     pub is_parked: bool,
     /// When the lease expires, or the parked batch is due, by Redis' clock.
     pub until: Timestamp,
-    /// The token of its owner, or of its last one if it is parked; absent if Redis has lost the owner's record.
+    /// The token of its owner, or of its last owner if it is parked. Absent if Redis has lost the owner's record.
     pub token: Option<Uuid>,
-    /// How many owners died while they had the batch marked.
+    /// How many owners died while the batch was marked.
     pub takeovers: u32,
 }
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Search {
     /// Where the message is.
     pub place: Option<Place>,
-    /// Whether the queue and every batch were searched as a whole. If not, the message may be there all the same.
+    /// Whether the queue and every batch were searched completely. If not, the message may be there although it was not found.
     pub is_complete: bool,
 }
 
-/// Looks for messages in one queue.
+/// Searches messages in one queue.
 #[derive(Clone, Debug)]
 pub struct Finder {
     link: Arc<RedisLink>,
@@ -67,7 +67,7 @@ pub struct Finder {
 /// Members of a sorted set with their scores.
 type Scores = Vec<(String, f64)>;
 
-/// A list and the batch that it is, if it is not the queue.
+/// A list to search. `batch` is absent for the queue itself.
 struct List {
     key: String,
     batch: Option<ClaimedBatch>,
@@ -79,14 +79,14 @@ impl Finder {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
-    /// Looks where a message of that id and receipt would be: a bounded part of the queue and of each claimed batch.
+    /// Searches where a message received at that time must be: a bounded part of the queue and of each claimed batch.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
     pub async fn find(&self, id: Uuid, received_at: Timestamp) -> Result<Search, QueueError> {
         let mut is_complete = true;
-        // The queue first: a message goes from there to a batch, never back.
+        // Search the queue first: a message moves from the queue to a batch, never back.
         let mut lists = vec![self.queue()];
         let mut at = 0;
         while let Some(list) = lists.get(at) {
@@ -106,8 +106,8 @@ impl Finder {
         Ok(Search { place: None, is_complete })
     }
 
-    /// Reads the queue and every claimed batch until the message is found or `deadline` is over: a dead letter that is
-    /// replayed is at the tail, whenever it was received. Redis is left alone for half of the time.
+    /// Searches all of the queue and of every claimed batch, until it finds the message or `deadline` is over. A replayed dead
+    /// letter is at the tail, whenever it was received. Sleeps half of the time, so that Redis can do other work.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl Finder {
         Ok(leases.chain(parked.into_iter().filter_map(batch(true))).collect())
     }
 
-    /// What the index in a list says; none if it is negative.
+    /// The place of the item at `index`. `None` if the index is negative.
     async fn place(&self, list: &List, index: i64, of: u64) -> Result<Option<Place>, QueueError> {
         let Ok(before) = u64::try_from(index) else { return Ok(None) };
         let Some(batch) = &list.batch else { return Ok(Some(Place::Waiting { before, of })) };
@@ -182,7 +182,7 @@ impl Finder {
     }
 }
 
-/// A score of the sorted sets, which is whole milliseconds.
+/// A score of the sorted sets, which is in whole milliseconds.
 fn moment(ms: f64) -> Timestamp {
     let seconds = jiff::SignedDuration::try_from_secs_f64(ms / 1000.0).unwrap_or_default();
     Timestamp::UNIX_EPOCH.checked_add(seconds).unwrap_or_default()

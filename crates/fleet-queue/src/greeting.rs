@@ -1,9 +1,9 @@
-//! What a server says about itself to every user.
+//! A server's mode and role.
 
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult, Value};
 
-/// The reply to HELLO, the one command that tells a server's mode and role and that no ACL can take away.
+/// The reply to HELLO, the only command that returns a server's mode and role and that every user may run.
 /// <https://redis.io/docs/latest/commands/hello/>
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Greeting {
@@ -12,21 +12,21 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    /// Asks for it; `None` from a server that refuses, such as one that asks for a login first, or a proxy.
+    /// Sends HELLO. `None` from a server that refuses it, such as a proxy, or a server that requires a login first.
     ///
     /// # Errors
     ///
-    /// A connection that is broken.
+    /// A broken connection.
     pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Option<Self>> {
         match redis::cmd("HELLO").query_async::<Value>(connection).await {
             Ok(reply) => Ok(Self::read(&reply)),
-            // What comes next on the connection says what is wrong, if anything is.
+            // If something is wrong, the next command on the connection reports it.
             Err(error) if error.clone().into_server_errors().is_some() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Reads the reply: names and values, one after the other (RESP2) or as a map (RESP3).
+    /// Parses the reply: alternating names and values (RESP2), or a map (RESP3).
     fn read(reply: &Value) -> Option<Self> {
         let fields: Vec<(String, Value)> = Vec::from_redis_value_ref(reply).ok()?;
         let field = |name: &str| {
@@ -42,7 +42,7 @@ impl Greeting {
     }
 }
 
-/// Fails as a write would if the server follows another one.
+/// Fails with READONLY, as a write would, if the server is a replica.
 pub(crate) async fn require_primary(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     match Greeting::ask(connection).await? {
         Some(greeting) if greeting.role != "master" => {

@@ -1,8 +1,8 @@
-//! Noticing that Redis has forgotten what it had accepted: after FLUSHALL, with an old file, after a failover.
+//! Detecting that Redis has lost accepted messages: after FLUSHALL, with an old file, or after a failover.
 //!
-//! Queue and ledger are lost together, so that what is left agrees with itself. It takes a memory outside of Redis: the API
-//! remembers what its last push was told ([`PushHistory`]), and the consumers write what they see into the database
-//! ([`Witness`]).
+//! Redis loses queue and ledger together, and what remains is consistent. Detection therefore needs a record outside of
+//! Redis: the API keeps the reply to its last push ([`PushHistory`]), and the consumers write the counters that they read into
+//! the database ([`Witness`]).
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::link::RedisLink;
 static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
 static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));
 
-/// Redis may forget this much of the consumers' looks without a word: a failover loses the last moments of what its replica
-/// had not received, and that in itself is no loss of messages.
+/// How much of the consumers' looks Redis may lose before it counts as lost history. A failover loses the last moments that
+/// the replica had not received. This alone is no loss of messages.
 const TOLERANCE: Duration = Duration::from_secs(30);
 
 /// Messages that a queue counted at one moment.
@@ -37,48 +37,48 @@ impl From<&Ledger> for Counted {
 }
 
 impl Counted {
-    /// How many of these messages a queue owes and cannot deliver, if it has gone back to a moment at which it had accepted
-    /// `accepted`. Messages are settled about in the order in which they were accepted.
+    /// How many of these messages were not settled and are lost, if the queue has gone back to a moment at which it had
+    /// accepted `accepted`. Messages are settled approximately in the order in which they were accepted.
     fn missing_since(self, accepted: u64) -> u64 {
         self.accepted.saturating_sub(self.settled.max(accepted))
     }
 }
 
-/// Redis has forgotten a part of a queue's history.
+/// Redis has lost a part of a queue's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLoss {
-    /// At most so many messages were accepted, not settled, and are gone. 0: what was forgotten was settled or is still
+    /// At most how many accepted messages are lost before they were settled. 0: every lost message was settled, or is still
     /// there.
     pub missing_messages: u64,
 }
 
-/// What one producer was told by its last push.
+/// The counters in the reply to one producer's last push.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PushHistory {
     last: Option<Counted>,
 }
 
 impl PushHistory {
-    /// Some of what was pushed had not been settled when this producer last looked.
+    /// Whether some accepted messages were not settled when this producer last read the counters.
     pub fn is_owed(&self) -> bool {
         self.last.is_some_and(|last| last.settled < last.accepted)
     }
 
-    /// Notes what the ledger says between two pushes, so that what is settled meanwhile is not thought to be owed.
+    /// Records the ledger between two pushes, so that messages settled since the last push do not count as unsettled.
     pub fn looked(&mut self, ledger: &Ledger) {
         let now = Counted::from(ledger);
-        // A ledger that has gone back is left to the next push, which tells.
+        // The next push reports a ledger that has gone back.
         if self.last.is_some_and(|last| now.accepted >= last.accepted) {
             self.last = Some(now);
         }
     }
 
-    /// Forgets what it was told: the ledger has become unusable, and what comes after its repair cannot be compared.
+    /// Drops the counters: the ledger has become unusable, and its counters after a repair cannot be compared with them.
     pub fn forget(&mut self) {
         self.last = None;
     }
 
-    /// Compares the ledger behind a push of so many messages with the one behind the push before.
+    /// Compares the ledger after a push of so many messages with the one after the previous push.
     pub fn pushed(&mut self, ledger: &Ledger, messages: u64) -> Option<HistoryLoss> {
         let now = Counted::from(ledger);
         let last = self.last.replace(now)?;
@@ -88,34 +88,34 @@ impl PushHistory {
     }
 }
 
-/// What was known of a queue when somebody last looked, kept outside of Redis.
+/// The counters of a queue at the last look, stored outside of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witness {
     /// The number of that look.
     pub number: u64,
-    /// When that was, ms since the epoch, by the clock of whoever looked.
+    /// When that was, ms since the epoch, by the clock of the consumer that looked.
     pub looked_at_ms: u64,
-    /// What the ledger counted.
+    /// The ledger's counters.
     pub counted: Counted,
 }
 
-/// What Redis itself knows.
+/// The counters of a queue in Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// What the ledger counts.
+    /// The ledger's counters.
     pub counted: Counted,
-    /// The number of the last look that Redis remembers; 0 if there was none.
+    /// The number of the last look that is recorded in Redis; 0 if there was none.
     pub number: u64,
     /// When that was, ms since the epoch.
     pub looked_at_ms: u64,
-    /// Messages ever pushed until then.
+    /// Messages pushed until then.
     pub accepted_then: u64,
     /// Messages ever claimed.
     pub claimed: u64,
 }
 
 impl Look {
-    /// Why the counters cannot be: whoever can write the ledger can make it seem that Redis has gone back.
+    /// Why the counters are impossible. Any program that can write the ledger can make it look as if Redis had gone back.
     fn contradiction(&self) -> Option<&'static str> {
         let volume = |messages| Volume { messages, bytes: 0 };
         let Counted { accepted, settled } = self.counted;
@@ -126,8 +126,8 @@ impl Look {
 }
 
 impl Witness {
-    /// Whether Redis, which was asked after this witness was read, has gone back. Whoever looks notes it in Redis first: the
-    /// look that the witness knows, Redis has known.
+    /// Compares the witness with counters that were read from Redis after it. A consumer records a look in Redis before it
+    /// writes the witness, so Redis knew the look that the witness has.
     pub fn loss(&self, look: &Look) -> Option<HistoryLoss> {
         let tolerance_ms = u64::try_from(TOLERANCE.as_millis()).unwrap_or(u64::MAX);
         let forgot_looks =
@@ -135,14 +135,14 @@ impl Witness {
         if look.counted.accepted >= self.counted.accepted && !forgot_looks {
             return None;
         }
-        // Pushes since then make the counter of now too high: a look that the witness knows too is the safe side.
+        // Pushes since then make the current counter too high. A look that the witness knows too is safe to compare.
         let then = if look.number <= self.number { look.accepted_then } else { 0 };
         let missing_messages = self.counted.missing_since(then.min(look.counted.accepted));
         Some(HistoryLoss { missing_messages })
     }
 }
 
-/// Looks at one queue for a [`Witness`].
+/// Reads one queue's counters for a [`Witness`].
 #[derive(Clone, Debug)]
 pub struct Lookout {
     link: Arc<RedisLink>,
@@ -166,12 +166,12 @@ impl Lookout {
         self.keys.name()
     }
 
-    /// Reads what Redis knows.
+    /// Reads the counters in Redis.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; a replica is one, which forgets everything for a moment while it copies its primary, and so are
-    /// counters that are no counts.
+    /// Any [`QueueError`]. A replica is an error, because it is empty for a moment while it copies its primary. Values that are
+    /// not counts are an error, too.
     pub async fn look(&self) -> Result<Look, QueueError> {
         let mut call = LOOK.prepare_invoke();
         call.key(&self.keys.ledger);
@@ -180,26 +180,26 @@ impl Lookout {
         self.parse(fields)
     }
 
-    /// Notes in Redis the look after `last`, at `now_ms` (ms since the epoch), and returns it. `None`: somebody else has noted
-    /// one since.
+    /// Records in Redis the look after `last`, at `now_ms` (ms since the epoch), and returns it. `None`: another consumer has
+    /// recorded one since.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; then it may have been noted.
+    /// Any [`QueueError`]; the look may be recorded nevertheless.
     pub async fn note(&self, last: &Look, now_ms: u64) -> Result<Option<Look>, QueueError> {
         let mut call = NOTE_LOOK.prepare_invoke();
         call.key(&self.keys.ledger).arg(last.number).arg(now_ms);
-        // Once: after a lost reply a second try would not know its own note from another's.
+        // No retry: after a lost reply, a retry could not tell its own record from another consumer's.
         let fields: Option<Fields> = self.link.script_once(&call).await?;
         fields.map(|fields| self.parse(fields)).transpose()
     }
 
-    /// What Redis has forgotten since `witness`, if anything.
+    /// What Redis has lost since `witness`, if anything.
     ///
     /// # Errors
     ///
-    /// [`QueueError::Broken`] if it seems so, and the counters contradict each other: Redis loses queue and ledger together,
-    /// so that what is left of them agrees. Somebody has written to the ledger.
+    /// [`QueueError::Broken`] if there seems to be a loss and the counters contradict each other. Redis loses queue and ledger
+    /// together, and what remains is consistent, so another program has written to the ledger.
     pub fn loss(&self, witness: &Witness, look: &Look) -> Result<Option<HistoryLoss>, QueueError> {
         match (witness.loss(look), look.contradiction()) {
             (Some(_loss), Some(why)) => Err(ledger::corrupt(&self.keys, why)),

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// The keys of one queue. The braces are Redis Cluster's hash tag: one queue's keys share a slot.
+/// The keys of one queue. The braces are the hash tag of Redis Cluster: all keys of a queue are in the same slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueKeys {
     base: String,
@@ -10,11 +10,11 @@ pub struct QueueKeys {
     pub queue: String,
     /// Sorted set of lease ids by expiry, ms of Redis' clock.
     pub leases: String,
-    /// Sorted set of the ids of parked batches by when they are due, ms of Redis' clock.
+    /// Sorted set of the ids of parked batches by the time when they are due, ms of Redis' clock.
     pub parked: String,
     /// Hash of lease id to `token takeovers bytes mark`.
     pub owners: String,
-    /// Hash of counters that only ever grow: accepted, claimed and settled, messages and bytes of each.
+    /// Hash of counters that only grow: accepted, claimed and settled, messages and bytes of each.
     pub ledger: String,
 }
 
@@ -32,7 +32,7 @@ impl QueueKeys {
         }
     }
 
-    /// What all of its keys begin with, such as `fleet:{niu}`: its name outside of Redis.
+    /// The prefix of all its keys, such as `fleet:{niu}`. It is the queue's name outside of Redis.
     pub fn name(&self) -> &str {
         &self.base
     }
@@ -42,7 +42,7 @@ impl QueueKeys {
         format!("{}{id}", self.lease_prefix())
     }
 
-    /// What the names of all those lists begin with.
+    /// The prefix of all those lists' names.
     pub(crate) fn lease_prefix(&self) -> String {
         format!("{}:lease:", self.base)
     }

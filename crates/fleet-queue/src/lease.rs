@@ -7,28 +7,28 @@ use uuid::Uuid;
 
 use crate::error::QueueError;
 
-/// A batch of messages that belongs to one consumer until it is acked, or its lease expires and another one takes
-/// it over. Immutable: the batch stays whole through every takeover.
+/// A batch of messages. It belongs to one consumer until this consumer acknowledges it, or until the lease expires and another
+/// consumer takes it over. A takeover does not change the batch.
 #[derive(Clone, Debug)]
 pub struct Lease {
-    /// Name of the batch, the same for every owner; the databases remember it as settled.
+    /// Name of the batch, the same for every owner. The databases record it when the batch is stored.
     pub id: Uuid,
     /// Proof of ownership; every owner has its own.
     pub token: Uuid,
-    /// How many owners died while they had the batch marked.
+    /// How many owners died while the batch was marked.
     pub takeovers: u32,
-    /// What was marked when the lease changed hands; a clear one is marked for parsing then.
+    /// The mark that the previous owner left. A takeover marks a batch without a mark for parsing.
     pub mark: Mark,
     /// The envelopes, in the order in which they were pushed.
     pub items: Vec<Bytes>,
 }
 
-/// What an owner is doing that could kill it.
+/// What the owner is doing that could crash it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Nothing: its death does not count against the batch.
+    /// Nothing. If the owner dies, the batch is not suspected.
     Clear,
-    /// It parses messages of the batch.
+    /// It parses the batch's messages.
     Parsing,
 }
 
@@ -40,8 +40,8 @@ impl Mark {
         }
     }
 
-    /// Earlier versions also wrote `items:` and the indexes of the messages that had killed their owners. A consumer that was
-    /// killed for memory left the same behind, so they prove nothing: the owner was parsing.
+    /// Earlier versions also wrote `items:` and the indexes of the messages that had crashed their owners. A consumer that the
+    /// kernel killed for memory left the same mark, so the indexes prove nothing. It counts as parsing.
     fn decode(text: &str) -> Option<Self> {
         match text {
             "" => Some(Self::Clear),
@@ -52,14 +52,14 @@ impl Mark {
 }
 
 impl Lease {
-    /// The lease without its batch, for the heartbeat.
+    /// The lease without its messages, for the heartbeat.
     #[must_use]
     pub fn without_items(&self) -> Self {
         let Self { id, token, takeovers, mark, items: _ } = self;
         Self { id: *id, token: *token, takeovers: *takeovers, mark: *mark, items: Vec::new() }
     }
 
-    /// Reads a script's reply: the owner's record, then the items.
+    /// Parses a script's reply: the owner's record, then the items.
     pub(crate) fn from_reply(id: Uuid, token: Uuid, reply: Vec<Bytes>) -> Result<Self, QueueError> {
         let nonsense = || QueueError::Reply(format!("the record of lease {id} cannot be read"));
         let mut items = reply;
@@ -77,8 +77,8 @@ impl Lease {
 pub struct ClaimLimits {
     /// Most messages in a batch.
     pub max_messages: usize,
-    /// Most bytes of envelopes in a batch; a single larger message is a batch of its own.
+    /// Most bytes of envelopes in a batch. A larger message is a batch of its own.
     pub max_bytes: usize,
-    /// How long the batch stays the owner's without a heartbeat.
+    /// How long the lease lasts without a heartbeat.
     pub lease: Duration,
 }

@@ -1,4 +1,4 @@
-//! What a queue has counted: every message that was accepted, claimed and settled.
+//! A queue's counters: how many messages were accepted, claimed and settled.
 
 use redis::{Cmd, Value};
 
@@ -6,7 +6,7 @@ use crate::broken::BrokenKey;
 use crate::error::QueueError;
 use crate::keys::QueueKeys;
 
-/// A count of messages and of their envelopes' bytes.
+/// A number of messages, and the bytes of their envelopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Messages.
@@ -28,14 +28,14 @@ impl Volume {
     }
 }
 
-/// A queue's counters at one moment. As long as Redis forgets nothing, each only grows.
+/// A queue's counters at one moment. They only grow, unless Redis loses data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Ever pushed.
+    /// Pushed since the queue exists.
     pub accepted: Volume,
-    /// Ever claimed.
+    /// Claimed since the queue exists.
     pub claimed: Volume,
-    /// Ever acked.
+    /// Acknowledged since the queue exists.
     pub settled: Volume,
 }
 
@@ -50,7 +50,7 @@ impl Ledger {
         self.claimed.minus(self.settled)
     }
 
-    /// Why these counters cannot be: a message is accepted, then claimed, then settled.
+    /// Why these counters are impossible: a message is accepted, then claimed, then settled.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         if self.settled.exceeds(self.claimed) {
             Some("more was settled than claimed")
@@ -72,7 +72,7 @@ const FIELDS: [&str; 6] = [
     "settled_bytes",
 ];
 
-/// What the consumers' last look has left in the ledger.
+/// The fields of the consumers' last check for lost history.
 const LOOK_FIELDS: [&str; 3] = ["look", "looked_at_ms", "looked_accepted"];
 
 /// The command that reads [`LOOK_FIELDS`].
@@ -82,7 +82,7 @@ pub(crate) fn read_look(keys: &QueueKeys) -> Cmd {
     command
 }
 
-/// Whether a reply to [`read_look`] can be.
+/// Checks that a reply to [`read_look`] contains counts.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ pub(crate) fn read(keys: &QueueKeys) -> Cmd {
 ///
 /// # Errors
 ///
-/// [`QueueError::Broken`] if there is no such key, or if its counters cannot be; any other error that is the reply.
+/// [`QueueError::Broken`] if the key has the wrong type, or if its counters are impossible; any other error in the reply.
 pub(crate) fn parse(keys: &QueueKeys, reply: Value) -> Result<Ledger, QueueError> {
     let ledger = parse_unchecked(keys, reply)?;
     match ledger.contradiction() {
@@ -111,7 +111,7 @@ pub(crate) fn parse(keys: &QueueKeys, reply: Value) -> Result<Ledger, QueueError
     }
 }
 
-/// As [`parse`], also for counters that contradict each other.
+/// As [`parse`], but accepts counters that contradict each other.
 pub(crate) fn parse_unchecked(keys: &QueueKeys, reply: Value) -> Result<Ledger, QueueError> {
     let [accepted_messages, accepted_bytes, claimed_messages, claimed_bytes, settled_messages, settled_bytes] =
         counts(keys, FIELDS, reply)?;
@@ -138,7 +138,7 @@ fn counts<const N: usize>(keys: &QueueKeys, names: [&str; N], reply: Value) -> R
 ///
 /// # Errors
 ///
-/// [`QueueError::Broken`] if it is no count.
+/// [`QueueError::Broken`] if it is not a count.
 pub(crate) fn count(keys: &QueueKeys, field: &str, text: Option<&[u8]>) -> Result<u64, QueueError> {
     let Some(text) = text else { return Ok(0) };
     let text = std::str::from_utf8(text).unwrap_or_default();
@@ -148,7 +148,7 @@ pub(crate) fn count(keys: &QueueKeys, field: &str, text: Option<&[u8]>) -> Resul
     })
 }
 
-/// The ledger holds counters that cannot be.
+/// The error for a ledger with impossible counters.
 pub(crate) fn corrupt(keys: &QueueKeys, why: &str) -> QueueError {
     QueueError::Broken(BrokenKey::Counters { key: keys.ledger.clone(), why: why.to_owned() })
 }

@@ -1,19 +1,25 @@
 //! The queue between the API and the consumers: Redis lists with leases and a ledger.
 //!
-//! The only code that speaks Redis (7.0 or newer). Per queue (`{q}`, a provider's slug or a shard of it):
+//! This is the only code that talks to Redis (7.0 or newer). Each queue (`{q}`, a provider's slug or a shard of it) has
+//! these keys:
 //!
 //! | key | type | content |
 //! |---|---|---|
 //! | `fleet:{q}:queue` | list | envelopes; RPUSH at the tail, claimed from the head |
 //! | `fleet:{q}:lease:<id>` | list | one claimed batch, immutable |
-//! | `fleet:{q}:leases` | zset | lease id to expiry, ms of Redis' clock |
-//! | `fleet:{q}:parked` | zset | id of a batch that was set aside to when it is due, ms of Redis' clock |
+//! | `fleet:{q}:leases` | zset | lease id by expiry, ms of Redis' clock |
+//! | `fleet:{q}:parked` | zset | id of a parked batch by the time when it is due, ms of Redis' clock |
 //! | `fleet:{q}:owners` | hash | lease id to `token takeovers bytes mark` |
-//! | `fleet:{q}:ledger` | hash | accepted, claimed, settled: messages and bytes of each, only ever growing |
+//! | `fleet:{q}:ledger` | hash | accepted, claimed, settled: messages and bytes of each; counters only grow |
 //!
-//! Invariants, each kept by one transaction or script: a message is in the list or in exactly one lease until it is
-//! settled; accepted - claimed = waiting; claimed - settled = leased. Every script runs `allow-oom`: at `maxmemory`
-//! Redis would refuse LMOVE and ZADD, and a full queue could never drain. The push has no such flag.
+//! Invariants, each of which one transaction or script keeps:
+//!
+//! - A message is in the list or in exactly one lease until it is settled.
+//! - accepted - claimed = waiting.
+//! - claimed - settled = leased.
+//!
+//! Every script that writes runs with `allow-oom`. Without it, Redis would refuse LMOVE and ZADD at `maxmemory`, and a full
+//! queue could never drain. The push does not run with it.
 
 mod broken;
 mod consume;

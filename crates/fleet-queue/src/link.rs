@@ -17,16 +17,16 @@ use crate::options::RedisLinkOptions;
 use crate::transaction::Transaction;
 
 /// Why `rediss://…#insecure` is refused.
-const INSECURE: &str = "#insecure would take any certificate, and so any server; leave it out and set FLEET_TLS__CA_FILE \
+const INSECURE: &str = "#insecure would accept any certificate and therefore any server; remove it and set FLEET_TLS__CA_FILE \
                         to the file of the CA that signed the server's certificate";
 
-/// How often a call is repeated on a new connection.
-const MOST_REPETITIONS: usize = 2;
+/// Most retries of a call on a new connection.
+const MAX_RETRIES: usize = 2;
 
-/// A multiplexed connection, made on first use and replaced as soon as it may be of no use: after a timeout, an I/O error,
-/// or a reply that says that the server has become a replica, is loading, or wants another login.
+/// A multiplexed connection. It is opened on first use, and replaced after a timeout, an I/O error, or a reply that says that
+/// the server has become a replica, is loading, or requires another login.
 ///
-/// The crate's own `ConnectionManager` can stay broken for ever after timeouts or a changed password.
+/// The `ConnectionManager` of the crate `redis` can stay broken forever after timeouts or a changed password.
 pub struct RedisLink {
     client: Client,
     timeout: Duration,
@@ -36,7 +36,7 @@ pub struct RedisLink {
 #[derive(Default)]
 struct Current {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that of several callers that fail together only the first forgets it.
+    /// Counts connections. Of several callers that fail together, only the first one drops the connection.
     generation: u64,
 }
 
@@ -77,35 +77,35 @@ impl RedisLink {
         Ok(Self { client, timeout: options.timeout(), current: Mutex::default() })
     }
 
-    /// Runs one operation on the connection, and again on a new connection, at most twice: if the old one turns out to be
-    /// useless, because Redis or a balancer has closed it while it was idle or the server behind it is no longer the primary,
-    /// or if a new one breaks. The link's timeout bounds all of that together.
+    /// Runs one operation, and retries it on a new connection at most twice. It retries if the existing connection turns out
+    /// to be useless, because Redis or a load balancer closed it while it was idle or because the server is no longer the
+    /// primary, and if a new connection breaks. The link's timeout bounds all attempts together.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; after a timeout or a broken connection the operation may still have been carried out, and after
-    /// repetitions more than once.
+    /// Any [`QueueError`]. After a timeout or a broken connection, Redis may have run the operation, and after retries more
+    /// than once.
     pub(crate) async fn run<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         operation: impl Fn(MultiplexedConnection) -> Running,
     ) -> Result<T, QueueError> {
         let deadline = Instant::now() + self.timeout;
-        let mut repetitions = 0..MOST_REPETITIONS;
+        let mut retries = 0..MAX_RETRIES;
         loop {
             match self.attempt(deadline, &operation).await {
-                Err(failed) if failed.is_worth_repeating() && repetitions.next().is_some() => {}
+                Err(failed) if failed.is_worth_a_retry() && retries.next().is_some() => {}
                 result => return result.map_err(|failed| failed.error),
             }
         }
     }
 
-    /// Sends one command, and again on a new connection, at most twice, if the old one turns out to be useless or a new one
-    /// breaks.
+    /// Sends one command. Retries it on a new connection at most twice if the existing connection turns out to be useless, or
+    /// if a new one breaks.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; after a timeout or a broken connection the command may still have been carried out, and after
-    /// repetitions more than once.
+    /// Any [`QueueError`]. After a timeout or a broken connection, Redis may have run the command, and after retries more than
+    /// once.
     pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, QueueError> {
         self.run(|mut connection| async move { command.query_async(&mut connection).await }).await
     }
@@ -118,8 +118,9 @@ impl RedisLink {
         self.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
     }
 
-    /// As [`RedisLink::script`]; `None` if the user lacks a right for one of these commands on `key`, which the script runs and
-    /// not every user has. Asked by themselves: an error inside a script has a code that says nothing about rights.
+    /// As [`RedisLink::script`]. `None` if the user lacks the permission for one of these `commands` on `key`. The script runs
+    /// them, and not every user may. They are sent one by one first, because the code of an error inside a script does not
+    /// say that a permission is missing.
     pub(crate) async fn script_if_allowed<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
@@ -132,7 +133,7 @@ impl RedisLink {
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
                         return Ok(None);
                     }
-                    // The script says what else is wrong.
+                    // The script reports any other error.
                     Ok(_) | Err(_) => {}
                 }
             }
@@ -141,7 +142,7 @@ impl RedisLink {
         .await
     }
 
-    /// The type of a key, in the words of Redis' TYPE; `None` if the user may not ask for it.
+    /// The type of a key, as Redis' TYPE names it; `None` if the user may not ask.
     pub(crate) async fn type_of(&self, key: &str) -> Result<Option<String>, QueueError> {
         let command = &redis::cmd("TYPE").arg(key).take();
         self.run(|mut connection| async move {
@@ -154,7 +155,7 @@ impl RedisLink {
         .await
     }
 
-    /// A script, without the repetition: one that must not be carried out twice.
+    /// Runs a script without retries, because it must not run twice.
     pub(crate) async fn script_once<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
@@ -177,7 +178,7 @@ impl RedisLink {
         operation: &impl Fn(MultiplexedConnection) -> Running,
     ) -> Result<T, Failed> {
         let too_late = |_elapsed| QueueError::Timeout(self.timeout);
-        // Waiting for another caller's attempt counts too.
+        // The deadline includes the time that another caller's connection attempt takes.
         let connecting = tokio::time::timeout_at(deadline, self.connect()).await.map_err(too_late);
         let Connected { connection, generation, was_open } =
             connecting.flatten().map_err(|error| Failed { error, on: None })?;
@@ -197,7 +198,7 @@ impl RedisLink {
         Err(Failed { error, on })
     }
 
-    /// Asks Redis for a sign of life.
+    /// Checks that Redis replies.
     ///
     /// # Errors
     ///
@@ -212,7 +213,7 @@ impl RedisLink {
             let (connection, generation) = (connection.clone(), current.generation);
             return Ok(Connected { connection, generation, was_open: true });
         }
-        // `attempt` bounds everything, so that its timeout is the one that decides.
+        // `attempt` has the only timeout.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         if Greeting::ask(&mut connection).await?.is_some_and(|greeting| greeting.is_cluster()) {
@@ -228,28 +229,28 @@ impl RedisLink {
 struct Connected {
     connection: MultiplexedConnection,
     generation: u64,
-    /// It was there before this call.
+    /// It existed before this call.
     was_open: bool,
 }
 
-/// Why one attempt failed, and on which connection; on none if none could be made.
+/// Why one attempt failed, and on which connection. `None`: no connection could be opened.
 struct Failed {
     error: QueueError,
     on: Option<Connection>,
 }
 
-/// Which connection an attempt had.
+/// The connection that an attempt used.
 enum Connection {
-    /// One that was there before.
+    /// One that existed before.
     Old,
-    /// One that was made for it.
+    /// One that was opened for it.
     New,
 }
 
 impl Failed {
-    /// A new connection may help at once. What refuses a new one, as with a wrong password, refuses the next one too; but one
-    /// that breaks may just have met a second fault.
-    fn is_worth_repeating(&self) -> bool {
+    /// Whether a new connection may help at once. A server that refuses a new connection, for example because of a wrong
+    /// password, refuses the next one too. A new connection that breaks may have met a second, short fault.
+    fn is_worth_a_retry(&self) -> bool {
         match self.on {
             None => false,
             Some(Connection::Old) => self.error.is_cured_by_new_connection(),

@@ -1,4 +1,4 @@
-//! The API's side: appending messages.
+//! The API's operation: pushing messages.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::ledger::{self, Ledger, Volume};
 use crate::link::RedisLink;
 use crate::transaction::Transaction;
 
-/// Messages that are to be appended together, each written into the command that will carry it.
+/// Messages to push together. Each is written directly into the command that carries it.
 #[derive(Debug)]
 pub struct PushBatch {
     command: Cmd,
@@ -28,7 +28,7 @@ impl PushBatch {
         self.bytes += item.len();
     }
 
-    /// Messages in it.
+    /// How many messages it has.
     pub fn messages(&self) -> usize {
         self.messages
     }
@@ -39,16 +39,16 @@ impl PushBatch {
     }
 }
 
-/// What Redis says of a push that it has carried out.
+/// The result of a push.
 #[derive(Debug)]
 pub struct Pushed {
-    /// Messages in the list behind the push; those in leases are not among them.
+    /// Messages in the list after the push, without those in leases.
     pub waiting_messages: u64,
-    /// The ledger behind the push, or why the push could not be counted in it. The messages are in the queue all the same.
+    /// The ledger after the push, or why the push could not be counted in it. The messages are in the queue in both cases.
     pub ledger: Result<Ledger, QueueError>,
 }
 
-/// Appends to one queue.
+/// Pushes to one queue.
 #[derive(Clone, Debug)]
 pub struct Producer {
     link: Arc<RedisLink>,
@@ -61,7 +61,7 @@ impl Producer {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
-    /// Appends `items` as [`Producer::push_batch`] does.
+    /// Pushes `items` as [`Producer::push_batch`] does.
     ///
     /// # Errors
     ///
@@ -74,27 +74,27 @@ impl Producer {
         self.push_batch(batch).await
     }
 
-    /// An empty batch, with room for so many messages and bytes before it has to grow.
+    /// An empty batch, with capacity for so many messages and bytes.
     pub fn batch(&self, messages: usize, bytes: usize) -> PushBatch {
         let mut command = Cmd::with_capacity(2 + messages, 64 + bytes);
         command.arg("RPUSH").arg(&self.keys.queue);
         PushBatch { command, messages: 0, bytes: 0 }
     }
 
-    /// Appends a batch of this queue in one transaction with the ledger, and returns the ledger behind it.
+    /// Pushes a batch and counts it in the ledger, in one transaction.
     ///
-    /// One variadic RPUSH: the server logs and syncs one command, however many messages it carries.
+    /// All messages are in one RPUSH, so that the server logs and syncs one command.
     ///
-    /// A push whose connection turns out to be broken is repeated, even where the first one may have been carried out:
-    /// the same items twice are the same events, with the same ids.
+    /// A push on a broken connection is retried even if Redis may have run it: the same items twice are the same events, with
+    /// the same ids.
     ///
-    /// A transaction goes on behind a command that fails. If the queue's key refuses the items, they are counted as settled,
-    /// so that the ledger goes on to say what the queue holds, and none of its counters goes back.
+    /// A transaction continues after a command that fails. If RPUSH fails because of the key's type, the items are counted as
+    /// claimed and settled: then the ledger still matches the queue, and no counter decreases.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue all the same. If the items are
-    /// in the queue and the ledger cannot be used, that is no error: see [`Pushed::ledger`].
+    /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue. It is no error if the items are
+    /// in the queue and the ledger is unusable: see [`Pushed::ledger`].
     pub async fn push_batch(&self, batch: PushBatch) -> Result<Pushed, QueueError> {
         let PushBatch { command, messages, bytes } = batch;
         let volume = Volume { messages: wide(messages), bytes: wide(bytes) };
@@ -119,7 +119,7 @@ impl Producer {
 
     fn pushed(&self, [length, messages, bytes, counters]: [Value; 4]) -> Result<Pushed, QueueError> {
         let waiting_messages = redis::from_redis_value(length).map_err(RedisError::from)?;
-        // What the counters say is more than why one of them cannot grow.
+        // An error in the counters' values explains more than an error of HINCRBY.
         let ledger = ledger::parse(&self.keys, counters).and_then(|ledger| {
             for counted in [messages, bytes] {
                 if let Value::ServerError(error) = counted {
@@ -131,7 +131,7 @@ impl Producer {
         Ok(Pushed { waiting_messages, ledger })
     }
 
-    /// Why a counter of the ledger does not grow. What has no code of its own is the counter's value.
+    /// Why HINCRBY failed. An error without a code of its own is about the counter's value.
     fn uncounted(&self, error: RedisError) -> QueueError {
         if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {
             return ledger::corrupt(
@@ -142,7 +142,7 @@ impl Producer {
         QueueError::from(error).on(&self.keys.ledger, "hash")
     }
 
-    /// The commands that add to the ledger's two fields of this name.
+    /// The commands that increase the ledger's two fields of this name.
     fn count(&self, name: &str, Volume { messages, bytes }: Volume) -> [Cmd; 2] {
         [("messages", messages), ("bytes", bytes)].map(|(unit, amount)| {
             let mut command = redis::cmd("HINCRBY");
@@ -151,7 +151,8 @@ impl Producer {
         })
     }
 
-    /// Items that were counted and are not in the queue. If this fails, audits show it.
+    /// Counts items as claimed and settled that were counted as accepted and are not in the queue. If this fails, an audit shows
+    /// it.
     async fn settle_refused(
         &self,
         refused: Volume,
@@ -165,7 +166,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; a server that has become a replica is one, as what it holds may be old.
+    /// Any [`QueueError`]. A replica is an error, because its data may be old.
     pub async fn ledger(&self) -> Result<Ledger, QueueError> {
         let command = &ledger::read(&self.keys);
         let run = |mut connection: MultiplexedConnection| async move {

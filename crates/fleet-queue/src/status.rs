@@ -1,4 +1,4 @@
-//! What a queue holds, for metrics, audits and people.
+//! The state of a queue, for metrics, audits and operators.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,22 +19,22 @@ use crate::transaction::Transaction;
 static HEADERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/headers.lua")));
 static HELD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/held.lua")));
 
-/// A queue at one moment: everything was read in one transaction, except the times and types, which were read after it.
+/// A queue at one moment. One transaction reads everything except the times and the types, which are read after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// Keys that something else has written to. What they would say is 0 or absent here.
+    /// Keys that another program has overwritten. The values that they should contain are 0 or absent here.
     pub broken: Vec<BrokenKey>,
-    /// Ever pushed.
+    /// Pushed since the queue exists.
     pub accepted: Volume,
-    /// Ever claimed.
+    /// Claimed since the queue exists.
     pub claimed: Volume,
-    /// Ever acked.
+    /// Acknowledged since the queue exists.
     pub settled: Volume,
     /// Messages in the list.
     pub waiting_messages: u64,
-    /// Claimed batches that a consumer works on, or that wait for a takeover.
+    /// Claimed batches that a consumer processes, or that wait for a takeover.
     pub leases: u64,
-    /// Claimed batches of which one database has its part, and which wait for the other database.
+    /// Claimed batches that one database has stored, and that wait for the other database.
     pub parked: u64,
     /// When the head of the list was received.
     pub oldest_waiting: Option<Timestamp>,
@@ -50,7 +50,7 @@ impl QueueStatus {
         Ledger { accepted: self.accepted, claimed: self.claimed, settled: self.settled }
     }
 
-    /// Accepted but not settled: waiting, leased and parked. Without a ledger that can be: the messages that wait, at least.
+    /// Accepted but not settled: waiting, leased and parked. If the ledger is unusable, only the waiting messages.
     pub fn backlog(&self) -> Volume {
         if self.has_ledger() {
             return self.ledger().backlog();
@@ -58,7 +58,7 @@ impl QueueStatus {
         Volume { messages: self.waiting_messages, bytes: self.ledger().backlog().bytes }
     }
 
-    /// Its counters can be true.
+    /// Whether the ledger is usable.
     pub fn has_ledger(&self) -> bool {
         !self.broken.iter().any(BrokenKey::is_ledger)
     }
@@ -68,7 +68,8 @@ impl QueueStatus {
         self.ledger().leased()
     }
 
-    /// What the ledger says is waiting is what the list holds, there are claimed batches if it says so, and no key is broken.
+    /// Whether no key is broken and the ledger matches the keys: as many messages wait as the list contains, and there are
+    /// claimed batches if and only if the ledger says so.
     pub fn balances(&self) -> bool {
         let (accepted, claimed, settled) =
             (self.accepted.messages, self.claimed.messages, self.settled.messages);
@@ -84,9 +85,9 @@ impl QueueStatus {
 pub struct Held {
     /// Messages in batches that have an owner's record.
     pub messages: u64,
-    /// What the ledger says is claimed and not settled, read at the same moment.
+    /// Claimed and not settled according to the ledger, read at the same moment.
     pub claimed_messages: u64,
-    /// Lists of claimed batches that have another type; at most ten.
+    /// Keys of claimed batches that are not lists; at most ten.
     pub broken: Vec<BrokenKey>,
 }
 
@@ -103,16 +104,16 @@ impl Observer {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 
-    /// Reads the status. Broken keys are no error: what the others say is read all the same.
+    /// Reads the status. A broken key is no error: the other keys are still read.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]; a server that has become a replica is one, as what it holds may be old.
+    /// Any [`QueueError`]. A replica is an error, because its data may be old.
     pub async fn status(&self) -> Result<QueueStatus, QueueError> {
         let keys = &self.keys;
         let transaction = &status_transaction(keys);
         let run = |mut connection: MultiplexedConnection| async move {
-            // Reads work on a replica too: a primary that was demoted would be watched for ever.
+            // Reads work on a replica too. Without this check, the link would stay on a demoted primary.
             greeting::require_primary(&mut connection).await?;
             transaction.replies(&mut connection).await
         };
@@ -124,7 +125,7 @@ impl Observer {
         let (leases, parked) = (replies.next(&keys.leases, "zset")?, replies.next(&keys.parked, "zset")?);
         let first_leased: Vec<String> = replies.next(&keys.leases, "zset")?;
         let first_parked: Vec<String> = replies.next(&keys.parked, "zset")?;
-        let _nobodys: Option<String> = replies.next(&keys.owners, "hash")?;
+        let _no_owner: Option<String> = replies.next(&keys.owners, "hash")?;
         let look = ledger::check_look(keys, replies.replies.next().unwrap_or_default());
         replies.unless_broken(look)?;
         let mut broken = replies.broken;
@@ -148,8 +149,8 @@ impl Observer {
         })
     }
 
-    /// Counts the messages of all claimed batches, in one script: for audits, not for every second.
-    /// `None`: the user may not count them.
+    /// Counts the messages of all claimed batches in one script. It is for audits, and too slow for every second. `None`: the
+    /// user may not count them.
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl Observer {
         Ok(Some(Held { messages, claimed_messages, broken: self.with_types(broken.collect()).await? }))
     }
 
-    /// Asks which types they have instead. Somebody may have repaired one meanwhile.
+    /// Reads the types of broken keys, and drops those that were repaired meanwhile.
     async fn with_types(&self, mut broken: Vec<BrokenKey>) -> Result<Vec<BrokenKey>, QueueError> {
         for one in &mut broken {
             if let BrokenKey::Type { key, found, .. } = one {
@@ -175,8 +176,8 @@ impl Observer {
         Ok(broken)
     }
 
-    /// When the heads of the queue, of a lease and of a parked batch were received. Reads their header lines alone: bodies
-    /// are large.
+    /// When the heads of the queue, of a lease and of a parked batch were received. Reads only their header lines, because
+    /// bodies are large.
     async fn oldest(
         &self,
         leased: Option<&String>,
@@ -184,7 +185,7 @@ impl Observer {
         broken: &mut Vec<BrokenKey>,
     ) -> Result<[Option<Timestamp>; 3], QueueError> {
         let mut call = HEADERS.prepare_invoke();
-        // A key that is not there stands for no batch.
+        // Without a batch, ask for a key that does not exist.
         let lease = |id: Option<&String>| {
             let id = id.and_then(|id| id.parse().ok());
             self.keys.lease(id.unwrap_or_else(Uuid::nil))
@@ -195,7 +196,7 @@ impl Observer {
         }
         let headers: [Value; 3] = self.link.script(&call).await?;
         for (list, header) in lists.into_iter().zip(&headers) {
-            // The queue itself may be known to be broken already.
+            // The queue itself may be in `broken` already.
             if matches!(header, Value::Int(_)) && broken.iter().all(|broken| broken.key() != list) {
                 broken.push(BrokenKey::Type { key: list, expected: "list", found: None });
             }
@@ -205,7 +206,7 @@ impl Observer {
     }
 }
 
-/// Everything that is read at one moment, in the order in which [`Observer::status`] takes the replies.
+/// The commands of the transaction, in the order in which [`Observer::status`] reads the replies.
 fn status_transaction(keys: &QueueKeys) -> Transaction {
     let command = |name: &str, key: &str| {
         let mut command = redis::cmd(name);
@@ -217,7 +218,7 @@ fn status_transaction(keys: &QueueKeys) -> Transaction {
         command.arg(0).arg(0);
         command
     };
-    // Whether it is a hash: no batch has this id.
+    // Only checks that the key is a hash. No batch has this id.
     let mut owner = command("HGET", &keys.owners);
     owner.arg("");
     Transaction::new([
@@ -232,14 +233,14 @@ fn status_transaction(keys: &QueueKeys) -> Transaction {
     ])
 }
 
-/// The replies of a transaction, and the keys that they show to be broken.
+/// The remaining replies of a transaction, and the broken keys found so far.
 struct Replies {
     replies: std::vec::IntoIter<Value>,
     broken: Vec<BrokenKey>,
 }
 
 impl Replies {
-    /// The next reply, which is about this key.
+    /// The next reply, which belongs to this key.
     fn next<T: Default + FromRedisValue>(
         &mut self,
         key: &str,
@@ -250,7 +251,7 @@ impl Replies {
         self.unless_broken(read.map_err(|error: RedisError| QueueError::from(error).on(key, expected)))
     }
 
-    /// Nothing, for a key that is broken.
+    /// The default value for a broken key, which it records.
     fn unless_broken<T: Default>(&mut self, read: Result<T, QueueError>) -> Result<T, QueueError> {
         match read {
             Err(QueueError::Broken(broken)) => {

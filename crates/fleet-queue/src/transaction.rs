@@ -1,12 +1,12 @@
 //! MULTI and EXEC as plain commands of one pipeline.
 //!
-//! The crate's own atomic pipelines panic in debug builds if MULTI itself is refused (NOAUTH), and keep the cause of an
-//! EXECABORT in a text.
+//! The atomic pipelines of the crate `redis` panic in debug builds if the server refuses MULTI itself (NOAUTH), and report
+//! the cause of an EXECABORT only as text.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
-/// Commands that the server carries out together or not at all.
+/// Commands that the server runs together or not at all.
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
     pipeline: Pipeline,
@@ -24,11 +24,11 @@ impl Transaction {
         Self { pipeline }
     }
 
-    /// Runs it and reads the commands' replies, a tuple or a list.
+    /// Runs it and returns the commands' replies, as a tuple or a list.
     ///
     /// # Errors
     ///
-    /// The first error that the server replied with; what stands before EXEC's own is its cause.
+    /// The first error that the server replied with. An error before that of EXEC is its cause.
     pub(crate) async fn query<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
@@ -37,11 +37,11 @@ impl Transaction {
         Ok(T::from_redis_value(done.extract_error()?)?)
     }
 
-    /// Runs it. An error among the replies is that of its own command: the server has carried out the others.
+    /// Runs it. A command that failed has its error among the replies; the server has run the others.
     ///
     /// # Errors
     ///
-    /// The first error that the server replied with before it carried anything out.
+    /// The first error that the server replied with before it ran any command.
     pub(crate) async fn replies(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
         let replies = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len()).await?;
         let mut done = Value::Nil;

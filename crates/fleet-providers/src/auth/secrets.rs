@@ -2,11 +2,11 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// The secrets that are valid at the moment (several while one is being rotated); redacted in `Debug`.
+/// The valid secrets: several during a rotation. `Debug` does not show them.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(pub Vec<SecretString>);
 
-/// For configured secrets, which nobody outside chooses. What a sender claims is compared in constant time instead.
+/// Only for configured secrets, which no client chooses. A secret that a client sends is compared in constant time instead.
 impl PartialEq for Secrets {
     fn eq(&self, other: &Self) -> bool {
         let ours = self.0.iter().map(ExposeSecret::expose_secret);

@@ -11,14 +11,14 @@ use super::verify;
 use crate::fields::{Fields, Value};
 use crate::{body, form, json};
 
-/// The parameter that holds the signature, and is not covered by it.
+/// The parameter with the signature, which does not cover itself.
 const SIGNATURE: &str = "signature";
 
 /// A request with more parameters is refused before any is decoded, sorted or hashed. The largest known message, a status,
 /// has some two dozen.
 const MAX_PARAMETERS: usize = 128;
 
-/// What the secret follows.
+/// Precedes the secret in the signed text.
 const SECRET: &[u8] = b"&client_secret=";
 
 /// A parameter: its name and its value as it is signed.
@@ -29,18 +29,18 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     let Some(mut parameters) = parameters(content_type, body) else {
         return false;
     };
-    // Without escapes the text that is signed is split where the form is.
+    // Without escapes, the signed text has the same parameters as the form.
     let may_be_ambiguous = !form::is_form(content_type, body) || memchr(b'%', body).is_some();
     if may_be_ambiguous && parameters.iter().any(is_ambiguous) {
         return false;
     }
-    // JavaScript's order of strings, by UTF-16 code unit, is what the receivers and so the sender use.
+    // Known receivers, and so the sender, sort as JavaScript does: by UTF-16 code unit.
     if parameters.iter().all(|(name, _)| name.is_ascii()) {
         parameters.sort_by(|(a, _), (b, _)| a.cmp(b));
     } else {
         parameters.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
     }
-    // Of a repeated name, the one that is signed need not be the one that is read.
+    // Of a repeated name, the signed value need not be the one that is read.
     if parameters.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
         return false;
     }
@@ -65,16 +65,16 @@ pub(super) fn verify(content_type: Option<&str>, body: &[u8], secrets: &Secrets)
     })
 }
 
-/// Whether the parameter, as it is signed, reads like several. The signed text has no escapes: `a=1&b=2` is two
-/// parameters, or one with the value `1&b=2`. Who has seen a request could so take the times out of it, and send an old
-/// state as a new one. An `&` that no `=` follows begins no parameter.
+/// Whether the parameter in the signed text could also be read as several. The signed text has no escapes: `a=1&b=2` is two
+/// parameters, or one with the value `1&b=2`. Without this check, a client that has seen a request could hide its times in
+/// another parameter and send an old state as a new one. An `&` without a following `=` begins no parameter.
 fn is_ambiguous((name, value): &Parameter<'_>) -> bool {
     let value = value.as_bytes();
     memchr2(b'&', b'=', name.as_bytes()).is_some()
         || memchr(b'&', value).is_some_and(|start| memchr(b'=', &value[start..]).is_some())
 }
 
-/// All parameters, or none if they are too many, if the body is not flat, or if it cannot be decoded.
+/// All parameters. `None` if there are too many, if a value is nested, or if the body cannot be decoded.
 fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Parameter<'a>>> {
     if form::is_form(content_type, body) {
         let is_small = form::has_at_most(body, MAX_PARAMETERS);
@@ -88,7 +88,7 @@ fn parameters<'a>(content_type: Option<&str>, body: &'a [u8]) -> Option<Vec<Para
     members.into_iter().map(|(name, value)| Some((name, signed(&value)?))).collect()
 }
 
-/// A string decoded, another scalar as written; what is nested is not signed by any known sender.
+/// A string decoded, or another scalar as written. No known sender signs nested values.
 fn signed<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
     let written = value.written();
     if written.starts_with('"') {

@@ -1,7 +1,7 @@
 //! Comparisons with the configured secrets.
 //!
-//! Every comparison looks at all secrets and all bytes, so that the time it takes tells an outsider nothing about
-//! how much of a guess was right.
+//! Every comparison reads all secrets and all bytes. Its duration therefore does not tell a client how much of a guess was
+//! right.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::secrets::Secrets;
 
-/// Whether `proof` accepts any secret. All are tried; an empty one is a slip in the configuration, no secret.
+/// Whether `proof` accepts any secret. Tries all of them, except an empty one, which is a mistake in the configuration.
 pub(super) fn any(secrets: &Secrets, proof: impl Fn(&[u8]) -> Choice) -> bool {
     let found = secrets
         .0
@@ -24,14 +24,14 @@ pub(super) fn any(secrets: &Secrets, proof: impl Fn(&[u8]) -> Choice) -> bool {
     found.into()
 }
 
-/// The header's value, if it is there exactly once: of two, a proxy may have checked the other.
+/// The header's value, if it is there exactly once. Of two values, a proxy may have checked the other one.
 pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value.as_bytes())
 }
 
-/// What follows the scheme's word (in any case) in `Authorization`.
+/// The credentials after the scheme's name (in upper or lower case) in `Authorization`.
 pub(super) fn credentials<'h>(headers: &'h HeaderMap, scheme: &str) -> Option<&'h [u8]> {
     let value = only(headers, &AUTHORIZATION)?;
     let (word, rest) = value.split_at_checked(scheme.len())?;
@@ -56,14 +56,14 @@ pub(super) fn query(query: &str, name: &str, secrets: &Secrets) -> bool {
     first.is_some_and(|(_, value)| values.next().is_none() && plain(value.as_bytes(), secrets))
 }
 
-/// The HMAC-SHA256 of the body in hex, `sha256=` in front or not.
+/// The HMAC-SHA256 of the body in hex, with or without the prefix `sha256=`.
 pub(super) fn hmac_sha256(candidate: &[u8], body: &[u8], secrets: &Secrets) -> bool {
     let digits = candidate.strip_prefix(b"sha256=").unwrap_or(candidate);
     let Some(expected) = hex::<32>(digits) else {
         return false;
     };
     any(secrets, |secret| {
-        // A key of any length is taken; there is no error to handle.
+        // HMAC accepts a key of any length, so this cannot fail.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
             return Choice::from(0);
         };

@@ -7,7 +7,8 @@ use crate::error::ParseError;
 use crate::fields::{Fields, Item};
 use crate::message::Limits;
 
-/// Reads text that is one event, and never looks for events inside of it. A character that cannot be stored becomes U+FFFD.
+/// Parses text that is one event, without searching for events inside it. Replaces a character that cannot be stored with
+/// U+FFFD.
 ///
 /// # Errors
 ///

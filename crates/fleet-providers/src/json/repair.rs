@@ -1,20 +1,20 @@
-//! What PostgreSQL's `json` could store and never read back: U+0000 and half of a surrogate pair. Each becomes U+FFFD.
+//! Replaces U+0000 and unpaired surrogates with U+FFFD. PostgreSQL's `json` stores them, but cannot read them back.
 
 use crate::error::ParseError;
 
-/// What a look at a text finds.
+/// Whether a text needs a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Nothing.
+    /// It needs none.
     Sound,
-    /// It has an escape that has to be replaced.
+    /// It has an escape that must be replaced.
     Damaged,
 }
 
-/// What replaces such an escape, which is as long.
+/// Replaces such an escape, and has the same length.
 const REPLACEMENT: &str = "\\ufffd";
 
-/// Looks at all of a text, also where no mapping ever does. What is no JSON is left to the parser.
+/// Checks the whole text, including values that no mapping reads. Leaves syntax errors to the parser.
 ///
 /// # Errors
 ///
@@ -66,7 +66,7 @@ pub(super) fn repaired(text: &str) -> String {
     repaired
 }
 
-/// The index behind the closing quotation mark of the string whose first character is at `index`, and what is in it.
+/// The index after the closing quotation mark of the string whose first character is at `index`, and the string's condition.
 fn string_end(bytes: &[u8], mut index: usize) -> (usize, Condition) {
     let mut condition = Condition::Sound;
     while let Some(byte) = bytes.get(index) {
@@ -86,12 +86,12 @@ fn string_end(bytes: &[u8], mut index: usize) -> (usize, Condition) {
 }
 
 struct Escape {
-    /// The index behind it.
+    /// The index after it.
     end: usize,
     condition: Condition,
 }
 
-/// The escape whose backslash is just before `index`. A malformed one is left to the parser.
+/// The escape whose backslash is just before `index`. Leaves a malformed one to the parser.
 fn escape(bytes: &[u8], index: usize) -> Escape {
     let sound = |end| Escape { end, condition: Condition::Sound };
     if bytes.get(index) != Some(&b'u') {

@@ -1,17 +1,17 @@
-//! Where the elements of an array and the members of an object begin and end, in text that nobody has judged.
+//! Finds where the elements of an array and the members of an object begin and end, in text that may not be valid JSON.
 //!
-//! Only strings and brackets are looked at, so that whatever is wrong inside of one element stays inside of it. Behind an
-//! unbalanced bracket or quotation mark nobody can tell for sure where the element should have ended: `},{` is taken for it.
+//! Only strings and brackets are read, so that an error inside one element does not affect the others. After an unbalanced
+//! bracket or quotation mark it is unknown where the element should have ended; the next `},{` is taken for its end.
 
 use memchr::{memchr, memchr2};
 
-/// How often a missing bracket or quotation mark is made up for in one array, so that the work stays in proportion to the
-/// text. So many bad events of one message have dead letters of their own.
+/// Most guesses about missing brackets or quotation marks in one array, so that the time stays linear in the text's length. So
+/// many bad events of one message are isolated as dead letters.
 const MOST_GUESSES: usize = 8;
 
 /// The pieces of an array.
 pub(crate) struct Elements<'a> {
-    /// The text of each element, without white space around it; at most as many as were asked for.
+    /// The text of each element, without surrounding white space; at most as many as requested.
     pub(crate) pieces: Vec<&'a [u8]>,
     /// How many elements there are in all.
     pub(crate) count: usize,
@@ -19,23 +19,23 @@ pub(crate) struct Elements<'a> {
     pub(crate) defect: Option<Defect>,
 }
 
-/// What can be wrong with an array beside its elements.
+/// A defect of the array itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Defect {
     /// The text ends before the array does.
     BreaksOff,
-    /// There is more text behind the array.
+    /// There is more text after the array.
     Trailing,
 }
 
-/// Splits the array that `text` begins with, and keeps its first `most` elements.
+/// Splits the array at the start of `text`, and keeps its first `most` elements.
 pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
     let mut brackets = Brackets::default();
     let mut found = Elements { pieces: Vec::new(), count: 0, defect: None };
     let (mut start, mut guesses) = (1, 0);
     loop {
         let mut end = brackets.value_end(text, start, b']');
-        // No element may reach to the end of the text.
+        // An element must not reach the end of the text.
         if end == text.len()
             && guesses < MOST_GUESSES
             && let Some(guessed) = next_object(text, start)
@@ -44,7 +44,7 @@ pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
             end = guessed;
         }
         let piece = text.get(start..end).unwrap_or_default().trim_ascii();
-        // A bracket that closes the array too early is followed by a comma.
+        // If a comma follows, the bracket closes the array too early.
         let is_early = text.get(end) == Some(&b']') && comma_behind(text, end + 1).is_some();
         if is_early && guesses < MOST_GUESSES {
             guesses += 1;
@@ -56,7 +56,7 @@ pub(super) fn elements(text: &[u8], most: usize) -> Elements<'_> {
             continue;
         }
         let ends_array = text.get(end) != Some(&b',');
-        // Neither an empty array nor a comma behind the last element makes one.
+        // An empty array has no element, and neither has a comma after the last element.
         if !(piece.is_empty() && ends_array) {
             found.add(piece, most);
         }
@@ -81,7 +81,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// The index of the comma between two objects, the first one behind `start`.
+/// The index of the first comma after `start` that is between two objects.
 fn next_object(text: &[u8], start: usize) -> Option<usize> {
     let mut index = start;
     loop {
@@ -95,14 +95,14 @@ fn next_object(text: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The index of the comma that comes next but for white space.
+/// The index of the next comma, if only white space precedes it.
 fn comma_behind(text: &[u8], index: usize) -> Option<usize> {
     let comma = index + blanks(text.get(index..)?);
     (text.get(comma) == Some(&b',')).then_some(comma)
 }
 
-/// The members of the object that `text` begins with: each name as it is written between its quotation marks, and the text
-/// of the value. Ends with the object, or at the first member that has no such shape.
+/// The members of the object at the start of `text`: each name as written between its quotation marks, and the text of the
+/// value. Ends with the object, or at the first malformed member.
 pub(super) fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut brackets = Brackets::default();
     let mut next = Some(1);
@@ -124,12 +124,12 @@ pub(super) fn members(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// How many bytes of white space `text` begins with.
+/// The number of white space bytes at the start of `text`.
 fn blanks(text: &[u8]) -> usize {
     text.len() - text.trim_ascii_start().len()
 }
 
-/// The closing brackets that are awaited; kept so that a walk allocates once.
+/// The expected closing brackets. It is reused, so that a scan allocates once.
 #[derive(Default)]
 struct Brackets {
     awaited: Vec<u8>,
@@ -138,8 +138,8 @@ struct Brackets {
 }
 
 impl Brackets {
-    /// The index behind the value at `start`: that of the comma behind it, of the bracket `closing` of what is around it, or
-    /// the end of the text.
+    /// The index after the value at `start`: that of the next comma, of the bracket `closing` of the surrounding array or
+    /// object, or the end of the text.
     fn value_end(&mut self, text: &[u8], start: usize, closing: u8) -> usize {
         self.awaited.clear();
         self.curly = 0;
@@ -164,7 +164,8 @@ impl Brackets {
         self.curly += usize::from(closing == b'}');
     }
 
-    /// Closes what `byte` closes, and whatever was left open in it. A bracket that closes nothing is part of the value.
+    /// Closes the bracket that `byte` belongs to, and any open bracket inside it. A bracket that closes nothing is a part of the
+    /// value.
     fn close(&mut self, byte: u8) {
         let same = if byte == b'}' { self.curly } else { self.awaited.len() - self.curly };
         while same > 0
@@ -178,7 +179,7 @@ impl Brackets {
     }
 }
 
-/// The index behind the closing quotation mark of the string whose first character is at `index`.
+/// The index after the closing quotation mark of the string whose first character is at `index`.
 fn string_end(text: &[u8], mut index: usize) -> usize {
     while let Some(found) = text.get(index..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         index += found;

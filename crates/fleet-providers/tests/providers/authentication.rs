@@ -1,4 +1,4 @@
-//! Every scheme, with what it must take and what it must refuse.
+//! Every scheme, with requests that it must accept and requests that it must refuse.
 
 use fleet_providers::{AuthScheme, PROVIDERS, Secrets, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -115,7 +115,7 @@ fn query() {
 fn none_takes_everybody_and_empty_secrets_nobody() {
     assert_eq!(AuthScheme::None.verify_head(&HeaderMap::new(), None, &secrets(&[])), Verdict::Genuine);
     assert_eq!(AuthScheme::None.verify_body(&HeaderMap::new(), None, b"", &secrets(&[])), Verdict::Genuine);
-    // MD5 and HMAC-SHA256 under the empty secret: right, and still nobody's proof.
+    // MD5 and HMAC-SHA256 with the empty secret: they are correct, and must be refused.
     let md5 = b"a=1&signature=e0435000a9dc77eed91124220ffbba1b";
     let mac = "fb011e6154a19b9a4c767373c305275a5a69e8b68b0b4c9200c383dced19a416";
     for secrets in [secrets(&[]), secrets(&[""])] {
@@ -194,7 +194,7 @@ fn segway_fixtures_are_signed_as_named() {
             _ => (true, false, true),
         };
         assert_eq!((first, second, both), expected, "{}", fixture.situation);
-        // Without a media type, the body says which it is.
+        // Without a media type, the body shows its format.
         assert_eq!(signed(None, &fixture.body, &secrets(&[SECOND_SECRET, SECRET])), expected.2);
     }
 }
@@ -211,7 +211,7 @@ fn segway_signs_decoded_values() {
     }
     let json = format!(r#" {{"b":"\u00e4","signature":"{signature}","a":"x y"}} "#);
     assert!(signed(JSON, json.as_bytes(), &secrets));
-    // The body tells what it is, also under the wrong label and with what editors and libraries add.
+    // The body shows its format, even with the wrong media type and with bytes that editors and libraries add.
     assert!(signed(FORM, json.as_bytes(), &secrets));
     for body in [format!("b=ä&a=x+y&signature={signature}"), json] {
         for content_type in [JSON, FORM, None] {

@@ -1,4 +1,4 @@
-//! One bad event in an array costs that event, whatever is wrong with it; one bad character in a text that nobody reads costs
+//! A bad event in an array affects only that event, whatever is wrong with it. A bad character in an unused text affects only
 //! that text.
 
 use fleet_providers::{Attribute, DropReason, ParseError, VehicleEvent};
@@ -8,7 +8,7 @@ use crate::support::{bytes, form, json, only};
 const JSON_TYPE: &str = "application/json";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// What becomes of each event: the vehicle's id, or the reason why it is refused.
+/// The result for each event: the vehicle's id, or the reason of the refusal.
 fn outcomes(provider: &str, body: &[u8]) -> Vec<String> {
     let outcome = |event: Result<VehicleEvent<'_>, ParseError>| match event {
         Ok(event) => event.provider_vehicle_id.to_string(),
@@ -76,7 +76,7 @@ fn an_array_that_is_not_whole_gives_what_is_whole() {
     }
 }
 
-/// Nobody can tell for sure where an element with a missing quotation mark ends: that is guessed eight times at most.
+/// The end of an element with a missing quotation mark is unknown. The parser guesses it eight times at most.
 #[test]
 fn guesses_are_bounded() {
     let body = format!("[{}]", [r#"{"sn":"A}"#; 20].join(","));
@@ -107,7 +107,7 @@ fn an_unread_text_costs_itself() {
         (br#""\\\u0000\\""#, r#""\\\ufffd\\""#),
         (br#"{"\u0000":["\u0000"]}"#, r#"{"\ufffd":["\ufffd"]}"#),
         (b"\"M\xfcnchen\"", "\"M\u{fffd}nchen\""),
-        // What is sound beside it stays as it is.
+        // The other texts stay unchanged.
         (br#"["\ud83d\ude00","\\u0000","\u0000"]"#, r#"["\ud83d\ude00","\\u0000","\ufffd"]"#),
     ] {
         let event = [br#"{"sn":"A","nowSpeed":7,"x":"#, written, b"}"].concat();
@@ -151,7 +151,7 @@ fn an_id_with_a_control_character_is_refused() {
         }
     }
     assert_eq!(form("iotCode=1%00").unwrap(), [Err(ParseError::InvalidCharacter)]);
-    // Around it there may be any white space.
+    // White space may surround it.
     assert_eq!(only(json("niu", r#"{"sn":"\tA\n"}"#)).provider_vehicle_id, "A");
     // Two broken ids of events must not look like one event.
     let id = |id: &str| {

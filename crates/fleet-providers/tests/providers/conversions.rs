@@ -1,4 +1,4 @@
-//! Expected values by hand: every unit and every flag of every provider.
+//! Every unit and every flag of every provider, with hand-written expected values.
 
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent, vehicle_id};
 
@@ -274,7 +274,7 @@ fn invers_legacy_status() {
     });
 }
 
-/// Bodies that once failed, by what is odd about them.
+/// Bodies that once failed, with a description.
 #[test]
 fn what_is_odd_about_a_body_costs_no_more_than_that() {
     let fixed = timed(place(52.5, 13.4, None), "06:13:20");

@@ -1,4 +1,4 @@
-//! Every fixture through the parser, compared with an accepted snapshot.
+//! Parses every fixture and compares the result with a snapshot.
 
 use std::fmt::Write;
 

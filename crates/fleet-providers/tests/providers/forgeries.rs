@@ -1,4 +1,4 @@
-//! Genuine requests, altered: whatever says something else than what was signed is refused.
+//! Altered genuine requests. A request is refused if its meaning differs from what was signed.
 
 use fleet_providers::{AuthScheme, Verdict};
 use hmac::{Hmac, KeyInit, Mac};
@@ -33,7 +33,7 @@ fn is_signed(body: &[u8]) -> bool {
 
 /// A form's parameters as a set, the digits of the signature in one case.
 fn parameters(body: &[u8]) -> Vec<(String, String)> {
-    // White space around a form is no part of it.
+    // White space around a form is not a part of it.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     let mut pairs: Vec<_> = form_urlencoded::parse(body)
         .map(|(name, value)| match &*name {
@@ -117,7 +117,7 @@ proptest! {
             };
             prop_assert!(is_genuine(&scheme, &headers(value.as_bytes()).unwrap(), None, None, b""));
             let other = altered(value.as_bytes(), &edits);
-            // Blanks around the credential and the case of the scheme's word say nothing.
+            // Spaces around the credentials and the case of the scheme's name have no meaning.
             let word = value.find(' ').unwrap_or(0);
             let same = other.len() > word
                 && other[word..].trim_ascii() == value.as_bytes()[word..].trim_ascii()
@@ -143,8 +143,8 @@ proptest! {
     }
 }
 
-/// The text that is signed joins the parameters without escapes: `a=1&b=2` is also one parameter `a` with the value
-/// `1&b=2`. Who has seen one request could so take the times out of it, and post an old state as today's.
+/// The signed text joins the parameters without escapes: `a=1&b=2` is also one parameter `a` with the value `1&b=2`. A client
+/// that has seen one request could hide its times like this, and send an old state as a new one.
 #[test]
 fn parameters_cannot_be_hidden_in_each_other() {
     let form = String::from_utf8(Fixture::named("segway", "status_v2.form").body).unwrap();

@@ -1,6 +1,6 @@
-//! No body takes more than its size's share of time or memory: eight times the bytes take about eight times as long.
+//! Time and memory are linear in the body's size: eight times the bytes take about eight times as long.
 //!
-//! Time is this thread's own on a processor, so that other tests beside it do not count.
+//! Measures the CPU time of this thread, so that other tests do not count.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::support::{SECRET, received_at, secrets};
 
-/// How often the larger body has the smaller one's size.
+/// How many times larger the larger body is.
 const TIMES: usize = 8;
 /// A quadratic reader takes 64 times as long, a linear one 8, one that sorts about 10.
 const MOST: f64 = 28.0;
-/// What takes less is not told apart from nothing, in seconds.
+/// Shorter times, in seconds, are too short to measure.
 const SHORTEST: f64 = 50e-6;
-/// The smaller body's size, about; large enough that its time can be measured.
+/// The approximate size of the smaller body, large enough to measure its time.
 const SMALL_BYTES: usize = 16 * 1024;
 
 /// How long this thread has been running.
@@ -137,7 +137,7 @@ fn assert_linear(what: &str, shape: &Shape, work: impl Fn(&[u8])) {
     let small = body(head, unit, tail, SMALL_BYTES);
     let large = body(head, unit, tail, SMALL_BYTES * TIMES);
     let ratio = || timed(|| work(large.as_bytes())) / timed(|| work(small.as_bytes())).max(SHORTEST);
-    // A cold cache or a page fault may be to blame once, and not each time.
+    // A cold cache or a page fault may slow down one run, but not every run.
     let ratios: Vec<f64> = (0..4).map(|_| ratio()).take_while(|ratio| *ratio >= MOST).collect();
     assert!(ratios.len() < 4, "{what}, {name}: {TIMES} times the bytes take {ratios:.0?} times as long");
 }
@@ -173,7 +173,7 @@ fn checking_a_signature() {
     {
         for shape in shapes {
             assert_linear("signature", &shape, |body| {
-                // A form has to have a signature for all of it to be looked at.
+                // A form without a signature is not read completely.
                 let body = [body, signature.as_bytes()].concat();
                 let scheme = AuthScheme::SegwayMd5;
                 let _ = scheme.verify_body(&HeaderMap::new(), Some(content_type), &body, &secrets);

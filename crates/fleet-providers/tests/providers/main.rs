@@ -1,4 +1,4 @@
-//! The providers' formats, from the outside: bytes in, events or reasons out.
+//! Tests of the crate's public API: bytes in, events or reasons out.
 
 #[cfg(test)]
 mod any_bytes;

@@ -1,4 +1,4 @@
-//! What is possible, and what is noise.
+//! Which values are possible, and which are dropped.
 
 use fleet_providers::Position;
 

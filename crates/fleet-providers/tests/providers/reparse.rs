@@ -1,4 +1,4 @@
-//! What telemetry keeps of an event is enough to parse it again.
+//! An event can be parsed again from telemetry.
 
 use fleet_providers::{DropReason, Limits, Message, PROVIDERS, Provider, StoredEvent, VehicleEvent};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::support;
 
-/// What telemetry keeps, received when the fixtures were.
+/// An event as telemetry stores it, received at the time of the fixtures.
 fn stored<'a>(event: &'a VehicleEvent<'_>, topic: &'a str) -> StoredEvent<'a> {
     StoredEvent { topic, received_at: event.received_at, raw: &event.raw, event_id: event.event_id }
 }
@@ -17,7 +17,7 @@ fn assert_round_trip(provider: &Provider, message: &Message<'_>) -> usize {
     let events = provider.parse(message, &limits).unwrap_or_default();
     for event in events.iter().flatten() {
         let again = provider.reparse(&stored(event, message.topic), &limits);
-        // What is stored has been repaired already.
+        // The stored text is already repaired.
         let mut event = event.clone();
         event.dropped.retain(|dropped| dropped.reason != DropReason::InvalidCharacter);
         assert_eq!(again.as_ref(), Ok(&event), "{}: {:?}", provider.slug, event.raw);
@@ -52,7 +52,7 @@ fn a_form_and_json_of_strings_keep_their_different_ids() {
 
 #[test]
 fn an_event_is_not_taken_apart_again() {
-    // Beside another event it is one event, although alone it would be an answer that holds events.
+    // In an array it is one event, although alone it would be a wrapper around events.
     let body =
         r#"[{"qnr":"0000000000000001","data":[{"qnr":"0000000000000002"}]},{"qnr":"0000000000000003"}]"#;
     let message = Message {

@@ -1,4 +1,4 @@
-//! Times: how they are read, and how they are judged against the moment of reception.
+//! Times: how they are parsed, and which are plausible relative to the time of receipt.
 
 use fleet_providers::{Attribute, DropReason, Limits, Message, ParseError};
 use jiff::{SignedDuration, Timestamp};
@@ -179,7 +179,7 @@ fn too_old_is_the_events_time_alone() {
     let events = json("niu", old).unwrap();
     assert_eq!(events[0], Err(ParseError::TooOld));
     assert!(events[1].is_ok());
-    // Beside a time that is fresh, it is a clock that has lost its date.
+    // With a recent time in the same event, the old one is from a clock that has lost its date.
     let body = r#"{"sn":"A","infoTimestamp":1700000000,"time":1718000001000}"#;
     let event = only(json("niu", body));
     assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), true));
@@ -224,7 +224,7 @@ fn redelivery_meets_the_same_ids() {
         let timeless = ["alert", "fault", "firmware", "location_gps_time_zero"]
             .iter()
             .any(|kind| fixture.situation.starts_with(kind));
-        // A resend without a usable time is a row of its own.
+        // A retry without a usable time is a second row.
         assert_eq!(first == ids(&later), !timeless, "{}", fixture.situation);
     }
 }
@@ -248,13 +248,13 @@ fn ids_tell_events_apart() {
     assert_ne!(base, invers("x", "21", "1", ""));
     assert_ne!(base, invers("x", "20.0", "1", ""));
     assert_ne!(base, invers("x", "20", "2", ""));
-    // The provider's own id stands for the content.
+    // The provider's id replaces the content.
     assert_eq!(base, invers("x", "20", "1", ",\"note\":1"));
 }
 
 #[test]
 fn ids_never_change() {
-    // Rows in the databases are found by these.
+    // These ids are stored in databases and must not change.
     let id = |slug, file| {
         let fixture = Fixture::named(slug, file);
         let event = only(fixture.provider.parse(&fixture.message(), &Limits::default()));

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Moves the head of the queue into a lease of its own.
+-- Moves the head of the queue into a new lease.
 --
 -- KEYS  queue, lease, leases, owners, ledger
 -- ARGV  lease id, token, most messages, most bytes, lease duration in ms, 'first' or 'again'
--- Returns {owner, message, ...}; {} if there is nothing; false if somebody else owns the lease by now.
+-- Returns {owner, message, ...}; {} if the queue is empty; false if another consumer has taken the lease over.
 --
--- The same id and token again returns the same batch: the reply to the first call may have been lost. Only the first
--- call makes a batch. Had the lease been taken over and settled since, a second batch under its id would pass for
--- settled in the databases, and be lost.
+-- A second call with the same id and token returns the same batch, because the reply to the first call may have been lost.
+-- Only the first call makes a batch: if the lease was taken over and settled since, the databases would take a second batch
+-- under its id for stored, and it would be lost.
 local queue, lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local id, token = ARGV[1], ARGV[2]
 local most_messages, most_bytes, duration_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -21,7 +21,7 @@ if owner then
 end
 if ARGV[6] == 'again' then return {} end
 
--- Redis undoes nothing of a script that fails: if this key has a wrong type, that must show before a message moves.
+-- Redis does not roll back a failed script. Fail before the first write if this key has the wrong type.
 redis.call('ZCARD', leases)
 
 local batch, messages, bytes = {}, 0, 0
@@ -29,7 +29,7 @@ while messages < most_messages do
   local message = redis.call('LMOVE', queue, lease, 'LEFT', 'RIGHT')
   if not message then break end
   if messages > 0 and bytes + #message > most_bytes then
-    -- One too many: back to where it came from. Nobody has seen it move.
+    -- One too many: move it back. The script is atomic, so no other client sees the move.
     redis.call('LMOVE', lease, queue, 'RIGHT', 'LEFT')
     break
   end
@@ -41,11 +41,11 @@ if messages == 0 then return {} end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
--- Born marked: its owner starts parsing at once.
+-- A new batch is marked, because its owner starts parsing at once.
 owner = token .. ' 0 ' .. bytes .. ' parsing'
 redis.call('ZADD', leases, now_ms + duration_ms, id)
 redis.call('HSET', owners, id, owner)
--- A ledger that cannot be counted in stops no batch: Observer::status reports it.
+-- A ledger with the wrong type must not stop batches. Observer::status reports it.
 redis.pcall('HINCRBY', ledger, 'claimed_messages', messages)
 redis.pcall('HINCRBY', ledger, 'claimed_bytes', bytes)
 batch[1] = owner

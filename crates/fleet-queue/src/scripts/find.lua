@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Finds a message where its time of receipt says that it is: items are nearly in the order of receipt.
+-- Finds a message by its time of receipt: items are nearly in the order of receipt.
 --
 -- KEYS  list of envelopes
 -- ARGV  message id, its time of receipt in ms, most items and most bytes to read on either side
@@ -8,7 +8,7 @@ local list, id, received_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local most_items, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local length = redis.call('LLEN', list)
 
--- The first item that was received at that time or later.
+-- Binary search for the first item that was received at that time or later.
 local low, high = 0, length
 while low < high do
   local middle = math.floor((low + high) / 2)
@@ -16,7 +16,7 @@ while low < high do
   if at and at < received_ms then low = middle + 1 else high = middle end
 end
 
--- Looks into the items from `first` to before `last`.
+-- Searches the items from `first` up to, but not including, `last`.
 local function look(first, last)
   local bytes = 0
   for offset, item in ipairs(redis.call('LRANGE', list, first, last - 1)) do
@@ -26,7 +26,7 @@ local function look(first, last)
   return false, bytes
 end
 
--- To seek in a long list takes time, and a large piece takes memory: pieces grow while they are small.
+-- A seek in a long list takes time, and a large piece takes memory. Pieces therefore grow while they are small.
 local function next_piece(piece, bytes)
   if bytes > 262144 then return 16 end
   return math.min(128, piece * 2)

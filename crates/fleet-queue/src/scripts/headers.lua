@@ -2,7 +2,7 @@
 -- The header line of each list's first item, with its newline and without the body.
 --
 -- KEYS  lists of envelopes
--- Returns {header, ...}: nil for a list that is empty, or whose first item has no header line; 0 for a key that is no
+-- Returns {header, ...}: nil for a list that is empty, or whose first item has no header line; 0 for a key that is not a
 -- list.
 local headers = {}
 for index, list in ipairs(KEYS) do

@@ -1,13 +1,13 @@
 #!lua flags=no-writes
--- Counts the messages of every claimed batch. What has a wrong type counts as empty.
+-- Counts the messages of all claimed batches. A key of the wrong type counts as empty.
 --
 -- KEYS  owners, ledger
--- ARGV  what the names of lease lists begin with
--- Returns {messages in the lists of all owners, messages that the ledger says are claimed and not settled, the first ten
--- names of such a list that are those of something else}.
+-- ARGV  prefix of the names of lease lists
+-- Returns {messages in the lists of all owners, messages that are claimed and not settled according to the ledger, the first
+-- ten names of such lists whose key is not a list}.
 local owners, ledger = KEYS[1], KEYS[2]
 
--- The reply, or `otherwise` for a key of a wrong type.
+-- The reply, or `otherwise` for a key of the wrong type.
 local function read(otherwise, ...)
   local reply = redis.pcall(...)
   if type(reply) ~= 'table' or not reply.err then return reply end

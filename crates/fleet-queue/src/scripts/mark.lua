@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Notes what the owner is about to do with the batch; see Lease::mark.
+-- Records what the owner is about to do with the batch; see Lease::mark.
 --
 -- KEYS  owners
--- ARGV  lease id, token, mark (empty: nothing that could kill it)
--- Returns 1, or 0 if the caller does not own the lease (any more).
+-- ARGV  lease id, token, mark (empty: nothing that could crash it)
+-- Returns 1, or 0 if the caller does not own the lease.
 local owners = KEYS[1]
 local id, token, mark = ARGV[1], ARGV[2], ARGV[3]
 

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Finds batches that have an owner's record and no expiry, as a repair of the append-only file may leave them, and lets
--- them expire now, for the next consumer to take over.
+-- Finds batches that have an owner's record and no expiry, and makes them expire now, so that a consumer takes them over. A
+-- repair of the append-only file may leave such batches.
 --
 -- KEYS  leases, parked, owners
 -- Returns how many there were.

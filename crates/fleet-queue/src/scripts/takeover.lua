@@ -1,17 +1,17 @@
 #!lua flags=allow-oom
--- Makes an expired lease, or a parked batch that is due, the caller's, batch and all. Nothing goes back to the queue. The
--- same token again returns the same batch: the reply to the first call may have been lost.
+-- Takes over an expired lease, or a parked batch that is due, with its messages. No message goes back to the queue. A second
+-- call with the same token returns the same batch, because the reply to the first call may have been lost.
 --
 -- KEYS  lease, leases, parked, owners
 -- ARGV  lease id, token, lease duration in ms
--- Returns {owner, message, ...}; false if it is not due, or is gone; the error WRONGTYPE if its list is no list: it is
--- tried again after a lease's time, so that the batches behind it do not wait for its repair.
+-- Returns {owner, message, ...}; false if it is not due, or no longer exists; the error WRONGTYPE if the batch's key is not a
+-- list. Such a batch is postponed by the duration of a lease, so that the batches after it do not wait for its repair.
 local lease, leases, parked, owners = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token, duration_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
--- Redis undoes nothing of a script that fails: if one of these keys has a wrong type, that must show before a write.
+-- Redis does not roll back a failed script. Fail before the first write if one of these keys has the wrong type.
 redis.call('ZCARD', leases)
 redis.call('ZCARD', parked)
 local owner = redis.call('HGET', owners, id)
@@ -25,15 +25,14 @@ if batch.err then
   return batch
 end
 if #batch == 0 then
-  -- Without messages there is nothing to own: Redis has lost the list, or somebody has repaired by hand. What is left would
-  -- be in the way of every other lease.
+  -- There are no messages: Redis has lost the list, or an operator has removed it. What is left would block every other lease.
   redis.call('ZREM', leases, id)
   redis.call('ZREM', parked, id)
   if owner then redis.call('HDEL', owners, id) end
   return false
 end
 if not string.match(owner or '', '^%S+ %d+ %d+ ') then
-  -- Redis has lost the record, or something else has overwritten it, and the messages are there: they are owed all the same.
+  -- Redis has lost the record, or another program has overwritten it. The messages still must be delivered.
   local bytes = 0
   for _, message in ipairs(batch) do bytes = bytes + #message end
   owner = '- 0 ' .. bytes .. ' '
@@ -42,7 +41,7 @@ local held_by, takeovers, bytes, mark = string.match(owner, '^(%S+) (%d+) (%d+) 
 if held_by ~= token then
   local due_ms = tonumber(redis.call('ZSCORE', leases, id) or redis.call('ZSCORE', parked, id))
   if not due_ms or due_ms > now_ms then return false end
-  -- Only a death under a mark speaks against the batch; an outage or a deploy does not.
+  -- Count only a death under a mark against the batch, not an outage or a deployment.
   if mark == '' then mark = 'parsing' else takeovers = takeovers + 1 end
   owner = token .. ' ' .. takeovers .. ' ' .. bytes .. ' ' .. mark
   redis.call('HSET', owners, id, owner)

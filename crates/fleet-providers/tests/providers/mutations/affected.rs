@@ -1,9 +1,9 @@
-//! Which member of a body has a say in what: written down from the formats, not from the parsers.
+//! Which member of a body affects which result. It follows the providers' formats, not the parsers.
 
 use fleet_providers::{Attributes, ParseError, Timed, VehicleEvent};
 use jiff::Timestamp;
 
-/// What a change of one member may change.
+/// The result that an edit of one member may change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affected {
     /// Which events there are, and all about them.
@@ -108,7 +108,7 @@ const INVERS: &[(&str, &str)] = &[
     ("device", "vehicle"),
     ("occurred_at", "time"),
     ("timestamp", "time"),
-    // Whether there is state to be read depends on the type.
+    // The type decides whether the state is read.
     ("type", "structure"),
     ("message_type", "structure"),
     ("position", "position"),
@@ -128,11 +128,11 @@ const INVERS: &[(&str, &str)] = &[
     ("immobilizer", "driving_enabled"),
 ];
 
-/// Objects that hold what has a say, and none themselves; what else stands beside events.
+/// Objects that only contain members with an effect, and other members next to events.
 const AROUND: [&str; 9] =
     ["data", "desc", "trace", "metadata", "vehicle_state", "state", "event", "status", "vehicle"];
 
-/// What the member with this path of names has a say in: what the outermost of them has that is not just around others.
+/// What the member with this path of names affects: that of the outermost name that does not only contain others.
 pub(super) fn by_member(slug: &str, names: &[&str]) -> Affected {
     let table = match slug {
         "niu" => NIU,
@@ -150,7 +150,7 @@ pub(super) fn by_member(slug: &str, names: &[&str]) -> Affected {
 
 pub(super) type Outcome<'a> = Result<VehicleEvent<'a>, ParseError>;
 
-/// An event before and after an edit: only what is allowed to differ differs.
+/// Compares an event before and after an edit: only what may differ differs.
 pub(super) fn assert_unaffected(pair: (&Outcome<'_>, &Outcome<'_>), allowed: Affected) {
     let (before, after) = match pair {
         (Ok(before), Ok(after)) => (before, after),

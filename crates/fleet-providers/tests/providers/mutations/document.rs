@@ -1,4 +1,4 @@
-//! A JSON text that can be written with one place of it changed, also into what no JSON library would write.
+//! Writes a JSON text with one change, including changes that no JSON library would write.
 
 use serde_json::Value;
 
@@ -9,14 +9,14 @@ pub(super) enum Document {
     Object(Vec<(String, Document)>),
 }
 
-/// What is done to one member or element.
+/// An edit of one member or element.
 #[derive(Debug)]
 pub(super) enum Edit {
     Replace(String),
     Remove,
     /// The name a second time, with this value before the genuine one.
     RepeatBefore(String),
-    /// The name a second time, with this value behind the genuine one.
+    /// The name a second time, with this value after the genuine one.
     RepeatAfter(String),
     RepeatAsIs,
     /// The value alone in an array.
