@@ -1,4 +1,4 @@
-//! Which providers are served.
+//! Which providers the API serves.
 
 use std::sync::Arc;
 
@@ -77,5 +77,5 @@ fn a_provider_without_secrets_is_served_only_if_told_so() {
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].provider.slug, "niu");
     let closed = sources(&settings(&[("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "1000")]));
-    assert!(closed.is_err(), "a cap alone says nothing about who may post");
+    assert!(closed.is_err(), "a cap alone does not enable a provider");
 }
