@@ -1,4 +1,4 @@
-//! The servers of the development overlay.
+//! The Redis and TimescaleDB of the development overlay.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     let environment = dev.environment(at(api.spec, "/containers/0")).unwrap();
     let settings = load(None, environment.into_iter()).unwrap();
     let caps: u64 = sources(&settings).unwrap().iter().map(|source| source.max_backlog_bytes).sum();
-    assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
+    assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave too little for Redis itself");
 }
 
 #[test]
