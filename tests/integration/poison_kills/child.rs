@@ -1,4 +1,4 @@
-//! The child that judges suspects, as its parent starts it: the limits that it sets itself.
+//! The child process that parses suspected messages, as its parent starts it, with the limits that it sets itself.
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ use super::{enormous, slow};
 use crate::process::program::{binary, envelope, prepared};
 use crate::readme::read;
 
-/// A message as large as the API accepts them by default.
+/// A message of the largest size that the API accepts by default.
 const MIB: usize = 1 << 20;
 
 fn command() -> Command {
@@ -20,7 +20,7 @@ fn command() -> Command {
     command
 }
 
-/// A child that is ready for messages.
+/// A child process that is ready for messages.
 struct Suspects {
     child: Child,
     input: ChildStdin,
@@ -37,7 +37,7 @@ impl Suspects {
         suspects
     }
 
-    /// Whether it has parsed a message, and lives.
+    /// Whether the child has parsed the message and still runs.
     fn parses(&mut self, body: &str) -> bool {
         let item = envelope(body);
         let length = u32::try_from(item.len()).unwrap().to_le_bytes();
@@ -50,7 +50,7 @@ impl Suspects {
         self.output.read_exact(&mut answer).is_ok()
     }
 
-    /// The signal that has ended it.
+    /// The signal that has ended the child.
     fn ended_by(mut self) -> Option<i32> {
         drop(self.input);
         self.child.wait().unwrap().signal()
@@ -74,10 +74,10 @@ fn a_message_that_takes_the_memory_of_the_pod_ends_the_child_alone() {
 
 #[test]
 fn a_limit_of_processor_time_from_outside_convicts_no_message() {
-    // Two seconds are less than the child gives a message, and enough for each of these.
+    // Two seconds of CPU time are less than the child allows for one message, and enough for each of these.
     let mut suspects = Suspects::start(&mut prepared(&command(), "ulimit -St 1; ulimit -Ht 2"));
     let message = slow();
     let parsed = (0..100).take_while(|_| suspects.parses(&message)).count();
     assert!((1..100).contains(&parsed), "{parsed}");
-    assert_eq!(suspects.ended_by(), Some(Signal::KILL.as_raw()), "SIGXCPU would convict the last one");
+    assert_eq!(suspects.ended_by(), Some(Signal::KILL.as_raw()), "SIGXCPU would blame the last message");
 }
