@@ -1,11 +1,11 @@
-//! Extend, take over, mark, release; and the owner that comes back from the dead.
+//! Extend, take over, mark and release, and an owner that comes back after its lease has expired.
 
 use fleet_queue::{Lease, Mark};
 use uuid::Uuid;
 
 use super::{EVERYTHING, LONG, Rig, SHORT, texts};
 
-/// `lease` as somebody else would present it.
+/// `lease` with another owner's token.
 fn foreign(lease: &Lease) -> Lease {
     Lease { token: Uuid::now_v7(), ..lease.clone() }
 }
@@ -52,13 +52,13 @@ async fn nobody_else_extends_marks_or_acks_a_lease() {
 async fn a_takeover_waits_for_the_expiry() {
     let rig = Rig::new();
     let lease = rig.leased(&["a", "b"]).await;
-    assert!(rig.takeover().await.is_none(), "the lease is good for minutes");
+    assert!(rig.takeover().await.is_none(), "the lease is valid for minutes");
     assert!(rig.consumer.extend(&lease, SHORT).await.unwrap());
     let expiry = expiry_ms(&rig, &lease).await;
     let next = crate::support::eventually("the lease to expire", async || rig.takeover().await).await;
     assert!(now_ms(&rig).await >= expiry);
     assert_ne!(next.token, lease.token);
-    assert!(rig.takeover().await.is_none(), "it is somebody's again");
+    assert!(rig.takeover().await.is_none(), "it has an owner again");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_death_without_a_mark_does_not_count() {
     let lease = rig.leased(&["a"]).await;
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     let lease = rig.outlive(&lease).await;
-    assert_eq!((lease.takeovers, &lease.mark), (0, &Mark::Parsing), "the new owner begins with parsing");
+    assert_eq!((lease.takeovers, &lease.mark), (0, &Mark::Parsing), "the new owner begins to parse");
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     let lease = rig.outlive(&lease).await;
     assert_eq!(lease.takeovers, 0);
@@ -143,7 +143,7 @@ async fn a_zombie_can_do_nothing() {
     rig.consumer.release(&zombie).await.unwrap();
     assert_eq!(rig.consumer.ack(&zombie).await.unwrap(), 0);
     let again = rig.consumer.claim(zombie.id, zombie.token, EVERYTHING).await.unwrap();
-    assert!(again.is_none(), "nor claim its batch back");
+    assert!(again.is_none(), "it cannot claim its batch back");
     assert_eq!((rig.status().await, expiry_ms(&rig, &owner).await), before);
     assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 2);
     assert_eq!(rig.consumer.ack(&zombie).await.unwrap(), 0);
