@@ -29,7 +29,7 @@ const COUNTERS: [&str; 6] = [
 ];
 
 impl Rig {
-    /// Replaces the key by one of another type, once for each type that is not `right`, and calls `check`.
+    /// Replaces the key with one of another type, once for each type that is not `right`, and calls `check`.
     async fn with_every_other_type(
         key: impl Fn(&Rig) -> String,
         right: &str,
