@@ -1,4 +1,4 @@
-//! Whatever arrives, the parser answers, and answers the same again.
+//! The parser returns a result for any bytes, and the same result every time.
 
 use fleet_providers::{Limits, Message, PROVIDERS, Verdict};
 use http::{HeaderMap, HeaderValue};
@@ -11,7 +11,7 @@ use crate::support::{SECRET, fixtures, received_at, secrets};
 const CONTENT_TYPES: [Option<&str>; 3] =
     [None, Some("application/json"), Some("application/x-www-form-urlencoded")];
 
-/// What every answer keeps to, whoever sent the bytes.
+/// The rules that every result keeps, whatever the bytes are.
 fn check(topic: &str, body: &[u8]) {
     for provider in PROVIDERS {
         for content_type in CONTENT_TYPES {
@@ -44,7 +44,7 @@ fn check(topic: &str, body: &[u8]) {
     }
 }
 
-/// No guess is ever taken for a proof.
+/// Asserts that arbitrary credentials never authenticate.
 fn check_schemes(value: &[u8], query: &str, body: &[u8]) {
     let secrets = secrets(&[SECRET]);
     let mut headers = HeaderMap::new();
@@ -61,7 +61,7 @@ fn check_schemes(value: &[u8], query: &str, body: &[u8]) {
     }
 }
 
-/// Bytes that parsers stumble over.
+/// Bytes that are difficult for parsers.
 fn spice() -> impl Strategy<Value = Vec<u8>> {
     let tokens =
         ["\"", "\\", "\\u0000", "\\ud800", "{", "}", "[", "]", "1e999", "-", "null", "%", "&", "=", ","];

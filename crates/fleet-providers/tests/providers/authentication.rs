@@ -1,4 +1,4 @@
-//! Every scheme, with what it must take and what it must refuse.
+//! Every authentication scheme, with requests that it must accept and requests that it must refuse.
 
 use fleet_providers::{AuthScheme, PROVIDERS, Secrets, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -115,7 +115,7 @@ fn query() {
 fn none_takes_everybody_and_empty_secrets_nobody() {
     assert_eq!(AuthScheme::None.verify_head(&HeaderMap::new(), None, &secrets(&[])), Verdict::Genuine);
     assert_eq!(AuthScheme::None.verify_body(&HeaderMap::new(), None, b"", &secrets(&[])), Verdict::Genuine);
-    // MD5 and HMAC-SHA256 under the empty secret: right, and still nobody's proof.
+    // MD5 and HMAC-SHA256 with the empty secret. The signatures are right, but anybody can make them.
     let md5 = b"a=1&signature=e0435000a9dc77eed91124220ffbba1b";
     let mac = "fb011e6154a19b9a4c767373c305275a5a69e8b68b0b4c9200c383dced19a416";
     for secrets in [secrets(&[]), secrets(&[""])] {
@@ -132,7 +132,7 @@ fn none_takes_everybody_and_empty_secrets_nobody() {
 
 #[test]
 fn hmac_sha256() {
-    // RFC 4231 has no key that is text; this one is Wikipedia's.
+    // RFC 4231 has no key that is text, so this example is from Wikipedia.
     let body = b"The quick brown fox jumps over the lazy dog";
     let mac = "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
     let genuine = |value: &str, body: &[u8]| {
@@ -175,7 +175,7 @@ fn segway_vectors() {
         let text = String::from_utf8(body.clone()).unwrap();
         assert!(text.ends_with(&format!("signature={signature}")), "{file}");
         assert!(signed(FORM, &body, &secrets), "{file}");
-        // Every byte counts.
+        // A change of any byte must be detected.
         let altered = text.replacen("SGWTEST0001", "SGWTEST0002", 1);
         assert!(!signed(FORM, altered.as_bytes(), &secrets), "{file}");
     }
@@ -194,7 +194,7 @@ fn segway_fixtures_are_signed_as_named() {
             _ => (true, false, true),
         };
         assert_eq!((first, second, both), expected, "{}", fixture.situation);
-        // Without a media type, the body says which it is.
+        // Without a media type, the body's content decides.
         assert_eq!(signed(None, &fixture.body, &secrets(&[SECOND_SECRET, SECRET])), expected.2);
     }
 }
@@ -211,7 +211,7 @@ fn segway_signs_decoded_values() {
     }
     let json = format!(r#" {{"b":"\u00e4","signature":"{signature}","a":"x y"}} "#);
     assert!(signed(JSON, json.as_bytes(), &secrets));
-    // The body tells what it is, also under the wrong label and with what editors and libraries add.
+    // The body's content decides, even with the wrong media type and with additions of editors and libraries.
     assert!(signed(FORM, json.as_bytes(), &secrets));
     for body in [format!("b=ä&a=x+y&signature={signature}"), json] {
         for content_type in [JSON, FORM, None] {

@@ -1,5 +1,5 @@
-//! One bad event in an array costs that event, whatever is wrong with it; one bad character in a text that nobody reads costs
-//! that text.
+//! A bad event in an array affects only that event, whatever is wrong with it. A bad character in a text that the
+//! parser does not use affects only that text.
 
 use fleet_providers::{Attribute, DropReason, ParseError, VehicleEvent};
 
@@ -8,7 +8,7 @@ use crate::support::{bytes, form, json, only};
 const JSON_TYPE: &str = "application/json";
 const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// What becomes of each event: the vehicle's id, or the reason why it is refused.
+/// The result of each event: the vehicle's id, or the reason for its refusal.
 fn outcomes(provider: &str, body: &[u8]) -> Vec<String> {
     let outcome = |event: Result<VehicleEvent<'_>, ParseError>| match event {
         Ok(event) => event.provider_vehicle_id.to_string(),
@@ -17,7 +17,7 @@ fn outcomes(provider: &str, body: &[u8]) -> Vec<String> {
     bytes(provider, JSON_TYPE, body).expect("it can be split").into_iter().map(outcome).collect()
 }
 
-/// An array around `bad` and two good events.
+/// An array with `bad` between two valid events.
 fn around(bad: &[u8]) -> Vec<u8> {
     [br#"[{"sn":"A","qnr":"A"},"#, bad, br#",{"sn":"B","qnr":"B"}]"#].concat()
 }
@@ -76,7 +76,7 @@ fn an_array_that_is_not_whole_gives_what_is_whole() {
     }
 }
 
-/// Nobody can tell for sure where an element with a missing quotation mark ends: that is guessed eight times at most.
+/// The end of an element with a missing quotation mark is ambiguous. The parser guesses it at most eight times.
 #[test]
 fn guesses_are_bounded() {
     let body = format!("[{}]", [r#"{"sn":"A}"#; 20].join(","));
@@ -90,7 +90,7 @@ fn an_envelope_holds_what_is_inside_of_it() {
     assert_eq!(refused(r#"{"status":0} "data":[{"sn":"A"}]"#), "unparsable");
     assert_eq!(refused(r#"{"status":0},"data":[{"sn":"A"}]}"#), "unparsable");
     assert_eq!(refused(r#"{"status":nul,"data":"[]"}"#), "unparsable");
-    // An event may have a member of that name.
+    // An event may have a member with this name.
     assert_eq!(outcomes("niu", br#"{"sn":"A","data":[{"sn":"B"}]}"#), ["A"]);
     assert_eq!(refused(r#"{"sn":"A","x":nul,"data":[{"sn":"B"}]}"#), "unparsable");
     assert_eq!(outcomes("niu", br#"{"sn":null,"desc":"a]},{\"","data":[{"sn":"B"}]}"#), ["B"]);
@@ -107,7 +107,7 @@ fn an_unread_text_costs_itself() {
         (br#""\\\u0000\\""#, r#""\\\ufffd\\""#),
         (br#"{"\u0000":["\u0000"]}"#, r#"{"\ufffd":["\ufffd"]}"#),
         (b"\"M\xfcnchen\"", "\"M\u{fffd}nchen\""),
-        // What is sound beside it stays as it is.
+        // Valid parts beside it do not change.
         (br#"["\ud83d\ude00","\\u0000","\u0000"]"#, r#"["\ud83d\ude00","\\u0000","\ufffd"]"#),
     ] {
         let event = [br#"{"sn":"A","nowSpeed":7,"x":"#, written, b"}"].concat();
@@ -151,9 +151,9 @@ fn an_id_with_a_control_character_is_refused() {
         }
     }
     assert_eq!(form("iotCode=1%00").unwrap(), [Err(ParseError::InvalidCharacter)]);
-    // Around it there may be any white space.
+    // White space may surround the id.
     assert_eq!(only(json("niu", r#"{"sn":"\tA\n"}"#)).provider_vehicle_id, "A");
-    // Two broken ids of events must not look like one event.
+    // Two events with broken ids must not look like the same event.
     let id = |id: &str| {
         let body =
             format!(r#"{{"metadata":{{"id":"{id}"}},"data":{{"vehicle_id":"A","x":"{}"}}}}"#, id.len());

@@ -1,4 +1,4 @@
-//! What no provider should send, and what becomes of it.
+//! Input that no provider should send, and its results.
 
 use fleet_providers::{Attributes, ParseError, VehicleEvent};
 

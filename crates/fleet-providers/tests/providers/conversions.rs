@@ -1,4 +1,4 @@
-//! Expected values by hand: every unit and every flag of every provider.
+//! Values expected by hand: every unit and every flag of every provider.
 
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent, vehicle_id};
 
@@ -48,7 +48,7 @@ fn niu_strings_are_numbers_and_flags_too() {
         assert_eq!(attributes.powered_on, timed(true, at));
         assert_eq!(attributes.locked, timed(false, at));
         assert_eq!(attributes.charging, timed(true, at));
-        // ss_online_sta comes before isConnected.
+        // ss_online_sta has priority over isConnected.
         assert_eq!(attributes.online, timed(true, at));
         assert_eq!(attributes.speed_kmh, timed(21.5, at));
         assert_eq!(attributes.range_m, timed(39_000, at));
@@ -270,7 +270,7 @@ fn invers_legacy_status() {
     });
 }
 
-/// Bodies that once failed, by what is odd about them.
+/// Bodies that once failed to parse, named after what is unusual in them.
 #[test]
 fn what_is_odd_about_a_body_costs_no_more_than_that() {
     let fixed = timed(place(52.5, 13.4, None), "06:13:20");

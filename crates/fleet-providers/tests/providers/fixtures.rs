@@ -1,4 +1,4 @@
-//! Every fixture through the parser, compared with an accepted snapshot.
+//! Every fixture is parsed and compared with an accepted snapshot.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Genuine requests, altered: whatever says something else than what was signed is refused.
+//! Altered requests: if the meaning differs from what was signed, the request is refused.
 
 use fleet_providers::{AuthScheme, Verdict};
 use hmac::{Hmac, KeyInit, Mac};
@@ -26,14 +26,14 @@ fn is_genuine(
     }
 }
 
-/// Segway's check of a form.
+/// Whether a form has a valid Segway signature.
 fn is_signed(body: &[u8]) -> bool {
     is_genuine(&AuthScheme::SegwayMd5, &HeaderMap::new(), None, FORM, body)
 }
 
-/// A form's parameters as a set, the digits of the signature in one case.
+/// A form's parameters, sorted, with the signature's digits in one case.
 fn parameters(body: &[u8]) -> Vec<(String, String)> {
-    // White space around a form is no part of it.
+    // White space around a form is not part of it.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     let mut pairs: Vec<_> = form_urlencoded::parse(body)
         .map(|(name, value)| match &*name {
@@ -117,7 +117,7 @@ proptest! {
             };
             prop_assert!(is_genuine(&scheme, &headers(value.as_bytes()).unwrap(), None, None, b""));
             let other = altered(value.as_bytes(), &edits);
-            // Blanks around the credential and the case of the scheme's word say nothing.
+            // White space around the credential and the case of the scheme's name have no meaning.
             let word = value.find(' ').unwrap_or(0);
             let same = other.len() > word
                 && other[word..].trim_ascii() == value.as_bytes()[word..].trim_ascii()
@@ -143,8 +143,9 @@ proptest! {
     }
 }
 
-/// The text that is signed joins the parameters without escapes: `a=1&b=2` is also one parameter `a` with the value
-/// `1&b=2`. Who has seen one request could so take the times out of it, and post an old state as today's.
+/// The signed text joins the parameters without escapes, so `a=1&b=2` can also be one parameter `a` with the value
+/// `1&b=2`. An attacker who has seen one request could use this to remove the times and to post an old state as a
+/// current one.
 #[test]
 fn parameters_cannot_be_hidden_in_each_other() {
     let form = String::from_utf8(Fixture::named("segway", "status_v2.form").body).unwrap();
@@ -153,7 +154,7 @@ fn parameters_cannot_be_hidden_in_each_other() {
     let mut pairs: Vec<&str> = signed.split('&').collect();
     pairs.sort_unstable();
     for hidden in 1..pairs.len() {
-        // Each parameter in turn becomes a part of the value before it.
+        // Each parameter in turn becomes part of the value before it.
         let mut merged = pairs.clone();
         let part = merged.remove(hidden).replace('=', "%3D");
         let value = format!("{}%26{part}", merged[hidden - 1]);

@@ -1,6 +1,6 @@
-//! No body takes more than its size's share of time or memory: eight times the bytes take about eight times as long.
+//! Parsing takes linear time: a body with eight times the bytes takes about eight times as long.
 //!
-//! Time is this thread's own on a processor, so that other tests beside it do not count.
+//! The tests measure the thread's own CPU time, so that other tests at the same time do not matter.
 
 use std::fmt::Write as _;
 
@@ -10,16 +10,17 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::support::{SECRET, received_at, secrets};
 
-/// How often the larger body has the smaller one's size.
+/// The size of the larger body, as a multiple of the smaller one's.
 const TIMES: usize = 8;
-/// A quadratic reader takes 64 times as long, a linear one 8, one that sorts about 10.
+/// The highest allowed ratio of times. A quadratic parser takes 64 times as long, a linear one 8 times, one that sorts
+/// about 10 times.
 const MOST: f64 = 28.0;
-/// What takes less is not told apart from nothing, in seconds.
+/// Shorter times, in seconds, are too short to measure and count as this.
 const SHORTEST: f64 = 50e-6;
-/// The smaller body's size, about; large enough that its time can be measured.
+/// The approximate size of the smaller body, large enough to measure the time.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// How long this thread has been running.
+/// The CPU time of this thread.
 fn cpu_time() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
@@ -27,14 +28,14 @@ fn cpu_time() -> f64 {
     seconds
 }
 
-/// How long `run` takes.
+/// The CPU time that `run` takes.
 fn timed(run: impl FnOnce()) -> f64 {
     let before = cpu_time();
     run();
     cpu_time() - before
 }
 
-/// `unit(index)` repeated until it makes about so many bytes, between `head` and `tail`.
+/// `unit(index)` repeated between `head` and `tail` until the text has about this many bytes.
 fn body(head: &str, unit: impl Fn(usize) -> String, tail: &str, bytes: usize) -> String {
     let mut text = head.to_owned();
     for index in 0.. {
@@ -131,13 +132,13 @@ fn form_shapes() -> Vec<Shape> {
     ]
 }
 
-/// Compares the time of `work` over a body and over one of [`TIMES`] its size.
+/// Compares the times that `work` takes for a body and for one of [`TIMES`] its size.
 fn assert_linear(what: &str, shape: &Shape, work: impl Fn(&[u8])) {
     let (name, head, unit, tail) = shape;
     let small = body(head, unit, tail, SMALL_BYTES);
     let large = body(head, unit, tail, SMALL_BYTES * TIMES);
     let ratio = || timed(|| work(large.as_bytes())) / timed(|| work(small.as_bytes())).max(SHORTEST);
-    // A cold cache or a page fault may be to blame once, and not each time.
+    // A cold cache or a page fault may slow down one measurement, but not all of them.
     let ratios: Vec<f64> = (0..4).map(|_| ratio()).take_while(|ratio| *ratio >= MOST).collect();
     assert!(ratios.len() < 4, "{what}, {name}: {TIMES} times the bytes take {ratios:.0?} times as long");
 }
@@ -173,7 +174,7 @@ fn checking_a_signature() {
     {
         for shape in shapes {
             assert_linear("signature", &shape, |body| {
-                // A form has to have a signature for all of it to be looked at.
+                // Only a form with a signature is read completely.
                 let body = [body, signature.as_bytes()].concat();
                 let scheme = AuthScheme::SegwayMd5;
                 let _ = scheme.verify_body(&HeaderMap::new(), Some(content_type), &body, &secrets);

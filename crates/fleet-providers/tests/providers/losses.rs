@@ -1,4 +1,4 @@
-//! What is there and not used leaves a trace, and what says nothing leaves none.
+//! A value that is present and not used is reported. A value that means "nothing" is not.
 
 use fleet_providers::{Attribute, DropReason, VehicleEvent};
 
@@ -85,7 +85,7 @@ fn another_shape_is_a_loss() {
     );
     let connected = r#""batteries":{"compartmentA":{"isConnected":"no","batteryCharging":68}}"#;
     assert_eq!(niu(connected), one(Battery, unknown, "no"));
-    // A bare position is taken for one without a time.
+    // A bare position counts as a position without a time.
     let bare = r#"{"metadata":{},"data":{"vehicle_id":"A","position":{"lat":52.5,"lon":13.4}}}"#;
     assert_eq!(only(json("invers", bare)).attributes.position.map(|fix| fix.value.lat), Some(52.5));
 }

@@ -1,4 +1,4 @@
-//! The providers' formats, from the outside: bytes in, events or reasons out.
+//! The providers' formats, tested through the public API: bytes in, events or reasons out.
 
 #[cfg(test)]
 mod any_bytes;

@@ -1,5 +1,5 @@
-//! Every value of every fixture replaced, removed, repeated, swapped with its neighbour and wrapped: nothing but what was
-//! touched is lost, and what is refused is refused with a reason.
+//! Every value of every fixture is replaced, removed, repeated, swapped with its neighbour and wrapped. Only what
+//! depends on the edited value may change, and every refusal has a reason.
 
 mod affected;
 mod document;
@@ -10,7 +10,7 @@ use crate::support::{Fixture, Parsed, fixtures};
 use affected::{Affected, Outcome, assert_unaffected, by_member};
 use document::{Document, Edit};
 
-/// Texts no provider should put in place of a value, and the reason if one of them sinks the event.
+/// Texts that no provider should send as a value. If there is a reason, the event is refused with it.
 fn nasty_json() -> Vec<(String, Option<&'static str>)> {
     let taken = [
         "null",
@@ -78,7 +78,7 @@ fn parse<'a>(fixture: &'a Fixture, body: &'a str) -> Parsed<'a> {
     fixture.provider.parse(&message, &Limits::default())
 }
 
-/// Compares what an edited body parses to with what the fixture itself does.
+/// Compares the result of an edited body with the result of the fixture itself.
 fn check(original: &Parsed<'_>, edited: &Parsed<'_>, sunk: Option<&str>, event: usize, allowed: Affected) {
     let before = original.as_ref().expect("a fixture parses");
     let after = match (edited, sunk) {
@@ -99,7 +99,7 @@ fn check(original: &Parsed<'_>, edited: &Parsed<'_>, sunk: Option<&str>, event: 
     }
 }
 
-/// Of an array only the edited event is refused, and of an envelope around good events nothing.
+/// In an array only the edited event is refused. An envelope around valid events does not affect them.
 fn check_sunk(before: &[Outcome<'_>], after: &[Outcome<'_>], reason: &str, event: usize, allowed: Affected) {
     if allowed.structure {
         return;
@@ -114,11 +114,11 @@ fn check_sunk(before: &[Outcome<'_>], after: &[Outcome<'_>], reason: &str, event
     }
 }
 
-/// Edits every member of every JSON fixture of the provider; returns how many bodies that made.
+/// Edits every member of every JSON fixture of the provider. Returns the number of edited bodies.
 fn edit_json(slug: &str) -> usize {
     let mut bodies = 0;
     for fixture in fixtures().iter().filter(|fixture| fixture.provider.slug == slug) {
-        // Some fixtures are no JSON that this library would read.
+        // Some fixtures are not valid JSON for this library.
         let Some(document) =
             Document::read(&fixture.body).filter(|_| fixture.content_type == "application/json")
         else {
@@ -138,7 +138,7 @@ fn edit_json(slug: &str) -> usize {
             ];
             for (text, sunk) in nasty_json() {
                 edits.push((Edit::Replace(text.clone()), sunk, allowed));
-                // Around the events, the parser need not read it.
+                // The parser need not read members around the events, so it may miss a bad text there.
                 let before = if sunk.is_some() { allowed } else { Affected::NOTHING };
                 edits.push((Edit::RepeatBefore(text.clone()), sunk, before));
                 edits.push((Edit::RepeatAfter(text), sunk, allowed));
@@ -155,7 +155,7 @@ fn edit_json(slug: &str) -> usize {
     bodies
 }
 
-/// Says which edit it was, if the check after it panics.
+/// Prints the edit if the check panics.
 struct Context<'a>(&'a str, &'a [String], &'a Edit);
 
 impl Drop for Context<'_> {

@@ -1,4 +1,4 @@
-//! What is possible, and what is noise.
+//! Which quantities are possible, and which are ignored.
 
 use fleet_providers::Position;
 

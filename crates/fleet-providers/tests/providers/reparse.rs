@@ -1,4 +1,4 @@
-//! What telemetry keeps of an event is enough to parse it again.
+//! An event in telemetry can be parsed again.
 
 use fleet_providers::{DropReason, Limits, Message, PROVIDERS, Provider, StoredEvent, VehicleEvent};
 use proptest::prelude::*;
@@ -6,18 +6,18 @@ use uuid::Uuid;
 
 use crate::support;
 
-/// What telemetry keeps, received when the fixtures were.
+/// The event as telemetry keeps it, received when the fixtures were.
 fn stored<'a>(event: &'a VehicleEvent<'_>, topic: &'a str) -> StoredEvent<'a> {
     StoredEvent { topic, received_at: event.received_at, raw: &event.raw, event_id: event.event_id }
 }
 
-/// Parses `message`, then each event again; returns how many there were.
+/// Parses `message`, then each event again. Returns the number of events.
 fn assert_round_trip(provider: &Provider, message: &Message<'_>) -> usize {
     let limits = Limits::default();
     let events = provider.parse(message, &limits).unwrap_or_default();
     for event in events.iter().flatten() {
         let again = provider.reparse(&stored(event, message.topic), &limits);
-        // What is stored has been repaired already.
+        // The stored event has been repaired already.
         let mut event = event.clone();
         event.dropped.retain(|dropped| dropped.reason != DropReason::InvalidCharacter);
         assert_eq!(again.as_ref(), Ok(&event), "{}: {:?}", provider.slug, event.raw);
@@ -52,7 +52,7 @@ fn a_form_and_json_of_strings_keep_their_different_ids() {
 
 #[test]
 fn an_event_is_not_taken_apart_again() {
-    // Beside another event it is one event, although alone it would be an answer that holds events.
+    // Beside another event this is one event. Alone it would be an envelope that contains events.
     let body =
         r#"[{"qnr":"0000000000000001","data":[{"qnr":"0000000000000002"}]},{"qnr":"0000000000000003"}]"#;
     let message = Message {
@@ -102,13 +102,13 @@ proptest! {
     }
 }
 
-/// A parameter that means something, or none that does.
+/// The name of a known parameter, or of an unknown one.
 fn name() -> impl Strategy<Value = String> {
     let known = ["iotCode", "statusUtcTime", "gpsUtcTime", "latitude", "speed", "online"].map(str::to_owned);
     prop_oneof![prop::sample::select(known.to_vec()), "\\PC{0,8}"]
 }
 
-/// A time, or anything.
+/// A time, or any text.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![Just("1718000000000".to_owned()), "\\PC{0,12}"]
 }

@@ -1,4 +1,4 @@
-//! Times: how they are read, and how they are judged against the moment of reception.
+//! How times are parsed, and how they are compared with the time of receipt.
 
 use fleet_providers::{Attribute, DropReason, Limits, Message, ParseError};
 use jiff::{SignedDuration, Timestamp};
@@ -120,7 +120,7 @@ fn the_second_choice_of_time() {
 fn the_future_begins_five_minutes_from_now() {
     assert_eq!(observed("\"2024-06-10T06:18:30Z\""), (at("06:18:30"), false));
     assert_eq!(observed("\"2024-06-10T06:18:30.000001Z\""), (received_at(), true));
-    // Below 10^11 a number is seconds: the largest lies in the year 5138.
+    // A number below 10^11 counts as seconds. The largest lies in the year 5138.
     for far in ["99999999999", "9223372036854775807", "1e30", "100000000000000000000"] {
         assert_eq!(observed(far), (received_at(), true), "{far}");
     }
@@ -136,7 +136,7 @@ fn every_time_in_an_event_is_judged() {
         let event = only(json("niu", &body));
         assert!(event.clock_skewed, "{wrong}");
         assert_eq!(event.observed_at, at("06:13:20.123"), "{wrong}");
-        // Not the time of receipt: an old report must not beat a newer one.
+        // The time of receipt must not be used here: an old report would win over a newer one.
         assert_eq!(event.attributes.position.unwrap().at, at("06:13:20.123"), "{wrong}");
         assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123"), "{wrong}");
     }
@@ -179,7 +179,7 @@ fn too_old_is_the_events_time_alone() {
     let events = json("niu", old).unwrap();
     assert_eq!(events[0], Err(ParseError::TooOld));
     assert!(events[1].is_ok());
-    // Beside a time that is fresh, it is a clock that has lost its date.
+    // Beside a current time, this time means that the clock has lost its date.
     let body = r#"{"sn":"A","infoTimestamp":1700000000,"time":1718000001000}"#;
     let event = only(json("niu", body));
     assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), true));
@@ -206,7 +206,7 @@ fn limits_and_reception_decide_not_now() {
     assert!(parse("2024-06-10T06:13:21Z", &limits).is_ok());
     assert_eq!(parse("2024-06-10T06:13:21.001Z", &limits), Err(ParseError::TooOld));
     for extreme in [Timestamp::MIN, Timestamp::MAX] {
-        // The arithmetic at the ends of the calendar.
+        // The arithmetic must not overflow at the ends of the calendar.
         let _ = parse(&extreme.to_string(), &Limits::default());
     }
 }
@@ -224,7 +224,7 @@ fn redelivery_meets_the_same_ids() {
         let timeless = ["alert", "fault", "firmware", "location_gps_time_zero"]
             .iter()
             .any(|kind| fixture.situation.starts_with(kind));
-        // A resend without a usable time is a row of its own.
+        // A redelivered report without a usable time is a new row.
         assert_eq!(first == ids(&later), !timeless, "{}", fixture.situation);
     }
 }
@@ -248,13 +248,13 @@ fn ids_tell_events_apart() {
     assert_ne!(base, invers("x", "21", "1", ""));
     assert_ne!(base, invers("x", "20.0", "1", ""));
     assert_ne!(base, invers("x", "20", "2", ""));
-    // The provider's own id stands for the content.
+    // The provider's own id replaces the content.
     assert_eq!(base, invers("x", "20", "1", ",\"note\":1"));
 }
 
 #[test]
 fn ids_never_change() {
-    // Rows in the databases are found by these.
+    // Rows in the databases are found by these ids.
     let id = |slug, file| {
         let fixture = Fixture::named(slug, file);
         let event = only(fixture.provider.parse(&fixture.message(), &Limits::default()));

@@ -1,4 +1,4 @@
-//! Which member of a body has a say in what: written down from the formats, not from the parsers.
+//! Which results each member of a body may affect. The tables follow the formats, not the parsers.
 
 use fleet_providers::{Attributes, ParseError, Timed, VehicleEvent};
 use jiff::Timestamp;
@@ -6,11 +6,11 @@ use jiff::Timestamp;
 /// What a change of one member may change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affected {
-    /// Which events there are, and all about them.
+    /// Which events there are, and everything in them.
     pub(super) structure: bool,
-    /// Which vehicle is meant, or whether any is.
+    /// The vehicle's id, or whether there is one.
     vehicle: bool,
-    /// When the event was observed, and so all attributes that have no time of their own.
+    /// The event's time, and so all attributes without a time of their own.
     time: bool,
     /// The attributes in the order of [`listed`].
     attributes: [bool; 9],
@@ -98,7 +98,7 @@ const INVERS: &[(&str, &str)] = &[
     ("device", "vehicle"),
     ("occurred_at", "time"),
     ("timestamp", "time"),
-    // Whether there is state to be read depends on the type.
+    // The type decides whether the parser reads a state.
     ("type", "structure"),
     ("message_type", "structure"),
     ("position", "position"),
@@ -116,17 +116,17 @@ const INVERS: &[(&str, &str)] = &[
     ("life_status", "online"),
 ];
 
-/// Objects that hold what has a say, and none themselves; what else stands beside events.
+/// Objects that have no effect themselves, although their members may, and other members beside events.
 const AROUND: [&str; 9] =
     ["data", "desc", "trace", "metadata", "vehicle_state", "state", "event", "status", "vehicle"];
 
-/// What the member with this path of names has a say in: what the outermost of them has that is not just around others.
+/// What the member with this path of names may affect. The outermost name that is not in [`AROUND`] decides.
 pub(super) fn by_member(slug: &str, names: &[&str]) -> Affected {
     let table = match slug {
         "niu" => NIU,
         "segway" => SEGWAY,
         "invers" => INVERS,
-        other => panic!("what has a say in {other}'s bodies?"),
+        other => panic!("no table for {other}"),
     };
     let Some(name) = names.iter().find(|name| !AROUND.contains(name)) else {
         return Affected::word("structure");
@@ -138,7 +138,7 @@ pub(super) fn by_member(slug: &str, names: &[&str]) -> Affected {
 
 pub(super) type Outcome<'a> = Result<VehicleEvent<'a>, ParseError>;
 
-/// An event before and after an edit: only what is allowed to differ differs.
+/// Asserts that the event before an edit and the one after it differ only where `allowed`.
 pub(super) fn assert_unaffected(pair: (&Outcome<'_>, &Outcome<'_>), allowed: Affected) {
     let (before, after) = match pair {
         (Ok(before), Ok(after)) => (before, after),
