@@ -1,4 +1,4 @@
-//! The answers that providers get: each row of the documented table, and in which order they are decided.
+//! The API's responses to providers: each row of the documented table, and the order in which the checks are made.
 
 mod bounds;
 mod checks;

@@ -13,7 +13,7 @@ use fleet_testbed::{DatabaseLogin, RedisLogin};
 use fleet_webhook_api::source_settings::source_settings;
 use serde::Deserialize;
 
-/// The services of our own image, and what they run.
+/// The services that run this project's image, and their commands.
 const OURS: [(&str, &[&str]); 3] = [
     ("api", &["fleet-webhook-api"]),
     ("consumer", &["fleet-consumer"]),
@@ -81,7 +81,7 @@ impl Compose {
     }
 
     fn service(&self, name: &str) -> &Service {
-        self.services.get(name).unwrap_or_else(|| panic!("there is no service {name}"))
+        self.services.get(name).unwrap_or_else(|| panic!("no service is named {name}"))
     }
 
     fn settings(&self, name: &str) -> Settings {
@@ -92,12 +92,12 @@ impl Compose {
         load(None, environment.into_iter()).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The `host:container` ports that `name` publishes, each on the loopback.
+    /// The `host:container` ports that `name` publishes. Each must be published on the loopback address only.
     fn loopback_ports(&self, name: &str) -> Vec<(u16, u16)> {
         let published = |port: &String| {
             let (host, container) = port
                 .strip_prefix("127.0.0.1:")
-                .unwrap_or_else(|| panic!("{name} publishes {port} to the world"))
+                .unwrap_or_else(|| panic!("{name} publishes {port} on more than the loopback address"))
                 .split_once(':')
                 .unwrap();
             (host.parse().unwrap(), container.parse().unwrap())
@@ -105,7 +105,7 @@ impl Compose {
         self.service(name).ports.iter().map(published).collect()
     }
 
-    /// What follows `flag` in the command of Redis.
+    /// The value of `flag` in the command of Redis.
     fn redis_flag(&self, flag: &str) -> &str {
         let command = &self.service("redis").command;
         let at = command.iter().position(|argument| argument == flag);
@@ -114,8 +114,8 @@ impl Compose {
     }
 }
 
-/// What is wrong with the default user of an ACL file, if something is. Nobody may log in as it, and it needs every
-/// right all the same.
+/// What is wrong with the default user of an ACL file, if anything. Nobody may log in as the default user, but it must
+/// have every right, because Redis loads its append-only file with the default user's rights.
 pub(crate) fn default_user_problem(acl: &str) -> Option<&'static str> {
     let words = acl.lines().find_map(|line| line.strip_prefix("user default "));
     let words: Vec<_> = words.unwrap_or_default().split_whitespace().collect();
@@ -162,13 +162,13 @@ fn images_are_pinned_and_ours_is_built_here() {
     for (name, service) in &compose.services {
         if OURS.iter().any(|(ours, _command)| ours == name) {
             assert_eq!(service.image.as_deref(), Some("fleet-webhook-ingest:local"), "{name}");
-            assert_eq!(service.pull_policy.as_deref(), Some("never"), "{name}: no registry has it");
+            assert_eq!(service.pull_policy.as_deref(), Some("never"), "{name}: no registry has this image");
             assert!(service.read_only, "{name}");
             assert_eq!(service.cap_drop, ["ALL"], "{name}");
         } else {
             let image = service.image.as_deref().unwrap_or_else(|| panic!("{name} has no image"));
             let (_name, tag) = image.split_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
-            assert!(tag.split('.').count() >= 3, "{image} names no release");
+            assert!(tag.split('.').count() >= 3, "{image} does not name a release");
         }
     }
     assert!(compose.service("redis").image.as_deref().unwrap().starts_with("redis:8."));
@@ -180,9 +180,9 @@ fn one_service_builds_the_image_with_the_commit() {
     let builds = compose.services.iter().filter_map(|(name, service)| Some((name, service.build.as_ref()?)));
     let builds: Vec<_> = builds.collect();
     let [(name, build)] = builds.as_slice() else {
-        panic!("{} services build: builds of one tag at once get in each other's way", builds.len());
+        panic!("{} services build: parallel builds of one tag conflict", builds.len());
     };
-    // Whatever is started needs it, but for the API, which must not wait for a database.
+    // All other services depend on `migrate`, except the API, which must not wait for a database.
     assert_eq!((name.as_str(), build.context.as_str()), ("migrate", "."));
     let commit = BTreeMap::from([("GIT_COMMIT".to_owned(), "${GIT_COMMIT:-unknown}".to_owned())]);
     assert_eq!(build.args, commit);
@@ -261,7 +261,7 @@ fn urls_name_services_and_their_credentials() {
         assert!(password.starts_with("local-use-only-"), "{service}");
     }
     assert_eq!(default_user_problem(&acl), None);
-    assert!(!acl.contains("client|setinfo"), "Redis 7.0 does not know it, and refuses the whole file");
+    assert!(!acl.contains("client|setinfo"), "Redis 7.0 refuses a file with this subcommand");
     let check = &compose.service("redis").healthcheck.as_ref().unwrap().test;
     assert!(check[1].contains("--user api --pass local-use-only-api"), "{check:?}");
 }
@@ -314,10 +314,10 @@ fn redis_loses_nothing_and_has_room_for_every_cap() {
     let memory = gigabytes.parse::<u64>().unwrap() << 30;
     let served = source_settings(&compose.settings("api")).unwrap();
     let caps: u64 = served.iter().map(|source| source.max_backlog_bytes).sum();
-    assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave no room for Redis' own");
+    assert!(caps <= memory / 4 * 3, "{caps} of {memory} bytes leave too little for Redis itself");
 }
 
-/// Tests, demo, chaos and benchmark run on servers of the testbed, which has these settings and files.
+/// Tests, demo, chaos tests and benchmarks use the testbed's servers, which must have the same settings and files.
 #[test]
 fn the_testbed_runs_the_same_servers() {
     let compose = Compose::read();

@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL that break, and states of connection, session and schema that say nothing about the data.
+//! Broken connections to PostgreSQL, and states of connection, session and schema that are not the data's fault.
 
 pub(crate) mod abandoned;
 mod broken;
@@ -12,7 +12,7 @@ use fleet_store::{Database, DatabaseOptions};
 use fleet_testbed::Proxy;
 use tokio_postgres::Client;
 
-/// A pool of so many connections.
+/// A pool with this many connections.
 fn database(url: &str, pool_size: usize) -> Database {
     Database::open(&options(url, pool_size)).unwrap()
 }
@@ -33,8 +33,8 @@ fn through(proxy: &Proxy, url: &str) -> String {
     url.replace(&format!(":{}", port(url)), &format!(":{}", proxy.port()))
 }
 
-/// Lets every insertion into (or deletion from) a table fail with this SQLSTATE, the first `times` times. A sequence
-/// counts, because a transaction that fails takes nothing back from it.
+/// Lets every insertion into a table (or deletion from it) fail with this SQLSTATE, the first `times` times. A sequence
+/// counts the failures, because a rollback does not reset sequences.
 async fn fail(client: &Client, event: &str, table: &str, state: &str, times: usize) {
     let sql = format!(
         "CREATE SEQUENCE IF NOT EXISTS tries;
@@ -52,7 +52,7 @@ async fn fail(client: &Client, event: &str, table: &str, state: &str, times: usi
     client.batch_execute(&sql).await.unwrap();
 }
 
-/// How many dead letters there are.
+/// The number of dead letters.
 async fn buried(client: &Client) -> i64 {
     client.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0)
 }

@@ -1,4 +1,4 @@
-//! The consumer under faults: deaths, outages, data that a database refuses, shutdown.
+//! The consumer under faults: killed consumers, outages, data that a database refuses, and shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually, redis_url};
 
 const INSTANT: Duration = Duration::from_millis(1);
 
-/// Posts NIU reports of these vehicles, a message each.
+/// Posts NIU reports of these vehicles, one message each.
 async fn post(fleet: &Fleet, vehicles: &[&str]) {
     for vehicle in vehicles {
         let report = serde_json::json!({ "sn": vehicle, "infoTimestamp": now_ms(), "nowSpeed": 7 });
@@ -32,13 +32,13 @@ fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// The vehicles that have a row, in order.
+/// The vehicles that have a row, sorted.
 async fn vehicles(database: &TestDatabase) -> Vec<String> {
     let query = "SELECT provider_vehicle_id FROM vehicles ORDER BY 1";
     database.client().await.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Reason and the vehicle in the envelope of every dead letter.
+/// The reason of every dead letter, and the vehicle in its envelope.
 async fn dead_letters(database: &TestDatabase) -> Vec<(String, String)> {
     let query = "SELECT reason, substring(encode(message.envelope, 'escape') FROM '\"sn\":\"([^\"]*)\"')
                    FROM dead_letters JOIN dead_messages AS message USING (message_id) ORDER BY 2";
@@ -46,7 +46,7 @@ async fn dead_letters(database: &TestDatabase) -> Vec<(String, String)> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// What a consumer does that dies while it has the batch marked.
+/// A consumer that dies while it holds a marked batch.
 struct Doomed {
     consumer: Consumer,
     lease: Lease,
@@ -66,7 +66,7 @@ impl Doomed {
         assert!(self.consumer.mark(&self.lease, mark).await.unwrap());
     }
 
-    /// The next owner of the batch, which finds it expired.
+    /// The next owner takes the batch over after the lease has expired.
     async fn replace(&mut self) {
         self.lease = eventually("the lease to expire", async || {
             self.consumer.take_over_expired(Uuid::now_v7(), INSTANT).await.unwrap()
@@ -85,7 +85,7 @@ async fn deaths_while_parsing_prove_nothing_against_a_message_that_can_be_parsed
         doomed.replace().await;
         assert_eq!(doomed.lease.takeovers, deaths);
     }
-    // What an earlier version leaves behind that was killed over the second message.
+    // The record that a consumer of an earlier release leaves if it is killed while it parses the second message.
     let record = format!("{} 5 1 items:1", doomed.lease.token);
     let client = redis::Client::open(redis_url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -106,7 +106,7 @@ async fn deaths_during_an_outage_bury_nothing() {
     post(&fleet, &["A", "B"]).await;
     let mut doomed = Doomed::claim(&fleet).await;
     for _ in 0..5 {
-        // Parsed; what it dies of now is not the messages' fault.
+        // The messages are parsed. A death from now on is not their fault.
         doomed.mark(Mark::Clear).await;
         doomed.replace().await;
     }
@@ -168,7 +168,7 @@ async fn a_part_that_is_stored_already_is_only_acked() {
     let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
     post(&fleet, &["A", "B"]).await;
     let doomed = Doomed::claim(&fleet).await;
-    // As if the owner had died between its commits and its ack.
+    // As if the owner had died after its commits and before its ack.
     let lease_id = doomed.lease.id;
     let client = database.client().await;
     for statement in [
@@ -213,7 +213,7 @@ async fn shutdown_during_an_outage_releases_the_batch() {
     ])
     .await;
     post(&fleet, &["A"]).await;
-    // The batch waits for this lock.
+    // The consumer's transaction waits for this lock.
     let client = database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE vehicles").await.unwrap();
     fleet.start_consumer();
@@ -246,7 +246,7 @@ async fn a_batch_stands_aside_until_its_schema_is_right() {
     assert_eq!(vehicles(&database).await, ["A"]);
 }
 
-/// What `fleet-consumer audit` would say.
+/// The result of `fleet-consumer audit`.
 async fn audit(fleet: &Fleet) -> Audit {
     Audit::read(&fleet.settings).await.unwrap()
 }
@@ -262,7 +262,7 @@ async fn the_audit_balances_until_something_is_missing() {
     assert!(balanced.to_string().contains("niu"), "{balanced}");
 
     database.client().await.batch_execute("DELETE FROM settled_state_batches").await.unwrap();
-    assert!(!audit(&fleet).await.balances(), "one database knows less than the other");
+    assert!(!audit(&fleet).await.balances(), "one database lacks what the other one has");
 }
 
 #[tokio::test]
@@ -307,8 +307,8 @@ async fn a_claim_asked_again_never_makes_a_second_batch() {
     let (id, token) = (doomed.lease.id, doomed.lease.token);
     let limits = ClaimLimits { max_messages: 100, max_bytes: 1 << 20, lease: INSTANT };
     let again = doomed.consumer.claim_again(id, token, limits).await.unwrap().unwrap();
-    assert_eq!(again.items, doomed.lease.items, "the reply was lost, the batch was not");
-    // The owner was away for so long that another one has settled its batch.
+    assert_eq!(again.items, doomed.lease.items, "only the reply was lost");
+    // The owner was away for so long that another consumer has settled its batch.
     doomed.replace().await;
     assert_eq!(doomed.consumer.ack(&doomed.lease).await.unwrap(), 1);
     post(&fleet, &["B"]).await;
@@ -322,7 +322,7 @@ async fn a_batch_that_was_stored_in_part_is_completed_and_balances() {
     let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
     post(&fleet, &["A", "B", "C"]).await;
     let doomed = Doomed::claim(&fleet).await;
-    // As if the owner had halved the part, and died after the first half of one side.
+    // As if the owner had split the part, and died after it stored the first half on one side.
     let part = "INSERT INTO settled_state_batches VALUES ($1, 0, 1, 'niu', 1)";
     database.client().await.execute(part, &[&doomed.lease.id]).await.unwrap();
     fleet.start_consumer();
@@ -340,10 +340,10 @@ async fn whoever_takes_a_batch_over_has_it_marked() {
     let mut doomed = Doomed::claim(&fleet).await;
     doomed.mark(Mark::Clear).await;
     doomed.replace().await;
-    assert_eq!(doomed.lease.takeovers, 0, "its first owner had parsed it");
+    assert_eq!(doomed.lease.takeovers, 0, "its first owner had already parsed it");
     doomed.replace().await;
-    assert_eq!(doomed.lease.takeovers, 1, "its second owner died over it");
-    // The reply to a takeover was lost: asked again, the batch comes back, and no death is counted.
+    assert_eq!(doomed.lease.takeovers, 1, "its second owner died while parsing");
+    // The reply to a takeover was lost. The retry returns the same batch and counts no death.
     let (id, token) = (doomed.lease.id, doomed.lease.token);
     let again = doomed.consumer.take_over_lease(id, token, INSTANT).await.unwrap().unwrap();
     assert_eq!((again.items, again.takeovers), (doomed.lease.items, 1));
@@ -384,6 +384,6 @@ async fn a_side_that_is_slow_gets_smaller_parts_although_the_other_one_is_done()
         client.query_one("SELECT count(*), count(DISTINCT vehicle_id) FROM telemetry", &[]).await.unwrap();
     assert_eq!((stored.get::<_, i64>(0), stored.get::<_, i64>(1)), (40, 40));
     let parts = client.query_one("SELECT count(*) FROM settled_batches", &[]).await.unwrap();
-    assert!(parts.get::<_, i64>(0) >= 4, "it was not halved");
+    assert!(parts.get::<_, i64>(0) >= 4, "the part was not split");
     assert_eq!(dead_letters(&database).await, []);
 }

@@ -1,4 +1,4 @@
-//! The tools for dead letters: they find, replay and remove exactly what they are told to.
+//! The commands for dead letters: they find, replay and delete exactly what they are asked for.
 
 mod bytes;
 
@@ -33,7 +33,7 @@ fn printed(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// A fleet with one good vehicle and two dead letters of different reasons.
+/// A fleet with one stored vehicle and two dead letters with different reasons.
 async fn fleet_with_dead_letters(database: &TestDatabase) -> Fleet {
     let fleet = Fleet::start(database).await;
     for body in [r#"[{"sn":"GOOD"},{"no":"vehicle"}]"#, "not json"] {
@@ -78,7 +78,7 @@ async fn list_and_show() {
     }
 }
 
-/// Adds `letters` dead letters of one message as the release before did, each with a copy of the bytes.
+/// Adds `letters` dead letters of one message as the previous release did: each has its own copy of the bytes.
 async fn bury(database: &TestDatabase, message_id: Uuid, letters: i32, envelope: &str) {
     let statement = "INSERT INTO dead_letters (message_id, event_index, provider, reason, detail, envelope)
          SELECT $1, index, 'niu', 'rejected_by_database', 'number ' || index, $3
@@ -100,7 +100,7 @@ async fn show_has_every_dead_letter_of_a_message() {
     assert_eq!(shown.lines().filter(|line| line.starts_with("event ")).count(), 1203);
     assert_eq!(shown.matches("the one envelope").count(), 1);
 
-    // As `head` does once it has enough.
+    // `head` closes the pipe as soon as it has enough.
     let mut child = command(&fleet, &database, &["show", &id.to_string()]);
     let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
@@ -127,7 +127,7 @@ async fn show_cuts_a_long_body_unless_told_otherwise() {
         let full = show(id, &["--full"]);
         assert!(full.contains(&format!("\n{}\n", "x".repeat(bytes))) && !full.contains("not shown"));
     }
-    // Also of what is no envelope.
+    // The same limit applies to bytes that are not an envelope.
     let id = Uuid::now_v7();
     bury(&database, id, 1, &"y".repeat(5000)).await;
     let shown = show(id, &[]);
@@ -142,7 +142,7 @@ async fn replay_pushes_a_message_once_and_leaves_what_died_again() {
     for message in &messages {
         bury(&database, *message, 30, "an envelope").await;
     }
-    // As if a consumer had tried one of them while the replay is running.
+    // As if a consumer had retried one of them while the replay runs.
     let again = "UPDATE dead_letters SET last_dead_at = now() + INTERVAL '1 hour' WHERE message_id = $1 AND event_index = 7";
     database.client().await.execute(again, &[&messages[3]]).await.unwrap();
     let dry = printed(&consumer(&fleet, &database, &["replay", "--dry-run"]));
@@ -189,7 +189,7 @@ async fn replay_goes_through_the_queue_and_can_be_repeated() {
         assert!(output.contains("put 2 messages"), "{output}");
         fleet.settled().await;
         assert_eq!(fleet.queue("niu").await.accepted.messages, 2 + 2 * round);
-        // Nothing was fixed: they are dead again. What was stored stays stored once.
+        // The cause was not fixed, so they become dead letters again. Data that was stored before is not stored twice.
         eventually("both to be dead again", async || (count(&fleet).await == 2).then_some(())).await;
     }
     let rows = database.client().await.query_one("SELECT count(*) FROM telemetry", &[]).await.unwrap();

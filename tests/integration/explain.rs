@@ -1,4 +1,4 @@
-//! `fleet-consumer explain`: which message brought what is shown, and why later ones did not change it.
+//! `fleet-consumer explain`: which message set each attribute, and why later messages did not change it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -30,25 +30,25 @@ impl Stage {
         Self { site, sql: database.client().await, _database: database }
     }
 
-    /// What the command says about the vehicle, with the login of those who may read.
+    /// The command's output about the vehicle. It runs with the reader's login.
     async fn explained(&self, vehicle: &str) -> String {
         let ended = run(&mut self.site.consumer(&["explain", "niu", vehicle])).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.output
     }
 
-    /// The message of the event whose raw text has this mark.
+    /// The message of the event whose raw text contains `mark`.
     async fn message(&self, mark: &str) -> String {
         let query = "SELECT message_id::text FROM telemetry WHERE raw->>'mark' = $1";
         self.sql.query_one(query, &[&mark]).await.unwrap().get(0)
     }
 }
 
-/// What is said about one attribute.
+/// The part of the output about one attribute.
 fn section<'a>(output: &'a str, attribute: &str) -> &'a str {
     let all = output.split("\n\n");
     let found = all.into_iter().find(|section| section.starts_with(&format!("{attribute}:")));
-    found.unwrap_or_else(|| panic!("nothing about {attribute}: {output}"))
+    found.unwrap_or_else(|| panic!("no section {attribute}: {output}"))
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_row_of_the_release_before_is_explained_without_its_receipt() {
     assert!(section(&output, "powered_on").contains("its message was not found in telemetry"), "{output}");
 }
 
-/// A resend moves the receipt, and has no row of its own.
+/// A redelivered report updates the time of receipt but adds no row.
 #[tokio::test]
 async fn a_repetition_is_called_one() {
     let now_ms = Timestamp::now().as_millisecond();

@@ -1,4 +1,4 @@
-//! Posted over HTTP, read by SQL.
+//! Webhooks are posted over HTTP, and the results are read with SQL.
 
 mod clocks;
 mod dead_letters;

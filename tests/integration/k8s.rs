@@ -1,4 +1,5 @@
-//! `deploy/k8s`: what every overlay renders to is valid, agrees with the binaries, and keeps this project's policies.
+//! `deploy/k8s`: every overlay renders to valid manifests that match the binaries' settings and keep this project's
+//! policies.
 
 mod balancer;
 mod breakage;

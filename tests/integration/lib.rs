@@ -1,1 +1,1 @@
-//! Nothing but tests lives here: see `main.rs` beside this file.
+//! This package contains only tests: see `main.rs` beside this file.

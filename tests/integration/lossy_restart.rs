@@ -1,5 +1,5 @@
-//! A Redis that drops its queue at a restart, because its default user has no rights, and the ways back that
-//! docs/runbook.md describes ("A restart that dropped the queue").
+//! A Redis whose default user has no rights drops its queue at a restart. The tests follow docs/runbook.md ("A restart
+//! that dropped the queue") to recover it.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ use crate::support::{Fleet, TOKEN, TestDatabase, eventually};
 
 /// Longer than a test runs.
 const LONG: Duration = Duration::from_secs(600);
-/// Over at once, as that of a consumer that has ended.
+/// Expires at once, like the lease of a consumer that has ended.
 const SHORT: Duration = Duration::from_millis(1);
 
 /// A Redis without rights for its default user, an API, and a database.
@@ -67,7 +67,7 @@ impl Rig {
         self.consumer.claim(id, token, limits).await.unwrap().unwrap()
     }
 
-    /// kill -9, and the same append-only file again.
+    /// `kill -9`, then a restart with the same append-only file.
     async fn restart(&mut self) {
         let mut redis = self.redis.take().unwrap();
         let restarting = tokio::task::spawn_blocking(move || {
@@ -77,7 +77,7 @@ impl Rig {
         self.redis = Some(restarting.await.unwrap());
     }
 
-    /// What the repaired ACL file makes of the same append-only file.
+    /// A restart with the repaired ACL file and the same append-only file.
     async fn restart_with_rights(&mut self) {
         self.redis().set_acl(&redis_users_for_tests()).unwrap();
         self.restart().await;
@@ -87,7 +87,7 @@ impl Rig {
         Audit::read(&self.fleet.settings).await.unwrap()
     }
 
-    /// A command as an administrator.
+    /// Runs a command as the administrator.
     async fn redis_command<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let link =
             RedisLink::open(&RedisLinkOptions::new(&self.redis().url(), Duration::from_secs(5))).unwrap();
@@ -107,7 +107,7 @@ impl Rig {
         assert!(found.to_string().contains(&said), "{found}");
     }
 
-    /// Until people accept what was lost for a while, the audit does not balance; then it does.
+    /// The audit does not balance until an operator accepts the messages as lost for now. Then it does.
     async fn assert_balances_once_accepted(&self) {
         assert!(!self.audit().await.balances());
         assert_eq!(accept_loss(&self.fleet.settings).await.unwrap().len(), 1);
@@ -133,10 +133,10 @@ async fn everything_comes_back_if_no_consumer_has_worked_meanwhile() {
     rig.restart().await;
     assert_eq!(rig.fleet.queue("niu").await.accepted.messages, 0);
     rig.assert_lost(7).await;
-    // The API goes on.
+    // The API continues to accept webhooks.
     rig.post(3).await;
     let claimed: Option<u64> = rig.redis_command(&["HGET", &rig.key("ledger"), "claimed_messages"]).await;
-    assert_eq!(claimed, None, "how the runbook tells that no consumer has worked meanwhile");
+    assert_eq!(claimed, None, "by this the runbook tells that no consumer has worked meanwhile");
 
     rig.restart_with_rights().await;
     let status = rig.fleet.queue("niu").await;
@@ -151,13 +151,14 @@ async fn everything_comes_back_if_no_consumer_has_worked_meanwhile() {
     rig.assert_balances_once_accepted().await;
 }
 
-/// Commands outside of transactions survive the lossy restart, and what consumers make of them is in the way of the batches
-/// when these come back.
+/// Commands outside of transactions survive the lossy restart. The keys that consumers then make from them conflict
+/// with the batches when these come back.
 #[tokio::test]
 async fn orphaned_batches_are_found_and_reclaimed() {
     let mut rig = Rig::start().await;
     rig.post(7).await;
-    // What a consumer writes in single commands outlives the restart: a record does, an expiry is only ever changed.
+    // Single commands survive the restart, so the owner's record does. An expiry does not, because the single command
+    // only updates it.
     let extended = rig.claim(LONG).await;
     assert!(rig.consumer.extend(&extended, SHORT).await.unwrap());
     let marked = rig.claim(LONG).await;
@@ -166,12 +167,12 @@ async fn orphaned_batches_are_found_and_reclaimed() {
     rig.audit().await;
     rig.restart().await;
     rig.assert_lost(7).await;
-    // What a running consumer does with records without an expiry, and then with leases that hold nothing.
+    // A running consumer adds expiries for records that have none, and then removes leases without messages.
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(1));
     assert!(rig.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap().is_none());
 
     rig.restart_with_rights().await;
-    // A repair of the file may also have taken an expiry and left its record.
+    // A repair of the append-only file may also have removed an expiry and left its record.
     let removed: u64 = rig.redis_command(&["ZREM", &rig.key("leases"), &extended.id.to_string()]).await;
     assert_eq!(removed, 1);
     let found = rig.audit().await.to_string();
@@ -179,7 +180,7 @@ async fn orphaned_batches_are_found_and_reclaimed() {
     let lists: Vec<String> = rig.redis_command(&["KEYS", &rig.key("lease:*")]).await;
     let leases: Vec<String> = rig.redis_command(&["ZRANGE", &rig.key("leases"), "0", "-1"]).await;
     assert_eq!((lists.len(), leases.len()), (2, 0), "{lists:?} {leases:?}");
-    // The consumer's own remedy is for the one that has a record, the runbook's for the other one.
+    // The consumer itself recovers the batch with a record. The runbook's command recovers the other one.
     let orphan = marked.id.to_string();
     assert!(lists.contains(&rig.key(&format!("lease:{orphan}"))), "{lists:?}");
     rig.fleet.start_consumer();
@@ -206,7 +207,7 @@ async fn a_recovery_server_brings_back_what_consumers_have_worked_past() {
     assert_eq!(rig.stored().await, 4);
     rig.assert_lost(6).await;
     let claimed: Option<u64> = rig.redis_command(&["HGET", &rig.key("ledger"), "claimed_messages"]).await;
-    assert!(claimed.is_some(), "how the runbook tells that consumers have worked meanwhile");
+    assert!(claimed.is_some(), "by this the runbook tells that consumers have worked meanwhile");
 
     let recovery = recovery_server(rig.redis()).await;
     let prefix = rig.fleet.settings.queue.prefix.clone();
@@ -225,12 +226,12 @@ async fn a_recovery_server_brings_back_what_consumers_have_worked_past() {
     assert_eq!(rig.stored().await, 10);
     recovering.stop().await;
 
-    // From now on its file is what it holds.
+    // From now on the append-only file contains only what Redis holds.
     let _started: String = rig.redis_command(&["BGREWRITEAOF"]).await;
     rig.assert_balances_once_accepted().await;
 }
 
-/// A server with the copy of a file, cut off where the lossy restart began as the runbook says.
+/// A server with a copy of the append-only file, truncated as in the runbook where the lossy restart began.
 async fn recovery_server(lossy: &Redis) -> Redis {
     let start = || Redis::private_with(RedisOptions::default()).unwrap();
     let mut recovery = tokio::task::spawn_blocking(start).await.unwrap();
@@ -238,7 +239,7 @@ async fn recovery_server(lossy: &Redis) -> Redis {
     let (from, to) = (lossy.append_only_folder(), recovery.append_only_folder());
     for file in std::fs::read_dir(from).unwrap() {
         let file = file.unwrap();
-        // Onto the new server's own files, whose names are the same.
+        // Overwrites the new server's own files, which have the same names.
         let target = to.join(file.file_name());
         assert!(target.exists(), "{}", target.display());
         std::fs::write(target, std::fs::read(file.path()).unwrap()).unwrap();

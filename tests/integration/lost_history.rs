@@ -1,4 +1,4 @@
-//! A Redis that has forgotten what was answered 200, and one that only looks like it.
+//! A Redis that has forgotten accepted messages, and restarts that only look like it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn an_emptied_redis_is_found_until_people_accept_the_loss() {
     assert!(before.balances(), "{before}");
     command(&redis.url(), &["FLUSHALL"]).await;
     assert_unaccounted(&fleet, 5).await;
-    // What comes after it is another matter, and adds to it.
+    // Messages accepted after the loss are counted separately and do not hide it.
     post(&fleet, 2).await;
     assert_unaccounted(&fleet, 5).await;
     command(&redis.url(), &["FLUSHALL"]).await;
@@ -87,7 +87,7 @@ async fn an_old_file_is_found() {
     let old = files(&redis.append_only_folder());
     post(&fleet, 4).await;
     assert!(audit(&fleet).await.balances());
-    // As a disk's snapshot that is put back does.
+    // As if somebody had restored an old snapshot of the disk.
     redis.kill().unwrap();
     for (path, bytes) in &old {
         std::fs::write(path, bytes).unwrap();
@@ -133,7 +133,7 @@ async fn restarts_are_no_loss() {
         fleet.start_consumer();
     }
     fleet.settled().await;
-    // An empty queue may begin anew: nothing is owed, once somebody has seen that it is empty.
+    // An empty queue may lose its ledger: nothing is missing if an audit has seen it empty.
     assert!(audit(&fleet).await.balances());
     command(&redis.url(), &["FLUSHALL"]).await;
     let found = audit(&fleet).await;
@@ -156,7 +156,7 @@ async fn both_programs_show_a_loss() {
         let request = reqwest::Client::new().post(api.webhooks()).header("token", TOKEN).body(report(number));
         assert_eq!(request.send().await.unwrap().status(), 200);
     };
-    // Nothing is settled from here on.
+    // Nothing is settled from here on, because the consumer waits for this lock.
     let client = database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE vehicles, telemetry").await.unwrap();
     post(1).await;

@@ -1,4 +1,5 @@
-//! The schema: from empty, twice at once, in two databases, and every statement against it.
+//! The schema: migrated from empty, by two processes at once, in two databases, and every statement prepared against
+//! it.
 
 use fleet_store::{Database, DatabaseOptions, Schema, migrate, statements};
 use fleet_testbed::DatabaseLogin;
@@ -44,7 +45,7 @@ async fn what_is_in_the_way_is_named() {
     assert!(error.contains(r#"relation "vehicles" already exists (SQLSTATE 42P07)"#), "{error}");
 }
 
-/// After a rollback: the consumers of the older release work, and its `migrate` changes nothing.
+/// After a rollback, the consumers of the older release work, and its `migrate` changes nothing.
 #[tokio::test]
 async fn an_older_release_takes_a_newer_schema() {
     let test = TestDatabase::migrated().await;
@@ -67,7 +68,7 @@ async fn an_older_release_takes_a_newer_schema() {
     }
 }
 
-/// A migration that does more than add may stop the consumers of an older release: the runbook must say so then.
+/// A migration that does more than add may stop the consumers of an older release. Then the runbook must say so.
 #[test]
 fn the_runbook_knows_every_migration() {
     let newest = ["state", "telemetry"].map(|schema| {
@@ -86,8 +87,8 @@ fn the_runbook_knows_every_migration() {
                         ["CREATE TYPE ", "CREATE TABLE ", "CREATE INDEX ", "CREATE OR REPLACE VIEW ", "COMMENT ON "]
                         .iter()
                         .any(|word| start.starts_with(word));
-                // Telemetry V4 takes rows that V3 refuses, and deletes what only it knows; the runbook says what the older
-                // releases cannot read.
+                // Telemetry V4 accepts rows that V3 refuses, and adds a trigger that deletes only rows of its new table. The
+                // runbook says what older releases cannot read.
                 let is_dead_messages = name == "V4__dead_messages.sql" && schema == "telemetry";
                 assert!(adds || is_dead_messages, "{name} does not only add, as the runbook says: {start}");
             }

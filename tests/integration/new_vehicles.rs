@@ -1,4 +1,4 @@
-//! The cap on new vehicles, as it is deployed.
+//! The cap on new vehicles, in the real consumer.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -17,7 +17,7 @@ async fn number(client: &Client, query: &str) -> i64 {
     client.query_one(query, &[]).await.unwrap().get(0)
 }
 
-/// Settles what is in the queue, with this cap, and ends.
+/// Runs a consumer with this cap until the queue is settled.
 async fn settle(site: &Site, cap: Option<&str>) {
     let mut command = site.consumer(&[]);
     let consumer = Program::start(cap.map_or(&mut site.consumer(&[]), |cap| command.env(CAP, cap)));
@@ -37,7 +37,7 @@ async fn beyond_the_cap_new_vehicles_become_dead_letters_and_come_back_once_it_i
     let known = "SELECT count(*) FROM vehicles WHERE last_seen_at > first_seen_at";
     assert_eq!(number(&client, known).await, 0);
 
-    // One push, and so one batch: five that are known and 25 that are not.
+    // One push, and so one batch, with five known vehicles and 25 new ones.
     site.fill_with(&reports(0..30)).await;
     settle(&site, Some("10")).await;
     let letters =
@@ -45,8 +45,8 @@ async fn beyond_the_cap_new_vehicles_become_dead_letters_and_come_back_once_it_i
     assert_eq!(number(&client, "SELECT count(*) FROM vehicles").await, 15);
     assert_eq!(number(&client, letters).await, 15);
     assert_eq!(number(&client, "SELECT count(*) FROM dead_letters").await, 15);
-    assert_eq!(number(&client, known).await, 5, "those that are known are kept up");
-    assert_eq!(number(&client, "SELECT count(*) FROM telemetry").await, 35, "the history has everything");
+    assert_eq!(number(&client, known).await, 5, "known vehicles are updated");
+    assert_eq!(number(&client, "SELECT count(*) FROM telemetry").await, 35, "telemetry has everything");
     let detail = "SELECT detail FROM dead_letters LIMIT 1";
     let detail: String = client.query_one(detail, &[]).await.unwrap().get(0);
     assert!(detail.starts_with("1 events") && detail.contains(CAP), "{detail}");
@@ -75,7 +75,8 @@ async fn a_message_of_many_new_vehicles_is_one_dead_letter() {
     assert!(details.len() == 1 && details[0].starts_with("990 events"), "{details:?}");
 }
 
-/// Each transaction judges by itself and after a failure again: what was admitted before costs nothing.
+/// Each transaction checks the cap itself, and again after a failure. Vehicles of a failed transaction do not use it
+/// up.
 #[tokio::test]
 async fn a_retry_takes_no_second_share_of_the_cap() {
     let database = TestDatabase::migrated().await;
@@ -89,7 +90,7 @@ async fn a_retry_takes_no_second_share_of_the_cap() {
     eventually("some retries", async || (consumer.metric(retries).await >= 3.0).then_some(())).await;
     blocked.batch_execute("GRANT INSERT ON vehicles TO fleet_consumer").await.unwrap();
     site.settled().await;
-    // The bucket has got one more every six seconds meanwhile.
+    // Meanwhile the cap has admitted one more vehicle every six seconds.
     let most = 10 + i64::try_from(started.elapsed().as_secs() / 6 + 1).unwrap();
     let vehicles = number(&client, "SELECT count(*) FROM vehicles").await;
     assert!((10..=most).contains(&vehicles), "{vehicles} of {most}");

@@ -1,4 +1,4 @@
-//! What an operator sees: metrics, alerts, the dashboard and the runbook agree with each other and with the programs.
+//! Metrics, alerts, the dashboard and the runbook agree with each other and with the programs.
 
 mod document;
 mod queries;

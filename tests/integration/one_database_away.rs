@@ -1,4 +1,4 @@
-//! State and telemetry in two databases, of which one is away: the other one goes on.
+//! State and telemetry are in two databases. If one of them is down, the other one continues.
 
 use fleet_consumer::commands::audit::ledgers::Audit;
 use fleet_store::{DatabaseOptions, Schema};
@@ -6,7 +6,7 @@ use fleet_testbed::{Postgres, Proxy};
 
 use crate::support::{Fleet, TOKEN, TestDatabase, eventually, fresh_prefix};
 
-/// A pair whose two databases are on two servers, of which one may be taken away.
+/// A fleet with two databases on two servers, one of which a test may stop.
 struct Rig {
     fleet: Fleet,
     prefix: String,
@@ -49,7 +49,7 @@ impl Rig {
         }
     }
 
-    /// Replaces whatever runs; the consumer's leases are shorter than the outages.
+    /// Replaces the running programs. The consumer's leases are shorter than the outages.
     async fn with_consumer(mut self) -> Self {
         let (state, telemetry) = self.urls();
         let variables = [
@@ -64,7 +64,7 @@ impl Rig {
         self
     }
 
-    /// One report.
+    /// Posts one report.
     async fn post(&mut self) {
         self.posted += 1;
         let body = format!(r#"{{"sn":"V{}","nowSpeed":7}}"#, self.posted);
@@ -73,7 +73,7 @@ impl Rig {
         assert_eq!(response.status(), 200);
     }
 
-    /// One report, and the wait until the database that is there has it.
+    /// Posts one report and waits until the database that is up has it.
     async fn report(&mut self) {
         self.post().await;
         let count = match self.leaving_schema {
@@ -89,7 +89,7 @@ impl Rig {
         .await;
     }
 
-    /// Reports for longer than two leases, until a batch stands aside.
+    /// Posts reports for longer than two leases, until a batch is parked.
     async fn report_meanwhile(&mut self) {
         let start = std::time::Instant::now();
         while start.elapsed().as_secs() < 3 || self.fleet.queue("niu").await.parked == 0 {
@@ -156,7 +156,7 @@ async fn what_stands_aside_outlives_its_consumer() {
     let mut rig = Rig::start(Schema::Telemetry).await;
     rig.leaving.stop_immediate().unwrap();
     rig.report_meanwhile().await;
-    // As kill -9 does: nothing is finished or released.
+    // Like `kill -9`: the old consumer finishes and releases nothing.
     let mut rig = rig.with_consumer().await;
     rig.report_meanwhile().await;
     rig.leaving.restart().unwrap();
@@ -171,7 +171,7 @@ async fn a_database_that_is_back_is_not_kept_waiting_for_one_that_is_gone_since(
     rig.fleet.settled().await;
     rig.leaving.stop_immediate().unwrap();
     rig.report_meanwhile().await;
-    // Now the state takes nothing either; batches that are tried on it alone hang there.
+    // Now the state database is stuck, too. Batches that only need the state wait for it.
     let mut client = rig.lasting.client().await;
     let lock = client.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE vehicles").await.unwrap();

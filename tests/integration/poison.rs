@@ -1,4 +1,5 @@
-//! Messages that are too large or slow to read, through the real programs: each ends, and its neighbours are applied.
+//! Messages that are too large or slow to parse, through the real programs. Each of them ends as a row or a dead
+//! letter, and its neighbours are stored.
 
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use crate::support::{DEADLINE, TOKEN, TestDatabase};
 
 const MIB: usize = 1024 * 1024;
 
-/// Repeats `unit` between `head` and `tail` until the body has about so many bytes.
+/// Repeats `unit` between `head` and `tail` until the body has about this many bytes.
 fn body(head: &str, unit: &str, tail: &str, bytes: usize) -> String {
     [head, &unit.repeat(bytes / unit.len()), tail].concat()
 }
 
-/// Bodies under the default limit that take a reader as long as any, all of them with a vehicle.
+/// Bodies below the default limit that take the parser the longest. All of them name a vehicle.
 fn slow_bodies() -> Vec<String> {
     let bytes = MIB - 256;
     let shapes = [
@@ -37,7 +38,7 @@ async fn post(api: &Program, body: String) {
     assert_eq!(answer.status(), 200);
 }
 
-/// Vehicles with a row, and reasons of the dead letters, in order.
+/// The vehicles with a row, and the reasons of the dead letters, both sorted.
 async fn ended(database: &TestDatabase) -> (Vec<String>, Vec<String>) {
     let client = database.client().await;
     let texts = async |query: &str| -> Vec<String> {
@@ -61,7 +62,7 @@ async fn slow_ones_do_not_hold_up_their_batch() {
     }
     expected.sort();
     let mut command = site.consumer(&[]);
-    // All in one batch, and a lease that a reader of more than linear time would lose.
+    // All messages are in one batch. A parser of more than linear time would lose its lease.
     command.env("FLEET_CONSUMER__BATCH_MAX_BYTES", (16 * MIB).to_string());
     let consumer = Program::start(&mut command);
     site.settled().await;
@@ -73,7 +74,7 @@ async fn slow_ones_do_not_hold_up_their_batch() {
     assert!(peak < 256, "{peak} MiB");
 }
 
-/// Fifty megabytes each, where the limit on bodies allows them.
+/// Fifty megabytes each, with a limit on bodies that allows them.
 #[tokio::test]
 async fn huge_ones_end_within_bounds() {
     const LIMIT: usize = 50 * MIB + 1;
@@ -92,7 +93,7 @@ async fn huge_ones_end_within_bounds() {
     post(&api, report(3)).await;
     let mut command = site.consumer(&[]);
     command.env("FLEET_QUEUE__TIMEOUT", "30s");
-    // Memory is measured here: nothing but the messages is to take any.
+    // The test measures memory, so nothing except the messages may need any.
     command.env("FLEET_CONSUMER__STATUS_INTERVAL", "1h");
     let consumer = Program::start(&mut command);
     let ending = async {
@@ -104,17 +105,18 @@ async fn huge_ones_end_within_bounds() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    // Hundreds of megabytes go through three servers: on a busy machine that takes a while.
+    // Hundreds of megabytes go through three servers, which takes a while on a busy machine.
     tokio::time::timeout(DEADLINE * 4, ending).await.expect("all five end");
     site.settled().await;
     let vehicles = ["HUGE", "NBPROCESS1", "NBPROCESS2", "NBPROCESS3"].map(str::to_owned).to_vec();
     assert_eq!(ended(&database).await, (vehicles, vec!["too_many_events".to_owned()]));
     let (api, consumer) = (api.peak_bytes() / MIB, consumer.peak_bytes() / MIB);
-    // Four times the body in the API; nine times in the consumer, for a statement's parameters are copied more than once.
+    // Four times the body in the API. Nine times in the consumer, because a statement's parameters are copied more than
+    // once.
     assert!(api < 300 && consumer < 640, "{api} MiB and {consumer} MiB");
 }
 
-/// As a slip of the hand, or another program under the same prefix, may leave it in the list.
+/// A mistake by hand, or another program with the same prefix, may leave such items in the list.
 #[tokio::test]
 async fn what_is_no_envelope_is_put_aside() {
     let database = TestDatabase::migrated().await;
@@ -128,7 +130,7 @@ async fn what_is_no_envelope_is_put_aside() {
         b"\xff\xfe \0\n".to_vec(),
         br#"{"sn":"A"}"#.to_vec(),
         item(2, 0),
-        // The ends of the calendar, and beyond.
+        // The ends of the calendar, and times beyond them.
         item(1, -377_705_023_201_000),
         item(1, -1),
         item(1, 253_402_207_200_001),

@@ -1,4 +1,4 @@
-//! Consumers killed with -9 while they read a message, and while a database takes nothing.
+//! Consumers killed with `kill -9` while they parse a message, or while a database accepts nothing.
 
 mod child;
 
@@ -10,14 +10,14 @@ use rustix::process::{Signal, kill_process};
 use crate::process::program::{Program, Site, prepared, report};
 use crate::support::{TestDatabase, eventually};
 
-/// A message that takes even a fast reader a while, so that its reader can be killed over it, and little memory.
+/// A message that takes even a fast parser a while, so that a test can kill the consumer meanwhile, but little memory.
 fn slow() -> String {
     let elements = "{\"a\":1},".repeat(16 * 1024 * 1024 / 8);
     format!("{{\"a\":[{elements}1],\"sn\":\"KILLER\"}}")
 }
 
-/// A message of so many bytes, whose members take far more memory than that while it is read: each is copied, as U+0000 cannot
-/// be stored.
+/// A message of this many bytes whose members need far more memory while it is parsed: the parser copies each, because
+/// U+0000 cannot be stored.
 fn enormous(bytes: usize) -> String {
     let members = "\"\":0,".repeat(bytes / 5);
     format!("{{{members}\"sn\":\"KILLER\",\"type\":\"\\u0000\"}}")
@@ -30,7 +30,7 @@ fn consumer(site: &Site) -> Command {
     command
 }
 
-/// Who has the one batch, and what Redis knows about it.
+/// The owner of the only batch, as recorded in Redis.
 #[derive(Debug, PartialEq)]
 struct Owner {
     token: String,
@@ -48,7 +48,7 @@ async fn owner(site: &Site) -> Option<Owner> {
     Some(Owner { token, deaths, mark: words.nth(1)?.to_owned() })
 }
 
-/// Starts a consumer, and kills it once it has the batch under `mark`; it must die under it.
+/// Starts a consumer and kills it while it holds the batch under `mark`.
 async fn kill_under(site: &Site, mark: &str) -> Owner {
     let before = owner(site).await.map(|owner| owner.token);
     let victim = Program::start(&mut consumer(site));
@@ -74,9 +74,9 @@ async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_ap
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
     site.fill(1).await;
-    // So much memory, in KiB, that such a message crashes its reader each time.
+    // With this much memory (in KiB), such a message crashes the parser each time.
     let mut command = prepared(&consumer(&site), "ulimit -d 262144");
-    // The limit counts what the allocator reserves beforehand.
+    // The limit counts the memory that the allocator reserves in advance.
     command.env("MIMALLOC_ARENA_RESERVE", "0");
     let mut victim = Program::start(&mut command);
     site.settled().await;
@@ -85,7 +85,7 @@ async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_ap
         assert_eq!(victim.ended().await.signal, Some(Signal::ABORT.as_raw()));
         victim = Program::start(&mut command);
     }
-    // The fourth lets a child read the messages one by one.
+    // The fourth consumer lets a child process parse the messages one by one.
     site.settled().await;
     victim.assert_running();
     let vehicles = texts(&database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
@@ -98,7 +98,7 @@ async fn a_message_that_crashes_its_consumers_is_found_and_its_neighbours_are_ap
     assert_eq!(texts(&database, query).await, [format!("consumer_killed true {detail}")]);
 }
 
-/// A batch whose second message takes long to parse, and over which three consumers were killed.
+/// A batch whose second message takes long to parse. Three consumers were killed while they parsed it.
 async fn suspected(database: &TestDatabase) -> Site {
     let site = Site::new(database.url());
     site.fill_with(&[report(1), slow(), report(2)]).await;
@@ -108,7 +108,7 @@ async fn suspected(database: &TestDatabase) -> Site {
     site
 }
 
-/// All three messages of such a batch are stored.
+/// Asserts that all three messages of such a batch are stored.
 async fn assert_innocent(database: &TestDatabase, site: &Site) {
     site.settled().await;
     let vehicles = texts(database, "SELECT provider_vehicle_id FROM vehicles ORDER BY 1").await;
@@ -168,7 +168,7 @@ async fn a_batch_that_cannot_be_judged_waits_a_minute_and_others_go_on() {
     .await;
     judging.logged("released a batch for a minute").await;
     let deaths = owner(&site).await.map(|owner| (owner.deaths, owner.mark));
-    assert_eq!(deaths, Some((3, String::new())), "nobody has died of it this time");
+    assert_eq!(deaths, Some((3, String::new())), "this time no consumer has died");
 
     let keys = QueueKeys::new(&site.prefix, "niu");
     let mut leases = redis::cmd("ZRANGE");
@@ -183,7 +183,7 @@ async fn a_batch_that_cannot_be_judged_waits_a_minute_and_others_go_on() {
     })
     .await;
 
-    // The minute is over.
+    // As if the minute were over.
     let mut due = redis::cmd("ZADD");
     due.arg(&keys.leases).arg("XX").arg(0).arg(id);
     site.link().command::<i64>(&due).await.unwrap();
@@ -250,7 +250,7 @@ async fn consumers_killed_while_a_database_takes_nothing_bury_nothing() {
     let site = Site::new(database.url());
     site.fill(20).await;
     for _ in 0..4 {
-        // What is read is waiting to be written: no death now speaks against it.
+        // The messages are parsed and wait to be written, so a death does not count against them.
         assert_eq!(kill_under(&site, "").await.deaths, 0);
     }
     assert!(texts(&database, "SELECT provider_vehicle_id FROM vehicles").await.is_empty(), "an outage");

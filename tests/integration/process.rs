@@ -1,4 +1,4 @@
-//! The real binaries as processes: what operators and orchestrators see of them.
+//! The real binaries as processes, as operators and orchestrators see them.
 
 mod admin_floods;
 mod broken_keys;

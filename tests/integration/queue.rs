@@ -1,4 +1,4 @@
-//! The queue protocol on the real Redis.
+//! The queue's protocol on a real Redis.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -33,13 +33,13 @@ const SHORT: Duration = Duration::from_millis(20);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const QUEUE: &str = "niu";
 
-/// A claim of everything there is, for longer than the test runs.
+/// Claims everything, for longer than the test runs.
 const EVERYTHING: ClaimLimits =
     ClaimLimits { max_messages: 10_000, max_bytes: usize::MAX >> 12, lease: LONG };
 
-/// Both ends of one queue under a key prefix of its own, each with its login.
+/// Both ends of a queue with a new key prefix, each with its own login.
 struct Rig {
-    /// The administrator's.
+    /// With the administrator's login.
     link: Arc<RedisLink>,
     prefix: String,
     keys: QueueKeys,
@@ -68,7 +68,7 @@ impl Rig {
         }
     }
 
-    /// The bytes that are accepted and not settled behind the push.
+    /// Pushes `items`. Returns the bytes in the backlog after the push.
     async fn push(&self, items: &[&str]) -> u64 {
         let items: Vec<_> = items.iter().map(|item| item.as_bytes().to_vec()).collect();
         self.producer.push(&items).await.unwrap().ledger.unwrap().backlog().bytes
@@ -91,7 +91,7 @@ impl Rig {
         self.consumer.take_over_expired(Uuid::now_v7(), LONG).await.unwrap()
     }
 
-    /// Lets `lease` run out as if its owner had died, and takes it over.
+    /// Lets `lease` expire as if its owner had died, and takes it over.
     async fn outlive(&self, lease: &Lease) -> Lease {
         assert!(self.consumer.extend(lease, SHORT).await.unwrap());
         let next = eventually("the lease to expire", async || self.take_over_expired().await).await;
@@ -103,7 +103,7 @@ impl Rig {
         self.observer.status().await.unwrap()
     }
 
-    /// Accepted, claimed and settled, each as (messages, bytes), in a ledger that balances.
+    /// Accepted, claimed and settled, each as (messages, bytes). The ledger must balance.
     async fn ledger(&self) -> [(u64, u64); 3] {
         let status = self.status().await;
         assert!(status.balances(), "{status:?}");
@@ -114,7 +114,7 @@ impl Rig {
         redis(&self.link, words).await.unwrap()
     }
 
-    /// Every key of this test but for the ledger.
+    /// Every key of this test except the ledger.
     async fn keys_left(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.redis(&["KEYS", &format!("{}:*", self.prefix)]).await;
         keys.retain(|key| *key != self.keys.ledger);
@@ -128,7 +128,7 @@ async fn redis<T: FromRedisValue>(link: &RedisLink, words: &[&str]) -> Result<T,
     link.command(&command).await
 }
 
-/// A Redis of the test's own.
+/// A Redis that only this test uses.
 async fn private_redis(arguments: &'static [&'static str]) -> Redis {
     tokio::task::spawn_blocking(|| Redis::private(arguments)).await.unwrap().unwrap()
 }

@@ -1,4 +1,4 @@
-//! `fleet-consumer replay`: what telemetry keeps is enough to have the current state again.
+//! `fleet-consumer replay`: telemetry has everything that is needed to rebuild the current state.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! Least privilege: the roles of PostgreSQL and the users of Redis, as docker-compose.yml sets them up.
+//! Least privilege: the roles of PostgreSQL and the users of Redis, as docker-compose.yml creates them.
 
 mod operator;
 mod own_schema;
@@ -15,7 +15,7 @@ use tokio_postgres::NoTls;
 use crate::process::program::{Ended, Program, Site, report, run};
 use crate::support::TOKEN;
 
-/// A file of the repository.
+/// Reads a file of the repository.
 fn text(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
 }
@@ -27,7 +27,7 @@ fn the_readme_shows_the_same_logins() {
     assert!(text("README.md").contains(&format!("```psql\n{sql}```\n")), "{sql}");
 }
 
-/// Without logins.
+/// A PostgreSQL without this project's logins.
 async fn postgres() -> Postgres {
     let options = PostgresOptions { without_logins: true, ..PostgresOptions::default() };
     tokio::task::spawn_blocking(|| Postgres::private_with(options).unwrap()).await.unwrap()
@@ -42,7 +42,7 @@ async fn connect(url: &str) -> MultiplexedConnection {
     ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
-/// Redis' answer to a command.
+/// Sends a command and returns Redis' reply.
 async fn send(connection: &mut MultiplexedConnection, words: &[impl AsRef<str>]) -> RedisResult<Value> {
     let mut command = ::redis::cmd(words[0].as_ref());
     for word in &words[1..] {
@@ -51,12 +51,12 @@ async fn send(connection: &mut MultiplexedConnection, words: &[impl AsRef<str>])
     command.query_async(connection).await
 }
 
-/// The administrator's URL with a login of compose.
+/// The administrator's URL with another login of docker-compose.yml.
 fn login(url: &str, name: &str) -> String {
     url.replace("://fleet:fleet@", &format!("://{name}:local-use-only-{name}@"))
 }
 
-/// Both servers with the logins of compose, nothing migrated yet.
+/// Both servers with the logins of docker-compose.yml. Nothing is migrated yet.
 struct Servers {
     redis: Redis,
     postgres: Postgres,
@@ -69,7 +69,7 @@ impl Servers {
         Self { redis, postgres: postgres.unwrap() }
     }
 
-    /// The tests look with all rights.
+    /// With the administrator's logins, for the tests' own queries.
     fn site(&self) -> Site {
         let mut site = Site::new(&self.postgres.url());
         site.redis = self.redis.url();
@@ -77,7 +77,7 @@ impl Servers {
         site
     }
 
-    /// A command of `fleet-consumer` with what `database_login` may do.
+    /// Runs a command of `fleet-consumer` with `database_login`.
     async fn run(&self, database_login: &str, arguments: &[&str]) -> Ended {
         let mut command = self.site().consumer(arguments);
         command.env("FLEET_DATABASE_URL", login(&self.postgres.url(), database_login));
@@ -91,7 +91,7 @@ impl Servers {
         ended.output
     }
 
-    /// What PostgreSQL answers a login.
+    /// Runs SQL with this login. Returns PostgreSQL's output or error.
     fn ask(&self, login: &str, sql: &str) -> Result<String, String> {
         let sql = format!("SET SESSION AUTHORIZATION {login}; {sql}");
         self.postgres.psql(&sql).map_err(|error| error.to_string())
@@ -224,13 +224,13 @@ async fn a_user_that_may_not_create_roles_is_told_what_to_do() {
     postgres.psql(sql).unwrap();
     let second = run(&mut site.consumer(&["migrate"])).await;
     assert_eq!((second.code, second.errors.as_str()), (Some(0), ""), "{second:?}");
-    // The roles are there, the tables are still their owner's, and the grants have been made up for.
+    // The roles exist, the tables still belong to the same owner, and `migrate` has added the missing grants.
     postgres.psql("CREATE ROLE worker LOGIN PASSWORD 'worker' IN ROLE fleet_consumer").unwrap();
     let worker = Site::without_logins(&url.replace("plain:plain@", "worker:worker@"));
     let audit = run(&mut worker.consumer(&["audit"])).await;
     assert_eq!(audit.code, Some(0), "{audit:?}");
 
-    // A migrator cannot take the tables; a superuser hands them over.
+    // Only a superuser may change the tables' owner. A migrator may not.
     let superuser = url.replace("plain:plain@", "fleet:fleet@");
     let (client, connection) = tokio_postgres::connect(&superuser, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -267,7 +267,7 @@ async fn a_user_that_may_create_roles_hands_the_tables_over_and_a_superuser_thei
         others.iter().map(|row| row.get(0)).collect::<Vec<String>>()
     };
     assert_eq!(migrate(&url).await, Vec::<String>::new());
-    // As it was before there were roles, with a day of telemetry.
+    // The state before the roles existed, with a day of telemetry.
     let back = "ALTER TABLE vehicles OWNER TO admin; ALTER TABLE telemetry OWNER TO admin;
         INSERT INTO telemetry (vehicle_id, observed_at, event_id, received_at, message_id, provider, topic, kind, raw)
         VALUES (gen_random_uuid(), now(), gen_random_uuid(), now(), gen_random_uuid(), 'niu', '', '', '{}')";

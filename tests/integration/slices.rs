@@ -1,4 +1,4 @@
-//! Batches of more events than are in memory at once: the memory they take, and what happens between their slices.
+//! Batches with more events than are in memory at the same time: their peak memory, and faults between their slices.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use crate::support::{DEADLINE, Fleet, TestDatabase, eventually, fresh_prefix};
 
 const MIB: usize = 1024 * 1024;
 
-/// The API takes no more of one message.
+/// The most events that are accepted in one message.
 const MOST_EVENTS: usize = 10_000;
 
-/// Small enough that one message has many slices.
+/// Small enough for many slices in one message.
 const SLICE: usize = 500;
 
-/// The first record of a slice in the middle.
+/// The first record of the slice in the middle.
 const MIDDLE: usize = 5 * SLICE;
 
-/// A message of as many events as the API takes, each this one.
+/// A message with [`MOST_EVENTS`] copies of this event.
 fn dense(event: &str) -> String {
     format!("[{}]", vec![event; MOST_EVENTS].join(","))
 }
 
-/// A message of events of as many vehicles.
+/// A message with one event for each of `count` vehicles.
 fn vehicles(count: usize) -> String {
     let event = |index| format!(r#"{{"sn":"V{index}","nowSpeed":7,"isAccOn":"x","isCharging":"x"}}"#);
     format!("[{}]", (0..count).map(event).collect::<Vec<_>>().join(","))
 }
 
-/// Waits longer than [`eventually`]: a debug build parses and stores hundreds of thousands of events meanwhile.
+/// Waits longer than [`eventually`], because a debug build parses and stores hundreds of thousands of events meanwhile.
 async fn drained(site: &Site, provider: &str) {
     let drained = async {
         while site.queue_of(provider).await.backlog().messages > 0 {
@@ -57,13 +57,13 @@ async fn a_backlog_of_dense_messages_takes_bounded_memory() {
     for (provider, event) in queues {
         let mut bodies = vec![dense(event); MESSAGES];
         if provider == "niu" {
-            // Every event another vehicle, and with values that are dropped.
+            // Each event is about another vehicle and has values that are dropped.
             bodies.fill(vehicles(MOST_EVENTS));
         }
         site.fill_queue(provider, &bodies).await;
     }
     let mut command = site.consumer(&[]);
-    // Two batches of each queue at once.
+    // Two batches of each queue at the same time.
     command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", (MESSAGES / 2).to_string());
     let consumer = Program::start(&mut command);
     for (provider, _event) in queues {
@@ -78,14 +78,14 @@ async fn a_backlog_of_dense_messages_takes_bounded_memory() {
     assert_eq!(count(&database, noted).await, stored);
 }
 
-/// One message of many slices, on a database that does something special at the slice in the middle of one side.
+/// One message of many slices. When one database stores the slice in the middle, a trigger runs.
 struct Rig {
     database: TestDatabase,
     fleet: Fleet,
 }
 
 impl Rig {
-    /// `action` is what a trigger does before that slice's part is noted in `table`.
+    /// Runs `action` in a trigger before `table` records that slice's part.
     async fn start(table: &str, action: &str) -> Self {
         let database = TestDatabase::migrated().await;
         let trigger = format!(
@@ -101,7 +101,7 @@ impl Rig {
         Self { database, fleet }
     }
 
-    /// The same database and queue, for programs.
+    /// The same database and queue, for the real programs.
     fn site(&self) -> Site {
         let prefix = self.fleet.settings.queue.prefix.clone();
         Site { prefix, ..Site::new(self.database.url()) }
@@ -120,7 +120,7 @@ impl Rig {
         usize::try_from(parts).unwrap()
     }
 
-    /// Waits until a side has stored so many slices.
+    /// Waits until one side has stored this many slices.
     async fn stored(&self, table: &str, slices: usize) {
         eventually(&format!("{slices} parts in {table}"), async || {
             (self.parts(table).await == slices).then_some(())
@@ -128,7 +128,7 @@ impl Rig {
         .await;
     }
 
-    /// Everything is there once, on both sides.
+    /// Asserts that everything is stored once, on both sides.
     async fn assert_whole(&self) {
         self.site().settled().await;
         for table in ["settled_batches", "settled_state_batches"] {
@@ -149,7 +149,7 @@ impl Rig {
 }
 
 async fn a_database_goes_away_in_the_middle(leaving: &str, lasting: &str) {
-    // As a server that shuts down.
+    // As if the server shut down.
     let rig = Rig::start(leaving, "RAISE EXCEPTION 'away' USING ERRCODE = '57P01'").await;
     rig.site().fill_with(&[vehicles(MOST_EVENTS)]).await;
     let _consumer = rig.consumer();
@@ -190,7 +190,7 @@ async fn a_consumer_killed_between_slices_leaves_nothing_double() {
     rig.assert_whole().await;
 }
 
-/// What Redis knows of the one batch's owner.
+/// Whether Redis has the only batch marked as being parsed. None if the batch has no owner.
 async fn is_marked(site: &Site) -> Option<bool> {
     let mut values = redis::cmd("HVALS");
     values.arg(format!("{}:{{niu}}:owners", site.prefix));
@@ -213,7 +213,7 @@ async fn a_batch_is_marked_again_before_a_later_slice_is_parsed() {
         })
         .await;
     };
-    // The databases have a slice, and nothing is parsed.
+    // The slice is being stored, and no parsing is going on.
     seen(false).await;
     client.batch_execute("SELECT pg_advisory_unlock(43)").await.unwrap();
     seen(true).await;

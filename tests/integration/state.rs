@@ -1,4 +1,4 @@
-//! What the stores make of events: newest wins, in Rust and in SQL alike, and nothing counts twice.
+//! The stores' rules: the newest value wins, in Rust and in SQL alike, and nothing is counted twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -18,12 +18,12 @@ use crate::support::database_as;
 
 const PROVIDER: &str = "niu";
 
-/// A pool of its own.
+/// A new pool.
 fn pool(url: &str) -> Database {
     Database::open(&DatabaseOptions::new(&database_as(DatabaseLogin::Consumer, url))).unwrap()
 }
 
-/// A whole batch of its own.
+/// A part that is a whole batch.
 fn part(records: usize) -> Part<'static> {
     Part {
         lease_id: Uuid::now_v7(),
@@ -33,17 +33,17 @@ fn part(records: usize) -> Part<'static> {
     }
 }
 
-/// Seconds after a fixed moment.
+/// `seconds` after a fixed time.
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_718_000_000 + seconds).unwrap()
 }
 
-/// A value that was received with its event.
+/// A value that was received at the time of its event.
 fn timed<T>(value: T, observed_at: Timestamp) -> Timed<T> {
     Timed { value, at: observed_at, received_at: at(1) }
 }
 
-/// The event, received at another time.
+/// The event with another time of receipt.
 fn received(mut event: VehicleEvent<'static>, received_at: Timestamp) -> VehicleEvent<'static> {
     fn set<T>(timed: &mut Option<Timed<T>>, received_at: Timestamp) {
         if let Some(timed) = timed {
@@ -74,7 +74,7 @@ fn received(mut event: VehicleEvent<'static>, received_at: Timestamp) -> Vehicle
     event
 }
 
-/// An event that was received a second after the fixed moment.
+/// An event that was received one second after the fixed time.
 fn event(vehicle: &str, observed_at: Timestamp, attributes: Attributes) -> VehicleEvent<'static> {
     VehicleEvent {
         vehicle_id: vehicle_id(PROVIDER, vehicle),

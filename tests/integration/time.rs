@@ -1,5 +1,5 @@
-//! A week of every provider's reports, with all that clocks and networks do to them: in whatever order and however often
-//! they come, in whatever batches, the vehicles are the same.
+//! A week of every provider's reports, with wrong clocks and slow networks. The order, the
+//! batches and the repetition of the reports do not change the vehicles.
 
 mod week;
 
@@ -19,7 +19,7 @@ use week::{Report, Week};
 
 const SEED: u64 = 20_240_603;
 
-/// Stores these reports, in this order, in batches of up to so many, as a consumer does.
+/// Stores these reports in this order, as a consumer does, in batches of up to `most` reports.
 async fn deliver(store: &StateStore, reports: &[&Report], most: usize, rng: &mut fastrand::Rng) {
     for provider in PROVIDERS {
         let own: Vec<_> = reports.iter().filter(|report| report.provider == provider.slug).collect();
@@ -43,7 +43,7 @@ async fn deliver(store: &StateStore, reports: &[&Report], most: usize, rng: &mut
     }
 }
 
-/// Every row, whole.
+/// All columns of every row.
 async fn rows(database: &TestDatabase) -> Vec<String> {
     let query = "SELECT to_jsonb(v)::text FROM vehicles v ORDER BY vehicle_id";
     let client = database.client().await;
@@ -51,7 +51,7 @@ async fn rows(database: &TestDatabase) -> Vec<String> {
     client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Compares the rows with what the generator itself knows to be the newest.
+/// Compares the rows with the newest values that the generator has recorded.
 async fn assert_newest(week: &Week, database: &TestDatabase) {
     let query = "SELECT lat, (extract(epoch FROM position_at) * 1000)::bigint,
                         battery_percent, (extract(epoch FROM battery_at) * 1000)::bigint,
@@ -66,7 +66,7 @@ async fn assert_newest(week: &Week, database: &TestDatabase) {
     }
 }
 
-/// All of the reports and some of them again, in some order.
+/// All reports, some of them twice, in random order.
 fn shuffled<'a>(week: &'a Week, rng: &mut fastrand::Rng) -> Vec<&'a Report> {
     let mut reports: Vec<_> = week.reports.iter().collect();
     let again: Vec<_> = reports.iter().copied().filter(|_| rng.u8(0..3) == 0).collect();

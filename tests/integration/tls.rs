@@ -1,4 +1,4 @@
-//! TLS to Redis and PostgreSQL: the real binaries against real servers, with certificates made for the test.
+//! TLS to Redis and PostgreSQL: the real binaries with real servers, and certificates made for the test.
 
 mod authority;
 
@@ -11,7 +11,7 @@ use crate::connections::options;
 use crate::process::program::{Program, Site, binary, report, run};
 use crate::support::{TOKEN, eventually, redis_url, server_database_url};
 
-/// A Redis and a PostgreSQL with TLS, each ended with the value.
+/// A Redis and a PostgreSQL with TLS. Each ends when it is dropped.
 struct Servers {
     redis: Redis,
     postgres: Postgres,
@@ -30,7 +30,7 @@ impl Servers {
         tokio::task::spawn_blocking(start).await.unwrap()
     }
 
-    /// What a renewal does: another certificate, and a new start.
+    /// A certificate renewal: new certificates and a restart.
     async fn renew(mut self, certificate: ServerCertificate) -> Self {
         let renew = move || {
             self.redis.renew(&certificate).unwrap();
@@ -42,7 +42,7 @@ impl Servers {
         tokio::task::spawn_blocking(renew).await.unwrap()
     }
 
-    /// Both, the database under `sslmode`.
+    /// Both servers. The database's URL has this `sslmode`.
     fn site(&self, trusted: &Authority, sslmode: &str) -> Site {
         let mut site = Site::new(&format!("{}?sslmode={sslmode}", self.postgres.url()));
         site.redis = self.redis.url();
@@ -60,7 +60,7 @@ async fn post(api: &Program, number: usize) {
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
 
-/// `migrate` must fail, and say this.
+/// Asserts that `migrate` fails with this text.
 async fn assert_migrate_fails(site: &Site, said: &str) {
     let ended = run(&mut site.consumer(&["migrate"])).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -68,7 +68,7 @@ async fn assert_migrate_fails(site: &Site, said: &str) {
     assert!(!ended.errors.contains("fleet:fleet"), "{ended:?}");
 }
 
-/// The API must not become ready, and say why.
+/// Asserts that the API does not become ready, and logs this reason.
 async fn assert_redis_is_refused(site: &Site, said: &str) {
     let mut api = Program::start(&mut site.api(&[]));
     let log = api.logged("waiting for Redis").await;
@@ -132,7 +132,7 @@ async fn a_server_of_another_ca_is_refused_and_waited_for() {
     assert!(log.contains(not_trusted) && !log.contains("fleet:fleet"), "{log}");
     consumer.readiness(503).await;
 
-    // Nor by the system's CAs.
+    // The system's CAs do not trust the certificate either.
     let mut systems = servers.site(&other, "verify-full&sslrootcert=system");
     assert_migrate_fails(&systems, "; ").await;
     systems.ca_file = None;
@@ -140,7 +140,7 @@ async fn a_server_of_another_ca_is_refused_and_waited_for() {
     api.logged("waiting for Redis").await;
     api.readiness(503).await;
 
-    // What the URL says wins over the setting.
+    // The CA file in the URL overrides the setting.
     let path = authority.file().display().to_string();
     let named = servers.site(&other, &format!("verify-full&sslrootcert={path}"));
     assert_eq!(run(&mut named.consumer(&["migrate"])).await.code, Some(0));
@@ -193,7 +193,7 @@ async fn a_server_without_tls_is_refused_where_tls_is_required() {
         let site = Site::new(&format!("{plain}?sslmode={sslmode}"));
         assert_migrate_fails(&site, "server does not support TLS; switch TLS on").await;
     }
-    // A CA that is named asks for TLS.
+    // A CA file in the settings requires TLS.
     let mut site = Site::new(&plain);
     let authority = Authority::new();
     site.ca_file = Some(authority.file());

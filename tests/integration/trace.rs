@@ -1,4 +1,4 @@
-//! `fleet-consumer trace`: each place where a webhook can end is found, and said.
+//! `fleet-consumer trace` reports every place where a message can be.
 
 mod database;
 mod queues;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::process::program::{Ended, binary, run};
 use crate::support::{Fleet, TOKEN, TestDatabase, redis_as};
 
-/// The command, with the database's login.
+/// The command with this database login.
 fn command(login: DatabaseLogin, fleet: &Fleet, database: &TestDatabase, id: &str) -> Command {
     let mut command = binary("fleet-consumer", &["trace", id]);
     command
@@ -21,12 +21,12 @@ fn command(login: DatabaseLogin, fleet: &Fleet, database: &TestDatabase, id: &st
     command
 }
 
-/// What it says.
+/// Runs the command with this database login.
 async fn trace_as(login: DatabaseLogin, fleet: &Fleet, database: &TestDatabase, id: &str) -> Ended {
     run(&mut command(login, fleet, database, id)).await
 }
 
-/// What it says of a message that it finds.
+/// Runs the command, which must find the message. Returns its output.
 async fn found(fleet: &Fleet, database: &TestDatabase, id: Uuid, said: &[&str]) -> String {
     let ended = trace_as(DatabaseLogin::Reader, fleet, database, &id.to_string()).await;
     assert_eq!((ended.code, ended.errors.as_str()), (Some(0), ""), "{ended:?}");
@@ -38,7 +38,7 @@ async fn found(fleet: &Fleet, database: &TestDatabase, id: Uuid, said: &[&str]) 
     ended.output
 }
 
-/// Posts a body to NIU's webhook; its x-request-id.
+/// Posts a body to NIU's webhook. Returns the x-request-id.
 async fn post(fleet: &Fleet, body: &str) -> Uuid {
     let request = reqwest::Client::new().post(format!("{}/webhooks/niu", fleet.api)).header("token", TOKEN);
     let response = request.body(body.to_owned()).send().await.unwrap();
@@ -46,7 +46,7 @@ async fn post(fleet: &Fleet, body: &str) -> Uuid {
     response.headers()["x-request-id"].to_str().unwrap().parse().unwrap()
 }
 
-/// A report of a vehicle, the same for the same number.
+/// A report of a vehicle. The same number makes the same report.
 fn report(number: i64) -> String {
     let time = 1_000 * (jiff::Timestamp::now().as_second() / 86_400 * 86_400) - number * 1_000;
     format!(r#"{{"sn":"TRACED{number}","type":"status","time":{time},"infoTimestamp":{time},"nowSpeed":7}}"#)

@@ -1,4 +1,4 @@
-//! Bounds: time, requests at work, bytes at work, the provider's backlog.
+//! The API's limits: time, requests in flight, bytes in flight, and each provider's backlog.
 
 use super::client::{Connection, NIU_TOKEN, assert_refused, head, post, post_niu, post_segway};
 use crate::support::{Fleet, TestDatabase, eventually};
@@ -41,7 +41,7 @@ async fn too_many_requests_at_work() {
     slow.send(head("/webhooks/niu", &headers)).await;
     slow.continued().await;
     assert_refused(&post_niu(&fleet.api, BODY).await, 503, "busy");
-    // Whoever is not genuine is told so, however busy it is.
+    // An unauthenticated request gets 401 even if the API is busy.
     let stranger = post(&fleet.api, "/webhooks/niu", &[], BODY).await;
     assert_refused(&stranger, 401, "unauthorized");
     slow.send(BODY).await;
@@ -49,7 +49,7 @@ async fn too_many_requests_at_work() {
     eventually("room again", async || (post_niu(&fleet.api, BODY).await.status == 200).then_some(())).await;
 }
 
-/// Room for one body of 100 bytes and a little more.
+/// Room for one body of 100 bytes, and 5 bytes more.
 const LITTLE_ROOM: [(&str, &str); 2] =
     [("FLEET_API__MAX_BODY_BYTES", "100"), ("FLEET_API__MAX_IN_FLIGHT_BYTES", "105")];
 
@@ -59,7 +59,7 @@ async fn too_many_bytes_at_work() {
     let mut slow = Connection::open(&fleet.api).await;
     let spaces = " ".repeat(99);
     slow.send(head("/webhooks/niu", &[NIU_TOKEN, ("content-length", "100")]) + &spaces).await;
-    // The slow one's bytes may not have been read yet.
+    // The API may not have read the slow request's bytes yet.
     let answer = eventually("its bytes to count", async || {
         let answer = post_niu(&fleet.api, BODY).await;
         (answer.status != 200).then_some(answer)
@@ -84,7 +84,7 @@ async fn a_stranger_who_announces_bodies_holds_up_nobody() {
     }
     assert_eq!(post_segway(&fleet.api, "iotCode=1").await.status, 200);
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
-    // Bytes that have arrived take nobody's place either.
+    // An unauthenticated body takes no room from the providers after its bytes have arrived either.
     strangers[0].send(" ".repeat(99)).await;
     for _ in 0..10 {
         assert_eq!(post_segway(&fleet.api, "iotCode=1").await.status, 200);
@@ -110,7 +110,7 @@ async fn a_backlog_above_its_cap_is_refused_until_consumers_catch_up() {
             break answer;
         }
         accepted += 1;
-        assert!(accepted < 10, "300 bytes do not hold ten envelopes");
+        assert!(accepted < 10, "300 bytes have no room for ten envelopes");
     };
     assert_refused(&refused, 503, "backlog_full");
     assert_eq!(refused.header("retry-after"), Some("7"));
@@ -118,7 +118,7 @@ async fn a_backlog_above_its_cap_is_refused_until_consumers_catch_up() {
     assert_eq!(status.accepted.messages, accepted);
     assert!(status.backlog().bytes > 300, "{status:?}");
     let segway = post_segway(&fleet.api, "iotCode=1").await;
-    assert_eq!(segway.status, 200, "another provider's backlog is its own");
+    assert_eq!(segway.status, 200, "each provider has a backlog of its own");
     let stranger = post(&fleet.api, "/webhooks/niu", &[], BODY).await;
     assert_refused(&stranger, 401, "unauthorized");
 

@@ -1,4 +1,4 @@
-//! Every refusal, and which one wins.
+//! Every refusal, and which check comes first.
 
 use reqwest::Method;
 
@@ -10,7 +10,7 @@ const WRONG: (&str, &str) = ("token", "wrong-token");
 const GZIP: (&str, &str) = ("content-encoding", "gzip");
 const HUGE: (&str, &str) = ("content-length", "99999999999");
 
-/// Sends only the head of a request; the answer must need nothing else, and not invite the body.
+/// Sends only the headers of a request. The API must respond without the body, and must not send `100 Continue`.
 async fn refused_by_head(fleet: &Fleet, target: &str, headers: &[(&str, &str)], status: u16, error: &str) {
     let mut connection = Connection::open(&fleet.api).await;
     let headers = [headers, &[("expect", "100-continue")]].concat();
@@ -94,7 +94,7 @@ async fn only_post_is_allowed() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
     let fleet = Fleet::api_only(&[("FLEET_API__MAX_BODY_BYTES", "11")]).await;
-    assert_eq!(post_niu(&fleet.api, BODY).await.status, 200, "the bound is inclusive");
+    assert_eq!(post_niu(&fleet.api, BODY).await.status, 200, "the limit is inclusive");
     refused_by_head(&fleet, "/webhooks/niu", &[NIU_TOKEN, ("content-length", "12")], 413, "too_large").await;
     refused_by_head(&fleet, "/webhooks/niu", &[NIU_TOKEN, HUGE], 413, "too_large").await;
 }
@@ -106,7 +106,7 @@ async fn a_chunked_body_is_counted() {
     let mut connection = Connection::open(&fleet.api).await;
     connection.send(format!("{request}5\r\n{{\"sn\"\r\n6\r\n:\"A1\"}}\r\n0\r\n\r\n")).await;
     assert_eq!(connection.answer().await.status, 200);
-    // The end of the body is never sent.
+    // The last chunk is never sent.
     connection.send(format!("{request}c\r\n{BODY} \r\n")).await;
     assert_refused(&connection.answer().await, 413, "too_large");
     assert_eq!(fleet.queue("niu").await.accepted.messages, 1);
@@ -180,6 +180,6 @@ async fn the_first_check_that_fails_decides() {
     let (niu, large) = ("/webhooks/niu", "too_large");
     refused_by_head(&fleet, "/webhooks/acme", &[HUGE], 404, "unknown_provider").await;
     refused_by_head(&fleet, niu, &[WRONG, GZIP, HUGE], 413, large).await;
-    // Segway's proof is in the body: what is wrong with the body's size is seen first.
+    // Segway's signature is in the body, so the API checks the body's size first.
     refused_by_head(&fleet, "/webhooks/segway", &[GZIP, HUGE], 413, large).await;
 }

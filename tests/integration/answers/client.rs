@@ -1,4 +1,4 @@
-//! A provider's side of HTTP: whole requests, and connections to be rude on.
+//! An HTTP client for the tests: whole requests, and connections on which a test sends single bytes.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use crate::support::{DEADLINE, TOKEN};
 
-/// The header that NIU's requests prove themselves with.
+/// The header that authenticates NIU's requests.
 pub(crate) const NIU_TOKEN: (&str, &str) = ("token", TOKEN);
-/// What Segway sends.
+/// The content type of Segway's webhooks.
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// What a provider is told. There is none without a UUIDv7 in `x-request-id`.
+/// A response. Reading one fails if it has no UUIDv7 in `x-request-id`.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -38,11 +38,11 @@ impl Answer {
     }
 
     pub(crate) fn message_id(&self) -> Uuid {
-        let id = self.header("x-request-id").expect("every answer has an id");
+        let id = self.header("x-request-id").expect("every response has an id");
         id.parse().expect("the id is a UUID")
     }
 
-    /// Status and name of a refusal, which must be worded as documented and give nothing away.
+    /// Status and name of a refusal. The body must be worded as documented and must not reveal anything else.
     pub(crate) fn refusal(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         let body: serde_json::Value = serde_json::from_str(&self.body).expect("a refusal is JSON");
@@ -58,7 +58,7 @@ impl Answer {
     }
 }
 
-/// Compares a refusal with status and name.
+/// Asserts that a refusal has this status and name.
 pub(crate) fn assert_refused(answer: &Answer, status: u16, error: &str) {
     assert_eq!(answer.refusal(), (status, error.to_owned()));
 }
@@ -84,7 +84,7 @@ pub(crate) async fn post_segway(api: &str, form: &str) -> Answer {
     post(api, "/webhooks/segway/vehicle/status", &[FORM], body).await
 }
 
-/// Any request, on a connection of its own.
+/// Sends any request on a new connection.
 pub(crate) async fn send(
     method: Method,
     api: &str,
@@ -106,7 +106,7 @@ pub(crate) async fn send(
     Answer::new(status, headers, response.text().await.unwrap())
 }
 
-/// A form of plain values, its parameters in order, with Segway's signature.
+/// Signs a form as Segway does. The values are plain text and the parameters are in order.
 pub(crate) fn signed(form: &str, secret: &str) -> String {
     let mut parameters: Vec<_> = form.split('&').collect();
     parameters.sort_unstable();
@@ -116,13 +116,13 @@ pub(crate) fn signed(form: &str, secret: &str) -> String {
     format!("{form}&signature={hex}")
 }
 
-/// The head of a request.
+/// The request line and headers of a request.
 pub(crate) fn head(target: &str, headers: &[(&str, &str)]) -> String {
     let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!("POST {target} HTTP/1.1\r\nhost: fleet\r\n{lines}\r\n")
 }
 
-/// A connection on which bytes are sent as they come.
+/// A connection on which a test sends bytes one part at a time.
 pub(crate) struct Connection(TcpStream);
 
 impl Connection {
@@ -140,7 +140,7 @@ impl Connection {
         let _closed = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// The next answer; the connection may stay open.
+    /// Reads the next response. The connection may stay open.
     pub(crate) async fn answer(&mut self) -> Answer {
         let (status, headers) = self.answer_head().await;
         let length = headers.iter().find(|(name, _value)| name == "content-length");
@@ -155,14 +155,14 @@ impl Connection {
         assert_eq!(self.answer_head().await.0, 100);
     }
 
-    /// What the server sends until it closes.
+    /// Everything that the server sends until it closes the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         within(self.0.read_to_end(&mut rest)).await.unwrap();
         rest
     }
 
-    /// What the server has sent until it closed or cut the connection.
+    /// Everything that the server has sent until it closed or reset the connection.
     pub(crate) async fn rest_or_cut(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         let _cut = within(self.0.read_to_end(&mut rest)).await;

@@ -1,5 +1,5 @@
-//! Senders that nobody knows and that take what they can get: connections, bytes, time. The providers' webhooks are taken
-//! all the while.
+//! Unauthenticated clients that take as many connections, bytes and as much time as they can. The API must accept the
+//! providers' webhooks meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,18 +14,18 @@ use crate::support::{Fleet, SEGWAY_SECRET, TOKEN, eventually};
 
 const BODY: &str = r#"{"sn":"A1"}"#;
 
-/// Where a signature in the body is all that proves the sender.
+/// A path where only the signature in the body authenticates the sender.
 const SEGWAY: &str = "/webhooks/segway/vehicle/status";
 
-/// Ends with the value.
+/// Runs until it is dropped.
 struct Flood {
     cut: Arc<AtomicUsize>,
     _attackers: JoinSet<()>,
 }
 
 impl Flood {
-    /// So many attackers. Each opens a connection, sends `beginning`, goes on with a space a while if it has begun with anything, and comes back at once
-    /// when its connection is closed.
+    /// Starts this many attackers. Each opens a connection and sends `beginning`. If `beginning` is not empty, it then
+    /// sends a space every 100 ms. When its connection is closed, it reconnects.
     fn start(fleet: &Fleet, attackers: usize, beginning: &str) -> Self {
         Self::start_with(fleet, attackers, beginning, Duration::from_millis(20))
     }
@@ -47,7 +47,7 @@ impl Flood {
         Self { cut, _attackers: tasks }
     }
 
-    /// Waits until attackers have lost connections: more is asked for than there is.
+    /// Waits until attackers have lost connections, which shows that they want more of them than the API has.
     async fn makes_room(&self) {
         eventually("attackers to lose connections", async || {
             (self.cut.load(Ordering::Relaxed) > 5).then_some(())
@@ -65,7 +65,7 @@ async fn trickle(address: &str, beginning: &str) {
     loop {
         tokio::select! {
             read = stream.read(&mut answer) => if !matches!(read, Ok(1..)) { return },
-            // A space alone is no HTTP, and would end the connection.
+            // Without a beginning, a space would be invalid HTTP and would end the connection.
             () = tokio::time::sleep(Duration::from_millis(100)), if !beginning.is_empty() => {
                 if stream.write_all(b" ").await.is_err() {
                     return;
@@ -75,7 +75,7 @@ async fn trickle(address: &str, beginning: &str) {
     }
 }
 
-/// Posts of every provider, each on a connection of its own; all must be taken.
+/// Posts webhooks of every provider, each on a new connection. The API must accept all of them.
 async fn assert_all_are_taken(fleet: &Fleet, rounds: usize) {
     for _ in 0..rounds {
         let bearer = format!("Bearer {TOKEN}");
@@ -109,14 +109,14 @@ async fn connections_of_unknown_senders_make_room_for_the_providers() {
 
 #[tokio::test]
 async fn bodies_without_a_signature_take_nobodys_place() {
-    // Fewer requests at work than attackers.
+    // The API allows fewer requests in flight than there are attackers.
     let fleet =
         Fleet::api_only(&[("FLEET_API__MAX_IN_FLIGHT", "8"), ("FLEET_API__BODY_TIMEOUT", "60s")]).await;
     for framing in [("content-length", "1000"), ("transfer-encoding", "chunked")] {
         let _flood = Flood::start(&fleet, 100, &head(SEGWAY, &[FORM, framing]));
         assert_all_are_taken(&fleet, 20).await;
     }
-    // Fewer connections than attackers.
+    // The API allows fewer connections than there are attackers.
     let fleet =
         Fleet::api_only(&[("FLEET_API__MAX_CONNECTIONS", "32"), ("FLEET_API__BODY_TIMEOUT", "60s")]).await;
     for framing in [("content-length", "1000"), ("transfer-encoding", "chunked")] {
@@ -126,7 +126,8 @@ async fn bodies_without_a_signature_take_nobodys_place() {
     }
 }
 
-/// A client that writes head and body apart sends the body when the head has been acknowledged: one round trip later.
+/// A client that writes headers and body separately sends the body after the headers were acknowledged, one round trip
+/// later.
 #[tokio::test]
 async fn a_body_that_follows_its_head_later_is_taken_among_many_that_stop() {
     let settings = [("FLEET_API__MAX_UNAUTHENTICATED_BYTES", "65536"), ("FLEET_API__BODY_TIMEOUT", "60s")];
@@ -139,7 +140,7 @@ async fn a_body_that_follows_its_head_later_is_taken_among_many_that_stop() {
     for _ in 0..3 {
         let mut slow = Connection::open(&fleet.api).await;
         slow.send(head(SEGWAY, &[FORM, ("content-length", &length)])).await;
-        // The round trip of a client on another continent; there is no condition to wait for.
+        // The round trip of a client on another continent. There is no condition to wait for.
         tokio::time::sleep(Duration::from_millis(250)).await;
         slow.send(&body).await;
         assert_eq!(slow.answer().await.status, 200);
@@ -165,7 +166,8 @@ async fn one_provider_leaves_connections_to_the_others() {
     assert_all_are_taken(&fleet, 5).await;
 }
 
-/// As a balancer sends them that does not wait for a body's end: over connections that have brought good webhooks.
+/// A load balancer that does not buffer whole bodies sends such requests over connections that have carried valid
+/// webhooks.
 #[tokio::test]
 async fn an_authenticated_connection_with_the_body_of_somebody_else_makes_room() {
     let settings = [
@@ -187,7 +189,7 @@ async fn an_authenticated_connection_with_the_body_of_somebody_else_makes_room()
         connection.continued().await;
     }
     assert_all_are_taken(&fleet, 3).await;
-    // The others go on where they were.
+    // The connections that are still open continue normally.
     let mut open = 0;
     for mut connection in connections {
         connection.try_send(" ".repeat(1000)).await;
@@ -202,12 +204,12 @@ async fn large_bodies_that_stop_before_their_end_make_room() {
         [("FLEET_PROVIDERS__SEGWAY__MAX_BODY_BYTES", "1048576"), ("FLEET_API__BODY_TIMEOUT", "60s")];
     let fleet = Fleet::api_only(&settings).await;
     let almost = head(SEGWAY, &[FORM, ("content-length", "1048576")]) + &"x".repeat(1_000_000);
-    // More than may be awaited, and again and again.
+    // The bodies need more memory than the API allows for unfinished ones, and the attackers keep reconnecting.
     let flood = Flood::start_with(&fleet, 12, &almost, Duration::from_secs(1));
     flood.makes_room().await;
     for _ in 0..20 {
         assert_all_are_taken(&fleet, 1).await;
-        // A large one that does not stop is taken as well.
+        // The API accepts a large body that does arrive completely.
         let large = format!("iotCode=1&padding={}", "x".repeat(500_000));
         assert_eq!(post_segway(&fleet.api, &large).await.status, 200);
     }
@@ -237,12 +239,12 @@ async fn a_signed_form_has_few_parameters() {
         let names = (0..parameters - 2).map(|number| format!("&p{number:06}=1"));
         format!("iotCode=1{}", names.collect::<String>())
     };
-    // With the signature.
+    // 128 parameters, the signature included.
     assert_eq!(post_segway(&fleet.api, &form(128)).await.status, 200);
     assert_refused(&post_segway(&fleet.api, &form(129)).await, 401, "unauthorized");
 }
 
-/// A provider without a secret cannot be told from anybody else, but its webhooks are taken, also in a flood.
+/// The API cannot tell a provider without a secret from other clients, but it accepts its webhooks during a flood.
 #[tokio::test]
 async fn a_provider_that_proves_nothing_is_served() {
     let settings = [
@@ -259,7 +261,7 @@ async fn a_provider_that_proves_nothing_is_served() {
     }
 }
 
-/// Whoever opens connections is told apart by what they bring, not by where they come from: all of these have one address.
+/// The API distinguishes clients by what they send, not by their address: all of these have the same address.
 #[tokio::test]
 async fn after_a_flood_every_connection_is_there_again() {
     let settings = [("FLEET_API__MAX_CONNECTIONS", "16"), ("FLEET_API__BODY_TIMEOUT", "60s")];
@@ -268,7 +270,7 @@ async fn after_a_flood_every_connection_is_there_again() {
     flood.makes_room().await;
     drop(flood);
     let mut connections = Vec::new();
-    // What one provider keeps.
+    // One provider keeps four connections.
     for _ in 0..4 {
         let request = head("/webhooks/niu", &[NIU_TOKEN, ("content-length", "11")]) + BODY;
         let mut connection = Connection::open(&fleet.api).await;

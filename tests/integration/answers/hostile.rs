@@ -1,5 +1,5 @@
-//! What strangers send to confuse or to wear out a server is answered as documented, and good webhooks are taken all the
-//! while.
+//! Requests of unauthenticated clients that try to confuse the server or to use it up. The API responds as documented
+//! and accepts valid webhooks meanwhile.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::support::{DEADLINE, Fleet, TOKEN};
 const BODY: &str = r#"{"sn":"A1"}"#;
 const LENGTH: (&str, &str) = ("content-length", "11");
 
-/// Posts good webhooks, each on a connection of its own, for as long as the attack lasts; all of them must be taken.
+/// Posts valid webhooks, each on a new connection, for as long as the attack lasts. The API must accept all of them.
 async fn while_good_traffic_goes_on<T>(fleet: &Fleet, attack: impl Future<Output = T>) -> T {
     let over = CancellationToken::new();
     let posting = async {
@@ -29,7 +29,7 @@ async fn while_good_traffic_goes_on<T>(fleet: &Fleet, attack: impl Future<Output
     tokio::join!(attacking, posting).0
 }
 
-/// Sends bytes and returns what comes back until the server closes; it may cut the connection.
+/// Sends bytes and returns what the server sends until it closes the connection. The server may also reset it.
 async fn exchange(fleet: &Fleet, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(fleet.api.strip_prefix("http://").unwrap()).await.unwrap();
     let _cut = stream.write_all(bytes).await;
@@ -44,7 +44,7 @@ async fn exchange(fleet: &Fleet, bytes: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// The statuses of the answers in a stream of them.
+/// The statuses of the responses in `answers`.
 fn statuses(answers: &str) -> Vec<u16> {
     let lines = answers.split("HTTP/1.").skip(1);
     lines.map(|rest| rest.split(' ').nth(1).unwrap().parse().unwrap()).collect()
@@ -69,7 +69,7 @@ async fn what_is_not_http_is_answered_400() {
             assert_eq!(statuses(&answer), [400], "{}: {answer}", String::from_utf8_lossy(case));
         }
         let http2 = exchange(&fleet, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-        assert_eq!(http2, "", "closed, as HTTP/2 has no answers that look like HTTP/1's");
+        assert_eq!(http2, "", "HTTP/2 connections are closed without a response");
     })
     .await;
 }
@@ -91,7 +91,7 @@ async fn heads_that_are_too_large_are_answered_431() {
     while_good_traffic_goes_on(&fleet, async {
         for bomb in bombs {
             let answer = exchange(&fleet, bomb.as_bytes()).await;
-            // Cutting a connection that still sends may lose the answer on the way.
+            // If the server resets a connection on which the client still sends, the response may be lost on the way.
             let statuses = statuses(&answer);
             assert!(statuses == [431] || statuses.is_empty(), "{answer}: {}", &bomb[..60]);
         }
@@ -99,8 +99,8 @@ async fn heads_that_are_too_large_are_answered_431() {
     .await;
 }
 
-/// A request of another provider, hidden where one of NIU ends for some readers and goes on for others. Whatever NIU's
-/// is answered, the hidden one must not be taken for a webhook.
+/// Request smuggling: a request of another provider is hidden where some parsers see the end of NIU's request and
+/// others do not. Whatever the response to NIU's request is, the API must not accept the hidden request as a webhook.
 #[tokio::test]
 async fn no_request_is_smuggled_inside_another() {
     let fleet = Fleet::api_only(&[("FLEET_API__BODY_TIMEOUT", "500ms")]).await;
@@ -135,9 +135,9 @@ async fn no_request_is_smuggled_inside_another() {
                 "POST /webhooks/niu HTTP/1.1\r\nhost: f\r\ntoken: {TOKEN}\r\n{framing}\r\n\r\n{body}"
             );
             let answer = exchange(&fleet, request.as_bytes()).await;
-            assert!(statuses(&answer).len() <= 1, "two answers to {framing}: {answer}");
+            assert!(statuses(&answer).len() <= 1, "two responses to {framing}: {answer}");
             let hidden = fleet.queue("invers").await.accepted.messages;
-            assert_eq!(hidden, 0, "the hidden request was taken: {framing}: {answer}");
+            assert_eq!(hidden, 0, "the hidden request was accepted: {framing}: {answer}");
         }
     })
     .await;
@@ -221,7 +221,7 @@ async fn paths_are_taken_literally_and_no_tricks_lead_to_a_provider() {
         .send(format!("POST /webhooks/niu HTTP/1.0\r\ntoken: {TOKEN}\r\ncontent-length: 11\r\n\r\n{BODY}"))
         .await;
     assert_eq!(connection.answer().await.status, 200, "HTTP/1.0");
-    assert_eq!(connection.rest().await, b"", "and the connection ends");
+    assert_eq!(connection.rest().await, b"", "the connection ends");
     let mut connection = Connection::open(&fleet.api).await;
     connection.send("CONNECT fleet:443 HTTP/1.1\r\nhost: fleet\r\n\r\n").await;
     assert_refused(&connection.answer().await, 404, "unknown_provider");
@@ -243,7 +243,7 @@ async fn slow_heads_and_bodies_hold_up_nobody() {
                 let start = head("/webhooks/segway", &[("content-length", "1000")]);
                 let start = if is_head { "POST /webhooks/niu HTTP/1.1\r\nx: " } else { &start };
                 stream.write_all(start.as_bytes()).await.unwrap();
-                // A byte now and then, for as long as the server lets it.
+                // Sends a byte now and then until the server ends the connection.
                 let (mut reader, mut writer) = stream.into_split();
                 let dripping = async {
                     while writer.write_all(b"x").await.is_ok() {
@@ -255,7 +255,7 @@ async fn slow_heads_and_bodies_hold_up_nobody() {
                 tokio::select! {
                     _end = reader.read_to_end(&mut answer) => {}
                     () = dripping => {}
-                    () = tokio::time::sleep(DEADLINE) => panic!("the server let it go on"),
+                    () = tokio::time::sleep(DEADLINE) => panic!("the server did not end the connection"),
                 }
                 (is_head, statuses(&String::from_utf8(answer).unwrap()))
             });
@@ -285,14 +285,14 @@ async fn a_long_pipeline_is_answered_one_by_one() {
     .await;
 }
 
-/// Whoever proves nothing might go on asking and take no answer.
+/// An unauthenticated client might keep sending requests and never read a response.
 #[tokio::test]
 async fn a_refusal_of_an_unknown_sender_ends_its_pipeline() {
     let fleet = Fleet::api_only(&[]).await;
     while_good_traffic_goes_on(&fleet, async {
         let refused = head("/webhooks/invers", &[("authorization", "Bearer wrong"), LENGTH]) + BODY;
         let answers = exchange(&fleet, refused.repeat(300).as_bytes()).await;
-        // Cutting a connection that still sends may lose the answer on the way.
+        // If the server resets a connection on which the client still sends, the response may be lost on the way.
         assert!(statuses(&answers) == [401] || answers.is_empty(), "{answers}");
     })
     .await;

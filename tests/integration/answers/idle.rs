@@ -13,16 +13,17 @@ use crate::support::{DEADLINE, Fleet, TOKEN};
 
 const BODY: &str = r#"{"sn":"A1"}"#;
 
-/// Most connections by default.
+/// The default of `FLEET_API__MAX_CONNECTIONS`.
 const MAX_CONNECTIONS: usize = 2_048;
 
-/// What one of them may take in the process.
+/// The most memory that one idle connection may take in the process.
 const CONNECTION_BYTES: usize = 32 * 1024;
 
 /// The memory limit of `deploy/k8s/base`.
 const LIMIT: u64 = 384 << 20;
 
-/// Raises this process' limit of open files as far as it may, for the programs it starts too; returns the limit.
+/// Raises the limit of open files of this process, and of the programs that it starts, as far as possible. Returns the
+/// limit.
 fn open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
@@ -31,19 +32,19 @@ fn open_files() -> usize {
 
 #[tokio::test]
 async fn ten_thousand_idle_connections_hold_up_nobody_and_take_little_memory() {
-    // The other tests need files too.
+    // Leave files for the tests that run at the same time.
     let strangers = 10_000.min(open_files().saturating_sub(3_000));
     assert!(strangers >= 4_000, "raise the limit of open files: `ulimit -Hn` must be 7000 or more");
     let site = Site::new("postgres://nobody@127.0.0.1:1/none");
     let mut api = Program::start(site.api(&[]).env("FLEET_API__HEADER_TIMEOUT", "2m"));
-    // Where there are no control groups, the process' own figures have to do.
+    // Without control groups the test reads the memory of the process instead.
     let group = MemoryLimits::find().ok().map(|limits| limits.group(LIMIT).unwrap());
     group.iter().for_each(|group| group.add(api.id()).unwrap());
     api.readiness(200).await;
     let url = api.webhooks();
     let address = url.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
     let resident = api.resident_bytes();
-    // As much of a head as is read: it is not complete.
+    // Incomplete headers, about as long as the API reads them.
     let beginning = format!("POST /webhooks/niu HTTP/1.1\r\nx: {}", "y".repeat(15_000));
     let mut idle = Vec::with_capacity(strangers);
     for stranger in 0..strangers {
@@ -66,7 +67,7 @@ async fn ten_thousand_idle_connections_hold_up_nobody_and_take_little_memory() {
     assert_eq!(site.queue().await.accepted.messages, 50);
 }
 
-/// Idle connections are closed when a head takes too long, also if nobody needs the room.
+/// The API closes idle connections at the header timeout, even if no other client needs the room.
 #[tokio::test]
 async fn strangers_who_take_every_connection_lose_them_again() {
     let settings = [("FLEET_API__MAX_CONNECTIONS", "4"), ("FLEET_API__HEADER_TIMEOUT", "700ms")];
@@ -81,7 +82,7 @@ async fn strangers_who_take_every_connection_lose_them_again() {
     }
 }
 
-/// Answers that nobody fetches must not keep a connection for ever.
+/// A client that never reads its responses must not keep a connection for ever.
 #[tokio::test]
 async fn a_stranger_who_reads_no_answers_loses_the_connection() {
     let settings = [("FLEET_API__MAX_CONNECTIONS", "1"), ("FLEET_API__HEADER_TIMEOUT", "700ms")];
@@ -90,7 +91,7 @@ async fn a_stranger_who_reads_no_answers_loses_the_connection() {
     let mut stranger = TcpStream::connect(address).await.unwrap();
     let requests = head("/webhooks/acme", &[("content-length", "0")]).repeat(200);
     let writing = async { while stranger.write_all(requests.as_bytes()).await.is_ok() {} };
-    // Its answers fill every buffer, and then nothing moves until the server cuts it off.
+    // The responses fill every buffer. Then nothing moves until the server closes the connection.
     tokio::time::timeout(DEADLINE, writing).await.expect("the server cuts it off");
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! Redis full, stopped, gone: 503, and 200 again by itself.
+//! Redis full, stopped or gone: the API responds 503, and 200 again as soon as Redis is back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ async fn api_on(redis: &Redis, timeout: &str) -> Fleet {
     fleet
 }
 
-/// A request of which the server reads the body already, and waits for it.
+/// A request whose body the server has begun to read. The server waits for the rest.
 async fn begun(fleet: &Fleet) -> Connection {
     let mut connection = Connection::open(&fleet.api).await;
     let headers = [NIU_TOKEN, ("content-length", "11"), ("expect", "100-continue")];
@@ -40,7 +40,7 @@ async fn admin(redis: &Redis, command: &[&str]) {
     assert_eq!(done, "OK");
 }
 
-/// How many pushes Redis has carried out.
+/// How many pushes Redis has executed.
 async fn pushes(redis: &Redis) -> u64 {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
@@ -79,7 +79,7 @@ async fn at_maxmemory() {
     admin(&redis, &["CONFIG", "SET", "maxmemory", "1"]).await;
     assert_refusing(&fleet).await;
     assert_refusing(&fleet).await;
-    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "all or nothing of a push");
+    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "a push is atomic");
     admin(&redis, &["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(post_niu(&fleet.api, BODY).await.status, 200);
     assert_eq!(accepted_messages(&fleet, &redis).await, 2);
@@ -108,7 +108,7 @@ async fn gone_and_back() {
     })
     .await
     .unwrap();
-    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "what was answered 200 is there");
+    assert_eq!(accepted_messages(&fleet, &redis).await, 1, "the message with a 200 response is there");
     assert_recovers(&fleet).await;
 }
 
@@ -149,7 +149,7 @@ async fn no_success_before_redis_has_replied() {
         let answer = connection.answer();
         tokio::pin!(answer);
         let early = tokio::time::timeout(Duration::from_millis(500), answer.as_mut()).await;
-        assert!(early.is_err(), "answered without Redis: {early:?}");
+        assert!(early.is_err(), "a response without Redis: {early:?}");
         redis.resume().unwrap();
         assert_eq!(answer.await.status, 200);
     }

@@ -1,4 +1,4 @@
-//! Every authentication scheme over HTTP, with two secrets while one is rotated.
+//! Every authentication scheme over HTTP, with two secrets during a rotation.
 
 use super::client::{FORM, NIU_TOKEN, assert_refused, post, signed};
 use crate::support::Fleet;
@@ -102,7 +102,7 @@ async fn query() {
     .await;
 }
 
-/// As README.md says: a query is decoded as a form, where a plus sign stands for a space.
+/// As documented, a query is decoded as a form, in which a plus sign means a space.
 #[tokio::test]
 async fn a_plus_in_a_query_secret_is_percent_encoded() {
     let plus = ("/webhooks/niu?key=a+b", &[][..]);

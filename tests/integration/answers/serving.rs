@@ -1,4 +1,4 @@
-//! Connections, pushes that are shared, and the end of the server.
+//! Connections, pushes that several webhooks share, and the server's shutdown.
 
 use super::client::{Connection, NIU_TOKEN, assert_refused, head, post_niu};
 use crate::support::{Fleet, eventually};
@@ -62,7 +62,7 @@ async fn concurrent_requests_are_all_pushed() {
     let mut ids = senders.join_all().await.concat();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 200, "every answer has an id of its own");
+    assert_eq!(ids.len(), 200, "every response has its own id");
     let status = fleet.queue("niu").await;
     assert_eq!((status.accepted.messages, status.waiting_messages), (200, 200));
     assert!(status.balances(), "{status:?}");

@@ -1,4 +1,4 @@
-//! Which providers are served.
+//! Which providers the API serves.
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::{OURS, repository, text};
 
 const BINARIES: [&str; 2] = ["fleet-webhook-api", "fleet-consumer"];
 
-/// Instructions with their arguments, in order, continued lines joined.
+/// All instructions with their arguments, in order. Continued lines are joined.
 fn dockerfile() -> Vec<(String, String)> {
     let lines = text("Dockerfile").replace("\\\n", " ");
     let lines = lines.lines().map(str::trim);
@@ -51,7 +51,7 @@ fn the_image_holds_the_binaries_of_the_workspace() {
         assert!(text(&format!("crates/{binary}/Cargo.toml")).contains(&format!("name = \"{binary}\"")));
         assert!(repository().join("crates").join(binary).join("src/main.rs").is_file());
     }
-    assert!(copied.ends_with("/usr/local/bin/"), "{copied}: the PATH of the image");
+    assert!(copied.ends_with("/usr/local/bin/"), "{copied}: not in the image's PATH");
     for (name, command) in OURS {
         assert!(BINARIES.contains(&command[0]), "{name}");
     }
@@ -70,7 +70,7 @@ fn the_build_sees_the_whole_workspace_and_nothing_else() {
     }
     let ignore = text(".dockerignore");
     let mut patterns = ignore.lines().filter(|line| !line.starts_with('#'));
-    assert_eq!(patterns.next(), Some("*"), "target and .git stay outside");
+    assert_eq!(patterns.next(), Some("*"), "everything is ignored by default, such as target and .git");
     let let_in: BTreeSet<_> = patterns.map(|line| line.strip_prefix('!').unwrap()).collect();
     assert_eq!(let_in, sources);
     for source in sources {
@@ -92,7 +92,7 @@ fn the_image_is_built_with_the_repositorys_rust() {
     let channel = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
     let from = arguments(&file, "FROM");
     assert!(from[0].starts_with(&format!("rust:{channel}-")), "{from:?}");
-    // The C library of the runtime image must not be older than the one built against.
+    // The C library of the runtime image must not be older than the one that the build links against.
     assert!(from[0].contains("bookworm") && from[1].contains("debian12"), "{from:?}");
 }
 
@@ -103,7 +103,7 @@ fn the_image_compiles_nothing_of_the_tests() {
     let build = runs.iter().find(|run| run.contains("cargo build")).unwrap();
     assert!(!build.contains("--workspace") && !build.contains("--all"), "{build}");
     let workspace = text("Cargo.toml");
-    assert!(workspace.contains("\ndefault-members = [\"crates/*\"]\n"), "cargo build takes what ships");
+    assert!(workspace.contains("\ndefault-members = [\"crates/*\"]\n"), "cargo build builds only what ships");
     let proves: Vec<_> = names(&workspace, "path = \"tests/").collect();
     assert!(proves.len() >= 5, "{proves:?}");
     for entry in std::fs::read_dir(repository().join("crates")).unwrap() {
@@ -117,7 +117,7 @@ fn the_image_compiles_nothing_of_the_tests() {
     }
 }
 
-/// The names of the lines `name = …` that contain `value`.
+/// The `name` of each line `name = …` that contains `value`.
 fn names<'a>(manifest: &'a str, value: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = manifest.lines().filter(move |line| line.contains(value));
     lines.filter_map(|line| line.split_once(" = ")).map(|(name, _value)| name)

@@ -1,4 +1,5 @@
-//! What the containers of Redis and TimescaleDB run before the servers, and when TimescaleDB counts as healthy.
+//! The shell commands that run in the containers of Redis and TimescaleDB before the servers, and TimescaleDB's health
+//! check.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,14 +11,14 @@ use tempfile::TempDir;
 
 use super::{Compose, text};
 
-/// A program that stands in for one of the image's.
+/// Writes a script that replaces one of the image's programs.
 fn program(folder: &Path, name: &str, script: &str) {
     let path = folder.join(name);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A shell command of the file as the container gets it: Compose makes `$` of `$$`.
+/// A shell command from the file as the container receives it: Compose turns `$$` into `$`.
 fn shell(words: &str) -> String {
     words.replace("$$", "$")
 }
@@ -29,8 +30,8 @@ fn command(words: &[String], programs: &Path) -> Command {
     command
 }
 
-/// Starts `service` with `file` mounted as it is in a clone that was made under `umask 077`. Its image must find a copy
-/// with this mode in `folder`, and get the arguments that the file names.
+/// Runs `service`'s command with `file` mounted as it is in a clone that was made under `umask 077`. The image's own
+/// program must find a copy with this mode in `folder` and get the arguments that the file names.
 fn assert_copied_for_everybody(service: &str, file: &str, folder: &str, copy: &str, mode: u32) {
     let compose = Compose::read();
     let service = compose.service(service);
@@ -60,7 +61,7 @@ fn assert_copied_for_everybody(service: &str, file: &str, folder: &str, copy: &s
 
     fs::remove_file(&mounted).unwrap();
     let failed = command(&words, &inside("programs")).output().unwrap();
-    assert!(!failed.status.success() && failed.stdout.is_empty(), "it starts without the file: {failed:?}");
+    assert!(!failed.status.success() && failed.stdout.is_empty(), "the server starts without it: {failed:?}");
 }
 
 #[test]
@@ -72,7 +73,8 @@ fn redis_reads_its_users_whatever_the_umask_of_the_clone() {
 
 #[test]
 fn timescaledb_runs_its_roles_whatever_the_umask_of_the_clone() {
-    // The image sources what is not executable, and its own script would end with `set -eu` of ours.
+    // The image sources scripts that are not executable. Then our script's `set -eu` would also apply to the image's
+    // own script.
     let folder = "/docker-entrypoint-initdb.d";
     assert_copied_for_everybody("timescaledb", "roles.sh", folder, "900_roles.sh", 0o555);
     assert_eq!(Compose::read().service("timescaledb").command, ["postgres"], "the image's own command");
@@ -84,7 +86,7 @@ fn timescaledb_reports_nothing_to_its_vendor() {
     assert_eq!(compose.service("timescaledb").environment["TIMESCALEDB_TELEMETRY"], "off");
 }
 
-/// The shell command by which TimescaleDB counts as healthy.
+/// The shell command of TimescaleDB's health check.
 pub(crate) fn timescaledb_check() -> String {
     let compose = Compose::read();
     let test = &compose.service("timescaledb").healthcheck.as_ref().unwrap().test;
@@ -92,10 +94,10 @@ pub(crate) fn timescaledb_check() -> String {
     shell(&test[1])
 }
 
-/// The health check of TimescaleDB against this server.
+/// Runs the health check of TimescaleDB against this server.
 fn check_health(postgres: &Postgres, password: &str) -> Output {
     let programs = TempDir::new().unwrap();
-    // The server listens on the loopback alone, and asks for passwords there, unlike the image's.
+    // Unlike the image's, this server listens only on the loopback address and asks for passwords there.
     program(programs.path(), "hostname", "echo 127.0.0.1");
     let psql = postgres.psql_command(DatabaseLogin::Admin);
     let (_url, psql) = psql.split_last().unwrap();
@@ -119,5 +121,5 @@ fn timescaledb_is_healthy_only_with_the_logins() {
     assert!(!unhealthy.status.success(), "{unhealthy:?}");
     let roles = text("compose/roles.sh");
     let last = roles.lines().rfind(|line| line.contains(" PASSWORD ")).unwrap();
-    assert!(last.starts_with("CREATE ROLE operator "), "{last}: the check does not prove that it was run");
+    assert!(last.starts_with("CREATE ROLE operator "), "{last}: the health check does not wait for it");
 }

@@ -1,4 +1,5 @@
-//! Statements that nobody waits for any more: the server must not go on with them until `statement_timeout`.
+//! Statements whose caller has stopped waiting: the server must cancel them instead of running them until
+//! `statement_timeout`.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const SOON: Duration = Duration::from_secs(5);
 
 const WAIT: &str = "SELECT pg_advisory_xact_lock(7)";
 
-/// A session that holds the lock that [`WAIT`] waits for. Its pool has one connection, so the lock stays with it.
+/// A session that holds the lock for which [`WAIT`] waits. Its pool has one connection, so the lock stays with it.
 pub(crate) struct Lock(Database);
 
 impl Lock {
@@ -23,14 +24,14 @@ impl Lock {
         Self(only)
     }
 
-    /// How many backends wait for it.
+    /// The number of backends that wait for the lock.
     async fn waiting(&self) -> i64 {
         let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                       AND state = 'active' AND query LIKE '%pg_advisory_xact_lock(7)%' AND pid <> pg_backend_pid()";
         self.0.query(count, &[]).await.unwrap()[0].get(0)
     }
 
-    /// Two statements are dropped while they wait for the lock: their backends must end soon.
+    /// Two statements are dropped while they wait for the lock. Their backends must end soon.
     pub(crate) async fn assert_dropped_statements_are_cancelled(&self, database: &Database) {
         let both = async { tokio::join!(database.query(WAIT, &[]), database.query(WAIT, &[])) };
         tokio::select! {
@@ -48,7 +49,7 @@ impl Lock {
     async fn assert_nobody_waits_soon(&self) {
         let start = Instant::now();
         self.wait_for(0).await;
-        assert!(start.elapsed() < SOON, "the backends went on for {:?}", start.elapsed());
+        assert!(start.elapsed() < SOON, "the backends continued for {:?}", start.elapsed());
     }
 }
 
@@ -104,7 +105,7 @@ async fn a_repeated_insert_does_not_wait_for_the_abandoned_one() {
         .await;
     };
     tokio::select! {
-        ended = database.query(slow, &[]) => panic!("it did not sleep: {ended:?}"),
+        ended = database.query(slow, &[]) => panic!("the statement did not sleep: {ended:?}"),
         () = sleeping => {}
     }
     let start = Instant::now();

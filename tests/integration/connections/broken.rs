@@ -1,4 +1,4 @@
-//! Connections that were closed while they were idle, and statements that their caller gives up.
+//! Connections that were closed while they were idle, and statements that their caller abandons.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use super::{database, port, through};
 use crate::process::program::{Program, Site};
 use crate::support::{TestDatabase, eventually};
 
-// On one thread, the connection's own task has had no time to notice.
+// On one thread, the connection's own task has had no time to notice that the connection is closed.
 #[tokio::test]
 async fn a_connection_that_was_cut_while_it_was_idle_costs_nothing() {
     let test = TestDatabase::migrated().await;
     let proxy = Proxy::start(port(test.url())).unwrap();
     let database = database(&through(&proxy, test.url()), 3);
     for _round in 0..3 {
-        // All three connections are opened, and idle then.
+        // Open all three connections, which are idle afterwards.
         let sleep = "SELECT pg_sleep(0.05)";
         let (a, b, c) =
             tokio::join!(database.query(sleep, &[]), database.query(sleep, &[]), database.query(sleep, &[]));
@@ -60,7 +60,7 @@ async fn a_statement_that_is_given_up_takes_its_connection_with_it() {
     assert!(tokio::time::timeout(Duration::from_millis(200), sleep).await.is_err());
     let start = Instant::now();
     database.query("SELECT 1", &[]).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(10), "it waited for the statement that was given up");
+    assert!(start.elapsed() < Duration::from_secs(10), "it waited for the abandoned statement");
     eventually("the pool to hold one connection", async || {
         (database.pool_usage().open == 1 && database.pool_usage().in_use == 0).then_some(())
     })

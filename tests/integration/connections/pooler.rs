@@ -7,15 +7,15 @@ use super::abandoned::Lock;
 use super::database;
 use crate::process::program::{Program, Site, report};
 
-/// What every PgBouncer here has. Its connections to PostgreSQL are made anew every second, as after a RECONNECT, also while
-/// consumers that are not ready keep asking.
+/// Settings that every PgBouncer in these tests has. PgBouncer reconnects to PostgreSQL every second, as after a
+/// RECONNECT, even while consumers that are not ready keep sending queries.
 const TRANSACTIONS: [&str; 4] =
     ["pool_mode = transaction", "default_pool_size = 2", "server_idle_timeout = 1", "server_lifetime = 1"];
 
-/// As the settings of the session cannot arrive, PgBouncer is told to drop them.
+/// In transaction mode the session's settings cannot reach PostgreSQL, so PgBouncer has to ignore them.
 const IGNORE: &str = "ignore_startup_parameters = extra_float_digits, options";
 
-/// What the role needs then.
+/// The settings that the role needs instead.
 const ROLE: &str =
     "ALTER ROLE fleet SET synchronous_commit = on; ALTER ROLE fleet SET statement_timeout = '30s'";
 
@@ -32,7 +32,7 @@ async fn postgres() -> Postgres {
     postgres
 }
 
-/// A PgBouncer in front of it, with these settings too.
+/// A PgBouncer in front of `postgres`, with these settings in addition.
 async fn pooler(postgres: Postgres, settings: &[&'static str]) -> (Postgres, PgBouncer) {
     let settings = [&TRANSACTIONS, settings].concat();
     blocking(move || {
@@ -73,7 +73,7 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
         consumer.assert_running();
         assert_eq!(consumer.status("/readyz").await, Some(503));
     }
-    // A lock of the session, as migrate takes one, may be another session's a moment later.
+    // `migrate` takes a session lock. Behind the pooler, that lock might belong to another session a moment later.
     for settings in ["SELECT 1", ROLE] {
         postgres.psql(settings).unwrap();
         let error =
@@ -84,7 +84,8 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
         consumer.readiness(200).await;
     }
     for round in 0..20 {
-        // Each of its own vehicle: two reports of one in the same millisecond are one event.
+        // Each report is about another vehicle, because two reports of one vehicle in the same millisecond are one
+        // event.
         let reports: Vec<_> = (0..25).map(|number| report(round * 25 + number)).collect();
         site.fill_with(&reports).await;
     }
@@ -115,7 +116,7 @@ async fn without_prepared_statements_nothing_is_buried_and_the_cure_is_named() {
     consumers[0].logged("max_prepared_statements above 0").await;
     drop(consumers);
     assert_eq!(count(&postgres, "dead_letters"), 0);
-    // All of it is still there for a consumer that connects directly.
+    // Everything is still in the queue for a consumer that connects directly.
     let direct = Site { prefix: site.prefix.clone(), ..Site::new(&postgres.url()) };
     let mut command = direct.consumer(&[]);
     let mut consumer = Program::start(&mut command);

@@ -1,4 +1,4 @@
-//! Retention beside consumers that write.
+//! Retention while consumers write.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::{TestDatabase, eventually};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the two run side by side.
+/// How long retention and the consumer run at the same time.
 const TOGETHER: Duration = Duration::from_secs(12);
 
 fn retention(url: &str) -> Retention {
@@ -44,14 +44,14 @@ async fn a_deadlock_of_retention_is_retried() {
     let retention = retention(test.url());
     let expired = retention.expire(periods(90 * DAY)).await.unwrap();
     assert_eq!(expired.dead_letters, 1);
-    // It is bounded.
+    // The number of retries is limited.
     client.batch_execute(letter).await.unwrap();
     fail(&client, "DELETE", "dead_letters", "40P01", 1_000_000).await;
     let error = retention.expire(periods(90 * DAY)).await.unwrap_err();
     assert!(error.to_string().contains("40P01"), "{error}");
 }
 
-/// Reports that were observed so many days ago, of 40 vehicles a day.
+/// Reports that are this many days old, of 40 vehicles a day.
 fn old_reports(round: usize, days: std::ops::Range<i64>) -> Vec<String> {
     let now = Timestamp::now().as_millisecond();
     let report = |vehicle: usize, day: i64| {
@@ -68,8 +68,8 @@ async fn rows(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// The consumer takes what is up to 90 days old, and retention, in a loop, drops what is older than 79: chunks are made
-/// and dropped all the time, under the inserts.
+/// The consumer accepts reports that are up to 90 days old, and retention, in a loop, drops those older than 79 days.
+/// So chunks are created and dropped all the time during the inserts.
 #[tokio::test]
 async fn chunks_may_go_while_old_events_come() {
     let test = TestDatabase::migrated().await;
@@ -87,7 +87,7 @@ async fn chunks_may_go_while_old_events_come() {
         while started.elapsed() < TOGETHER {
             site.fill_with(&old_reports(rounds, 76..88)).await;
             rounds += 1;
-            // As fast as they are stored.
+            // Wait for the consumer, so that the backlog stays short.
             eventually("the backlog to be short", async || {
                 (site.queue().await.backlog().messages < 1000).then_some(())
             })
@@ -110,8 +110,8 @@ async fn chunks_may_go_while_old_events_come() {
     }
     assert!(dropped > 20, "only {dropped} chunks were dropped");
     assert_eq!(buried(&client).await, 0);
-    // Of the days 76, 77 and 78, which no run has dropped.
+    // Of days 76, 77 and 78, which no run has dropped.
     let kept = "SELECT count(*) FROM telemetry WHERE observed_at > now() - interval '78 days 1 hour'";
-    assert_eq!(rows(&client, kept).await, i64::try_from(rounds * 3 * 10).unwrap(), "of {rounds} rounds");
+    assert_eq!(rows(&client, kept).await, i64::try_from(rounds * 3 * 10).unwrap(), "after {rounds} rounds");
     println!("{rounds} rounds, {dropped} chunks dropped");
 }

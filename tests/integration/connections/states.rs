@@ -1,4 +1,4 @@
-//! SQLSTATEs that say nothing about the data: retried, never buried.
+//! SQLSTATEs that are not the data's fault: the consumer retries, and makes no dead letters.
 
 use fleet_store::ErrorClass;
 
@@ -103,7 +103,7 @@ async fn a_missing_partition_buries_nothing() {
         GRANT SELECT, INSERT ON settled_state_batches TO fleet_consumer";
     client.batch_execute(partitioned).await.unwrap();
     let site = Site::new(database.url());
-    // With the pauses of production, which leave time to make the partition.
+    // The default back-off leaves enough time to create the partition.
     let mut consumer = Program::start(&mut site.consumer(&[]));
     site.fill(3).await;
     consumer.logged("no partition of relation").await;
@@ -123,7 +123,7 @@ async fn a_plan_of_an_older_schema_costs_nothing() {
     let query = "SELECT * FROM vehicles";
     database.query(query, &[]).await.unwrap();
     test.client().await.batch_execute("ALTER TABLE vehicles ADD COLUMN colour text").await.unwrap();
-    // On the connection that holds the old plan, PostgreSQL says: cached plan must not change result type.
+    // On the connection that has the old plan, PostgreSQL reports: cached plan must not change result type.
     database.query(query, &[]).await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! A message's bytes are kept once among its dead letters, for as long as it has one.
+//! The bytes of a message are stored once for all its dead letters, and deleted with the last of them.
 
 use fleet_store::{
     Database, DatabaseOptions, DeadLetter, DeadLetterFilter, DeadLetterStore, StoreError, TelemetryStore,
@@ -33,20 +33,21 @@ async fn number(client: &Client, query: &str) -> i64 {
     client.query_one(query, &[]).await.unwrap().get(0)
 }
 
-/// How many letters there are, and how many messages' bytes. Each letter must have bytes, and each message's a letter.
+/// The number of dead letters, and the number of messages with bytes. Every letter must have bytes, and all bytes a
+/// letter.
 async fn kept(client: &Client) -> (i64, i64) {
     let without =
         "SELECT count(*) FROM dead_letters AS letter LEFT JOIN dead_messages AS message USING (message_id)
                     WHERE letter.envelope IS NULL AND message.envelope IS NULL";
-    assert_eq!(number(client, without).await, 0, "letters without their bytes");
+    assert_eq!(number(client, without).await, 0, "dead letters without bytes");
     let orphaned = "SELECT count(*) FROM dead_messages
                      WHERE message_id NOT IN (SELECT dead_message_id FROM dead_letters WHERE dead_message_id IS NOT NULL)";
-    assert_eq!(number(client, orphaned).await, 0, "bytes without a letter");
+    assert_eq!(number(client, orphaned).await, 0, "bytes without a dead letter");
     let letters = number(client, "SELECT count(*) FROM dead_letters").await;
     (letters, number(client, "SELECT count(*) FROM dead_messages").await)
 }
 
-/// 1 MiB with eight events that have no vehicle; text that does not compress.
+/// 1 MiB with eight events that have no vehicle. The text does not compress well.
 fn megabyte(seed: u64) -> String {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut filler = || (0..(1 << 20) / 8 - 100).map(|_| random.alphanumeric()).collect::<String>();
@@ -88,7 +89,7 @@ async fn the_bytes_go_with_the_last_letter() {
         dead_letters.purge(&filter, |_| ()).await.unwrap()
     };
     assert_eq!(purge("too_old", None).await, 2);
-    assert_eq!(kept(&client).await, (2, 2), "the other letters keep the bytes");
+    assert_eq!(kept(&client).await, (2, 2), "the other dead letters keep the bytes");
     assert_eq!(purge("unparsable", Some(ids[0])).await, 1);
     assert_eq!(kept(&client).await, (1, 1));
     let now = dead_letters.now().await.unwrap();
@@ -103,7 +104,7 @@ async fn letters_of_the_release_before_are_as_good() {
     let client = test.client().await;
     let (old, both) = (Uuid::now_v7(), Uuid::now_v7());
     bury(&test, old, 2, "the old bytes").await;
-    // During an upgrade consumers of both releases bury events of one message.
+    // During an upgrade, consumers of both releases store dead letters of the same message.
     bury(&test, both, 1, "the bytes").await;
     TelemetryStore::new(database(&test)).bury(PROVIDER, &[letter(both, 1, "too_old")]).await.unwrap();
     assert_eq!(kept(&client).await, (4, 1));
@@ -113,7 +114,7 @@ async fn letters_of_the_release_before_are_as_good() {
         let shown = run(&["show", &id.to_string()]);
         assert_eq!(shown.matches(bytes).count(), 1, "{shown}");
     }
-    // One that dies again gives its copy up.
+    // A dead letter that is stored again drops its own copy.
     TelemetryStore::new(database(&test)).bury(PROVIDER, &[letter(both, 0, "too_old")]).await.unwrap();
     let copies = "SELECT count(*) FROM dead_letters WHERE envelope IS NOT NULL";
     assert_eq!((number(&client, copies).await, kept(&client).await), (2, (4, 1)));
@@ -124,7 +125,7 @@ async fn letters_of_the_release_before_are_as_good() {
     assert_eq!((count(&fleet).await, kept(&client).await), (0, (0, 0)));
 }
 
-/// What a consumer buries, in a transaction that stays open.
+/// Stores a dead letter as a consumer does, in a transaction that stays open.
 async fn bury_in(client: &Client, message_id: Uuid, event_index: i32) {
     let (ids, index, reason) = (vec![message_id], vec![event_index], vec!["unparsable"]);
     let (received_at, bytes): (Vec<Option<std::time::SystemTime>>, _) = (vec![None], vec![&b"the bytes"[..]]);
@@ -133,7 +134,7 @@ async fn bury_in(client: &Client, message_id: Uuid, event_index: i32) {
     client.execute(statements::BURY_DEAD_LETTERS, &parameters).await.unwrap();
 }
 
-/// Until a statement of the database waits for another one.
+/// Waits until a statement of this database waits for a lock.
 async fn somebody_waits(client: &Client) {
     let waiting = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -155,7 +156,7 @@ async fn a_purge_waits_for_a_consumer_that_adds_a_letter() {
     somebody_waits(&client).await;
     adding.batch_execute("COMMIT").await.unwrap();
     assert_eq!(purging.await.unwrap().unwrap(), 1);
-    assert_eq!(kept(&client).await, (1, 1), "the new letter has its bytes");
+    assert_eq!(kept(&client).await, (1, 1), "the new dead letter has its bytes");
 }
 
 #[tokio::test]
@@ -173,11 +174,11 @@ async fn a_consumer_that_adds_a_letter_waits_for_a_purge() {
         somebody_waits(&client).await;
         purging.batch_execute(if commit { "COMMIT" } else { "ROLLBACK" }).await.unwrap();
         adding.await.unwrap().unwrap();
-        assert_eq!(kept(&client).await, (if commit { 1 } else { 2 }, 1), "the new letter has its bytes");
+        assert_eq!(kept(&client).await, (if commit { 1 } else { 2 }, 1), "the new dead letter has its bytes");
     }
 }
 
-/// Whether it is done; a deadlock is met by repeating it, as consumers and commands do.
+/// Whether the operation succeeded. After a deadlock the caller retries, as consumers and commands do.
 fn is_done<T>(result: Result<T, StoreError>) -> bool {
     match result {
         Ok(_done) => true,

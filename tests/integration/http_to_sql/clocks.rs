@@ -1,4 +1,4 @@
-//! What every provider's clocks can write, and what is made of it.
+//! Times that the providers' clocks can send, and how they are interpreted.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::support::SEGWAY_SECRET;
 const MINUTE_MS: i64 = 60_000;
 const YEAR_MS: i64 = 365 * 24 * 60 * MINUTE_MS;
 
-/// Posts a report of a vehicle at `lat`, its time as `time` writes it; none sends no time.
+/// Posts a report of a vehicle at `lat` with `time` as its text. Without `time`, the report has none.
 async fn take(scene: &Scene, provider: &str, vehicle: &str, lat: f64, time: Option<&str>) -> uuid::Uuid {
     let json = ("content-type", "application/json");
     let (topic, media_type, body) = match provider {
@@ -38,7 +38,8 @@ async fn take(scene: &Scene, provider: &str, vehicle: &str, lat: f64, time: Opti
     answer.message_id()
 }
 
-/// What a vehicle's position is, and how long before the webhook's receipt it was.
+/// The vehicle's latitude, how many milliseconds before receipt the position was taken, and whether its clock was
+/// marked as wrong.
 async fn position(scene: &Scene, vehicle: &str) -> (f64, i64, bool) {
     let query = "SELECT lat, (extract(epoch FROM last_seen_at - position_at) * 1000)::bigint,
                         clock_skewed_at IS NOT NULL
@@ -54,7 +55,7 @@ async fn every_providers_times_are_judged_alike() {
         let now_ms = Timestamp::now().as_millisecond();
         let ms = |ago_ms: i64| (now_ms - ago_ms).to_string();
         let seconds = ((now_ms - MINUTE_MS) / 1000).to_string();
-        // How it is written, and how long ago that is: none if nobody can have meant it.
+        // The written time and its age. The age is absent if the time cannot be right.
         let cases = [
             ("MS", Some(ms(MINUTE_MS)), Some(MINUTE_MS)),
             ("SECONDS", Some(seconds), Some(MINUTE_MS)),
@@ -77,13 +78,13 @@ async fn every_providers_times_are_judged_alike() {
         for (name, _, ago_ms) in &cases {
             let (lat, found_ms, skewed) = position(&scene, &format!("{provider}-{name}")).await;
             let expected_ms = ago_ms.unwrap_or_default();
-            // Between writing the time and its receipt a busy machine may have done much else.
+            // A busy machine may need a while between writing the time and receiving it.
             assert!((expected_ms..expected_ms + 30_000).contains(&found_ms), "{provider} {name}: {found_ms}");
             assert_eq!(lat.to_bits(), 52.1_f64.to_bits());
             let is_marked = ["FUTURE", "WEEKS_1024", "YEAR_1999", "UNREADABLE"].contains(name);
             assert_eq!(skewed, is_marked, "{provider} {name}");
         }
-        // None of them is frozen, and an older report that comes later turns none of them back.
+        // A newer report updates each of them, and an older report that arrives later changes none of them.
         for (name, _, _) in &cases {
             let vehicle = format!("{provider}-{name}");
             take(&scene, provider, &vehicle, 53.5, Some(&Timestamp::now().as_millisecond().to_string()))

@@ -1,4 +1,4 @@
-//! What cannot be stored is kept with its reason, and takes nothing else down with it.
+//! Data that cannot be stored is kept with its reason, and does not affect other data.
 
 use fleet_queue::Envelope;
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use super::scene::Scene;
 use crate::answers::client::{FORM, signed};
 use crate::support::SEGWAY_SECRET;
 
-/// Bodies that NIU may post and nobody can store, their reasons, and the event they concern.
+/// Bodies that the API accepts from NIU and that cannot be stored, with their reasons and the event concerned.
 fn poison() -> Vec<(Vec<u8>, &'static str, i32)> {
     let deep = format!(r#"{{"sn":"A1","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let many = format!("[{}]", vec![r#"{"sn":"A1"}"#; 10_001].join(","));
@@ -35,7 +35,7 @@ async fn assert_dead(scene: &Scene, message: Uuid, body: &[u8], reason: &str, ev
     let envelope: &[u8] = row.get(4);
     let envelope = Envelope::decode(envelope).unwrap();
     assert_eq!(envelope.message_id, message);
-    assert!(envelope.body == body, "{reason}: the body is not as it was sent");
+    assert!(envelope.body == body, "{reason}: the body differs from what was sent");
     let detail: &str = row.get(5);
     assert!(!detail.is_empty() && detail.is_ascii(), "{detail}");
     assert_eq!(scene.stored(message).await, (0, 1));
@@ -54,7 +54,7 @@ async fn each_is_kept_with_its_reason_and_its_bytes() {
         assert_dead(&scene, message, &body, reason, event_index).await;
     }
     let vehicles: i64 = scene.value("SELECT count(*) FROM vehicles").await;
-    assert_eq!(vehicles, 0, "none of them changes any state");
+    assert_eq!(vehicles, 0, "dead letters change no vehicle state");
     scene.fleet.stop().await;
 }
 
@@ -84,7 +84,7 @@ async fn among_good_ones_in_one_batch() {
     let each = i64::try_from(good.len()).unwrap();
     assert_eq!(counted, (each, each));
     let batches: i64 = scene.value("SELECT count(DISTINCT lease_id) FROM settled_batches").await;
-    assert_eq!(batches, 1, "the good ones did not have to wait for another batch");
+    assert_eq!(batches, 1, "the valid messages were stored with the same batch");
 }
 
 #[tokio::test]
@@ -107,13 +107,13 @@ async fn one_bad_event_of_an_array_does_not_lose_the_others() {
     assert_eq!(known, "A1 A3");
     let third = scene.vehicle("A3").await;
     assert_eq!(third["powered_on"], true);
-    assert!(third["speed_kmh"].is_null(), "a bad value is absent: {third}");
+    assert!(third["speed_kmh"].is_null(), "an invalid value is left out: {third}");
 }
 
 #[tokio::test]
 async fn a_form_with_a_character_that_cannot_be_stored_loses_that_character() {
     let scene = Scene::start().await;
-    // The signature is over the decoded value.
+    // Segway signs the decoded value.
     let body = signed("iotCode=1&speed=7&x=\0", SEGWAY_SECRET).replace('\0', "%00");
     let answer = scene.post("segway", "vehicle/status", FORM, body).await;
     assert_eq!(answer.status, 200, "the API does not parse");
@@ -124,7 +124,7 @@ async fn a_form_with_a_character_that_cannot_be_stored_loses_that_character() {
     assert!((speed - 7.0).abs() < 1e-9);
 }
 
-/// Bodies and labels as they come: the API, the queue and the consumer agree on what they are.
+/// Odd bodies and content types: the API, the queue and the consumer must interpret them alike.
 #[tokio::test]
 async fn a_body_is_what_it_is_and_not_what_it_is_called() {
     let scene = Scene::start().await;

@@ -1,11 +1,11 @@
-//! Every fixture, through everything.
+//! Every fixture, from HTTP to SQL.
 
 use fleet_fixtures::Fixture;
 
 use super::scene::Scene;
 use crate::answers::client::assert_refused;
 
-/// Fixtures that do not become one row of telemetry and no dead letter.
+/// The rows and dead letters of those fixtures that do not become exactly one row of telemetry.
 const OTHERS: [(&str, (i64, i64)); 10] = [
     // Three events, and one that names no vehicle.
     ("backlog_array.json", (3, 1)),
@@ -26,7 +26,7 @@ fn success(provider: &str) -> (Option<&str>, &str) {
         "niu" => (Some("application/json"), r#"{"status":0,"desc":"success"}"#),
         "segway" => (Some("application/json"), r#"{"code":0}"#),
         "invers" => (None, ""),
-        other => panic!("what does {other} take for success?"),
+        other => panic!("add the response that {other} expects"),
     }
 }
 
@@ -112,5 +112,5 @@ async fn a_webhook_posted_twice_is_one_row() {
     assert_eq!(ids.len(), 6, "each post is a message of its own");
     let rows: i64 = scene.value("SELECT count(*) FROM telemetry").await;
     let settled: i64 = scene.value("SELECT sum(inserted) * 10 + sum(duplicate) FROM settled_batches").await;
-    assert_eq!((rows, settled), (3, 33), "three inserted, three met again");
+    assert_eq!((rows, settled), (3, 33), "three inserted, three found again");
 }

@@ -1,4 +1,4 @@
-//! Late, future-dated and fresh reports.
+//! Late, future-dated and current reports.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::eventually;
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// A report from `ago` milliseconds ago; a negative one lies in the future.
+/// A report from `ago` milliseconds ago. A negative `ago` lies in the future.
 fn report(ago: i64, lat: f64, locked: bool) -> String {
     let at = Timestamp::now().as_millisecond() - ago;
     format!(
@@ -35,7 +35,7 @@ async fn a_late_report_does_not_turn_the_vehicle_back() {
     assert_eq!(scene.vehicle("A1").await, fresh);
     assert_eq!(lat_and_locked(&fresh), (52.5, true));
     let rows: i64 = scene.value("SELECT count(*) FROM telemetry").await;
-    assert_eq!(rows, 2, "the late one is in the track");
+    assert_eq!(rows, 2, "telemetry has the late report");
     scene.take(report(0, 53.5, false)).await;
     scene.fleet.settled().await;
     assert_eq!(lat_and_locked(&scene.vehicle("A1").await), (53.5, false));
@@ -64,13 +64,13 @@ async fn a_future_dated_fix_does_not_freeze_the_vehicle() {
                     AND v.locked_at = t.received_at AND v.clock_skewed_at = t.received_at
                    FROM telemetry t JOIN vehicles v USING (vehicle_id) WHERE message_id = $1";
     let row = scene.sql.query_one(query, &[&skewed]).await.unwrap();
-    assert!(row.get::<_, bool>(0), "its time counts as the time of receipt");
+    assert!(row.get::<_, bool>(0), "the time of receipt replaces its time");
 
     scene.take(report(0, 52.5, false)).await;
     scene.fleet.settled().await;
     assert_eq!(lat_and_locked(&scene.vehicle("A1").await), (52.5, false));
     let still: bool = scene.value("SELECT clock_skewed_at < last_seen_at FROM vehicles").await;
-    assert!(still, "when it happened stays known");
+    assert!(still, "the time of the skew is kept");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_clock_that_is_a_little_fast_is_believed() {
 #[tokio::test]
 async fn a_vehicle_is_in_the_view_soon_after_the_answer() {
     let scene = Scene::start().await;
-    // Once before, so that connections are open as they are in a running service.
+    // One report beforehand opens the connections, as in a running service.
     scene.take(report(MINUTE, 48.1, true)).await;
     scene.fleet.settled().await;
     scene.take(report(0, 52.5, false)).await;
@@ -99,6 +99,6 @@ async fn a_vehicle_is_in_the_view_soon_after_the_answer() {
     })
     .await;
     assert!(fresh);
-    // A second on a quiet machine; this one may be busy with other tests.
+    // This takes a second on an idle machine. Other tests may keep this one busy.
     assert!(answered.elapsed() < Duration::from_secs(5), "{:?}", answered.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A running fleet with a database to look into.
+//! A running fleet, and a connection to its database.
 
 use fleet_fixtures::Fixture;
 use serde_json::Value;
@@ -15,12 +15,12 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// With the retention that a deployment has.
+    /// With the default retention.
     pub(super) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// For the fixtures, which are years old.
+    /// With a retention that keeps the fixtures, which are years old.
     pub(super) async fn long_ago() -> Self {
         Self::start_with(&[("FLEET_RETENTION__TELEMETRY_DAYS", "36500")]).await
     }
@@ -31,7 +31,7 @@ impl Scene {
         scene
     }
 
-    /// Without a consumer yet.
+    /// Without a consumer at first.
     pub(super) async fn api_only(variables: &[(&str, &str)]) -> Self {
         let database = TestDatabase::migrated().await;
         let variables = [variables, &[("FLEET_DATABASE_URL", database.url())]].concat();
@@ -47,7 +47,7 @@ impl Scene {
         self.post(provider, topic, ("content-type", content_type), body).await
     }
 
-    /// Posts `body` with what proves `provider` in the head.
+    /// Posts `body` with `provider`'s authentication in the headers.
     pub(super) async fn post(
         &self,
         provider: &str,
@@ -65,14 +65,14 @@ impl Scene {
         post(&self.fleet.api, path.trim_end_matches('/'), headers, body).await
     }
 
-    /// Posts `body` as NIU, which must succeed; returns the message's id.
+    /// Posts `body` as NIU, which must succeed. Returns the message's id.
     pub(super) async fn take(&self, body: impl Into<Vec<u8>>) -> Uuid {
         let answer = self.post("niu", "", ("content-type", "application/json"), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.message_id()
     }
 
-    /// Posts the fixtures one after the other, each settled before the next.
+    /// Posts the fixtures one after the other, and waits after each until it is settled.
     pub(super) async fn take_fixtures(&self, provider: &str, files: &[&str]) {
         for file in files {
             let answer = self.post_fixture(provider, file).await;
@@ -81,7 +81,7 @@ impl Scene {
         }
     }
 
-    /// What is known about the vehicle; what is not known, and when anything was received, is left out.
+    /// The vehicle's row without nulls and without the times of receipt.
     pub(super) async fn vehicle(&self, provider_vehicle_id: &str) -> Value {
         let query = "SELECT jsonb_object_agg(key, value)
                        FROM vehicles v, jsonb_each(jsonb_strip_nulls(to_jsonb(v))) AS columns (key, value)
@@ -92,7 +92,7 @@ impl Scene {
         row.map_or(Value::Null, |row| row.get(0))
     }
 
-    /// Rows of telemetry, and dead letters, of a message.
+    /// The number of telemetry rows and of dead letters of a message.
     pub(super) async fn stored(&self, message: Uuid) -> (i64, i64) {
         let query = "SELECT (SELECT count(*) FROM telemetry WHERE message_id = $1),
                             (SELECT count(*) FROM dead_letters WHERE message_id = $1)";

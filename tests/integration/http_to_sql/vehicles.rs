@@ -1,14 +1,14 @@
-//! The current state of a vehicle, by SQL, after one report or a few.
+//! The state of a vehicle, read with SQL, after one report or several.
 
 use serde_json::{Value, json};
 
 use super::scene::Scene;
 
-/// What the fixtures' status reports have in common: when they were observed.
+/// The time at which all status fixtures were observed.
 const NIU_AT: &str = "2024-06-10T06:13:20.123+00:00";
 const AT: &str = "2024-06-10T06:13:20+00:00";
 
-/// `state` with `extra` on top.
+/// `state` with the members of `extra` added.
 fn with(state: &Value, extra: &Value) -> Value {
     let mut state = state.as_object().unwrap().clone();
     state.extend(extra.as_object().unwrap().clone());
@@ -93,7 +93,7 @@ async fn niu_backlog_in_an_array() {
     let track: i64 = scene
         .value("SELECT count(*) FROM telemetry JOIN vehicles USING (vehicle_id) WHERE provider_vehicle_id = 'NBTESTN1S0000001'")
         .await;
-    assert_eq!(track, 2, "both reports are in the track");
+    assert_eq!(track, 2, "telemetry has both reports");
     let dead: String =
         scene.value("SELECT reason || ' ' || event_index || ' ' || attempts FROM dead_letters").await;
     assert_eq!(dead, "missing_vehicle_id 3 1");
@@ -133,9 +133,9 @@ async fn segway_status_then_location() {
     assert_eq!(scene.vehicle("860000000000017").await, located);
     let silent = ["location_zero_zero.form", "alert_1_illegal_movement.form", "fault.form"];
     scene.take_fixtures("segway", &silent).await;
-    assert_eq!(scene.vehicle("860000000000017").await, located, "these change no state");
+    assert_eq!(scene.vehicle("860000000000017").await, located, "these events change no state");
     let rows: i64 = scene.value("SELECT count(*) FROM telemetry").await;
-    assert_eq!(rows, 5, "but they are stored");
+    assert_eq!(rows, 5, "telemetry has them");
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn invers_legacy() {
 
 #[tokio::test]
 async fn invers_each_property_at_its_own_time() {
-    // The fix of the second event is weeks old, everything else is as old as that of the first.
+    // The position in the second event is weeks old. Everything else in it is as old as the first event.
     let files = ["current_envelope.json", "stale_position_in_fresh_event.json", "unknown_type.json"];
     assert_eq!(after("invers", &files, "AB1C2").await, invers_status());
 }

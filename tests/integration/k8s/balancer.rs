@@ -1,4 +1,4 @@
-//! What the README tells of balancers fits the API's defaults.
+//! The load balancer settings in the README match the API's defaults.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ANNOTATION: &str = "nginx.ingress.kubernetes.io/";
 fn directive<'a>(nginx: &'a str, name: &str, unit: &str) -> &'a str {
     let mut found = nginx.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(' '));
     let value = found.next().unwrap_or_else(|| panic!("no {name}"));
-    assert_eq!(found.next(), None, "{name} stands there twice");
+    assert_eq!(found.next(), None, "{name} is there twice");
     value
         .strip_suffix(';')
         .and_then(|value| value.strip_suffix(unit))

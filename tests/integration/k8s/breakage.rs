@@ -1,4 +1,5 @@
-//! Every policy finds what it is there for: a manifest is broken in memory, and the violation named.
+//! Every policy detects what it is for: the test breaks a manifest in memory and expects the policy to name the
+//! violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ struct Broken {
     folder: String,
     object: String,
     pointer: String,
-    /// Null takes the value away.
+    /// Null removes the value.
     value: Value,
     expected: String,
 }
@@ -28,11 +29,11 @@ impl From<(String, String, String, Value, String)> for Broken {
     }
 }
 
-/// Sets, adds or takes away what is at a JSON pointer.
+/// Sets, adds or removes the value at a JSON pointer.
 fn change(object: &mut Value, pointer: &str, value: &Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let key = key.replace("~1", "/");
-    let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("nothing is at {pointer}"));
+    let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("{pointer} has no parent"));
     match parent {
         Value::Array(items) => {
             let index: usize = key.parse().unwrap();
@@ -54,7 +55,7 @@ fn change(object: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// Whether `found` is `name`, apart from the ten characters that kustomize appends to what it generates.
+/// Whether `found` is `name`, with or without the ten characters that kustomize appends to generated names.
 fn is_named(found: &str, name: &str) -> bool {
     let rest = found.strip_prefix(name);
     rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with('-') && rest.len() == 11))
@@ -71,7 +72,7 @@ fn apply(broken: &Broken) -> Manifests {
     manifests
 }
 
-/// That none is found before, `every_overlay_keeps_every_policy` tests.
+/// That the unchanged manifests have no violations is tested by `every_overlay_keeps_every_policy`.
 #[test]
 fn every_policy_finds_what_breaks_it() {
     let table: BTreeMap<String, Vec<Broken>> =

@@ -1,6 +1,7 @@
-//! Kinds that Kubernetes itself does not know: only fields that their operators know, of the right types.
+//! Custom resources, whose kinds Kubernetes itself does not know. They may have only fields that their operators know,
+//! with the right types.
 //!
-//! KEDA 2.17 and the Prometheus Operator's v1 API have more fields; add the ones that come into use.
+//! KEDA 2.17 and the Prometheus Operator's v1 API have more fields. Add those that come into use.
 
 #![allow(dead_code, reason = "deserialising is the check")]
 
@@ -148,7 +149,7 @@ struct PrometheusRule {
     groups: Vec<RuleGroup>,
 }
 
-/// Its rules are promtool's to check.
+/// promtool checks the rules themselves.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleGroup {
@@ -157,7 +158,7 @@ struct RuleGroup {
     rules: Vec<Value>,
 }
 
-/// What is wrong with an object of one of [`KINDS`]; none if it is of another kind.
+/// What is wrong with an object of one of [`KINDS`]. None for an object of another kind.
 fn problem(object: &Value) -> Option<String> {
     fn of<Spec: for<'a> Deserialize<'a>>(object: &Value, api_version: &str) -> Option<String> {
         match serde_json::from_value::<Custom<Spec>>(object.clone()) {

@@ -1,4 +1,4 @@
-//! The servers of the development overlay.
+//! The Redis and TimescaleDB of the development overlay.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Rendered manifests, and short ways into them.
+//! Rendered manifests, and helpers to read them.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use serde_json::Value;
 
 use super::read;
 
-/// What one folder renders to.
+/// What one folder is rendered to.
 #[derive(Clone, Debug)]
 pub(super) struct Manifests {
-    /// `overlays/dev`, `components/monitoring`.
+    /// For example `overlays/dev` or `components/monitoring`.
     pub(super) name: String,
-    /// As kubectl would send it.
+    /// The YAML that kubectl would send.
     pub(super) text: String,
     pub(super) objects: Vec<Value>,
 }
 
-/// A pod template and what it belongs to.
+/// A pod template and the object that contains it.
 #[derive(Debug)]
 pub(super) struct Pod<'a> {
-    /// `Deployment/fleet-consumer`.
+    /// For example `Deployment/fleet-consumer`.
     pub(super) owner: String,
     pub(super) labels: &'a Value,
     pub(super) spec: &'a Value,
@@ -34,7 +34,7 @@ impl Manifests {
         Self { name: name.to_owned(), text: text.to_owned(), objects }
     }
 
-    /// Whether it is applied as it is, unlike a component alone.
+    /// Whether people apply it as it is. A component on its own is not applied.
     pub(super) fn is_overlay(&self) -> bool {
         self.name.starts_with("overlays/")
     }
@@ -65,7 +65,7 @@ impl Manifests {
         templates.into_iter().flat_map(of).collect()
     }
 
-    /// Pods of this project's own image.
+    /// The pods that run this project's image.
     pub(super) fn our_pods(&self) -> Vec<Pod<'_>> {
         let ours = |pod: &Pod<'_>| text(pod.labels, "/app.kubernetes.io~1name").starts_with("fleet-");
         self.pods().into_iter().filter(ours).collect()
@@ -75,7 +75,8 @@ impl Manifests {
         self.pods().into_iter().find(|pod| pod.owner == owner)
     }
 
-    /// Every variable of a container, later sources winning; an `Err` for each source that does not exist.
+    /// Every variable of a container. A later source overrides an earlier one. An `Err` stands for a source that does
+    /// not exist.
     pub(super) fn environment(&self, container: &Value) -> Result<BTreeMap<String, String>, Vec<String>> {
         let mut variables = BTreeMap::new();
         let mut missing = Vec::new();
@@ -98,7 +99,7 @@ impl Manifests {
         if missing.is_empty() { Ok(variables) } else { Err(missing) }
     }
 
-    /// A Secret that is rendered, or that the example tells to create.
+    /// The data of a Secret that is rendered, or that the example file tells people to create.
     fn secret(&self, name: &str) -> Option<BTreeMap<String, String>> {
         if let Some(secret) = self.find("Secret", name) {
             let secret: Secret = serde_json::from_value(secret.clone()).unwrap();
@@ -116,7 +117,7 @@ fn config_map_data(object: &Value) -> BTreeMap<String, String> {
     config_map.data.unwrap_or_default()
 }
 
-/// kubectl folds long base64; Kubernetes ignores the line ends in it, the types here do not.
+/// kubectl breaks long base64 into lines. Kubernetes ignores the line breaks, but the types in this test do not.
 fn unfolded(mut object: Value) -> Value {
     if text(&object, "/kind") == "Secret" {
         let data = object.pointer_mut("/data").and_then(Value::as_object_mut);
@@ -127,7 +128,7 @@ fn unfolded(mut object: Value) -> Value {
     object
 }
 
-/// `Deployment/fleet-consumer`.
+/// Kind and name, such as `Deployment/fleet-consumer`.
 pub(super) fn label(object: &Value) -> String {
     format!("{}/{}", text(object, "/kind"), text(object, "/metadata/name"))
 }

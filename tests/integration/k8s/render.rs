@@ -1,4 +1,4 @@
-//! What `kubectl kustomize` makes of each overlay, and of base with each component alone.
+//! What `kubectl kustomize` renders for each overlay, and for base with each single component.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use fleet_testbed::{Progress, Tools};
 use super::manifests::Manifests;
 use super::repository;
 
-/// The programs; fetched by `cargo xtask test` before, or now.
+/// kubectl and the checkers. `cargo xtask test` fetches them beforehand. Otherwise this fetches them now.
 pub(super) fn tools() -> &'static Tools {
     static TOOLS: LazyLock<Tools> =
         LazyLock::new(|| Tools::ensure(&Progress::stderr()).unwrap_or_else(|error| panic!("{error}")));
@@ -46,7 +46,7 @@ fn folders(kind: &str) -> Vec<String> {
     names
 }
 
-/// Base and one component, in a copy: kustomize loads no folder by its absolute path.
+/// Base with one component, in a copy, because kustomize loads no folder by its absolute path.
 fn with_component(component: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let source = repository().join("deploy/k8s");

@@ -1,4 +1,4 @@
-//! The checks that others wrote: schemas, YAML, alert rules. All work without the network.
+//! Checks by other projects' tools: schemas, YAML, alert rules. All of them work offline.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -11,17 +11,18 @@ use super::policies::unexported;
 use super::render::{overlay, rendered, tools};
 use super::{read, repository};
 
-/// The oldest version that is supported, and the newest that the schemas know.
+/// The oldest version that is supported, and the newest with a schema.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
-/// Standard output and error of a command, and whether it was successful.
+/// Standard output and standard error of a command, and whether it succeeded.
 fn run(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let both = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&both).into_owned())
 }
 
-/// What kubernetes-validate says that is not INFO. It only warns where it has no schema, which must be known.
+/// The lines of kubernetes-validate that are not INFO. It only warns about a kind without a schema, so the kinds
+/// without one are listed.
 fn schema_problems(text: &str) -> Vec<String> {
     let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -42,7 +43,7 @@ fn schema_problems(text: &str) -> Vec<String> {
 fn every_object_matches_its_schema() {
     let examples = read("deploy/k8s/examples/secret.example.yaml");
     let texts = rendered().iter().map(|manifests| manifests.text.as_str()).chain([examples.as_str()]);
-    // Base is in all of them; each object is looked at once, and all in one run.
+    // All overlays contain base. Each object is checked once, and all of them in one run.
     let objects: BTreeSet<_> = texts.flat_map(|text| text.split("\n---\n")).collect();
     let all = objects.into_iter().map(|object| format!("---\n{object}\n")).collect::<String>();
     assert_eq!(schema_problems(&all), Vec::<String>::new());
@@ -85,7 +86,7 @@ fn alert_rules_are_valid_and_their_tests_pass() {
     }
     let (success, said) =
         run(tools().promtool().args(["check", "rules", "fleet.rules.test.yaml"]).current_dir(&rules));
-    assert!(!success, "what is no rules file passes: {said}");
+    assert!(!success, "an invalid rules file passes: {said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Kubernetes' own types: whatever a kind does not know would be dropped on the way through them.
+//! Every object is converted to Kubernetes' own types and back. A field that its kind does not know is lost on the way.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -15,7 +15,7 @@ use super::custom;
 use super::manifests::{label, text};
 use super::render::{overlay, rendered};
 
-/// What is lost on the way through `Kind`.
+/// The fields that are lost in the conversion to `Kind`.
 fn lost<Kind>(object: &Value) -> Vec<String>
 where
     Kind: Resource + Metadata + DeserializeOwned + Serialize,

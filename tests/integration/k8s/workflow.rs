@@ -1,4 +1,4 @@
-//! `.github/workflows`: what the public CI runs is what everybody can run.
+//! `.github/workflows`: the public CI runs the same commands that everybody can run.
 
 use serde_json::Value;
 

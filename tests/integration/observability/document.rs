@@ -1,4 +1,4 @@
-//! docs/observability.md against the real programs.
+//! docs/observability.md matches the real programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::readme::{read, root, rust_files, section, tick_quoted};
 struct Row {
     kind: String,
     unit: String,
-    /// No list: any value, as that of a version.
+    /// Each label's values. None if it may have any value, such as a version.
     labels: BTreeMap<String, Option<BTreeSet<String>>>,
     meaning: String,
 }
@@ -23,7 +23,7 @@ fn list(text: &str) -> BTreeSet<String> {
     tick_quoted(text).map(str::to_owned).collect()
 }
 
-/// The labels that mean the same everywhere.
+/// The labels that mean the same in every metric.
 fn shared_labels(document: &str) -> BTreeMap<String, BTreeSet<String>> {
     let section = section(document, "How to read the metrics");
     let rows = section.lines().filter(|line| line.starts_with("| `"));
@@ -42,7 +42,7 @@ fn documented() -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for line in lines {
         let cells = cells(line);
-        assert_eq!(cells.len(), 6, "not a whole row: {line}");
+        assert_eq!(cells.len(), 6, "six cells are needed: {line}");
         assert!(!cells[5].is_empty(), "when to look at it: {line}");
         let name = cells[0].trim_matches('`').to_owned();
         let labels = cells[3].split("<br>").filter(|label| *label != "–");
@@ -93,7 +93,7 @@ async fn every_metric_is_documented_as_it_is_exported() {
     }
 }
 
-/// Quantiles of several replicas can be added up only from cumulative buckets, and answers take between 1 and 50 ms.
+/// Only cumulative buckets can be aggregated over several replicas, and responses take between 1 and 50 ms.
 #[tokio::test]
 async fn latencies_are_histograms_that_are_fine_between_1_and_50_ms() {
     let database = crate::support::TestDatabase::migrated().await;
@@ -114,7 +114,7 @@ fn the_log_lines_are_those_of_the_code() {
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect::<Vec<_>>()
         .join("\n");
-    // A string that goes on in the next line.
+    // Joins strings that continue on the next line.
     let pieces: Vec<_> = sources.split("\\\n").map(str::trim_start).collect();
     let sources = pieces.concat();
     let document = read("docs/observability.md");

@@ -1,4 +1,4 @@
-//! The queries of the alerts and of the dashboard against what the real programs export.
+//! The queries of the alerts and of the dashboard match what the real programs export.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use super::rules::alerts;
 use super::scrape::{Families, families, family_of};
 use crate::readme::read;
 
-/// What Prometheus itself adds to each series of a pod.
+/// The labels that Prometheus adds to each series of a pod.
 const TARGET_LABELS: [&str; 2] = ["namespace", "pod"];
 
-/// Metrics of others, and their labels: kube-state-metrics is the only source of what an autoscaler does and how often a
-/// container ended.
+/// Other projects' metrics and their labels. Only kube-state-metrics reports what an autoscaler does and how often a
+/// container has ended.
 const FOREIGN: [(&str, &[&str]); 5] = [
     ("kube_horizontalpodautoscaler_status_current_replicas", &["horizontalpodautoscaler"]),
     ("kube_horizontalpodautoscaler_status_desired_replicas", &["horizontalpodautoscaler"]),
@@ -24,12 +24,12 @@ const FOREIGN: [(&str, &[&str]); 5] = [
     ("kube_pod_container_status_restarts_total", &["container"]),
 ];
 
-/// A selector and what encloses it.
+/// A selector in a query, and the expressions around it.
 struct Selected<'a> {
     selector: &'a VectorSelector,
     /// The innermost aggregation.
     aggregation: Option<TokenId>,
-    /// The labels by which aggregations and operators around it group and match.
+    /// The labels in the `by` and `on` clauses around it.
     labels: Vec<String>,
 }
 
@@ -69,11 +69,11 @@ fn select<'a>(
         Expr::VectorSelector(selector) => found.push(selected(selector)),
         Expr::MatrixSelector(matrix) => found.push(selected(&matrix.vs)),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) => {}
-        Expr::Extension(_) => panic!("no such thing is parsed"),
+        Expr::Extension(_) => panic!("the parser makes no extensions"),
     }
 }
 
-/// The label that `label_replace` makes; what it is made of does not have it.
+/// The label that `label_replace` adds. Its argument does not have that label.
 fn made_label(call: &Call) -> Option<&String> {
     match call.args.args.get(1).map(AsRef::as_ref) {
         Some(Expr::StringLiteral(label)) if call.func.name == "label_replace" => Some(&label.val),
@@ -81,7 +81,7 @@ fn made_label(call: &Call) -> Option<&String> {
     }
 }
 
-/// What a selector may name: labels, each with the values it has, or with any.
+/// The labels that a selector may name, each with its values. None allows any value.
 fn known_labels(families: &Families, name: &str) -> Option<BTreeMap<String, Option<BTreeSet<String>>>> {
     let mut known: BTreeMap<_, _> = TARGET_LABELS.map(|label| (label.to_owned(), None)).into();
     if let Some((_name, labels)) = FOREIGN.iter().find(|(foreign, _)| *foreign == name) {
@@ -99,7 +99,7 @@ fn known_labels(families: &Families, name: &str) -> Option<BTreeMap<String, Opti
 fn matches_something(matcher: &Matcher, values: &BTreeSet<String>) -> bool {
     match &matcher.op {
         MatchOp::Equal | MatchOp::Re(_) => values.iter().any(|value| matcher.is_match(value)),
-        // A typing error here would leave out nothing.
+        // A typing error in a negative matcher would exclude nothing.
         MatchOp::NotEqual | MatchOp::NotRe(_) => values.iter().any(|value| !matcher.is_match(value)),
     }
 }
@@ -146,7 +146,7 @@ fn panels(dashboard: &Value) -> &Vec<Value> {
     dashboard["panels"].as_array().unwrap()
 }
 
-/// Title and query of each target, Grafana's variables filled in.
+/// Title and query of each target, with Grafana's variables replaced.
 fn dashboard_queries(dashboard: &Value) -> Vec<(String, String)> {
     let mut queries = Vec::new();
     for panel in panels(dashboard) {
@@ -172,7 +172,7 @@ async fn every_query_asks_for_what_is_exported() {
         alerts.chain(dashboard).filter_map(|(place, query)| check(&families, &place, &query).err()).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 
-    // The check itself can fail.
+    // The check itself must be able to fail.
     for wrong in [
         "rate(fleet_api_webhook_total[5m])",
         r#"fleet_api_webhooks_total{provider="nui"}"#,

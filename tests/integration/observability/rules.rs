@@ -22,7 +22,7 @@ fn items(value: &Value) -> &Vec<Value> {
     value.as_array().unwrap()
 }
 
-/// Every alert; each is whole.
+/// Every alert. All fields must be there.
 pub(crate) fn alerts() -> Vec<Alert> {
     let rules = yaml(RULES);
     let rules = items(&rules["groups"]).iter().flat_map(|group| items(&group["rules"]));
@@ -33,7 +33,7 @@ pub(crate) fn alerts() -> Vec<Alert> {
                 assert!(!text.trim().is_empty(), "something is empty in {rule}");
                 text.to_owned()
             };
-            // A recording rule would make the figures that consumers are scaled on older.
+            // No recording rules: they would delay the values by which consumers are scaled.
             let name = text(&rule["alert"]);
             let severity = text(&rule["labels"]["severity"]);
             assert!(["critical", "warning"].contains(&severity.as_str()), "{name}: {severity}");
@@ -51,7 +51,7 @@ fn minutes(test: &Value) -> u32 {
     time.strip_suffix('m').unwrap_or_else(|| panic!("{time}")).parse().unwrap()
 }
 
-/// That they pass is promtool's to say; this is that none is missing.
+/// promtool runs the tests. This test checks that none is missing.
 #[test]
 fn every_alert_has_tests_in_which_it_fires_and_clears_and_a_healthy_hour() {
     let tests = yaml(TESTS);

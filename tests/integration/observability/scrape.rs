@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::process::program::{Program, Site};
 use crate::support::{TOKEN, TestDatabase, eventually};
 
-/// One metric, over all its series.
+/// One metric, with all its series.
 #[derive(Debug, Default)]
 pub(crate) struct Family {
     pub(crate) kind: String,
     pub(crate) help: String,
-    /// Every label but a bucket's `le`, with every value it has.
+    /// Every label except a bucket's `le`, with all values that it has.
     pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// By name.
+/// All metrics by name.
 pub(crate) type Families = BTreeMap<String, Family>;
 
-/// The metric that a sample, or a selector of samples, belongs to: a histogram has three kinds of them.
+/// The metric that a sample or a selector belongs to. A histogram has three kinds of samples.
 pub(crate) fn family_of<'a>(families: &Families, sample: &'a str) -> Option<&'a str> {
     if families.contains_key(sample) {
         return Some(sample);
@@ -27,7 +27,7 @@ pub(crate) fn family_of<'a>(families: &Families, sample: &'a str) -> Option<&'a 
     bases.find(|base| families.get(*base).is_some_and(|family| family.kind == "histogram"))
 }
 
-/// Adds what a program said.
+/// Adds the metrics in a program's response.
 fn read(families: &mut Families, text: &str) {
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
@@ -52,7 +52,7 @@ fn read(families: &mut Families, text: &str) {
     }
 }
 
-/// What an API with every provider, a consumer with one database and one with two export, nothing having happened yet.
+/// The metrics of an API with every provider, of a consumer with one database and of one with two, before any webhook.
 pub(crate) async fn families() -> Families {
     let (one, two) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
     let site = Site::new(one.url());
@@ -70,7 +70,7 @@ pub(crate) async fn families() -> Families {
         "fleet_consumer_redis_durability_weaknesses",
         "fleet_consumer_pool_max_connections",
     ];
-    // What each shows last.
+    // The metrics that each program exports last.
     for (program, last) in [
         (&api, vec!["fleet_api_redis_durability_weaknesses"]),
         (&shared, consumers.clone()),

@@ -11,7 +11,7 @@ use super::{enormous, slow};
 use crate::process::program::{binary, envelope, prepared};
 use crate::readme::read;
 
-/// A message as large as the API accepts them by default.
+/// A message of the largest size that the API accepts by default.
 const MIB: usize = 1 << 20;
 
 fn command() -> Command {
@@ -37,7 +37,7 @@ impl ChildParser {
         parser
     }
 
-    /// Whether it has parsed a message, and lives.
+    /// Whether the child has parsed the message and still runs.
     fn parses(&mut self, body: &str) -> bool {
         let item = envelope(body);
         let length = u32::try_from(item.len()).unwrap().to_le_bytes();
@@ -50,7 +50,7 @@ impl ChildParser {
         self.output.read_exact(&mut answer).is_ok()
     }
 
-    /// The signal that has ended it.
+    /// The signal that has ended the child.
     fn ended_by(mut self) -> Option<i32> {
         drop(self.input);
         self.child.wait().unwrap().signal()

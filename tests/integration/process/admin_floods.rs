@@ -1,4 +1,5 @@
-//! Health and metrics while somebody takes the admin listener's connections, or the process' file descriptors.
+//! Health and metrics while a client holds many connections of the admin listener, or the process has no file
+//! descriptors left.
 
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use tokio::net::TcpStream;
 
 use super::program::{Program, Site};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet@127.0.0.1:1/none";
 
-/// `timeoutSeconds` of the probes that we ship.
+/// The `timeoutSeconds` of the probes in `deploy/k8s`.
 const PROBE: Duration = Duration::from_secs(3);
 
 async fn running_api() -> Program {
@@ -19,7 +20,7 @@ async fn running_api() -> Program {
     api
 }
 
-/// Asks as often as Kubernetes would until it restarts the pod, and more.
+/// Probes more often than Kubernetes would before it restarts the pod.
 async fn assert_probes_are_answered(api: &Program) {
     for path in ["/livez", "/readyz"].repeat(5) {
         let status = tokio::time::timeout(PROBE, api.status(path)).await;
@@ -27,7 +28,7 @@ async fn assert_probes_are_answered(api: &Program) {
     }
 }
 
-/// Whoever opens more connections than the listener has keeps none of the probes out.
+/// A client with more connections than the listener allows cannot block the probes.
 #[tokio::test]
 async fn idle_connections_do_not_keep_the_probes_out() {
     let api = running_api().await;
@@ -44,7 +45,7 @@ async fn without_file_descriptors_the_probes_are_answered() {
     let api = running_api().await;
     let open = u64::try_from(std::fs::read_dir(format!("/proc/{}/fd", api.id())).unwrap().count()).unwrap();
     let pid = Pid::from_raw(i32::try_from(api.id()).unwrap());
-    // Those that are open, and no more.
+    // The limit is the number of files that are open now.
     prlimit(pid, Resource::Nofile, Rlimit { current: Some(open), maximum: Some(open) }).unwrap();
     let webhooks = api.webhooks();
     let address = webhooks.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();

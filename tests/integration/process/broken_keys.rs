@@ -1,4 +1,4 @@
-//! Something else writes to a queue's keys: what both programs say and do, and that the other queues do not mind.
+//! Another client writes to a queue's keys: what both programs log and do, and that the other queues are not affected.
 
 use fleet_queue::{QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_testbed::RedisLogin;
@@ -12,7 +12,7 @@ const COUNTED: &str = "something else has written to the queue: ";
 const REPAIRED: &str = "the queue's keys are as they should be again";
 const UNCOUNTED: &str = "Redis stores pushes and does not count them: answering 200, and estimating the backlog from the queue's length";
 
-/// Both programs at work on two queues, of which one, `niu`, is to be broken.
+/// Both programs with two queues. The tests break the keys of `niu`.
 struct Scene {
     site: Site,
     database: TestDatabase,
@@ -48,7 +48,7 @@ impl Scene {
     async fn post_to(&mut self, provider: &str) -> u16 {
         self.posted += 1;
         let url = self.api.webhooks().replace("niu", provider);
-        // What INVERS is said to send becomes a dead letter, which is stored as well.
+        // INVERS' body becomes a dead letter, which counts as stored as well.
         let body = if provider == "niu" { report(self.posted) } else { "x".to_owned() };
         let posted = reqwest::Client::new().post(url).header("token", TOKEN).bearer_auth(TOKEN).body(body);
         posted.send().await.unwrap().status().as_u16()
@@ -60,7 +60,7 @@ impl Scene {
         self.database.client().await.query_one(sql, &[&provider]).await.unwrap().get(0)
     }
 
-    /// Posts to NIU, which must be taken and come to the database.
+    /// Posts to NIU. The API must accept the webhook and the consumer must store it.
     async fn takes_and_stores(&mut self) {
         let before = self.stored("niu").await;
         eventually("a webhook to be taken", async || (self.post_to("niu").await == 200).then_some(())).await;
@@ -72,7 +72,7 @@ impl Scene {
         eventually(&format!("{provider}'s message to be stored"), stored).await;
     }
 
-    /// The other queue works, and both programs are ready.
+    /// Asserts that the other queue works and both programs are ready.
     async fn others_work(&mut self) {
         let before = self.stored("invers").await;
         assert_eq!(self.post_to("invers").await, 200);
@@ -81,7 +81,7 @@ impl Scene {
         self.consumer.readiness(200).await;
     }
 
-    /// Log, metrics and audit name the key, its kind of fault and what is wrong with it.
+    /// Asserts that log, metrics and audit name the key, the kind of fault and what is wrong.
     async fn is_named(&self, key: &str, kind: &str, what: &str) {
         let log = self.consumer.logged(COUNTED).await;
         let line = log.lines().find(|line| line.contains(COUNTED)).unwrap();
@@ -103,13 +103,13 @@ impl Scene {
         assert!(self.api.metric(&format!("fleet_api_redis_errors_total{{kind=\"{kind}\"}}")).await >= 1.0);
     }
 
-    /// What the runbook says, as the user for people on call.
+    /// Renames the key as the runbook says, as the operator's user.
     async fn rename(&self, key: &str) {
         let foreign = format!("{}:{{niu}}:foreign", self.site.prefix);
         assert_eq!(self.redis::<u64>(RedisLogin::Operator, &["RENAMENX", key, &foreign]).await, 1);
     }
 
-    /// Everything goes on without a restart.
+    /// Asserts that both programs recover without a restart.
     async fn recovers(&mut self) {
         self.takes_and_stores().await;
         self.consumer.logged(REPAIRED).await;
@@ -122,7 +122,7 @@ impl Scene {
 async fn a_queue_of_another_type() {
     let mut scene = Scene::start().await;
     let queue = scene.keys.queue.clone();
-    // As the API's user could before it had selectors.
+    // The API's user could do this before its rights had selectors.
     scene.redis::<i64>(RedisLogin::Admin, &["HINCRBY", &queue, "x", "1"]).await;
     assert_eq!(scene.post_to("niu").await, 503);
     let said = scene
@@ -136,7 +136,7 @@ async fn a_queue_of_another_type() {
     scene.rename(&queue).await;
     scene.recovers().await;
     let audit = run(&mut scene.site.consumer(&["audit"])).await;
-    assert_eq!(audit.code, Some(0), "refused pushes are not owed: {audit:?}");
+    assert_eq!(audit.code, Some(0), "refused pushes are not missing: {audit:?}");
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn a_batchs_list_of_another_type_while_its_owner_works() {
 async fn counters_that_cannot_be() {
     let mut scene = Scene::start().await;
     let ledger = scene.keys.ledger.clone();
-    // What the API's own user may do.
+    // The API's user has the right to do this.
     scene.redis::<i64>(RedisLogin::Api, &["HINCRBY", &ledger, "accepted_messages", "-1000"]).await;
     scene.takes_and_stores().await;
     let said = scene.api.logged(UNCOUNTED).await;
@@ -253,7 +253,7 @@ async fn without_a_ledger_the_queues_length_keeps_the_cap() {
     let waiting: u64 = link.command(redis::cmd("LLEN").arg(&keys.queue)).await.unwrap();
     assert!((3..40).contains(&waiting), "{waiting}");
     let _consumer = Program::start(&mut site.consumer(&[]));
-    // A push that only tells how long the queue is has been taken, too: the log says when there is room.
+    // The API also responds 200 if it knows only the queue's length, so the log has to show that there is room again.
     eventually("webhooks to be taken again", async || {
         let taken = post().await == 200;
         let log = api.logged("").await;

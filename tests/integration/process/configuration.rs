@@ -1,4 +1,4 @@
-//! Settings, and how a wrong one is refused.
+//! Settings, and how the programs refuse wrong ones.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::support::{TOKEN, TestDatabase};
 
 const BINARIES: [&str; 2] = ["fleet-webhook-api", "fleet-consumer"];
 
-/// Runs `check-config` of `name` with these variables alone.
+/// Runs `check-config` of `name` with only these variables.
 async fn check(name: &str, variables: &[(&str, &str)]) -> Ended {
     let variables = variables.iter().copied();
     run(binary(name, &["check-config"]).envs(variables)).await
@@ -45,7 +45,7 @@ async fn an_api_without_a_provider_is_refused() {
         assert!(ended.errors.contains("FLEET_PROVIDERS__NIU__SECRETS"), "{ended:?}");
     }
     let consumer = check("fleet-consumer", &[]).await;
-    assert_eq!(consumer.code, Some(0), "the consumer needs none: {consumer:?}");
+    assert_eq!(consumer.code, Some(0), "the consumer needs no provider: {consumer:?}");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn every_wrong_provider_is_said_at_once() {
     }
 }
 
-/// Both the program itself and `check-config` refuse this, and name the variable.
+/// Both the program itself and `check-config` must refuse this value and name the variable.
 async fn assert_refused(name: &str, variable: &str, value: &str) -> Ended {
     let mut last = None;
     let site = Site::new("postgres://nobody@127.0.0.1:1/none");
@@ -116,7 +116,7 @@ async fn a_url_may_end_with_a_line_and_not_hold_one() {
     }
 }
 
-/// A TOML parser likes to show the line.
+/// A TOML parser's error may quote the line, which may contain a secret.
 #[tokio::test]
 async fn a_broken_file_does_not_show_its_secrets() {
     for text in
@@ -226,7 +226,7 @@ async fn a_secret_in_the_wrong_place_is_not_shown() {
     for (name, value) in [
         ("FLEET_PROVIDERS__NIU", "hunter2"),
         ("FLEET_PROVIDERS__NIU__AUTH", "hunter2"),
-        // Without secrets.
+        // A provider without secrets.
         ("FLEET_PROVIDERS__NIU__AUTH", "header:hunter2"),
         ("FLEET_PROVIDERS__NIU__AUTH", "query:hunter2"),
     ] {
@@ -281,7 +281,7 @@ async fn the_environment_wins_over_the_file() {
     );
     let path = file.path().to_str().unwrap();
     for name in BINARIES {
-        // Before and behind the subcommand.
+        // Before and after the subcommand.
         for arguments in [["--config", path, "check-config"], ["check-config", "--config", path]] {
             let ended = run(binary(name, &arguments).env("FLEET_QUEUE__PREFIX", "environment")).await;
             assert_eq!(ended.code, Some(0), "{name}: {ended:?}");

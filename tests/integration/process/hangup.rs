@@ -1,4 +1,4 @@
-//! SIGHUP: the end of a session, as SIGTERM, unless it was ignored from the start.
+//! SIGHUP, which ends a session, shuts a program down like SIGTERM, unless the program was started with SIGHUP ignored.
 
 use rustix::process::Signal;
 
@@ -24,7 +24,7 @@ async fn a_hangup_that_was_ignored_stays_ignored() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
     site.fill(10).await;
-    // What nohup does.
+    // As `nohup` does.
     let mut consumer = Program::start(&mut prepared(&site.consumer(&[]), "trap '' HUP"));
     let mut api = Program::start(&mut prepared(&site.api(&[]), "trap '' HUP"));
     for program in [&mut consumer, &mut api] {

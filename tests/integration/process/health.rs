@@ -151,13 +151,13 @@ async fn the_age_of_the_oldest_message_grows_while_nothing_can_be_stored() {
     eventually("the age to fall", async || (consumer.metric(series).await == 0.0).then_some(())).await;
 }
 
-/// How long the outages below last: several times what a call may wait in them.
+/// Several times the longest timeout of a call in these outages.
 const OUTAGE: Duration = Duration::from_secs(6);
-/// A task hangs if it is silent for a minute longer than it may wait, which is too long for a test. If it is never silent
-/// for longer than it may wait, however, then no outage is too long.
+/// A task counts as hung after a minute of silence beyond its longest wait, which is too long for a test. But if a task
+/// is never silent for longer than that wait, it never counts as hung, however long the outage is.
 const LONGEST_SILENCE_S: f64 = 3.0;
 
-/// Through an outage, the process says it is alive, and its tasks do not fall silent.
+/// Asserts that during an outage the process stays alive and its tasks do not fall silent.
 async fn assert_alive_through_an_outage(program: &Program) {
     let end = Instant::now() + OUTAGE;
     while Instant::now() < end {

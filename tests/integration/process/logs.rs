@@ -1,4 +1,4 @@
-//! What the binaries say on standard error.
+//! What the binaries log on standard error.
 
 use fleet_testbed::Redis;
 use rustix::process::Signal;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::program::{Program, Site, report};
 use crate::support::{TOKEN, TestDatabase, eventually};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet:hunter2@127.0.0.1:1/none";
 
-/// What the API logs from its start to SIGTERM, one webhook in between.
+/// What the API logs between its start and SIGTERM, with one webhook.
 async fn log_of_a_webhook(variables: &[(&str, &str)]) -> String {
     let site = Site::new(NO_DATABASE);
     let mut api = Program::start(site.api(&[]).envs(variables.iter().copied()));
@@ -63,11 +63,11 @@ async fn the_password_of_an_unreachable_database_does_not_reach_the_log() {
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const JSON_AT_DEBUG: [(&str, &str); 2] = [("FLEET_LOG", "debug"), ("FLEET_LOG_FORMAT", "json")];
-/// A report without a vehicle: NIU's parser refuses it.
+/// A report without a vehicle, which becomes a dead letter.
 const NAMELESS: &str =
     r#"{"renamed":"NBLOGS1","postion":{"lat":52.123456,"lng":13.654321},"infoTimestamp":1}"#;
 
-/// Posts with this token, under [`TRACE_ID`]; status and request id of the answer.
+/// Posts with this token and [`TRACE_ID`]. Returns the response's status and request id.
 async fn post(api: &Program, token: &str, body: String) -> (u16, String) {
     let traceparent = format!("00-{TRACE_ID}-00f067aa0ba902b7-01");
     let request = reqwest::Client::new().post(api.webhooks()).header("token", token);
@@ -78,7 +78,7 @@ async fn post(api: &Program, token: &str, body: String) -> (u16, String) {
 
 /// The lines of a JSON log in which `field` is `value`.
 fn lines(log: &str, field: &str, value: &str) -> Vec<Value> {
-    // The last line may be half written.
+    // The last line may be incomplete.
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.filter(|line| line[field] == value).collect()
 }
@@ -128,7 +128,7 @@ async fn a_push_that_fails_names_a_message() {
     redis.kill().unwrap();
     let (status, id) = post(&api, TOKEN, report(1)).await;
     assert_eq!(status, 503);
-    // The refusal has a line, too.
+    // The failed push is logged, too.
     let line = eventually("a line about the push", async || {
         lines(&api.logged("").await, "level", "WARN").into_iter().find(|line| line["message_id"] == *id)
     })
@@ -156,8 +156,8 @@ async fn a_flood_of_dead_letters_does_not_fill_the_log() {
     assert!(log.contains(r#""more":292"#), "{log}");
 }
 
-/// A decimal comma, and a word for the lock that nobody knows: counted, and one example of each in the log, which tells
-/// nobody where the vehicle is.
+/// A decimal comma, and an unknown word for the lock. Both are counted, and the log shows one example of each without
+/// the vehicle's position.
 #[tokio::test]
 async fn a_value_that_is_not_understood_leaves_a_trace() {
     let database = TestDatabase::migrated().await;

@@ -1,10 +1,10 @@
-//! The limit of open files under which the API starts.
+//! The limit of open files with which the API starts.
 
 use std::process::Command;
 
 use super::program::{Program, Site, prepared, run};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet@127.0.0.1:1/none";
 
 fn api(arguments: &[&str], max_connections: &str) -> Command {

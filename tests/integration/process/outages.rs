@@ -1,4 +1,4 @@
-//! What the log says of an outage: a line when it begins, one a minute, and one when it is over.
+//! The log lines of an outage: one when it begins, one a minute, and one when it is over.
 
 use fleet_testbed::{Postgres, Redis};
 use serde_json::Value;
@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use super::program::{Program, Site, report, run};
 use crate::support::{DEADLINE, TOKEN, TestDatabase, eventually};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet@127.0.0.1:1/none";
 const JSON: (&str, &str) = ("FLEET_LOG_FORMAT", "json");
-/// Retries that are not spread over minutes.
+/// Retries that follow each other within a second.
 const OFTEN: [(&str, &str); 1] = [("FLEET_CONSUMER__RETRY_MAX", "100ms")];
 const FAILURES: u64 = 25;
 const QUEUES: usize = fleet_providers::PROVIDERS.len();
@@ -37,7 +37,7 @@ async fn log(program: &Program) -> Vec<Value> {
     log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The lines that say this.
+/// The lines with this message.
 async fn saying(program: &Program, message: &str) -> Vec<Value> {
     log(program).await.into_iter().filter(|line| line["message"] == message).collect()
 }
@@ -50,7 +50,7 @@ async fn said(program: &Program, message: &str, lines: usize) -> Vec<Value> {
     .await
 }
 
-/// What the series of a metric add up to.
+/// The sum of a metric's series.
 async fn sum(program: &Program, metric: &str) -> f64 {
     let (_status, text) = program.get("/metrics").await.unwrap();
     let series = text.lines().filter(|line| line.starts_with(metric));
@@ -165,7 +165,7 @@ async fn a_database_that_is_gone_is_a_few_lines_in_the_consumer() {
 
 #[tokio::test]
 async fn a_database_that_is_not_there_at_the_start_is_a_line_a_schema() {
-    // A server that closes every connection, and so counts the tries.
+    // A server that closes every connection, and so can count the attempts.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let site = Site::new(&format!("postgres://fleet@{}/none", listener.local_addr().unwrap()));
     let mut consumer = Program::start(site.consumer(&[]).envs(OFTEN).envs([JSON]));

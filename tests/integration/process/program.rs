@@ -1,4 +1,4 @@
-//! Running the binaries.
+//! Starts the binaries.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,33 +18,33 @@ use crate::support::{
     DEADLINE, TOKEN, database_as, eventually, folder_of_binaries, fresh_prefix, redis_as, redis_url,
 };
 
-/// A command for one of the binaries, without anything of the tests' own environment.
+/// A command for one of the binaries, without the tests' own environment variables.
 pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(folder_of_binaries().join(name));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
-/// A loopback address that nobody else uses: no port on it can be taken by chance.
+/// A loopback address of its own for each call, so that no other program can take a port on it by chance.
 pub(crate) fn own_ip() -> IpAddr {
     let [.., a, b, c] = Uuid::now_v7().into_bytes();
     Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254)).into()
 }
 
-/// Addresses and names that one test's programs share. The URLs are an administrator's; each program gets its own
-/// login's.
+/// The addresses and names that the programs of one test share. The URLs have the administrator's login. Each program
+/// gets its own login instead.
 pub(crate) struct Site {
     pub(crate) redis: String,
     pub(crate) database: String,
     pub(crate) prefix: String,
-    /// Whether the database's server has the logins that we ship.
+    /// Whether the database's server has this project's logins.
     pub(crate) has_database_logins: bool,
-    /// The CA that is trusted; the system's if absent.
+    /// The trusted CA. Without it, the system's CAs are trusted.
     pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Site {
-    /// The tests' Redis under a prefix of its own, and this database.
+    /// The tests' Redis with a new prefix, and this database.
     pub(crate) fn new(database: &str) -> Self {
         Self {
             redis: redis_url(),
@@ -55,19 +55,20 @@ impl Site {
         }
     }
 
-    /// As [`Site::new`], with a database on a server that was not prepared: the programs have this very URL.
+    /// As [`Site::new`], with a database on a server without this project's logins. The programs use this URL
+    /// unchanged.
     pub(crate) fn without_logins(database: &str) -> Self {
         Self { has_database_logins: false, ..Self::new(database) }
     }
 
-    /// `fleet-webhook-api` with NIU to serve.
+    /// `fleet-webhook-api` with NIU as its provider.
     pub(crate) fn api(&self, arguments: &[&str]) -> Command {
         let mut command = self.command("fleet-webhook-api", RedisLogin::Api, arguments);
         command.env("FLEET_PROVIDERS__NIU__SECRETS", TOKEN);
         command
     }
 
-    /// `fleet-consumer`, with the database's login for the command that the arguments name.
+    /// `fleet-consumer` with the database login that the subcommand in `arguments` needs.
     pub(crate) fn consumer(&self, arguments: &[&str]) -> Command {
         let login = match arguments.first() {
             Some(&("migrate" | "retention" | "replay")) => DatabaseLogin::Migrator,
@@ -94,7 +95,7 @@ impl Site {
         command
     }
 
-    /// A link as patient as the tests, which may fill Redis with large messages.
+    /// A connection to Redis with the tests' own timeout, because large messages take a while.
     pub(crate) fn link(&self) -> Arc<RedisLink> {
         let options = RedisLinkOptions::new(&self.redis, DEADLINE).with_ca_file(self.ca_file.as_deref());
         Arc::new(RedisLink::open(&options).unwrap())
@@ -111,25 +112,25 @@ impl Site {
         observer.status().await.unwrap()
     }
 
-    /// Puts so many reports into NIU's queue.
+    /// Adds this many reports to NIU's queue.
     pub(crate) async fn fill(&self, messages: usize) {
         let bodies: Vec<_> = (0..messages).map(report).collect();
         self.fill_with(&bodies).await;
     }
 
-    /// Puts messages with these bodies into NIU's queue, all at once.
+    /// Adds messages with these bodies to NIU's queue, all in one push.
     pub(crate) async fn fill_with(&self, bodies: &[impl AsRef<str>]) {
         self.fill_queue("niu", bodies).await;
     }
 
-    /// Puts messages with these bodies into a provider's queue, all at once.
+    /// Adds messages with these bodies to a provider's queue, all in one push.
     pub(crate) async fn fill_queue(&self, provider: &str, bodies: &[impl AsRef<str>]) {
         let items: Vec<_> = bodies.iter().map(|body| envelope(body.as_ref())).collect();
         let producer = Producer::new(self.link(), &self.prefix, provider);
         producer.push(&items).await.unwrap();
     }
 
-    /// Waits until all that was accepted is settled.
+    /// Waits until all accepted messages are settled.
     pub(crate) async fn settled(&self) {
         eventually("the queue to be empty", async || {
             let status = self.queue().await;
@@ -153,13 +154,13 @@ pub(crate) fn envelope(body: &str) -> Vec<u8> {
     envelope.encode()
 }
 
-/// A report of NIU that differs from those with other numbers.
+/// A report of NIU that differs for each number.
 pub(crate) fn report(number: usize) -> String {
     let now = Timestamp::now().as_millisecond();
     format!(r#"{{"sn":"NBPROCESS{number}","type":"status","time":{now},"infoTimestamp":{now},"nowSpeed":7}}"#)
 }
 
-/// A started program; killed with the value.
+/// A running program, which is killed when it is dropped.
 pub(crate) struct Program {
     child: Child,
     output: NamedTempFile,
@@ -168,7 +169,7 @@ pub(crate) struct Program {
     admin: String,
 }
 
-/// What a program left behind.
+/// What a program that has ended has left.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -186,7 +187,8 @@ pub(crate) fn prepared(command: &Command, preparation: &str) -> Command {
     shell
 }
 
-/// The same command, with SIGHUP's default action: whoever runs the tests under `nohup` ignores it, and so do their children.
+/// The same command with SIGHUP's default action. Under `nohup` the tests and all programs that they start ignore
+/// SIGHUP.
 pub(crate) fn hearing_hangups(command: &Command) -> Command {
     let mut env = Command::new("/usr/bin/env");
     env.arg("--default-signal=HUP").arg(command.get_program()).args(command.get_args());
@@ -202,7 +204,7 @@ impl Program {
         Self::start_logging_to(command, written, errors)
     }
 
-    /// Starts it with this as standard error; what it says there is not read.
+    /// Starts the program with `errors` as its standard error. The test does not read what the program logs there.
     pub(crate) fn start_with_errors(command: &mut Command, errors: impl Into<Stdio>) -> Self {
         Self::start_logging_to(command, errors, NamedTempFile::new().unwrap())
     }
@@ -220,12 +222,12 @@ impl Program {
         Self { child: command.spawn().unwrap(), output, errors, api, admin }
     }
 
-    /// Where the API takes NIU's webhooks.
+    /// The URL of NIU's webhooks.
     pub(crate) fn webhooks(&self) -> String {
         format!("{}/webhooks/niu", self.api)
     }
 
-    /// Where health and metrics are.
+    /// The address of the admin listener.
     pub(crate) fn admin_address(&self) -> String {
         self.admin.strip_prefix("http://").unwrap().to_owned()
     }
@@ -234,13 +236,13 @@ impl Program {
         self.child.id()
     }
 
-    /// What a GET on the admin listener is answered: status and body; nothing if it is not there.
+    /// Status and body of a GET on the admin listener. None if there is no response.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let asked = async {
             let response = reqwest::get(format!("{}{path}", self.admin)).await.ok()?;
             Some((response.status().as_u16(), response.text().await.ok()?))
         };
-        // One that accepts connections and never answers is as good as none.
+        // A listener that accepts connections and never responds counts as absent.
         tokio::time::timeout(DEADLINE, asked).await.ok()?
     }
 
@@ -249,7 +251,7 @@ impl Program {
         self.get(path).await.map(|(status, _body)| status)
     }
 
-    /// Waits until `/readyz` is answered with this status.
+    /// Waits until `/readyz` has this status.
     pub(crate) async fn readiness(&mut self, status: u16) {
         eventually(&format!("/readyz to be {status}"), async || {
             self.assert_running();
@@ -258,7 +260,7 @@ impl Program {
         .await;
     }
 
-    /// Waits until the metrics have a line that starts like this, and returns its value.
+    /// Waits until the metrics have a line that starts with `series`, and returns its value.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
         eventually(&format!("a metric {series}"), async || {
             let (_status, text) = self.get("/metrics").await?;
@@ -268,7 +270,7 @@ impl Program {
         .await
     }
 
-    /// Waits until it has logged this, and returns the log.
+    /// Waits until the program has logged this, and returns the log.
     pub(crate) async fn logged(&self, text: &str) -> String {
         eventually(&format!("the log to say {text}"), async || {
             let log = read(&self.errors);
@@ -282,12 +284,12 @@ impl Program {
         assert!(ended.is_none(), "it ended ({ended:?}): {}", read(&self.errors));
     }
 
-    /// How much memory it has now.
+    /// The memory that the process has now.
     pub(crate) fn resident_bytes(&self) -> usize {
         self.memory("VmRSS:")
     }
 
-    /// How much memory it has had at most.
+    /// The most memory that the process has had.
     pub(crate) fn peak_bytes(&self) -> usize {
         self.memory("VmHWM:")
     }
@@ -303,9 +305,9 @@ impl Program {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// The processes that it has started and that have not ended.
+    /// The child processes that still run.
     pub(crate) fn children(&self) -> Vec<Pid> {
-        // Each is listed under the thread that has started it, and threads may end meanwhile.
+        // Each child is listed under the thread that has started it, and threads may end meanwhile.
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
             std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default()
@@ -319,7 +321,7 @@ impl Program {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 
-    /// Waits for the end.
+    /// Waits until the program ends.
     pub(crate) async fn ended(mut self) -> Ended {
         let status: ExitStatus =
             eventually("the process to end", async || self.child.try_wait().unwrap()).await;
@@ -348,7 +350,7 @@ fn read(file: &NamedTempFile) -> String {
     text
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub(crate) async fn run(command: &mut Command) -> Ended {
     Program::start(command).ended().await
 }

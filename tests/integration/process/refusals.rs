@@ -1,4 +1,4 @@
-//! Refused webhooks in the API's log: found by their id, and bounded.
+//! Refused webhooks in the API's log: found by their id, and limited in number.
 
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::program::{Program, Site, report};
 use crate::support::{TOKEN, eventually};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet@127.0.0.1:1/none";
-/// What a sender chooses is not in the log.
+/// A text that the sender chooses. It must not appear in the log.
 const CHOSEN: &str = "chosen-by-the-sender";
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -21,7 +21,7 @@ async fn api() -> Program {
     api
 }
 
-/// Sends a request that names [`CHOSEN`] in many places; status and id of the answer.
+/// Sends a request with [`CHOSEN`] in many places. Returns the response's status and id.
 async fn send(client: &reqwest::Client, request: reqwest::RequestBuilder) -> (StatusCode, String) {
     let request = request
         .header("traceparent", format!("00-{TRACE_ID}-00f067aa0ba902b7-01"))
@@ -64,7 +64,7 @@ async fn every_refusal_is_found_by_its_id() {
     assert_eq!(status, 200);
     api.signal(Signal::TERM);
     let log = api.ended().await.errors;
-    assert!(log.contains("SIGTERM") && !log.contains(&accepted), "accepted ones are for debug: {log}");
+    assert!(log.contains("SIGTERM") && !log.contains(&accepted), "accepted ones are logged at debug: {log}");
     for secret in [CHOSEN, TOKEN, TRACE_ID] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
@@ -90,7 +90,7 @@ async fn a_flood_of_refusals_neither_fills_the_log_nor_hides_others() {
         let lines: Vec<_> = log.iter().filter(|line| line["outcome"] == outcome).collect();
         let (single, sums): (Vec<&Value>, Vec<&Value>) =
             lines.iter().partition(|line| line["message_id"].is_string());
-        // A minute may end within the flood.
+        // A minute may end during the flood.
         assert!((10..=20).contains(&single.len()), "{lines:?}");
         let not_logged: u64 = sums.iter().map(|line| line["not_logged"].as_u64().unwrap()).sum();
         assert_eq!(usize::try_from(not_logged).unwrap() + single.len(), 60, "{lines:?}");

@@ -1,5 +1,5 @@
-//! Rolling restarts of both services under load, as Kubernetes does them: a new process is ready before an old one is told
-//! to stop, and new connections go elsewhere by then.
+//! Rolling restarts of both services under load, as Kubernetes does them: a new process is ready before an old one gets
+//! SIGTERM, and by then new connections go to other processes.
 
 mod balancer;
 
@@ -14,12 +14,12 @@ use super::program::{Program, Site};
 use super::shutdown::assert_stored_once;
 use crate::support::{TestDatabase, eventually};
 
-/// Webhooks a second that two debug builds take on two shared processors.
+/// Webhooks a second that two debug builds can accept on two shared CPUs.
 const DEFAULT_RATE: usize = 400;
-/// Every process is replaced so often.
+/// How often every process is replaced.
 const ROUNDS: usize = 3;
 
-/// The rate that `FLEET_TEST_ROLLING_RATE` asks for, if it does.
+/// The rate in `FLEET_TEST_ROLLING_RATE`, if it is set.
 fn asked_rate() -> Option<usize> {
     let rate = std::env::var("FLEET_TEST_ROLLING_RATE").ok()?;
     Some(rate.parse().expect("FLEET_TEST_ROLLING_RATE is a whole number of webhooks a second"))
@@ -34,7 +34,7 @@ async fn start_api(site: &Site) -> (Program, Arc<Backend>) {
     (api, backend)
 }
 
-/// A consumer that has settled batches.
+/// A consumer that has already settled batches.
 async fn start_consumer(site: &Site) -> Program {
     let consumer = Program::start(&mut site.consumer(&[]));
     let settled = r#"fleet_consumer_leases_total{provider="niu",fate="settled"}"#;
@@ -45,13 +45,13 @@ async fn start_consumer(site: &Site) -> Program {
     consumer
 }
 
-/// Replaces the API in this place of the balancer.
+/// Replaces the API at this place of the load balancer.
 async fn roll_api(site: &Site, balancer: &Balancer, place: usize, running: &mut Program) {
     let (new, new_backend) = start_api(site).await;
     let old_backend = balancer.replace(place, &new_backend);
     let old = std::mem::replace(running, new);
     old.signal(Signal::TERM);
-    // Its admin listener may go with the last connection, before anybody has asked.
+    // The admin listener may stop with the last connection, before the test has read the readiness.
     eventually("the old API to stop", async || {
         let readiness = old.status("/readyz").await;
         old_backend.stopping.store(readiness == Some(503), SeqCst);
@@ -71,7 +71,7 @@ async fn roll_consumer(site: &Site, running: &mut Program) {
     assert_finishes(std::mem::replace(running, new)).await;
 }
 
-/// A consumer stops within its time, and has never taken over what another one left.
+/// A consumer must stop in time and must never have taken over another one's batch.
 async fn assert_finishes(consumer: Program) {
     consumer.signal(Signal::TERM);
     let ended = consumer.ended().await;
@@ -80,7 +80,7 @@ async fn assert_finishes(consumer: Program) {
     assert!(!ended.errors.contains("took a batch over"), "{}", ended.errors);
 }
 
-/// Waits until half a second's webhooks more have been answered.
+/// Waits until as many webhooks were accepted as half a second brings.
 async fn more_load(balancer: &Balancer, rate: usize) {
     let goal = balancer.answered() + rate / 2;
     eventually("more webhooks to be answered", async || (balancer.answered() >= goal).then_some(())).await;
@@ -110,7 +110,7 @@ async fn every_process_is_replaced_under_load_and_no_webhook_notices() {
     let reached = counts.answered * 1000 / usize::try_from(start.elapsed().as_millis()).unwrap();
     println!("{reached} webhooks/s: {counts:?}");
 
-    assert_eq!(counts.repeated, 0, "balancers do not repeat a POST: {counts:?}");
+    assert_eq!(counts.repeated, 0, "load balancers do not retry a POST: {counts:?}");
     assert!(counts.drained >= 2 * ROUNDS, "{counts:?}");
     site.settled().await;
     let queue = site.queue().await;
@@ -121,6 +121,6 @@ async fn every_process_is_replaced_under_load_and_no_webhook_notices() {
     }
     assert_stored_once(&site, &database, counts.answered).await;
     if let Some(asked) = asked_rate() {
-        assert!(reached >= asked / 20 * 19, "{reached} webhooks/s are not the {asked} asked for");
+        assert!(reached >= asked / 20 * 19, "{reached} webhooks/s instead of {asked}");
     }
 }

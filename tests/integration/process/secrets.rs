@@ -1,4 +1,4 @@
-//! Secrets that are exchanged while the API runs.
+//! Secrets that change while the API runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use super::program::{Program, Site, report, run};
 use crate::answers::client::{Connection, head};
 use crate::support::eventually;
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://fleet@127.0.0.1:1/none";
 const FILE: &str = "FLEET_PROVIDERS__NIU__SECRETS_FILE";
 const OLD: &str = "old-secret-hunter2";
@@ -23,7 +23,7 @@ fn api(file: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Changes a folder's content as Kubernetes does that of a mounted Secret.
+/// Changes a folder's content as Kubernetes updates a mounted Secret.
 fn mount(folder: &TempDir, version: &str, content: &str) {
     let folder = folder.path();
     fs::create_dir(folder.join(version)).unwrap();
@@ -32,7 +32,7 @@ fn mount(folder: &TempDir, version: &str, content: &str) {
     fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
 }
 
-/// One connection over which all webhooks come: it must not be closed.
+/// One connection for all webhooks. The API must not close it.
 struct Provider(Connection);
 
 impl Provider {
@@ -49,7 +49,7 @@ impl Provider {
         self.0.answer().await.status
     }
 
-    /// Posts with `valid`, which is never refused, until `other` is answered with `status`.
+    /// Posts with `valid`, which must always be accepted, until a post with `other` gets `status`.
     async fn post_until(&mut self, valid: &str, other: &str, status: u16) {
         eventually(&format!("{other} to be answered {status}"), async || {
             assert_eq!(self.post(valid).await, 200, "a valid secret was refused");
@@ -58,7 +58,7 @@ impl Provider {
         .await;
     }
 
-    /// Posts with [`NEW`], which is never refused, until the log says this; returns the log.
+    /// Posts with [`NEW`], which must always be accepted, until the log contains `text`. Returns the log.
     async fn post_until_logged(&mut self, api: &Program, text: &str) -> String {
         eventually(&format!("the log to say {text}"), async || {
             assert_eq!(self.post(NEW).await, 200, "a valid secret was refused");
@@ -82,7 +82,7 @@ async fn secrets_are_exchanged_without_refusing_a_valid_one() {
 
     mount(&folder, "2", &format!("{OLD}\n{NEW}\n"));
     provider.post_until(OLD, NEW, 200).await;
-    // As an editor saves a file.
+    // An editor saves a file like this.
     let edited = folder.path().join("niu~");
     fs::write(&edited, format!("{NEW}\n")).unwrap();
     fs::rename(&edited, &file).unwrap();
@@ -95,8 +95,8 @@ async fn secrets_are_exchanged_without_refusing_a_valid_one() {
     fs::write(&file, NEW).unwrap();
     let log = provider.post_until_logged(&api, "the secrets file is usable again").await;
     assert_eq!(log.matches("new secrets are in use").count(), 2, "{log}");
-    assert!(log.contains("secrets=2") && log.contains("secrets=1"), "how many: {log}");
-    assert!(!log.contains("hunter2"), "never which: {log}");
+    assert!(log.contains("secrets=2") && log.contains("secrets=1"), "the log counts the secrets: {log}");
+    assert!(!log.contains("hunter2"), "the log shows no secret: {log}");
 }
 
 #[tokio::test]
@@ -123,6 +123,6 @@ async fn secrets_in_a_file_and_in_a_variable_are_refused() {
     let ended = run(api(&file, &["check-config"]).envs([given])).await;
     assert_eq!(ended.code, Some(78), "{ended:?}");
     assert!(ended.errors.contains(FILE) && !ended.errors.contains("hunter2"), "{ended:?}");
-    // The file alone will do.
+    // With only the file, the settings are valid.
     assert_eq!(run(&mut api(&file, &["check-config"])).await.code, Some(0));
 }

@@ -1,4 +1,4 @@
-//! SIGTERM and kill -9: nothing accepted is lost, nothing is stored twice.
+//! SIGTERM and `kill -9`: no accepted message is lost, and none is stored twice.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::program::{Program, Site, report, run};
 use crate::support::{TOKEN, TestDatabase, eventually};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NO_DATABASE: &str = "postgres://nobody@127.0.0.1:1/none";
 
 async fn assert_clean_end(program: Program) {
@@ -22,7 +22,7 @@ async fn assert_clean_end(program: Program) {
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
 }
 
-/// Sends the head of a webhook and half of its body.
+/// Sends the headers of a webhook and half of its body.
 async fn half_a_webhook(api: &Program, number: usize) -> (TcpStream, String) {
     let url = api.webhooks();
     let host = url.strip_prefix("http://").unwrap().split('/').next().unwrap();
@@ -37,7 +37,7 @@ async fn half_a_webhook(api: &Program, number: usize) -> (TcpStream, String) {
     (stream, second.to_owned())
 }
 
-/// The status of the answer, once the connection has ended.
+/// The status of the response, once the connection has ended.
 async fn answer(mut stream: TcpStream) -> u16 {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -58,12 +58,12 @@ async fn the_api_finishes_the_request_at_work() {
     let mut api = Program::start(&mut site.api(&[]));
     api.readiness(200).await;
     let (mut stream, rest) = half_a_webhook(&api, 1).await;
-    // Answered on a second connection, so the first one has been accepted before.
+    // The response on a second connection proves that the API has accepted the first one.
     assert_eq!(reqwest::get(api.webhooks()).await.unwrap().status(), 405);
 
     api.signal(Signal::TERM);
     stopping(&mut api).await;
-    assert_eq!(api.status("/livez").await, Some(200), "it must not be restarted now");
+    assert_eq!(api.status("/livez").await, Some(200), "Kubernetes must not restart it now");
     let refused = reqwest::get(api.webhooks()).await;
     assert!(refused.unwrap_err().is_connect(), "new connections go to other replicas");
 
@@ -113,7 +113,7 @@ async fn a_program_that_still_waits_for_its_services_stops_at_once() {
     }
 }
 
-/// Posts until the API is gone; returns the message ids that were answered 200.
+/// Posts until the API is gone. Returns the ids of the accepted messages.
 async fn post_until_gone(url: String, connection: usize) -> Vec<Uuid> {
     let client = reqwest::Client::new();
     let mut accepted = Vec::new();
@@ -152,7 +152,7 @@ async fn every_webhook_answered_200_under_sigterm_is_in_the_queue() {
     assert!(status.balances(), "{status:?}");
 }
 
-/// An API at SIGTERM, with webhooks that wait for a Redis that does not answer now.
+/// An API after SIGTERM, with webhooks that wait for a Redis that does not reply.
 async fn waiting_at_sigterm(webhooks: usize) -> (Redis, Site, Program, Vec<TcpStream>) {
     let private = tokio::task::spawn_blocking(|| Redis::private(&[]).unwrap());
     let mut redis = private.await.unwrap();
@@ -205,17 +205,17 @@ async fn queued_ids(site: &Site) -> HashSet<Uuid> {
     ids
 }
 
-/// Lets no batch commit until the transaction ends.
+/// Prevents every batch from committing until the transaction ends.
 async fn block_telemetry(blocking: &Transaction<'_>) {
     blocking.batch_execute("LOCK TABLE telemetry").await.unwrap();
 }
 
-/// Waits until a consumer has batches at work.
+/// Waits until a consumer holds batches.
 async fn leased(site: &Site) {
     eventually("a batch at work", async || (site.queue().await.leased().messages > 0).then_some(())).await;
 }
 
-/// Every one of the `messages` is in telemetry and was settled, exactly once.
+/// Asserts that all `messages` are in telemetry and settled, each exactly once.
 pub(super) async fn assert_stored_once(site: &Site, database: &TestDatabase, messages: usize) {
     site.settled().await;
     let query = "SELECT (SELECT count(*) FROM telemetry),
@@ -256,7 +256,7 @@ async fn the_consumer_finishes_the_batches_at_work() {
 async fn a_consumer_that_may_not_finish_hands_its_batches_over_at_once() {
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
-    // A lease that nobody would wait for.
+    // No test would wait for such a lease to expire.
     let consumer = || {
         let mut command = site.consumer(&[]);
         command.env("FLEET_CONSUMER__LEASE", "1h");
@@ -306,7 +306,7 @@ async fn a_killed_consumers_batches_are_taken_over() {
     killed.signal(Signal::KILL);
     assert_eq!(killed.ended().await.code, None);
 
-    // The second one keeps its own, and gets the first one's only when their leases end.
+    // The second consumer keeps its own batches. It gets the first one's only when their leases expire.
     blocking.rollback().await.unwrap();
     site.settled().await;
     let taken_over = r#"fleet_consumer_leases_total{provider="niu",fate="taken_over"}"#;

@@ -1,4 +1,4 @@
-//! Standard error that cannot be written, or that nobody reads: it changes nothing but the log.
+//! Standard error that cannot be written, or that nobody reads: only the log is affected.
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, Write, pipe};
@@ -12,24 +12,24 @@ use super::program::{Program, Site, prepared, report};
 use super::shutdown::assert_stored_once;
 use crate::support::{TOKEN, TestDatabase, eventually};
 
-/// Nobody listens there.
+/// Nothing listens on this port.
 const NOWHERE: &str = "127.0.0.1:1";
 const WRITE_FAILED: &str = r#"fleet_runtime_log_lines_dropped_total{reason="write_failed"}"#;
 const BUFFER_FULL: &str = r#"fleet_runtime_log_lines_dropped_total{reason="buffer_full"}"#;
-/// Most time from SIGTERM to the end: the last lines get a second, idle connections another.
+/// The longest time from SIGTERM to the end: a second for the last log lines, and another for idle connections.
 const PROMPT: Duration = Duration::from_secs(10);
 
 fn full_disk() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
 
-/// The end of a pipe whose reader has gone.
+/// The write end of a pipe without a reader.
 fn deserted() -> Stdio {
     let (_reader, writer) = pipe().unwrap();
     writer.into()
 }
 
-/// A pipe that takes nothing more: its reader is there and does not read.
+/// A full pipe whose reader exists and does not read.
 fn stalled() -> (PipeReader, Stdio) {
     let (reader, mut writer) = pipe().unwrap();
     let capacity = fcntl_getpipe_size(&writer).unwrap();
@@ -37,7 +37,7 @@ fn stalled() -> (PipeReader, Stdio) {
     (reader, writer.into())
 }
 
-/// The API logs each webhook, beside what it logs anyway.
+/// An API that also logs each accepted webhook.
 fn talkative_api(site: &Site) -> Command {
     let mut command = site.api(&[]);
     command.env("FLEET_LOG", "debug");
@@ -77,7 +77,7 @@ async fn the_api_serves_although_its_log_cannot_be_written() {
         let api = Program::start_with_errors(&mut talkative_api(&site), errors);
         assert_serves_to_the_end(&site, api).await;
     }
-    // At the limit of a file's size the kernel sends SIGXFSZ.
+    // If a file reaches its size limit, the kernel sends SIGXFSZ.
     let site = Site::new(&database);
     let api = Program::start(&mut prepared(&talkative_api(&site), "ulimit -f 0"));
     assert_serves_to_the_end(&site, api).await;
@@ -166,10 +166,10 @@ async fn the_log_says_how_many_lines_are_missing() {
         futures_util::future::join_all(posts).await;
         number += 500;
     }
-    // The command still holds the write end.
+    // The command still has the write end open.
     let text = std::thread::spawn(move || std::io::read_to_string(reader).unwrap());
     eventually("the buffer to be written", async || {
-        // A webhook after the flood makes a line that finds room.
+        // A webhook after the flood makes a log line that has room in the buffer.
         let before = api.metric(BUFFER_FULL).await;
         post(&client, &api, number).await;
         (api.metric(BUFFER_FULL).await <= before).then_some(())
@@ -190,7 +190,7 @@ async fn the_last_words_come_last() {
     command.env("FLEET_LOG", "trace").env("FLEET_API__SHUTDOWN_TIMEOUT", "300ms");
     let mut api = Program::start(&mut command);
     api.readiness(503).await;
-    // A request that is never whole keeps the API until it gives up.
+    // A request that never becomes complete keeps the API running until its shutdown timeout.
     let host = api.webhooks();
     let host = host.strip_prefix("http://").unwrap().split('/').next().unwrap();
     let mut stream = std::net::TcpStream::connect(host).unwrap();

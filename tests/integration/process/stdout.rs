@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use super::program::Site;
 use crate::support::TestDatabase;
 
-/// Every command that prints and needs no more than an empty database.
+/// Every command that prints something and needs no more than an empty database.
 const COMMANDS: [&[&str]; 6] = [
     &["migrate"],
     &["audit"],
@@ -34,7 +34,7 @@ async fn a_reader_that_has_seen_enough_changes_nothing() {
         let errors = String::from_utf8(ended.stderr).unwrap();
         assert_eq!((ended.status.code(), errors.as_str()), (Some(0), ""), "{arguments:?}");
     }
-    // The first line of `migrate` was not its last work.
+    // `migrate` had finished its work although it could not print its first line.
     let tables = "SELECT count(*) FROM pg_tables WHERE tablename IN ('vehicles', 'telemetry')";
     let tables: i64 = database.client().await.query_one(tables, &[]).await.unwrap().get(0);
     assert_eq!(tables, 2);

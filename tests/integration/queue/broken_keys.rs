@@ -1,4 +1,4 @@
-//! Keys that something else has written to: each is named for what it is, and costs no message.
+//! Keys to which another client has written. The error names each of them, and no message is lost.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{EVERYTHING, QUEUE, Rig, SHORT, TIMEOUT, private_redis, redis};
 use crate::support::{eventually, redis_as};
 
-/// Each type, in the words of TYPE, and the command that makes a key of it.
+/// Each type as TYPE names it, and a command that creates a key of this type.
 const TYPES: [(&str, &[&str]); 5] = [
     ("string", &["SET", "x"]),
     ("hash", &["HINCRBY", "x", "1"]),
@@ -29,7 +29,7 @@ const COUNTERS: [&str; 6] = [
 ];
 
 impl Rig {
-    /// Puts a key of another type in the place of this one, for each type that is not `right`, and calls `check`.
+    /// Replaces the key with one of another type, once for each type that is not `right`, and calls `check`.
     async fn with_every_other_type(
         key: impl Fn(&Rig) -> String,
         right: &str,
@@ -46,7 +46,7 @@ impl Rig {
         }
     }
 
-    /// What the runbook does.
+    /// Renames the key as the runbook says.
     async fn repair(&self, key: &str) {
         let renamed: bool = self.redis(&["RENAMENX", key, &format!("{}:{{niu}}:foreign", self.prefix)]).await;
         assert!(renamed);
@@ -56,7 +56,7 @@ impl Rig {
         Lookout::new(self.link.clone(), &self.prefix, QUEUE)
     }
 
-    /// The kind of the error that an operation must end with.
+    /// The kind and text of the error with which the operation must fail.
     fn refused<T>(result: Result<T, fleet_queue::QueueError>) -> (&'static str, String) {
         let error = result.err().expect("an error");
         (error.kind(), error.to_string())
@@ -82,7 +82,7 @@ async fn what_the_queue_refuses_is_not_in_the_ledger() {
             assert_eq!(Rig::refused(claimed).0, "wrong_type");
             rig.repair(&queue).await;
             let ledger = rig.producer.ledger().await.unwrap();
-            // The two that were overwritten, and none of those that were refused.
+            // Two messages were in the overwritten list. Refused messages are not counted.
             assert_eq!((ledger.backlog().messages, ledger.backlog().bytes), (2, 6), "{ledger:?}");
             assert_eq!(ledger.leased().messages, 0);
             rig.push(&["five"]).await;
@@ -141,7 +141,7 @@ async fn counters_that_cannot_be_stop_no_message() {
             let status = rig.status().await;
             let said: Vec<_> = status.broken.iter().map(ToString::to_string).collect();
             if counter.starts_with("accepted") && value == greatest {
-                // Nothing contradicts it but what is in the list; bytes are not compared.
+                // Only the length of the list contradicts this value, and bytes are not compared with the list.
                 assert_eq!(status.balances(), counter == "accepted_bytes");
             } else {
                 assert!(
@@ -149,7 +149,7 @@ async fn counters_that_cannot_be_stop_no_message() {
                     "{said:?}"
                 );
                 assert!(!status.balances());
-                assert_eq!(status.backlog().messages, 1, "what is in the list");
+                assert_eq!(status.backlog().messages, 1, "the message in the list");
             }
             let second = rig.claim(EVERYTHING).await.unwrap();
             for lease in [first, second] {
@@ -193,7 +193,7 @@ async fn a_batch_at_work_survives_a_key_of_another_type() {
             "owners" => &keys.owners,
             _ => &keys.parked,
         };
-        // What was there is put back at the end: nothing may have happened to the batch meanwhile.
+        // The original key is put back at the end. The batch must not have changed meanwhile.
         let existed = redis::<()>(&rig.link, &["RENAME", key, &saved]).await.is_ok();
         rig.redis::<()>(&["SET", key, "x"]).await;
         let parked = rig.consumer.park(&lease, Duration::ZERO).await;
@@ -234,7 +234,7 @@ async fn a_batch_whose_list_has_another_type_holds_up_no_other() {
     assert!(kind == "wrong_type" && said.contains(&list), "{kind}: {said}");
     let taken = eventually("the next batch", async || rig.take_over_expired().await).await;
     assert_eq!(taken.id, whole.id);
-    // It comes back when it is due again, and is gone with its list.
+    // The broken batch comes back when it is due again. Its list is gone by then, so its lease is removed.
     rig.redis::<()>(&["DEL", &list]).await;
     rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &broken.id.to_string()]).await;
     assert!(rig.take_over_expired().await.is_none());
@@ -262,7 +262,7 @@ async fn an_owners_record_that_cannot_be_read_costs_no_message() {
         let rig = Rig::new();
         let lease = rig.leased(&["one", "two"]).await;
         rig.redis::<()>(&["HSET", &rig.keys.owners, &lease.id.to_string(), record]).await;
-        assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "it is nobody's");
+        assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "it has no owner");
         rig.redis::<()>(&["ZADD", &rig.keys.leases, "0", &lease.id.to_string()]).await;
         let taken = rig.take_over_expired().await.expect(record);
         assert_eq!((taken.id, taken.items.len(), taken.takeovers), (lease.id, 2, 0));
@@ -309,7 +309,7 @@ async fn counters_that_contradict_each_other_are_no_lost_history() {
     assert_eq!(rig.ledger().await[2], (3, 11), "nothing was miscounted meanwhile");
 }
 
-/// The consumer's user as it was shipped before.
+/// The rights of the consumer's user in an earlier release.
 const OLDER: &str = "resetkeys clearselectors -@all ~test-*:{*}:* +acl|dryrun +ping +info +select +multi +exec +discard \
                      +evalsha +script|load +time +rpush +lmove +lrange +llen +lindex +unlink +hget +hmget +hkeys +hlen \
                      +hset +hdel +hincrby +zadd +zrem +zscore +zcard +zrange";
@@ -324,7 +324,7 @@ async fn users_of_an_older_file_work_and_are_told_which_key_it_is() {
     assert_eq!(rig.observer.held().await.unwrap().unwrap().messages, 1);
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(0));
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
-    // Older still.
+    // The rights in an even earlier release.
     rig.redis::<()>(&["ACL", "SETUSER", "consumer", "-hkeys", "-hlen"]).await;
     assert_eq!(rig.observer.held().await.unwrap(), None);
     assert_eq!(rig.consumer.reclaim().await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! Push, claim, ack: order, limits, repetition, and what the ledger says.
+//! Push, claim and ack: order, limits, retries and the ledger.
 
 use fleet_queue::{Consumer, Envelope, Producer};
 use jiff::Timestamp;
@@ -61,7 +61,7 @@ async fn asking_again_finds_the_batch_and_never_makes_one() {
     assert_eq!(rig.ledger().await, [(1, 1), (1, 1), (0, 0)]);
 }
 
-/// A second batch under a settled id would pass for settled in the databases.
+/// A second batch with the id of a settled one would count as settled in the databases.
 #[tokio::test]
 async fn a_settled_id_never_names_another_batch() {
     let rig = Rig::new();
@@ -69,7 +69,7 @@ async fn a_settled_id_never_names_another_batch() {
     rig.push(&["b"]).await;
     let owner = rig.outlive(&lost).await;
     let again = async || rig.consumer.claim_again(lost.id, lost.token, EVERYTHING).await.unwrap();
-    assert!(again().await.is_none(), "it is another consumer's");
+    assert!(again().await.is_none(), "it belongs to another consumer");
     assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 1);
     assert!(again().await.is_none(), "it is settled");
     assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (1, 1)]);
@@ -106,7 +106,7 @@ async fn a_claim_takes_at_most_so_many_bytes() {
         batches.push(texts(&lease));
     }
     let expected = [vec!["0123456789"], vec!["ab", "cde", "f"], vec!["ghijk"]];
-    assert_eq!(batches, expected, "a message above the limit comes alone; a full batch may be exactly full");
+    assert_eq!(batches, expected, "a message above the limit comes alone, and a batch may be exactly full");
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn the_message_too_many_goes_back_to_the_head() {
 #[tokio::test]
 async fn the_ledger_balances_at_every_step() {
     let rig = Rig::new();
-    assert_eq!(rig.push(&["a", "bb"]).await, 3, "bytes that are not settled");
+    assert_eq!(rig.push(&["a", "bb"]).await, 3, "bytes in the backlog");
     assert_eq!(rig.push(&["ccc"]).await, 6);
     assert_eq!(rig.ledger().await, [(3, 6), (0, 0), (0, 0)]);
     let first = rig.claim(limits(2, 1000)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Every refusal that Redis knows, from a server that makes it, is told apart by its code.
+//! Every kind of refusal, from a Redis that really refuses, has its own error code.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -24,13 +24,13 @@ async fn a_replica_is_read_only() {
     push(&rig).await.unwrap();
     rig.redis::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     assert_eq!(refused_push(&rig).await, "readonly");
-    assert_eq!(rig.observer.status().await.unwrap_err().kind(), "readonly", "what it holds may be old");
+    assert_eq!(rig.observer.status().await.unwrap_err().kind(), "readonly", "its data may be stale");
     assert_eq!(rig.producer.ledger().await.unwrap_err().kind(), "readonly");
     let lookout = Lookout::new(rig.link.clone(), &rig.prefix, "niu");
     assert_eq!(
         lookout.look().await.unwrap_err().kind(),
         "readonly",
-        "a replica that copies forgets everything"
+        "a replica drops its data when it copies"
     );
     rig.redis::<()>(&["REPLICAOF", "NO", "ONE"]).await;
     push(&rig).await.unwrap();
@@ -60,12 +60,12 @@ async fn an_observer_leaves_a_primary_that_was_demoted() {
     assert_eq!(rig.status().await.accepted.messages, 0, "read from the new primary");
 }
 
-/// The server's URL through the proxy.
+/// The server's URL with the proxy's port.
 fn behind(proxy: &Proxy, server: &Redis) -> String {
     server.url().replace(&server.port().to_string(), &proxy.port().to_string())
 }
 
-/// Makes `new` a copy of `old` and its primary; the connections to `old` stay open.
+/// Makes `new` a copy of `old` and then its primary. The connections to `old` stay open.
 async fn fail_over(old: &Redis, new: &Redis, proxy: &Proxy) {
     let [to_old, to_new] =
         [old, new].map(|server| RedisLink::open(&RedisLinkOptions::new(&server.url(), TIMEOUT)).unwrap());
@@ -97,7 +97,7 @@ async fn a_replica_without_its_primary_knows_nothing() {
 
 #[tokio::test]
 async fn a_server_that_loads_its_data_is_waited_for() {
-    // While it loads, it looks at its connections every 1,024 commands: every 0.1 s for two seconds.
+    // While Redis loads, it serves its connections once per 1,024 commands: here every 0.1 s for two seconds.
     let mut server = private_redis(&["--key-load-delay", "100"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
     rig.redis::<()>(&["EVAL", "for i = 1, 20000 do redis.call('RPUSH', 'other', i) end", "0"]).await;
@@ -116,7 +116,7 @@ async fn a_server_that_loads_its_data_is_waited_for() {
 async fn a_login_that_is_wrong_or_lacks_rights() {
     let server = private_redis(&[]).await;
     let with = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
-    // MULTI itself is refused.
+    // Redis refuses MULTI itself.
     assert_eq!(refused_push(&Rig::on(&with(""), TIMEOUT)).await, "auth", "NOAUTH");
     assert_eq!(refused_push(&Rig::on(&with("api:wrong@"), TIMEOUT)).await, "auth", "WRONGPASS");
     let admin = Rig::on(&server.url(), TIMEOUT);
@@ -128,7 +128,7 @@ async fn a_login_that_is_wrong_or_lacks_rights() {
     assert_eq!(refused_push(&api).await, "auth", "NOPERM");
     admin.redis::<()>(&["ACL", "SETUSER", "api", "+rpush"]).await;
     push(&api).await.unwrap();
-    // Redis closes the connections of a user that it forgets, and the next one has another password.
+    // Redis closes the connections of a deleted user. The new user has another password.
     admin.redis::<()>(&["ACL", "DELUSER", "api"]).await;
     admin.redis::<()>(&["ACL", "SETUSER", "api", "on", ">y", "~*", "+@all"]).await;
     assert_eq!(refused_push(&api).await, "auth", "WRONGPASS");
@@ -144,7 +144,7 @@ async fn a_server_that_may_not_write() {
     assert_eq!(refused_push(&rig).await, "misconf", "NOREPLICAS");
     rig.redis::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     push(&rig).await.unwrap();
-    // A snapshot that cannot be written makes Redis refuse, too, if it is to write snapshots.
+    // Redis also refuses writes if it is configured to write snapshots and cannot.
     let folder = server.append_only_folder().parent().unwrap().to_owned();
     let permit = |mode| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
     rig.redis::<()>(&["CONFIG", "SET", "save", "3600 1000000"]).await;

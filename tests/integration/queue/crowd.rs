@@ -1,4 +1,4 @@
-//! Many producers and consumers at once, with leases that expire under their owners' hands.
+//! Many producers and consumers at the same time, with leases that expire while their owners work.
 
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ async fn produce(rig: &Rig, producer: usize) {
     }
 }
 
-/// Acks, and notes what that settled.
+/// Acknowledges the batch and records the messages that this settled.
 async fn settle(rig: &Rig, lease: &Lease, settled: &mut Vec<String>) {
     let count = rig.consumer.ack(lease).await.unwrap();
     if count > 0 {
@@ -31,8 +31,8 @@ async fn settle(rig: &Rig, lease: &Lease, settled: &mut Vec<String>) {
     }
 }
 
-/// Takes batches until all is settled. It sits on every third one until it has others, so that some expire and have
-/// another owner when it comes back to them.
+/// Takes batches until everything is settled. It keeps every third batch until it has others, so that some leases
+/// expire and have another owner when it acknowledges them.
 async fn consume(rig: &Rig) -> (Vec<String>, usize) {
     let limits = ClaimLimits { max_messages: 37, max_bytes: 1 << 20, lease: SHORT };
     let (mut settled, mut taken, mut late) = (Vec::new(), 0_usize, Vec::new());
@@ -58,7 +58,7 @@ async fn consume(rig: &Rig) -> (Vec<String>, usize) {
         }
     }
     for lease in &late {
-        assert_eq!(rig.consumer.ack(lease).await.unwrap(), 0, "all was settled without it");
+        assert_eq!(rig.consumer.ack(lease).await.unwrap(), 0, "everything was settled by others");
     }
     (settled, takeovers)
 }

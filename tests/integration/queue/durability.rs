@@ -1,4 +1,4 @@
-//! What is noticed of a Redis that does not keep what it accepts.
+//! Detection of a Redis that does not keep the messages that it accepts.
 
 use fleet_queue::{Durability, QueueKeys, RedisLink, RedisLinkOptions};
 use fleet_testbed::Redis;
@@ -45,7 +45,7 @@ async fn a_default_user_without_rights_is_a_weakness() {
     let found = durability(&seer).await;
     assert_eq!(found.default_user_may_write, Some(false));
     assert!(found.weaknesses()[0].contains("ACL SETUSER default off resetpass ~* &* +@all"), "{found:?}");
-    // Off is no weakness, and neither is one write that is missing a strength.
+    // A disabled user is no weakness. A single missing right is one.
     let () =
         redis(&seer, &["ACL", "SETUSER", "default", "off", "resetpass", "~*", "&*", "+@all"]).await.unwrap();
     assert_eq!(durability(&seer).await.default_user_may_write, Some(true));

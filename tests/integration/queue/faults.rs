@@ -1,4 +1,4 @@
-//! Connections that break, servers that die or hang, and what Redis does not keep safe.
+//! Connections that break, servers that die or hang, and data that Redis does not keep.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn a_killed_connection_is_replaced() {
     assert_eq!(
         rig.ledger().await,
         [(1, 1), (1, 1), (0, 0)],
-        "pushed once, as the old connection was gone before"
+        "pushed once, because the old connection was closed before"
     );
 }
 

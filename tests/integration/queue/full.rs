@@ -1,4 +1,4 @@
-//! A Redis at `maxmemory` refuses new messages and lets everything else go on.
+//! A Redis at `maxmemory` refuses new messages and allows everything else.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use fleet_queue::{Mark, QueueError};
 use super::{EVERYTHING, LONG, Rig, TIMEOUT, limits, private_redis};
 use crate::support::eventually;
 
-/// Pushes until Redis refuses, then lowers the limit, so that it stays full whatever little is freed.
+/// Pushes until Redis refuses. Then lowers the limit, so that Redis stays full if a little memory is freed.
 async fn fill(rig: &Rig) -> u64 {
     let items = vec![vec![b'x'; 1000]; 100];
     let mut pushed = 0;
@@ -42,7 +42,7 @@ async fn every_consumer_operation_works_on_a_full_redis() {
     let server = private_redis(&["--maxmemory", "8mb"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
     let pushed = fill(&rig).await;
-    // As after a restart: even loading the scripts must work.
+    // As after a restart: Redis must be able to load the scripts, too.
     rig.redis::<()>(&["SCRIPT", "FLUSH", "SYNC"]).await;
     let lease = rig.claim(limits(100, usize::MAX >> 12)).await.unwrap();
     assert_eq!(lease.items.len(), 100);
@@ -69,7 +69,7 @@ async fn a_full_redis_drains_and_takes_messages_again() {
     assert_eq!(settled, pushed);
     assert_eq!(rig.ledger().await, [(pushed, pushed * 1000); 3]);
     assert_eq!(rig.keys_left().await, Vec::<String>::new());
-    // Redis frees in the background.
+    // Redis frees memory in the background.
     eventually("room for messages", async || rig.producer.push(&[b"welcome".to_vec()]).await.ok()).await;
     assert_eq!(rig.claim(EVERYTHING).await.unwrap().items, [&b"welcome"[..]]);
 }

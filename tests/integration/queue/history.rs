@@ -1,4 +1,4 @@
-//! A Redis that has forgotten what it had accepted is found out by what was seen of it before.
+//! A Redis that has forgotten messages is detected by comparing it with earlier observations.
 
 use fleet_queue::{Lookout, Witness};
 
@@ -10,10 +10,10 @@ fn lookout(rig: &Rig) -> Lookout {
     Lookout::new(rig.link.clone(), &rig.prefix, "niu")
 }
 
-/// Looks and notes it, as a consumer does that finds nothing wrong.
+/// Observes the queue and notes the observation, as a consumer does if nothing is wrong.
 async fn witness(rig: &Rig, now_ms: u64) -> Witness {
     let look = lookout(rig).look().await.unwrap();
-    let noted = lookout(rig).note(&look, now_ms).await.unwrap().expect("nobody else looks");
+    let noted = lookout(rig).note(&look, now_ms).await.unwrap().expect("no other consumer observes");
     Witness { number: noted.number, looked_at_ms: now_ms, counted: noted.counted }
 }
 
@@ -28,7 +28,7 @@ async fn work_is_no_loss() {
     assert_eq!((look.number, look.looked_at_ms, look.accepted_then), (1, NOW_MS, 0));
     assert_eq!((look.counted.accepted, look.counted.settled), (3, 2));
     assert_eq!(known.loss(&look), None);
-    // Another consumer, whose clock is late, looks at the same time: one of the two notes it.
+    // Another consumer, whose clock is slow, observes at the same time. Only one of the two can note its observation.
     let noted = lookout(&rig).note(&look, NOW_MS - 1000).await.unwrap().unwrap();
     assert_eq!((noted.number, noted.accepted_then), (2, 3));
     assert_eq!(lookout(&rig).note(&look, NOW_MS).await.unwrap(), None);
@@ -45,7 +45,7 @@ async fn an_emptied_queue_owes_what_was_not_settled() {
     rig.redis::<()>(&["DEL", &rig.keys.queue, &rig.keys.ledger]).await;
     for _ in 0..2 {
         let loss = known.loss(&lookout(&rig).look().await.unwrap()).unwrap();
-        assert_eq!(loss.missing_messages, 3, "a look alone hides nothing");
+        assert_eq!(loss.missing_messages, 3, "an observation alone does not hide the loss");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Extend, take over, mark, release; and the owner that comes back from the dead.
+//! Extend, take over, mark and release, and an owner that comes back after its lease has expired.
 
 use fleet_queue::{Lease, Mark};
 use uuid::Uuid;
 
 use super::{EVERYTHING, LONG, Rig, SHORT, texts};
 
-/// `lease` as somebody else would present it.
+/// `lease` with another owner's token.
 fn foreign(lease: &Lease) -> Lease {
     Lease { token: Uuid::now_v7(), ..lease.clone() }
 }
@@ -111,7 +111,7 @@ async fn a_death_without_a_mark_does_not_count() {
     let lease = rig.leased(&["a"]).await;
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     let lease = rig.outlive(&lease).await;
-    assert_eq!((lease.takeovers, &lease.mark), (0, &Mark::Parsing), "the new owner begins with parsing");
+    assert_eq!((lease.takeovers, &lease.mark), (0, &Mark::Parsing), "the new owner begins to parse");
     assert!(rig.consumer.mark(&lease, Mark::Clear).await.unwrap());
     let lease = rig.outlive(&lease).await;
     assert_eq!(lease.takeovers, 0);
@@ -144,7 +144,7 @@ async fn a_zombie_can_do_nothing() {
     rig.consumer.release(&zombie).await.unwrap();
     assert_eq!(rig.consumer.ack(&zombie).await.unwrap(), 0);
     let again = rig.consumer.claim(zombie.id, zombie.token, EVERYTHING).await.unwrap();
-    assert!(again.is_none(), "nor claim its batch back");
+    assert!(again.is_none(), "it cannot claim its batch back");
     assert_eq!((rig.status().await, expiry_ms(&rig, &owner).await), before);
     assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 2);
     assert_eq!(rig.consumer.ack(&zombie).await.unwrap(), 0);

@@ -1,4 +1,4 @@
-//! Batches that are set aside, and what is left of batches after Redis has lost a part of its history.
+//! Parked batches, and the remains of batches after Redis has lost a part of its history.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ async fn a_parked_batch_is_taken_up_whole_and_no_death_counts() {
     // The reply to that was lost.
     let again = rig.consumer.take_over_lease(lease.id, token, LONG).await.unwrap().unwrap();
     assert_eq!(texts(&again), ["a", "b"]);
-    assert!(!rig.consumer.park(&lease, LONG).await.unwrap(), "its last owner is a zombie");
-    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "a zombie settles nothing");
+    assert!(!rig.consumer.park(&lease, LONG).await.unwrap(), "it has another owner");
+    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "a former owner settles nothing");
     assert_eq!(rig.consumer.ack(&resumed).await.unwrap(), 2);
     assert_eq!(rig.keys_left().await, Vec::<String>::new());
 }

@@ -1,8 +1,8 @@
-//! What is replayed, and what is not.
+//! Which events a replay reads, and which it does not.
 
 use super::stage::{ALL, Stage, count};
 
-/// Three reports of one vehicle, a minute apart, the speed telling which is which.
+/// Three reports of one vehicle, a minute apart. Each has another speed.
 async fn three_minutes() -> Stage {
     let report = |minute: i64| {
         let time = 1_718_000_000_000 + minute * 60_000;

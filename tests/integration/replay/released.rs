@@ -1,8 +1,8 @@
-//! Rows that the release before wrote, under other rules for times and ties.
+//! Rows that the previous release wrote, with other rules for times and ties.
 
 use super::stage::{ALL, Stage, count};
 
-/// What the replay makes of each vehicle: its latitude and time, locked, powered on, in UTC.
+/// The expected vehicles after the replay: latitude and time, locked, powered on, all times in UTC.
 const EXPECTED: &str = "\
 REL-1999 52.2 at 06:13:20
 REL-AHEAD 52.1 at 06:13:30
@@ -26,7 +26,8 @@ async fn rows_of_the_release_before_are_replayed_under_the_rules_of_this_one() {
         "SELECT md5(string_agg(raw::text || event_id || observed_at, ' ' ORDER BY event_id)) FROM telemetry";
     let untouched: String = stage.value(raw).await;
     let report = stage.replayed(&ALL).await;
-    // A clock that had lost its date, and a zero, had frozen two positions; the later of two locks had not won.
+    // A clock that had lost its date, and a time of zero, had frozen two positions. In the third vehicle the later of
+    // two locks had not won.
     assert_eq!(count(&report, "vehicles changed"), 3, "{report}");
     assert_eq!(count(&report, "vehicles created"), 0, "{report}");
     assert_eq!(count(&report, "events that can no longer be parsed"), 0, "{report}");
@@ -39,7 +40,8 @@ async fn rows_of_the_release_before_are_replayed_under_the_rules_of_this_one() {
     assert_eq!(count(&again, "vehicles changed"), 0, "{again}");
 }
 
-/// The newer window is read first: a receipt that changes nothing by itself must be kept, or the older window would win.
+/// The replay reads the newer window first. It must keep the time of receipt even if this alone changes nothing, or the
+/// older window would win.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tie_over_two_windows_is_won_by_the_later_receipt() {
     let stage = Stage::empty().await;
@@ -56,7 +58,7 @@ async fn a_tie_over_two_windows_is_won_by_the_later_receipt() {
         stage.push("invers", "", "application/json", received.parse().unwrap(), &[body]).await;
     }
     stage.fleet.settled().await;
-    // As the release before kept it.
+    // As the previous release stored it.
     stage.execute("UPDATE vehicles SET locked_received_at = NULL").await;
     let dry = [&ALL[..], &["--dry-run"]].concat();
     for arguments in [&dry[..], &ALL[..], &ALL[..]] {

@@ -1,5 +1,6 @@
--- Rows as the consumer of the release before wrote them: no receipts of attributes, no places in webhooks, and the rules for
--- times of then. Made by that consumer from ten events in nine webhooks, received at 2024-06-10T06:13:30Z (one at :31).
+-- Rows that the consumer of the previous release wrote: without times of receipt for attributes, without the events' places in
+-- webhooks, and with that release's rules for times. That consumer made them from ten events in nine webhooks, received at
+-- 2024-06-10T06:13:30Z (one at :31).
 INSERT INTO vehicles (vehicle_id, provider, provider_vehicle_id, lat, lon, position_at, speed_kmh, speed_at, powered_on, powered_on_at, locked, locked_at, first_seen_at, last_seen_at, clock_skewed_at) VALUES ('ba592427-8c3a-5704-99b0-2ad478473980', 'niu', 'REL-1999', '52.2', '13.4', '1999-06-21 21:20:00+00', NULL, NULL, NULL, NULL, NULL, NULL, '2024-06-10 06:13:30+00', '2024-06-10 06:13:30+00', NULL);
 INSERT INTO vehicles (vehicle_id, provider, provider_vehicle_id, lat, lon, position_at, speed_kmh, speed_at, powered_on, powered_on_at, locked, locked_at, first_seen_at, last_seen_at, clock_skewed_at) VALUES ('bc0c6869-867f-57df-b9c4-8353c72a6349', 'niu', 'REL-AHEAD', '52.1', '13.4', '2024-06-10 06:13:30+00', NULL, NULL, NULL, NULL, NULL, NULL, '2024-06-10 06:13:30+00', '2024-06-10 06:13:30+00', '2024-06-10 06:13:30+00');
 INSERT INTO vehicles (vehicle_id, provider, provider_vehicle_id, lat, lon, position_at, speed_kmh, speed_at, powered_on, powered_on_at, locked, locked_at, first_seen_at, last_seen_at, clock_skewed_at) VALUES ('92621975-0757-5bb7-9792-30b99c159103', 'niu', 'REL-ARRAY', NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'true', '2024-06-10 06:13:20+00', '2024-06-10 06:13:30+00', '2024-06-10 06:13:30+00', NULL);

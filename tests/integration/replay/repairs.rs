@@ -1,4 +1,4 @@
-//! What is damaged or was misread is repaired, and nothing else is touched.
+//! A replay repairs rows that are damaged or were parsed wrongly, and changes nothing else.
 
 use super::stage::{ALL, Stage, count};
 
@@ -59,7 +59,7 @@ async fn cleared_attributes_come_back_and_a_dry_run_only_says_so() {
 
     let report = stage.replayed(&ALL).await;
     assert_eq!(stage.vehicles().await, before);
-    assert_eq!(dry.split_once('\n').unwrap().1, report, "the dry run foretold the replay");
+    assert_eq!(dry.split_once('\n').unwrap().1, report, "the dry run matches the replay");
 }
 
 #[tokio::test(flavor = "multi_thread")]

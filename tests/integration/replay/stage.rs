@@ -1,4 +1,4 @@
-//! Databases full of reports that went through the queue, and the real `fleet-consumer` beside them.
+//! Databases with reports that went through the queue, and the real `fleet-consumer` to run on them.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::process::program::{Ended, Program, Site, hearing_hangups, run};
 use crate::support::{Fleet, TestDatabase, redis_url};
 
-/// A range that has all fixtures in it.
+/// A range of time that contains all fixtures.
 pub(super) const ALL: [&str; 4] = ["--from", "2024-01-01", "--to", "2025-01-01"];
 
-/// A database, a running consumer and a place to run commands.
+/// A database, a running consumer, and the addresses for commands.
 pub(super) struct Stage {
     pub(super) fleet: Fleet,
     pub(super) sql: Client,
@@ -23,7 +23,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// An empty one.
+    /// With an empty database.
     pub(super) async fn empty() -> Self {
         let database = TestDatabase::migrated().await;
         let fleet = Fleet::start(&database).await;
@@ -38,7 +38,7 @@ impl Stage {
         Self { fleet, sql, site, _database: database }
     }
 
-    /// One that has taken every fixture, ten seconds after most of them were observed.
+    /// With every fixture, received ten seconds after most of them were observed.
     pub(super) async fn with_fixtures() -> Self {
         let stage = Self::empty().await;
         for fleet_fixtures::Fixture { provider, topic, content_type, body, .. } in fleet_fixtures::all() {
@@ -49,7 +49,7 @@ impl Stage {
         stage
     }
 
-    /// One that has taken these reports of NIU.
+    /// With these reports of NIU.
     pub(super) async fn with_reports(received_at: &str, bodies: &[String]) -> Self {
         let stage = Self::empty().await;
         let bodies: Vec<_> = bodies.iter().map(|body| body.clone().into_bytes()).collect();
@@ -74,31 +74,31 @@ impl Stage {
         run(&mut self.site.consumer(&[&["replay"], arguments].concat())).await
     }
 
-    /// Runs it, and it must succeed; returns what it printed.
+    /// Runs `fleet-consumer replay`, which must succeed. Returns its output.
     pub(super) async fn replayed(&self, arguments: &[&str]) -> String {
         let ended = self.replay(arguments).await;
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended.output
     }
 
-    /// Starts it with these settings on top.
+    /// Starts `fleet-consumer replay` with these additional settings.
     pub(super) fn start_replay(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Program {
         let mut command = self.site.consumer(&[&["replay"], arguments].concat());
         command.envs(settings.iter().copied());
         Program::start(&mut hearing_hangups(&command))
     }
 
-    /// Whether the ledgers of queues and databases still agree.
+    /// Runs `fleet-consumer audit`.
     pub(super) async fn audit(&self) -> Ended {
         run(&mut self.site.consumer(&["audit"])).await
     }
 
-    /// Every vehicle with everything it has.
+    /// All columns of every vehicle.
     pub(super) async fn vehicles(&self) -> String {
         vehicles(&self.sql).await
     }
 
-    /// Changes with every write to any row that a replay might touch, even one that writes what was there.
+    /// A text that changes with every write to a row that a replay might touch, even if the write changes no value.
     pub(super) async fn versions(&self) -> String {
         let versions = |table: &str| {
             format!(
@@ -109,7 +109,7 @@ impl Stage {
         self.value(&format!("SELECT concat_ws('; ', {})", tables.map(versions).join(", "))).await
     }
 
-    /// The one value of a query's one row.
+    /// The single value of a query's single row.
     pub(super) async fn value<T: for<'a> FromSql<'a>>(&self, query: &str) -> T {
         self.sql.query_one(query, &[]).await.unwrap().get(0)
     }
@@ -119,7 +119,7 @@ impl Stage {
     }
 }
 
-/// Puts messages into the queue of `provider`.
+/// Adds messages to the queue of `provider`.
 pub(super) async fn push(
     fleet: &Fleet,
     provider: &str,
@@ -140,14 +140,14 @@ pub(super) async fn push(
     Producer::new(link, &fleet.settings.queue.prefix, provider).push(&items).await.unwrap();
 }
 
-/// Every vehicle with everything it has.
+/// All columns of every vehicle.
 pub(super) async fn vehicles(sql: &Client) -> String {
     let query =
         "SELECT coalesce(string_agg(to_jsonb(v)::text, E'\\n' ORDER BY vehicle_id), '') FROM vehicles v";
     sql.query_one(query, &[]).await.unwrap().get(0)
 }
 
-/// The count that the report has before this text.
+/// The number before the text `of` in the report.
 pub(super) fn count(report: &str, of: &str) -> u64 {
     let mut lines = report.lines().filter_map(|line| line.trim().split_once(' '));
     let found = lines.find(|(_count, text)| text.starts_with(of));

@@ -1,4 +1,4 @@
-//! More than one page: every row is met once, and what is cut off can be gone on with.
+//! A replay of more than one page: it reads every row once, and continues after an interruption.
 
 use std::collections::BTreeSet;
 
@@ -47,7 +47,7 @@ async fn what_is_interrupted_says_how_to_go_on() {
     ];
     let replay = stage.start_replay(&ALL, &slow);
     replay.logged("% of the range").await;
-    // As when the session ends.
+    // As when the terminal session ends.
     replay.signal(Signal::HUP);
     let ended = replay.ended().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -71,7 +71,7 @@ async fn a_database_that_is_too_slow_is_asked_for_less_and_waited_for() {
     stage.execute("BEGIN; LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE").await;
     let settings = [
         ("FLEET_DATABASE__STATEMENT_TIMEOUT", "300ms"),
-        // Halved twice, down to the least.
+        // 400 is halved twice, down to the minimum.
         ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "400"),
     ];
     let impatient = stage.start_replay(&ALL, &settings);
@@ -128,15 +128,16 @@ async fn many_pages_in_two_databases() {
     }
     assert_eq!(vehicles(&sql).await, before);
     assert_pages_read_little_more_than_themselves(&telemetry).await;
-    assert_eq!(reports[0].split_once('\n').unwrap().1, reports[1], "the dry run foretold the replay");
+    assert_eq!(reports[0].split_once('\n').unwrap().1, reports[1], "the dry run matches the replay");
 }
 
-/// After two replays in 150 pages each: were a chunk read again for every page, it would be 1.5 million entries.
+/// Two replays have read 150 pages each. If they read a chunk again for every page, they would read 1.5 million
+/// entries.
 async fn assert_pages_read_little_more_than_themselves(telemetry: &TestDatabase) {
     let sql = telemetry.client().await;
     let query = "SELECT coalesce(sum(idx_tup_read), 0)::int8 FROM pg_stat_user_indexes
                   WHERE indexrelname LIKE '%telemetry_event'";
-    // A session tells the statistics when it ends.
+    // A session reports its statistics when it ends.
     let read = eventually("the replays' statistics", async || {
         let read: i64 = sql.query_one(query, &[]).await.unwrap().get(0);
         (read >= 60_000).then_some(read)
@@ -191,7 +192,7 @@ async fn pages_of_any_size_have_every_row_once() {
     }
 }
 
-/// Every key of a window, and whether its event was read with it, in pages that keep their bounds.
+/// Every key of a window, and whether its event was read with it. Reads pages and checks their limits.
 async fn read(
     telemetry: &TelemetryStore,
     window: Window,

@@ -1,4 +1,4 @@
-//! What people on call may do: all that docs/runbook.md tells them, and little else.
+//! What the operator's logins may do: everything in docs/runbook.md, and little else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn the_operator_ends_sessions_but_for_a_superusers() {
     assert!(refused.contains("permission denied to terminate process"), "{refused}");
 }
 
-/// The runbook's only script with these words.
+/// The words of the runbook's only script that contains `words`.
 fn script(words: &str) -> Vec<String> {
     let is_it = |command: &Vec<String>| command[0] == "EVAL" && command[1].contains(words);
     let mut found = redis_commands().into_iter().filter(is_it);
@@ -102,7 +102,7 @@ async fn the_runbook_lets_a_ledger_begin_anew_but_only_over_an_empty_queue() {
     send(&mut stranger, &["RPUSH", "fleet:{niu}:queue", "not counted"]).await.unwrap();
     assert!(!observer.status().await.unwrap().balances());
     assert_eq!(said(send(&mut operator, repair).await.unwrap()), "not empty");
-    assert!(!observer.status().await.unwrap().balances(), "it stays as evidence");
+    assert!(!observer.status().await.unwrap().balances(), "the script has not changed the ledger");
 
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let id = Uuid::now_v7();
@@ -145,7 +145,7 @@ async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     let takeover = || consumer.take_over_expired(Uuid::now_v7(), lease_time);
     assert!(takeover().await.unwrap().is_none(), "nothing of it is a lease that has expired");
 
-    // A backlog that an outage has left may have filled Redis.
+    // After an outage the backlog may have filled Redis.
     send(&mut admin, &["CONFIG", "SET", "maxmemory", "1"]).await.unwrap();
     assert_eq!(moved(send(&mut operator, &rollback).await.unwrap()), 2);
     let status = observer.status().await.unwrap();
@@ -158,6 +158,6 @@ async fn the_runbook_makes_parked_batches_expired_leases_for_a_rollback() {
     }
     taken.sort();
     assert_eq!(taken, parked);
-    assert!(consumer.extend(&held, lease_time).await.unwrap(), "who works on a batch keeps it");
-    assert_eq!(moved(send(&mut operator, &rollback).await.unwrap()), 0, "a second time it does nothing");
+    assert!(consumer.extend(&held, lease_time).await.unwrap(), "the batch keeps its owner");
+    assert_eq!(moved(send(&mut operator, &rollback).await.unwrap()), 0, "the second run does nothing");
 }

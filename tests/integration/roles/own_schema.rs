@@ -1,10 +1,10 @@
-//! The tables in a schema of their own, which the logins find by their search_path.
+//! The tables in a schema of their own, which each login has in its search_path.
 
 use crate::process::program::{Program, Site, report, run};
 
 use super::{Servers, login};
 
-/// What an administrator does once. Nobody but the owner may use a new schema.
+/// What an administrator runs once. Only its owner may use a new schema.
 const SCHEMA: &str = "CREATE SCHEMA fleet AUTHORIZATION fleet_migrator;
     REVOKE CREATE ON SCHEMA public FROM fleet_migrator";
 
@@ -75,7 +75,7 @@ async fn who_may_delete_dead_letters_deletes_their_bytes() {
     };
     servers.postgres.psql(bury).unwrap();
     kept("1");
-    // A role that has no right on the bytes, and a table of its own of the same name.
+    // The role has no rights on the bytes. It creates a temporary table with the same name as theirs.
     let decoy = "CREATE TEMPORARY TABLE dead_messages (message_id uuid)";
     servers
         .ask("cleaner", &format!("{decoy}; DELETE FROM fleet.dead_letters WHERE event_index = 0"))

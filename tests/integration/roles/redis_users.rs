@@ -1,4 +1,4 @@
-//! What the users of Redis may do.
+//! The rights of the users of Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use uuid::Uuid;
 
 use super::{connect, login, send, text};
 
-/// The code of an error.
+/// Sends a command. An error is returned as its code.
 async fn ask(connection: &mut MultiplexedConnection, command: &str) -> Result<redis::Value, String> {
     let words: Vec<_> = command.split(' ').collect();
     send(connection, &words).await.map_err(|error| error.code().unwrap_or_default().to_owned())
 }
 
-/// A server with the shipped users.
+/// A server with the users in this repository.
 async fn start(server: RedisServer) -> Redis {
     let options = RedisOptions { server, acl: Some(text("compose/users.acl")), ..RedisOptions::default() };
     tokio::task::spawn_blocking(|| Redis::private_with(options).unwrap()).await.unwrap()
@@ -39,7 +39,7 @@ async fn all_its_work(server: &Redis) {
     Producer::new(Arc::clone(&link), "fleet", "niu").push(&[b"one".to_vec(), b"two".to_vec()]).await.unwrap();
     let consumer = Consumer::new(Arc::clone(&link), "fleet", "niu");
     let (long, [first, second, third]) = (Duration::from_secs(30), [(); 3].map(|()| Uuid::now_v7()));
-    // The second message is one byte too much, and goes back.
+    // The second message is one byte too large and goes back into the queue.
     let limits = ClaimLimits { max_messages: 10, max_bytes: 3, lease: long };
     let lease = consumer.claim(first, first, limits).await.unwrap().unwrap();
     assert!(consumer.claim_again(first, first, limits).await.unwrap().is_some());
@@ -94,7 +94,7 @@ async fn everything_else_is_refused() {
         "RPUSH fleet:{niu}:lease:x x",
         "EVALSHA 0000000000000000000000000000000000000000 0",
         "TYPE fleet:{niu}:queue",
-        // A key that another command makes would have another type.
+        // If the key does not exist, these commands would create it with the wrong type.
         "HINCRBY fleet:{niu}:queue x 1",
         "RPUSH fleet:{niu}:ledger x",
         "RPUSH fleet:{niu}:leases x",
@@ -114,7 +114,7 @@ async fn everything_else_is_refused() {
         "HDEL fleet:{niu}:ledger accepted_messages",
         "RENAMENX fleet:{niu}:queue fleet:{niu}:gone",
     ];
-    // The last two run scripts, whose errors have codes of their own.
+    // The last two run scripts, whose errors have other codes.
     let operators = [
         "RPUSH fleet:{niu}:queue x",
         "LRANGE fleet:{niu}:queue 0 -1",
@@ -152,7 +152,7 @@ async fn everything_else_is_refused() {
     }
 }
 
-/// Each command in a script is checked as if it were sent alone.
+/// Redis checks each command in a script as if it were sent alone.
 async fn a_script_has_no_other_rights(server: &Redis) {
     let mut consumer = connect(&login(&server.url(), "consumer")).await;
     let script = "return redis.call('HINCRBY', KEYS[1], 'x', 1)";

@@ -1,7 +1,7 @@
-//! With the users that we ship, a server that is killed has everything again after its restart.
+//! With this repository's users, a server that was killed has all its data after the restart.
 //!
-//! Redis and Valkey check each transaction of the append-only file against the rights of the default user when they
-//! load it, and drop it if one is missing.
+//! When Redis and Valkey load the append-only file, they check each transaction against the rights of the default user,
+//! and drop the transaction if a right is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{connect, login, send, text};
 
-/// What compose and the development overlay mount.
+/// The users' files that docker-compose.yml and the development overlay mount.
 const SHIPPED: [&str; 2] = ["compose/users.acl", "deploy/k8s/components/dev-services/users.acl"];
 
 /// Longer than the test runs.
@@ -37,7 +37,7 @@ fn link(redis: &Redis, user: &str) -> Arc<RedisLink> {
     )
 }
 
-/// Every key of the queue with what is in it; the log of a failure shows both.
+/// Every key of the queue with its content, so that a failure shows both.
 async fn content(redis: &Redis) -> Vec<String> {
     let mut admin = connect(&redis.url()).await;
     let keys = send(&mut admin, &["KEYS", "fleet:*"]).await.unwrap();
@@ -62,7 +62,7 @@ async fn length(admin: &mut MultiplexedConnection, key: &str) -> i64 {
     redis::from_redis_value(send(admin, &[command, key]).await.unwrap()).unwrap()
 }
 
-/// Pushes nine messages as the API, settles two and leases two as the consumer.
+/// Pushes nine messages with the API's login. Settles two and leases two with the consumer's.
 async fn work(redis: &Redis) {
     let producer = Producer::new(link(redis, "api"), "fleet", "niu");
     for batch in 0..3 {
@@ -91,7 +91,7 @@ async fn keeps_everything(server: RedisServer, acl: &str) {
     assert!(status.balances(), "{status:?}");
     assert_eq!((status.waiting_messages, status.leases), (5, 1), "{status:?}");
     assert_eq!([status.accepted, status.claimed, status.settled].map(|part| part.messages), [9, 4, 2]);
-    // And the file that is written from now on is as good.
+    // The file that is written after the restart is complete as well.
     work(&redis).await;
     let before = content(&redis).await;
     let redis = killed_and_restarted(redis).await;
@@ -112,8 +112,7 @@ async fn valkey_keeps_everything() {
     }
 }
 
-/// The reason for the default user's rights, which makes the tests above worth something: should a later server load
-/// such a file whole, this says so.
+/// This is why the default user needs its rights. The test fails if a later server loads such a file completely.
 #[tokio::test]
 async fn a_default_user_without_rights_costs_the_queue() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {
@@ -129,7 +128,7 @@ async fn a_default_user_without_rights_costs_the_queue() {
     }
 }
 
-/// The check that the README tells people to make, for each login that may make it.
+/// The check from the README, for each login that has the right to run it.
 #[tokio::test]
 async fn a_login_may_ask_what_the_default_user_may() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {
@@ -147,7 +146,7 @@ async fn a_login_may_ask_what_the_default_user_may() {
     }
 }
 
-/// Rights are no way in: nobody can log in as the default user.
+/// The default user's rights give nobody access, because nobody can log in as the default user.
 #[tokio::test]
 async fn nobody_is_the_default_user() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {

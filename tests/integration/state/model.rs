@@ -1,4 +1,4 @@
-//! The rule, as naively as it can be written, and events that tempt an implementation to break it.
+//! The rule "newest wins" in its simplest form, and events that are likely to reveal errors in an implementation.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::{PROVIDER, at, event as event_of, received};
 
-/// What the vehicles must look like after `events`, sorted by id.
+/// The expected vehicles after `events`, sorted by id.
 pub(super) fn naive<'a>(events: &'a [VehicleEvent<'static>]) -> Vec<VehicleState<'a>> {
     let mut vehicles: BTreeMap<_, Vec<&VehicleEvent<'static>>> = BTreeMap::new();
     for event in events {
@@ -49,7 +49,7 @@ fn attributes(events: &[&VehicleEvent<'static>]) -> Attributes {
     }
 }
 
-/// Sorted by (time, receipt, value), the last one.
+/// The last value in the order of (time, receipt, value).
 fn newest<T: Copy, K: PartialOrd>(
     events: &[Attributes],
     attribute: impl Fn(&Attributes) -> Option<Timed<T>>,
@@ -61,7 +61,7 @@ fn newest<T: Copy, K: PartialOrd>(
     values.last().copied()
 }
 
-/// Events of three vehicles within four seconds, so that most times tie.
+/// Events of three vehicles within four seconds, so that most times are equal.
 pub(super) fn events() -> impl Strategy<Value = Vec<VehicleEvent<'static>>> {
     let event = (0..3_usize, 0..4_i64, any::<bool>(), attribute_values(), 0..4_i64);
     let event = event.prop_map(|(vehicle, observed, clock_skewed, attributes, received_at)| {
@@ -72,7 +72,7 @@ pub(super) fn events() -> impl Strategy<Value = Vec<VehicleEvent<'static>>> {
     prop::collection::vec(event, 1..25)
 }
 
-/// Each event at least once, some of them again, in any order.
+/// Each event at least once, some of them repeated, in any order.
 pub(super) fn shuffled(
     events: Vec<VehicleEvent<'static>>,
 ) -> impl Strategy<Value = (Vec<VehicleEvent<'static>>, Vec<VehicleEvent<'static>>)> {
@@ -80,7 +80,7 @@ pub(super) fn shuffled(
     (Just(events), Just::<Vec<_>>(repeated).prop_shuffle())
 }
 
-/// The same events of vehicles that nobody has seen yet.
+/// The same events for vehicles that are not in the database yet.
 pub(super) fn renamed(events: &[VehicleEvent<'static>], suffix: &str) -> Vec<VehicleEvent<'static>> {
     let rename = |event: &VehicleEvent<'static>| {
         let name = format!("{}-{suffix}", event.provider_vehicle_id);

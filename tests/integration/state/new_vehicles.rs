@@ -1,4 +1,4 @@
-//! Counting the vehicles that were not known before.
+//! The store counts the vehicles that it has inserted.
 
 use fleet_consumer::batch::fold::fold;
 use fleet_providers::VehicleEvent;
@@ -26,7 +26,7 @@ async fn rows_that_were_inserted_are_counted_and_updates_are_not() {
         let written = store.write(&part(events.len()), &fold(events.iter())).await.unwrap();
         assert_eq!(written, new, "{vehicles:?} at {seconds}");
     }
-    // A batch that is delivered again.
+    // A batch that is delivered twice.
     let events = reports(45..50, 3);
     let part = part(5);
     for new in [5, 0] {

@@ -1,4 +1,4 @@
-//! `fold` and the upsert against the naive model.
+//! `fold` and the upsert have the same results as the simple model.
 
 use fleet_consumer::batch::fold::fold;
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
@@ -16,14 +16,14 @@ fn folded<'a>(events: &'a [VehicleEvent<'static>]) -> Vec<VehicleState<'a>> {
     fold(events.iter())
 }
 
-/// Delivers `events` to the database, a batch at a time.
+/// Writes `events` to the database in batches of this size.
 async fn deliver(store: &StateStore, events: &[VehicleEvent<'static>], batch: usize) {
     for events in events.chunks(batch) {
         store.write(&part(events.len()), &folded(events)).await.unwrap();
     }
 }
 
-/// Compares the rows of the `expected` vehicles with them.
+/// Compares the rows of the `expected` vehicles with the expected state.
 async fn assert_rows(client: &Client, expected: &[VehicleState<'_>]) {
     let ids: Vec<Uuid> = expected.iter().map(|vehicle| vehicle.vehicle_id).collect();
     let query = "SELECT * FROM vehicles WHERE vehicle_id = ANY($1) ORDER BY vehicle_id";
@@ -58,7 +58,7 @@ fn vehicle(row: &Row) -> VehicleState<'_> {
     }
 }
 
-/// A column and its times; all or none must be there.
+/// A column with its time and its time of receipt. Either all three are there or none.
 fn timed<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     value: &str,
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-/// Two positions at one time and of one receipt, the greater one first.
+/// Pairs of positions with the same time and the same receipt, the greater one first.
 fn tied_positions() -> Vec<[Position; 2]> {
     let least = Position { lat: 1.0, lon: 1.0, altitude_m: None, heading_deg: None, accuracy_m: None };
     vec![
@@ -179,7 +179,7 @@ async fn of_two_values_of_one_time_the_later_receipt_wins() {
         received(event(name, at(0), attributes), at(receipt))
     };
     for (index, [first, second]) in [[true, false], [false, true]].into_iter().enumerate() {
-        // Locked or north first, whichever way the batches come, and again.
+        // Either value comes first, the batches come in any order, and all of them come twice.
         for order in [[0, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1], [1, 1, 0, 0]] {
             let name = format!("tie-{index}-{order:?}");
             let north = |locked| if locked { 52.0 } else { 48.0 };
@@ -194,7 +194,7 @@ async fn of_two_values_of_one_time_the_later_receipt_wins() {
     }
 }
 
-/// The release before wrote no receipts. Its rows count as received before everything.
+/// The previous release wrote no times of receipt. Its rows count as received before all others.
 #[tokio::test]
 async fn a_row_without_receipts_yields_to_any_of_the_same_time() {
     let database = TestDatabase::migrated().await;

@@ -44,7 +44,7 @@ async fn stored_parts_are_remembered() {
     let vehicles = fleet_consumer::batch::fold::fold(events.iter());
     state.write(&first, &vehicles).await.unwrap();
     assert_eq!(state.settled(first.lease_id).await.unwrap(), [(0, 2)].into());
-    assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty(), "the sides are apart");
+    assert!(telemetry.settled(first.lease_id).await.unwrap().is_empty(), "each side records its own parts");
     telemetry.write(&first, &[row(&events[0]), row(&events[1])], &[]).await.unwrap();
     telemetry.write(&second, &[row(&silent("two", 0))], &[]).await.unwrap();
     assert_eq!(telemetry.settled(first.lease_id).await.unwrap(), [(0, 2), (2, 1)].into());
@@ -162,6 +162,6 @@ async fn state_and_telemetry_may_be_two_databases() {
     let id = "SELECT count(*) FROM telemetry WHERE vehicle_id = $1";
     let vehicle_id = fleet_providers::vehicle_id(PROVIDER, "NBTWODATABASES01");
     let found: i64 = telemetry.client().await.query_one(id, &[&vehicle_id]).await.unwrap().get(0);
-    assert_eq!(found, 1, "both databases call the vehicle the same");
+    assert_eq!(found, 1, "both databases have the same id for the vehicle");
     fleet.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Several writers at once, and what an update costs.
+//! Several writers at the same time, and the cost of an update.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ async fn first_sights_of_the_same_vehicles_at_once_all_succeed() {
                 let mut events = speeds(VEHICLES, round, i64::try_from(writer).unwrap());
                 events.rotate_left(writer * VEHICLES / WRITERS);
                 barrier.wait().await;
-                // A writer that stopped here would leave the others waiting.
+                // If one writer stopped here, the others would wait for ever.
                 failures.extend(write(&store, &events).await.err());
             }
             failures
@@ -57,9 +57,9 @@ async fn first_sights_of_the_same_vehicles_at_once_all_succeed() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (all, all));
 }
 
-/// As in production, where a batch has something about a few vehicles of every page. (One about *all* vehicles has to
-/// put most of the new versions elsewhere: the old ones are there until it commits.) On a server of its own: another
-/// test's long transaction would keep the dead versions on their pages.
+/// As in production, a batch updates a few vehicles of every page. (A batch that updates all vehicles must put most new
+/// versions on other pages, because the old ones stay until it commits.) The test has its own server, because another
+/// test's long transaction would keep the dead versions.
 #[tokio::test]
 async fn updates_are_heap_only() {
     const VEHICLES: usize = 2000;
@@ -74,7 +74,7 @@ async fn updates_are_heap_only() {
         let some: Vec<_> = events.into_iter().skip(round % STRIDE).step_by(STRIDE).collect();
         write(&store, &some).await.unwrap();
     }
-    // A session tells its last counts when it ends.
+    // A session reports its last counts when it ends.
     drop(store);
     let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
     tokio::spawn(connection);

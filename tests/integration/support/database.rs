@@ -1,4 +1,4 @@
-//! A database of the test's own.
+//! A database for each test.
 
 use fleet_store::{DatabaseOptions, Schema, migrate};
 use fleet_testbed::{DatabaseLogin, database_sql};
@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{database_as, server_database_url};
 
-/// Dropped with the value.
+/// The database is dropped together with this value.
 pub(crate) struct TestDatabase {
     name: String,
     url: String,
 }
 
 impl TestDatabase {
-    /// A database without tables, prepared as `compose/roles.sh` does.
+    /// A database without tables, prepared as in `compose/roles.sh`.
     pub(crate) async fn empty() -> Self {
         let database = Self::bare().await;
         if database.url_as(DatabaseLogin::Migrator) != database.url {
@@ -32,7 +32,7 @@ impl TestDatabase {
         Self { url: format!("{base}/{name}"), name }
     }
 
-    /// A database with both schemas, migrated with the login for it.
+    /// A database with both schemas, migrated with the migrator's login.
     pub(crate) async fn migrated() -> Self {
         let database = Self::empty().await;
         database.migrate(Schema::State).await;
@@ -40,28 +40,28 @@ impl TestDatabase {
         database
     }
 
-    /// Makes a schema with the login for it.
+    /// Migrates a schema with the migrator's login.
     pub(crate) async fn migrate(&self, schema: Schema) {
         migrate(&DatabaseOptions::new(&self.url_as(DatabaseLogin::Migrator)), schema).await.unwrap();
     }
 
-    /// Its administrator's URL. [`Site`](crate::process::program::Site) and [`Fleet`](super::Fleet) make the programs'
-    /// own of it.
+    /// The URL with the administrator's login. [`Site`](crate::process::program::Site) and [`Fleet`](super::Fleet)
+    /// replace it with the programs' logins.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its URL with a login.
+    /// The URL with this login.
     pub(crate) fn url_as(&self, login: DatabaseLogin) -> String {
         database_as(login, &self.url)
     }
 
-    /// A login's connection to it.
+    /// A connection with this login.
     pub(crate) async fn client_as(&self, login: DatabaseLogin) -> Client {
         connect(&self.url_as(login)).await
     }
 
-    /// An administrator's connection to it.
+    /// A connection with the administrator's login.
     pub(crate) async fn client(&self) -> Client {
         connect(&self.url).await
     }
@@ -71,7 +71,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let server = server_database_url();
-        // A runtime of its own: the test's may be going down.
+        // In a runtime of its own, because the test's runtime may be shutting down.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async { connect(&server).await.batch_execute(&drop).await }).unwrap();

@@ -1,4 +1,4 @@
-//! The API and the consumer, in this process, on a database and a key prefix of their own.
+//! The API and the consumer in the test's process, with a database and a key prefix of their own.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ pub(crate) const TOKEN: &str = "test-token-0001";
 /// The secret of the Segway fixtures.
 pub(crate) const SEGWAY_SECRET: &str = "test-secret-0001";
 
-/// A running pair, each with the login that we ship for it; ended with the value.
+/// A running API and consumer, each with its own login. Both end when this is dropped.
 pub(crate) struct Fleet {
-    /// The consumer's.
+    /// The consumer's settings.
     pub(crate) settings: Settings,
     pub(crate) api: String,
-    /// Variables with an administrator's URLs.
+    /// The given variables, whose URLs have the administrator's login.
     given: Vec<(String, String)>,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -35,14 +35,14 @@ impl Fleet {
         Self::start_with(&[("FLEET_DATABASE_URL", database.url())]).await
     }
 
-    /// Starts both with these settings on top of the tests' own. URLs are an administrator's.
+    /// Starts both with these settings in addition to the tests' own. URLs have the administrator's login.
     pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
         let mut fleet = Self::api_only(variables).await;
         fleet.start_consumer();
         fleet
     }
 
-    /// Starts the API alone.
+    /// Starts only the API.
     pub(crate) async fn api_only(variables: &[(&str, &str)]) -> Self {
         let (prefix, redis) = (fresh_prefix(), redis_url());
         let own = [
@@ -81,12 +81,12 @@ impl Fleet {
         }));
     }
 
-    /// The settings of a command that needs another login in the database than the consumer.
+    /// The settings for a command that needs another database login than the consumer's.
     pub(crate) fn settings_as(&self, login: DatabaseLogin) -> Settings {
         with_logins(&self.given, RedisLogin::Consumer, login)
     }
 
-    /// Ends both as SIGTERM does.
+    /// Ends both, as SIGTERM does.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         for task in self.tasks.drain(..) {
@@ -113,7 +113,7 @@ impl Fleet {
     }
 }
 
-/// Settings from variables with an administrator's URLs.
+/// The settings from `given`, with these logins in the URLs instead of the administrator's.
 fn with_logins(given: &[(String, String)], redis: RedisLogin, database: DatabaseLogin) -> Settings {
     let with_login = |(name, value): &(String, String)| {
         let value = match name.as_str() {

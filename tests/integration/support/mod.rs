@@ -1,4 +1,5 @@
-//! What the tests share: services, databases, running binaries' code in process, waiting for conditions.
+//! Shared by the tests: services, databases, the API and the consumer in the test's process, and waiting for
+//! conditions.
 
 mod database;
 mod fleet;
@@ -11,32 +12,33 @@ pub(crate) use fleet::{Fleet, SEGWAY_SECRET, TOKEN};
 use fleet_testbed::{DatabaseLogin, RedisLogin};
 use uuid::Uuid;
 
-/// Most time for anything that a test waits for.
+/// The longest time that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The server that `cargo xtask test` has started, for its administrator: who sets up, looks and repairs.
+/// The Redis that `cargo xtask test` has started, with the administrator's login, which tests use to set up, inspect
+/// and repair.
 pub(crate) fn redis_url() -> String {
     service("FLEET_TEST_REDIS_URL")
 }
 
-/// The server that `cargo xtask test` has started, for its administrator, who may create databases.
+/// The PostgreSQL that `cargo xtask test` has started, with the administrator's login, which may create databases.
 pub(crate) fn server_database_url() -> String {
     service("FLEET_TEST_DATABASE_URL")
 }
 
-/// An administrator's URL with a login that we ship instead. On a server of somebody's own, which may have no such
-/// login or one for other keys, it stays the administrator's.
+/// Replaces the administrator's login in a URL with one of this project's logins. On a server that a developer has
+/// provided, the administrator's login stays, because that server may not have this login, or have it for other keys.
 pub(crate) fn redis_as(login: RedisLogin, admin_url: &str) -> String {
     if has_logins(admin_url, &redis_url()) { login.of(admin_url) } else { admin_url.to_owned() }
 }
 
-/// As [`redis_as`], for a database.
+/// Like [`redis_as`], for a database.
 pub(crate) fn database_as(login: DatabaseLogin, admin_url: &str) -> String {
     if has_logins(admin_url, &server_database_url()) { login.of(admin_url) } else { admin_url.to_owned() }
 }
 
-/// Whether `url` is on a server with the logins that we ship: any that the test has started, and the `shared` one if
-/// whoever named it says so.
+/// Whether the server of `url` has this project's logins. A server that the test has started has them. The
+/// `shared` one has them if `FLEET_TEST_LOGINS` is `compose`.
 fn has_logins(url: &str, shared: &str) -> bool {
     let server = |url: &str| url.split('/').nth(2).map(str::to_owned);
     server(url) != server(shared)
@@ -49,14 +51,14 @@ fn service(variable: &str) -> String {
     })
 }
 
-/// Where the programs are that `cargo xtask test` has built.
+/// The folder of the binaries that `cargo xtask test` has built.
 pub(crate) fn folder_of_binaries() -> PathBuf {
     std::env::var("FLEET_TEST_BIN_DIR")
         .expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`, which builds the binaries")
         .into()
 }
 
-/// A key prefix of the test's own.
+/// A new key prefix.
 pub(crate) fn fresh_prefix() -> String {
     format!("test-{}", Uuid::now_v7().simple())
 }

@@ -1,4 +1,4 @@
-//! The reports, and what they say: known from making them, not from reading them.
+//! The reports, and the values in them. The generator records the values, so that no parser is needed to know them.
 
 use std::collections::BTreeMap;
 
@@ -14,46 +14,46 @@ const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 const SLOTS: i64 = 7 * 24 * 3;
 const VEHICLES: usize = 3;
 
-/// A queued report.
+/// A report as it is in the queue.
 pub(super) struct Report {
     pub(super) provider: &'static str,
     pub(super) item: Vec<u8>,
 }
 
-/// Position (its latitude), charge, lock: each at a time, and when that was received.
+/// The latitude, the charge and the lock: each as (time, time of receipt, value).
 type Newest = [(i64, i64, f64); 3];
 
 pub(super) struct Week {
     pub(super) reports: Vec<Report>,
-    /// How many of them nobody may take any more.
+    /// How many of the reports are too old to be stored.
     pub(super) too_old: usize,
     newest: BTreeMap<(&'static str, String), Newest>,
 }
 
-/// What the vehicle's clock does to one report.
+/// The state of the vehicle's clock in one report.
 #[derive(Clone, Copy)]
 enum Clock {
     Right,
-    /// Writes seconds.
+    /// Right, but in seconds.
     Seconds,
-    /// Is a day ahead.
+    /// A day ahead.
     Ahead,
-    /// Is right, but the report was kept for longer than anybody keeps it.
+    /// Right, but the report arrives after the retention period.
     Old,
-    /// Is at its factory setting.
+    /// At its factory setting.
     Lost,
-    /// Sends no time.
+    /// No time is sent.
     Silent,
-    /// Only of the fix: a day ahead.
+    /// Only the position's time is a day ahead.
     FixAhead,
-    /// Only of the fix: from 1999.
+    /// Only the position's time is in 1999.
     FixOld,
 }
 
-/// One report before it is written.
+/// A report before it is formatted.
 struct Draft<'a> {
     vehicle: &'a str,
-    /// Of the event, and of the fix, as written; none if not sent.
+    /// The written times of the event and of the position. None if not sent.
     times: Option<(Written, Written)>,
     lat: f64,
     charge: i32,
@@ -61,7 +61,7 @@ struct Draft<'a> {
     number: usize,
 }
 
-/// An epoch as it is written.
+/// A Unix time as it is written.
 #[derive(Clone, Copy)]
 enum Written {
     Milliseconds(i64),
@@ -92,7 +92,7 @@ impl Week {
             for provider in ["niu", "segway", "invers"] {
                 for vehicle in 0..VEHICLES {
                     week.report(provider, vehicle, slot, &mut rng);
-                    // At the very same time something else, now and then.
+                    // Sometimes another report has the very same time.
                     if rng.u8(0..20) == 0 {
                         week.report(provider, vehicle, slot, &mut rng);
                     }
@@ -106,7 +106,7 @@ impl Week {
         self.newest.keys().cloned()
     }
 
-    /// What is known about a vehicle in the end.
+    /// The final values of a vehicle.
     pub(super) fn newest(&self, provider: &'static str, vehicle: &str) -> Newest {
         self.newest[&(provider, vehicle.to_owned())]
     }
@@ -130,7 +130,7 @@ impl Week {
         let ms = Written::Milliseconds;
         let right = (ms(at_ms), ms(fix_ms));
         let (old_ms, lost_ms) = (at_ms - 200 * DAY_MS, 930_000_000_000);
-        // What is written, and the times that must be made of it.
+        // The written times, and the times that the parser must derive from them.
         let (times, event_ms, fix_ms) = match clock {
             Clock::Right => (Some(right), Some(at_ms), fix_ms),
             Clock::Seconds => {

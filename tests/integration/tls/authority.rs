@@ -7,7 +7,7 @@ use fleet_testbed::ServerCertificate;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::NamedTempFile;
 
-/// The names under which the tests reach their servers.
+/// The host names that the tests use for their servers.
 pub(super) const HERE: &[&str] = &["localhost", "127.0.0.1"];
 
 pub(super) struct Authority {
@@ -26,17 +26,17 @@ impl Authority {
         Self { issuer, file }
     }
 
-    /// The file that makes programs trust it.
+    /// The file with the CA's certificate.
     pub(super) fn file(&self) -> PathBuf {
         self.file.path().to_owned()
     }
 
-    /// A certificate for these names and addresses.
+    /// Issues a certificate for these names and addresses.
     pub(super) fn issue(&self, names: &[&str]) -> ServerCertificate {
         self.sign(&params(names))
     }
 
-    /// One that was good until the end of 2020.
+    /// Issues a certificate that expired at the end of 2020.
     pub(super) fn issue_expired(&self, names: &[&str]) -> ServerCertificate {
         let mut expired = params(names);
         expired.not_before = date_time_ymd(2020, 1, 1);
@@ -44,7 +44,7 @@ impl Authority {
         self.sign(&expired)
     }
 
-    /// The CA's own, which is not meant for a server.
+    /// The CA's own certificate, which is not valid for a server.
     pub(super) fn own(&self) -> ServerCertificate {
         ServerCertificate { certificate: self.issuer.pem(), key: self.issuer.key().serialize_pem() }
     }

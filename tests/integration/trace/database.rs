@@ -1,4 +1,4 @@
-//! What the databases say.
+//! What `trace` finds in the databases.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -53,7 +53,7 @@ async fn duplicates_name_the_earlier_message() {
     assert!(!said.contains("duplicate"), "{said}");
 }
 
-/// As a consumer that died after its commit leaves it: the same messages again, in another batch.
+/// The messages come twice, in two batches, as after a consumer that died between its commit and its ack.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_delivered_again_is_no_duplicate_of_itself() {
     let database = TestDatabase::migrated().await;
@@ -73,7 +73,7 @@ async fn a_message_that_is_delivered_again_is_no_duplicate_of_itself() {
     }
     let noted = "SELECT duplicates FROM unstored_messages WHERE message_id = $1";
     let noted: i32 = database.client().await.query_one(noted, &[&id]).await.unwrap().get(0);
-    assert_eq!(noted, 1, "it has met its own row");
+    assert_eq!(noted, 1, "the second delivery has found the first one's row");
     let said = found(&fleet, &database, id, &["stored: 1 events"]).await;
     assert!(!said.contains("duplicate"), "{said}");
 }
@@ -82,7 +82,7 @@ async fn a_message_that_is_delivered_again_is_no_duplicate_of_itself() {
 async fn empty_messages_are_remembered() {
     let database = TestDatabase::migrated().await;
     let mut fleet = Fleet::api_only(&[("FLEET_DATABASE_URL", database.url())]).await;
-    // One batch of nothing else, and one with a report behind it.
+    // One batch with only this message, and one with a report after it.
     let alone = post(&fleet, "[]").await;
     fleet.start_consumer();
     fleet.settled().await;
@@ -136,7 +136,7 @@ async fn rights_that_are_missing_are_named_and_the_rest_is_searched() {
         let refused = ended.output.contains("not searched: telemetry: ");
         assert_eq!(refused && ended.output.contains("for `trace` of fleet_reader"), code == 1, "{ended:?}");
     }
-    // The way in a pod, whose own login is the consumer's.
+    // In a pod the command has the consumer's own login.
     let mut command = command(DatabaseLogin::Consumer, &fleet, &database, &stored.to_string());
     command.arg("--telemetry-url-from-stdin").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -173,7 +173,7 @@ async fn retention_forgets_the_notes() {
     assert_eq!(gone.code, Some(1), "{gone:?}");
 }
 
-/// The anti-join is evaluated only if an event is a duplicate.
+/// PostgreSQL evaluates the anti-join only if an event is a duplicate.
 #[tokio::test]
 async fn without_duplicates_the_statement_does_not_look_for_them() {
     let database = TestDatabase::migrated().await;
@@ -208,13 +208,13 @@ async fn without_duplicates_the_statement_does_not_look_for_them() {
     assert!(nodes.len() >= 4, "{first}");
     assert!(nodes.iter().all(|node| node.contains("(never executed)")), "{first}");
     assert_eq!(noted().await, 0);
-    // Others' messages with the same events: a bounded number is noted.
+    // Other messages with the same events: the statement records a limited number of messages.
     let again = explain(5000).await;
     assert!(!again.contains("(never executed)"), "{again}");
     assert_eq!(noted().await, 1000);
 }
 
-/// What an interrupted run of `migrate` leaves behind is made whole.
+/// `migrate` repairs what an interrupted run has left.
 #[tokio::test]
 async fn an_index_that_is_not_whole_is_built_again() {
     let database = TestDatabase::migrated().await;
@@ -246,7 +246,7 @@ async fn an_index_that_is_not_whole_is_built_again() {
     assert_eq!(indexes().await, (4, Some(true)), "the table and three chunks");
 }
 
-/// As with every other right: telemetry is retried until `migrate` has granted it.
+/// As for every missing right: the consumer retries telemetry until `migrate` has granted it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_grant_is_missing_waits_for_it() {
     let database = TestDatabase::migrated().await;

@@ -1,4 +1,4 @@
-//! What Redis says, and what is nowhere.
+//! What `trace` finds in Redis, and messages that are nowhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{found, post, report, trace_as};
 use crate::process::program::{binary, run};
 use crate::support::{Fleet, TestDatabase, fresh_prefix, redis_as, redis_url};
 
-/// With no more than the shipped consumer's rights.
+/// With only the rights of the consumer's user.
 fn link() -> Arc<RedisLink> {
     Arc::new(
         RedisLink::open(&RedisLinkOptions::new(
@@ -101,7 +101,7 @@ async fn a_server_that_is_away_is_named_and_the_other_one_searched() {
             .env(variable, url);
         run(&mut command).await
     };
-    // Port 9 (discard) is nobody's.
+    // Nothing listens on port 9 (discard).
     let ended = trace("FLEET_DATABASE_URL", "postgres://reader@127.0.0.1:9/fleet", waiting).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.output.contains("waiting: in the queue of niu"), "{ended:?}");
@@ -114,7 +114,7 @@ async fn a_server_that_is_away_is_named_and_the_other_one_searched() {
     assert!(ended.output.contains("not searched: the queue of "), "{ended:?}");
 }
 
-/// An item as the API writes it, received at that time.
+/// An item as the API writes it, received at this time.
 fn item(received_ms: i64) -> (Uuid, Vec<u8>) {
     let received_at = Timestamp::from_millisecond(received_ms).unwrap();
     let seconds = u64::try_from(received_ms / 1000).unwrap();
@@ -132,7 +132,7 @@ async fn a_long_queue_is_searched_by_time_and_then_as_a_whole() {
     let producer = Producer::new(Arc::clone(&link), &prefix, "niu");
     let start = 1_780_000_000_000;
     let (mut ids, mut items): (Vec<_>, Vec<_>) = (0..30_000).map(|number| item(start + number)).unzip();
-    // A dead letter of the first minute that was replayed, behind items that are no envelopes.
+    // A replayed dead letter from the first minute, and an item that is no envelope.
     let (replayed, letter) = item(start + 3);
     ids.insert(21_000, replayed);
     items.splice(21_000..21_000, [letter]);

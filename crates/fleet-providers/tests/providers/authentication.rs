@@ -132,7 +132,7 @@ fn none_takes_everybody_and_empty_secrets_nobody() {
 
 #[test]
 fn hmac_sha256() {
-    // RFC 4231 has no key that is text; this one is Wikipedia's.
+    // RFC 4231 has no key that is text, so this example is from Wikipedia.
     let body = b"The quick brown fox jumps over the lazy dog";
     let mac = "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8";
     let genuine = |value: &str, body: &[u8]| {
@@ -175,7 +175,7 @@ fn segway_vectors() {
         let text = String::from_utf8(body.clone()).unwrap();
         assert!(text.ends_with(&format!("signature={signature}")), "{file}");
         assert!(signed(FORM, &body, &secrets), "{file}");
-        // Every byte counts.
+        // A change of any byte must be detected.
         let altered = text.replacen("SGWTEST0001", "SGWTEST0002", 1);
         assert!(!signed(FORM, altered.as_bytes(), &secrets), "{file}");
     }

@@ -17,7 +17,7 @@ fn outcomes(provider: &str, body: &[u8]) -> Vec<String> {
     bytes(provider, JSON_TYPE, body).expect("it can be split").into_iter().map(outcome).collect()
 }
 
-/// An array around `bad` and two good events.
+/// An array with `bad` between two valid events.
 fn around(bad: &[u8]) -> Vec<u8> {
     [br#"[{"sn":"A","qnr":"A"},"#, bad, br#",{"sn":"B","qnr":"B"}]"#].concat()
 }
@@ -90,7 +90,7 @@ fn an_envelope_holds_what_is_inside_of_it() {
     assert_eq!(refused(r#"{"status":0} "data":[{"sn":"A"}]"#), "unparsable");
     assert_eq!(refused(r#"{"status":0},"data":[{"sn":"A"}]}"#), "unparsable");
     assert_eq!(refused(r#"{"status":nul,"data":"[]"}"#), "unparsable");
-    // An event may have a member of that name.
+    // An event may have a member with this name.
     assert_eq!(outcomes("niu", br#"{"sn":"A","data":[{"sn":"B"}]}"#), ["A"]);
     assert_eq!(refused(r#"{"sn":"A","x":nul,"data":[{"sn":"B"}]}"#), "unparsable");
     assert_eq!(outcomes("niu", br#"{"sn":null,"desc":"a]},{\"","data":[{"sn":"B"}]}"#), ["B"]);
@@ -153,7 +153,7 @@ fn an_id_with_a_control_character_is_refused() {
     assert_eq!(form("iotCode=1%00").unwrap(), [Err(ParseError::InvalidCharacter)]);
     // White space may surround it.
     assert_eq!(only(json("niu", r#"{"sn":"\tA\n"}"#)).provider_vehicle_id, "A");
-    // Two broken ids of events must not look like one event.
+    // Two events with broken ids must not look like the same event.
     let id = |id: &str| {
         let body =
             format!(r#"{{"metadata":{{"id":"{id}"}},"data":{{"vehicle_id":"A","x":"{}"}}}}"#, id.len());

@@ -49,7 +49,7 @@ fn niu_strings_are_numbers_and_flags_too() {
         assert_eq!(attributes.powered_on, timed(true, at));
         assert_eq!(attributes.locked, timed(false, at));
         assert_eq!(attributes.charging, timed(true, at));
-        // ss_online_sta comes before isConnected.
+        // ss_online_sta has priority over isConnected.
         assert_eq!(attributes.online, timed(true, at));
         assert_eq!(attributes.speed_kmh, timed(21.5, at));
         assert_eq!(attributes.range_m, timed(39_000, at));

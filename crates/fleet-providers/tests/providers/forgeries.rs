@@ -26,12 +26,12 @@ fn is_genuine(
     }
 }
 
-/// Segway's check of a form.
+/// Whether a form has a valid Segway signature.
 fn is_signed(body: &[u8]) -> bool {
     is_genuine(&AuthScheme::SegwayMd5, &HeaderMap::new(), None, FORM, body)
 }
 
-/// A form's parameters as a set, the digits of the signature in one case.
+/// A form's parameters, sorted, with the signature's digits in one case.
 fn parameters(body: &[u8]) -> Vec<(String, String)> {
     // White space around a form is not a part of it.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
@@ -153,7 +153,7 @@ fn parameters_cannot_be_hidden_in_each_other() {
     let mut pairs: Vec<&str> = signed.split('&').collect();
     pairs.sort_unstable();
     for hidden in 1..pairs.len() {
-        // Each parameter in turn becomes a part of the value before it.
+        // Each parameter in turn becomes part of the value before it.
         let mut merged = pairs.clone();
         let part = merged.remove(hidden).replace('=', "%3D");
         let value = format!("{}%26{part}", merged[hidden - 1]);

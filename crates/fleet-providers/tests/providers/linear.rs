@@ -12,14 +12,15 @@ use crate::support::{SECRET, received_at, secrets};
 
 /// How many times larger the larger body is.
 const TIMES: usize = 8;
-/// A quadratic reader takes 64 times as long, a linear one 8, one that sorts about 10.
+/// The highest allowed ratio of times. A quadratic parser takes 64 times as long, a linear one 8 times, one that sorts
+/// about 10 times.
 const MOST: f64 = 28.0;
 /// Shorter times, in seconds, are too short to measure.
 const SHORTEST: f64 = 50e-6;
 /// The approximate size of the smaller body, large enough to measure its time.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// How long this thread has been running.
+/// The CPU time of this thread.
 fn cpu_time() -> f64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     #[expect(clippy::cast_precision_loss, reason = "seconds of a test")]
@@ -27,14 +28,14 @@ fn cpu_time() -> f64 {
     seconds
 }
 
-/// How long `run` takes.
+/// The CPU time that `run` takes.
 fn timed(run: impl FnOnce()) -> f64 {
     let before = cpu_time();
     run();
     cpu_time() - before
 }
 
-/// `unit(index)` repeated until it makes about so many bytes, between `head` and `tail`.
+/// `unit(index)` repeated between `head` and `tail` until the text has about this many bytes.
 fn body(head: &str, unit: impl Fn(usize) -> String, tail: &str, bytes: usize) -> String {
     let mut text = head.to_owned();
     for index in 0.. {
@@ -131,7 +132,7 @@ fn form_shapes() -> Vec<Shape> {
     ]
 }
 
-/// Compares the time of `work` over a body and over one of [`TIMES`] its size.
+/// Compares the times that `work` takes for a body and for one of [`TIMES`] its size.
 fn assert_linear(what: &str, shape: &Shape, work: impl Fn(&[u8])) {
     let (name, head, unit, tail) = shape;
     let small = body(head, unit, tail, SMALL_BYTES);

@@ -99,7 +99,7 @@ fn check(original: &Parsed<'_>, edited: &Parsed<'_>, sunk: Option<&str>, event: 
     }
 }
 
-/// Of an array only the edited event is refused, and of an envelope around good events nothing.
+/// In an array only the edited event is refused. An envelope around valid events does not affect them.
 fn check_sunk(before: &[Outcome<'_>], after: &[Outcome<'_>], reason: &str, event: usize, allowed: Affected) {
     if allowed.structure {
         return;
@@ -114,7 +114,7 @@ fn check_sunk(before: &[Outcome<'_>], after: &[Outcome<'_>], reason: &str, event
     }
 }
 
-/// Edits every member of every JSON fixture of the provider; returns how many bodies that made.
+/// Edits every member of every JSON fixture of the provider. Returns the number of edited bodies.
 fn edit_json(slug: &str) -> usize {
     let mut bodies = 0;
     for fixture in fixtures().iter().filter(|fixture| fixture.provider.slug == slug) {
@@ -155,7 +155,7 @@ fn edit_json(slug: &str) -> usize {
     bodies
 }
 
-/// Says which edit it was, if the check after it panics.
+/// Prints the edit if the check panics.
 struct Context<'a>(&'a str, &'a [String], &'a Edit);
 
 impl Drop for Context<'_> {

@@ -11,7 +11,7 @@ fn stored<'a>(event: &'a VehicleEvent<'_>, topic: &'a str) -> StoredEvent<'a> {
     StoredEvent { topic, received_at: event.received_at, raw: &event.raw, event_id: event.event_id }
 }
 
-/// Parses `message`, then each event again; returns how many there were.
+/// Parses `message`, then each event again. Returns the number of events.
 fn assert_round_trip(provider: &Provider, message: &Message<'_>) -> usize {
     let limits = Limits::default();
     let events = provider.parse(message, &limits).unwrap_or_default();
@@ -102,13 +102,13 @@ proptest! {
     }
 }
 
-/// A parameter that means something, or none that does.
+/// The name of a known parameter, or of an unknown one.
 fn name() -> impl Strategy<Value = String> {
     let known = ["iotCode", "statusUtcTime", "gpsUtcTime", "latitude", "speed", "online"].map(str::to_owned);
     prop_oneof![prop::sample::select(known.to_vec()), "\\PC{0,8}"]
 }
 
-/// A time, or anything.
+/// A time, or any text.
 fn value() -> impl Strategy<Value = String> {
     prop_oneof![Just("1718000000000".to_owned()), "\\PC{0,12}"]
 }

@@ -1,15 +1,15 @@
-//! What the tests of this crate share.
+//! Shared by the tests of this crate.
 
 use std::path::Path;
 
 use fleet_providers::{Limits, Message, ParseError, Provider, Secrets, VehicleEvent};
 use jiff::Timestamp;
 
-/// Secret of the fixtures, and the second one, of the platform in America.
+/// The secret of the fixtures. The next one is the second secret, of the American platform.
 pub(crate) const SECRET: &str = "test-secret-0001";
 pub(crate) const SECOND_SECRET: &str = "test-secret-0002";
 
-/// A body as it was sent, and how.
+/// A body as it was sent, with its headers.
 pub(crate) struct Fixture {
     pub(crate) provider: &'static Provider,
     pub(crate) situation: String,
@@ -45,7 +45,7 @@ impl From<fleet_fixtures::Fixture> for Fixture {
     }
 }
 
-/// Every fixture, in the order of their paths.
+/// Every fixture, sorted by path.
 pub(crate) fn fixtures() -> Vec<Fixture> {
     fleet_fixtures::all().into_iter().map(Fixture::from).collect()
 }
@@ -55,14 +55,14 @@ pub(crate) fn received_at() -> Timestamp {
     "2024-06-10T06:13:30Z".parse().unwrap()
 }
 
-/// A time of the fixtures' day.
+/// A time on the fixtures' day.
 pub(crate) fn at(time: &str) -> Timestamp {
     format!("2024-06-10T{time}Z").parse().unwrap()
 }
 
 pub(crate) type Parsed<'a> = Result<Vec<Result<VehicleEvent<'a>, ParseError>>, ParseError>;
 
-/// Parses a body of JSON.
+/// Parses a JSON body.
 pub(crate) fn json<'a>(slug: &str, body: &'a str) -> Parsed<'a> {
     bytes(slug, "application/json", body.as_bytes())
 }
@@ -77,19 +77,19 @@ pub(crate) fn bytes<'a>(slug: &str, content_type: &'a str, body: &'a [u8]) -> Pa
     fleet_providers::provider(slug).unwrap().parse(&message, &Limits::default())
 }
 
-/// The only event of a message, which must be a good one.
+/// The only event of a message, which must be valid.
 pub(crate) fn only(parsed: Parsed<'_>) -> VehicleEvent<'_> {
     let mut events = parsed.expect("the message is good");
     assert_eq!(events.len(), 1);
     events.remove(0).expect("the event is good")
 }
 
-/// The reason why a whole message is refused.
+/// The reason for the refusal of a whole message.
 pub(crate) fn refusal(parsed: Parsed<'_>) -> &'static str {
     parsed.expect_err("the message is refused").reason()
 }
 
-/// Secrets from texts.
+/// Makes secrets from texts.
 pub(crate) fn secrets(texts: &[&str]) -> Secrets {
     Secrets(texts.iter().map(|text| (*text).into()).collect())
 }

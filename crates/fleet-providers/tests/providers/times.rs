@@ -120,7 +120,7 @@ fn the_second_choice_of_time() {
 fn the_future_begins_five_minutes_from_now() {
     assert_eq!(observed("\"2024-06-10T06:18:30Z\""), (at("06:18:30"), false));
     assert_eq!(observed("\"2024-06-10T06:18:30.000001Z\""), (received_at(), true));
-    // Below 10^11 a number is seconds: the largest lies in the year 5138.
+    // A number below 10^11 counts as seconds. The largest lies in the year 5138.
     for far in ["99999999999", "9223372036854775807", "1e30", "100000000000000000000"] {
         assert_eq!(observed(far), (received_at(), true), "{far}");
     }
@@ -136,7 +136,7 @@ fn every_time_in_an_event_is_judged() {
         let event = only(json("niu", &body));
         assert!(event.clock_skewed, "{wrong}");
         assert_eq!(event.observed_at, at("06:13:20.123"), "{wrong}");
-        // Not the time of receipt: an old report must not beat a newer one.
+        // The time of receipt must not be used here: an old report would win over a newer one.
         assert_eq!(event.attributes.position.unwrap().at, at("06:13:20.123"), "{wrong}");
         assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123"), "{wrong}");
     }
@@ -206,7 +206,7 @@ fn limits_and_reception_decide_not_now() {
     assert!(parse("2024-06-10T06:13:21Z", &limits).is_ok());
     assert_eq!(parse("2024-06-10T06:13:21.001Z", &limits), Err(ParseError::TooOld));
     for extreme in [Timestamp::MIN, Timestamp::MAX] {
-        // The arithmetic at the ends of the calendar.
+        // The arithmetic must not overflow at the ends of the calendar.
         let _ = parse(&extreme.to_string(), &Limits::default());
     }
 }

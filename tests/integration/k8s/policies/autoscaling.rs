@@ -1,10 +1,10 @@
-//! Autoscalers: which there are, what they point at, how they behave.
+//! Autoscalers: which ones exist, what they scale and how.
 
 use serde_json::Value;
 
 use crate::k8s::manifests::{Manifests, at, label, list, quantity, text};
 
-/// HPAs and ScaledObjects: both own the replicas of what they point at.
+/// HPAs and ScaledObjects. Each owns the replicas of the object that it scales.
 pub(super) fn autoscalers(manifests: &Manifests) -> Vec<&Value> {
     manifests.of_kind("HorizontalPodAutoscaler").chain(manifests.of_kind("ScaledObject")).collect()
 }
@@ -56,7 +56,7 @@ pub(super) fn targets_exist(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// The containers whose CPU an autoscaler looks at.
+/// The containers whose CPU an autoscaler measures.
 fn measured_containers(autoscaler: &Value) -> Vec<&str> {
     let metrics = list(autoscaler, "/spec/metrics").iter();
     let of_metrics = metrics.map(|metric| text(metric, "/containerResource/container"));
@@ -65,7 +65,7 @@ fn measured_containers(autoscaler: &Value) -> Vec<&str> {
     of_metrics.chain(of_triggers).filter(|name| !name.is_empty()).collect()
 }
 
-/// Least and most replicas.
+/// The minimum and maximum of replicas.
 pub(super) fn bounds(autoscaler: &Value) -> (Option<i64>, Option<i64>) {
     let keys = if text(autoscaler, "/kind") == "ScaledObject" {
         ("/spec/minReplicaCount", "/spec/maxReplicaCount")
@@ -119,7 +119,7 @@ fn direction_problems(rules: &Value) -> Vec<String> {
     problems
 }
 
-/// An HPA needs the CPU as the floor for when its other sources are gone; so does a ScaledObject.
+/// An HPA needs a CPU metric as the fallback for when its other metrics are missing. So does a ScaledObject.
 fn metric_problems(autoscaler: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let metrics = list(autoscaler, "/spec/metrics");

@@ -1,4 +1,4 @@
-//! Replicas and targets follow from the figures in `deploy/k8s/README.md`.
+//! Replicas and scaling targets follow from the numbers in `deploy/k8s/README.md`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::autoscaling::{autoscalers, bounds};
 use crate::k8s::manifests::{Manifests, at, label, list, quantity, text};
 use crate::k8s::read;
 
-/// The figures of the README's section "Capacity": name to whole number.
+/// The numbers in the README's section "Capacity", by name.
 pub(super) fn capacity() -> BTreeMap<String, i64> {
     let readme = read("deploy/k8s/README.md");
     let section = readme.split("\n## ").find(|section| section.starts_with("Capacity\n")).unwrap();
@@ -22,7 +22,7 @@ pub(super) fn capacity() -> BTreeMap<String, i64> {
     .collect()
 }
 
-/// 30 s × mu waiting, 0.7 × mu coming in.
+/// The target for the backlog is 30 s × mu, and the target for the incoming rate is 0.7 × mu.
 pub(super) fn targets_follow_mu(manifests: &Manifests) -> Vec<String> {
     let capacity = capacity();
     let mu = capacity["mu_bytes_per_second"];
@@ -51,7 +51,7 @@ pub(super) fn targets_follow_mu(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// Every replica, and those that still end, with a full pool each.
+/// Every replica needs a whole connection pool, and so do the replicas that are still terminating.
 pub(super) fn connections(manifests: &Manifests) -> Vec<String> {
     let capacity = capacity();
     let Some(pod) = manifests.pod("Deployment/fleet-consumer") else {

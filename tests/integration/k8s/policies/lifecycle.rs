@@ -1,4 +1,4 @@
-//! Starting, stopping, replacing, evicting.
+//! Start, stop, replacement and eviction of pods.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 
-/// The kubelet waits longer than the pod's preStop and the process's own drain together.
+/// The kubelet must wait longer than the pod's preStop hook and the process's shutdown timeout together.
 pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
     for owner in ["Deployment/fleet-webhook-api", "Deployment/fleet-consumer"] {

@@ -1,4 +1,4 @@
-//! Whatever is asked of Prometheus is really exported.
+//! Queries name only metrics that the programs export.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use super::autoscaling::autoscalers;
 use crate::k8s::manifests::{Manifests, label, list, text};
 use crate::k8s::{read, repository};
 
-/// Every metric of the programs: what stands in quotes and starts like one, in the files that declare them.
+/// Every metric of the programs: each quoted name with the right prefix in the files that declare metrics.
 fn exported() -> &'static BTreeSet<String> {
     static EXPORTED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let crates = std::fs::read_dir(repository().join("crates")).unwrap();
@@ -28,7 +28,7 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// The metrics of ours that `text` names and nobody exports.
+/// The metrics with this project's prefix that `text` names and no program exports.
 pub(crate) fn unexported(text: &str) -> Vec<String> {
     let exported = exported();
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
@@ -42,7 +42,7 @@ pub(crate) fn unexported(text: &str) -> Vec<String> {
     named.filter(|name| !known(name)).map(str::to_owned).collect()
 }
 
-/// What prometheus-adapter, or another provider after its example, makes of them.
+/// The metrics that prometheus-adapter, or another provider that follows its example, derives from them.
 fn derived() -> BTreeSet<String> {
     let file: Value =
         yaml_serde::from_str(&read("deploy/k8s/components/prometheus-adapter/external-rules.yaml")).unwrap();
@@ -69,7 +69,8 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
         let asked = rules.flat_map(|rule| unexported(text(rule, "/expr")));
         violations.extend(asked.map(|name| format!("{}: {name}", label(rule))));
     }
-    // Grafana's dashboard, and what prometheus-adapter is given. In scripts, it is roles that are called like this.
+    // Checks Grafana's dashboard and the rules of prometheus-adapter. Skips scripts, in which names with this prefix
+    // are roles.
     for config_map in manifests.of_kind("ConfigMap") {
         for (file, content) in config_map.pointer("/data").and_then(Value::as_object).into_iter().flatten() {
             if file.ends_with(".sh") {
@@ -83,14 +84,14 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// The series of the adapter's rules, without the names it gives them.
+/// The adapter's rules without the lines that name the derived metrics.
 fn series(rules: &str) -> String {
     let lines = rules.lines().filter(|line| !line.trim_start().starts_with("as:"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every queue's list and leases are among the triggers, each trigger is in the formula, and no name is in it that is not
-/// a trigger.
+/// The list and the leases of every queue must be triggers, every trigger must be in the formula, and every name in the
+/// formula must be a trigger.
 fn keda_sources(scaled: &Value) -> Vec<String> {
     if text(scaled, "/kind") != "ScaledObject" {
         return Vec::new();

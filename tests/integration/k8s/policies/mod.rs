@@ -1,4 +1,4 @@
-//! What must hold for everything that is rendered. A policy answers with its violations, a line each.
+//! The policies that everything rendered must keep. A policy returns its violations, one line each.
 
 mod autoscaling;
 mod budget;
@@ -17,7 +17,6 @@ use super::manifests::Manifests;
 
 pub(super) use metrics::unexported;
 
-/// A policy.
 pub(super) type Policy = fn(&Manifests) -> Vec<String>;
 
 /// Every policy, by name.

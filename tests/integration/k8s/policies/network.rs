@@ -1,11 +1,11 @@
-//! Network policies take pods that exist and open ports that somebody needs.
+//! Network policies select pods that exist and open only ports that are used.
 
 use serde_json::Value;
 
 use super::ports::{has_port, selected};
 use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 
-/// Redis, PostgreSQL, DNS: where our pods connect to.
+/// The ports to which our pods connect: Redis, PostgreSQL and DNS.
 const OUTSIDE: [i64; 3] = [6379, 5432, 53];
 
 pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
@@ -34,7 +34,7 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// Everything is denied by default, and every pod has what it needs.
+/// Everything is denied by default, and every pod has the policies that it needs.
 fn coverage(manifests: &Manifests, policies: &[&Value]) -> Vec<String> {
     let mut violations = Vec::new();
     let denies = |policy: &&&Value| {

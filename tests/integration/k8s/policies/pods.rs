@@ -1,4 +1,4 @@
-//! The restricted profile of Pod Security, and what goes beyond it.
+//! The restricted profile of the Pod Security Standards, and this project's stricter rules.
 
 use serde_json::{Value, json};
 
@@ -76,7 +76,8 @@ fn is_allowed(volume: &Value) -> bool {
     kinds.into_iter().all(|(kind, _)| allowed.contains(&kind.as_str()))
 }
 
-/// No token for an API that nobody asks, and no variables of Services, which would look like settings.
+/// Pods get no token, because they do not use the Kubernetes API, and no variables of Services, which would look like
+/// settings.
 pub(super) fn isolation(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
     for pod in manifests.pods() {

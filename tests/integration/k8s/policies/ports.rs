@@ -1,4 +1,4 @@
-//! Whoever names a port names one that is there.
+//! Every port that is named exists.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! One image, one namespace, one name each; nothing that moves by itself.
+//! One image, one namespace, unique names, and no tag that moves.
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// What stands for an image's release in a name: its version with dashes, or the start of its digest.
+/// How a name refers to an image's release: its version with dashes, or the start of its digest.
 fn release(image: &str) -> Option<String> {
     if let Some((_, digest)) = image.split_once("@sha256:") {
         let whole = digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -32,7 +32,7 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     violations
 }
 
-/// Whatever is sent to the API, it needs no more than its limit.
+/// The API never needs more memory than its limit, whatever clients send.
 fn webhooks_need(manifests: &Manifests) -> Option<String> {
     let pod = manifests.pod("Deployment/fleet-webhook-api")?;
     let container = at(pod.spec, "/containers/0");

@@ -1,4 +1,4 @@
-//! Selectors take the pods they stand beside, and no others.
+//! Selectors select the pods of their own object, and no others.
 
 use crate::k8s::manifests::{Manifests, at, label, selects};
 

@@ -1,4 +1,4 @@
-//! What the containers are given is what the binaries read.
+//! The containers get exactly the settings that the binaries read.
 
 use fleet_runtime::settings::{Settings, load};
 use fleet_webhook_api::source_settings::source_settings;

@@ -3,7 +3,7 @@
 use crate::compose::default_user_problem;
 use crate::k8s::manifests::{Manifests, at, label};
 
-/// Every users file that a ConfigMap carries.
+/// Every users file in a ConfigMap.
 pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     let files = manifests.of_kind("ConfigMap").filter_map(|object| {
         let file = at(object, "/data/users.acl").as_str()?;

@@ -1,6 +1,6 @@
-//! A balancer in front of two APIs: keep-alive connections that bring webhooks at a steady rate.
+//! A load balancer in front of two APIs: keep-alive connections with a steady rate of webhooks.
 //!
-//! One thread and one blocking socket a connection, as that takes the least of the processors that the services need.
+//! Each connection has one thread and one blocking socket, because this leaves the services the most CPU time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crate::process::program::report;
 use crate::support::{DEADLINE, TOKEN};
 
-/// One API, as the balancer sees it.
+/// One API, as the load balancer sees it.
 pub(super) struct Backend {
     address: SocketAddr,
-    /// Webhooks that it has answered.
+    /// Webhooks that the API has accepted.
     pub(super) answered: AtomicUsize,
-    /// It is known to have begun its shutdown: from now on every answer has to end its connection.
+    /// The API has begun its shutdown. From now on every response must close its connection.
     pub(super) stopping: AtomicBool,
 }
 
@@ -27,16 +27,17 @@ impl Backend {
     }
 }
 
-/// What became of the requests and of the connections.
+/// What happened to the requests and the connections.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Webhooks answered 200.
+    /// Webhooks with a 200 response.
     pub(super) answered: usize,
-    /// Requests that got no answer because the API was closing the idle connection; asked again on another one.
+    /// Requests without a response, because the API was closing the idle connection. They are retried on another
+    /// connection.
     pub(super) repeated: usize,
-    /// Connections that an answer with `Connection: close` ended.
+    /// Connections closed by a response with `Connection: close`.
     pub(super) drained: usize,
-    /// Connections that the API ended while nothing was asked on them.
+    /// Connections that the API closed while they were idle.
     pub(super) closed_idle: usize,
 }
 
@@ -52,7 +53,7 @@ impl Counts {
 }
 
 struct Shared {
-    /// Where new connections go.
+    /// The APIs for new connections.
     backends: Mutex<[Arc<Backend>; 2]>,
     opened: AtomicUsize,
     number: AtomicUsize,
@@ -60,14 +61,14 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// The load; it ends with the value.
+/// The load, which stops when it is dropped.
 pub(super) struct Balancer {
     shared: Arc<Shared>,
     connections: Vec<JoinHandle<Counts>>,
 }
 
 impl Balancer {
-    /// Sends `rate` webhooks a second, each with a number of its own, over this many connections.
+    /// Sends `rate` webhooks a second over this many connections. Each webhook has its own number.
     pub(super) fn start(rate: usize, connections: usize, backends: [Arc<Backend>; 2]) -> Self {
         let shared = Arc::new(Shared {
             backends: Mutex::new(backends),
@@ -87,18 +88,18 @@ impl Balancer {
         Self { shared, connections }
     }
 
-    /// Webhooks answered so far.
+    /// Webhooks accepted so far.
     pub(super) fn answered(&self) -> usize {
         self.shared.answered.load(SeqCst)
     }
 
-    /// Sends new connections to `backend` from now on instead of the one that was in this place.
+    /// Sends new connections to `backend` instead of to the API that was at this place.
     pub(super) fn replace(&self, place: usize, backend: &Arc<Backend>) -> Arc<Backend> {
         let mut backends = self.shared.backends.lock().unwrap();
         std::mem::replace(&mut backends[place], Arc::clone(backend))
     }
 
-    /// Ends the load.
+    /// Stops the load.
     pub(super) fn stop(mut self) -> Counts {
         let counts = self.end().into_iter().map(|ended| ended.expect("the thread has said why"));
         counts.fold(Counts::default(), |sum, counts| sum.plus(&counts))
@@ -111,7 +112,7 @@ impl Balancer {
 }
 
 impl Drop for Balancer {
-    /// Before the APIs go, when the test has failed: what the connections would say of that is of no use.
+    /// If the test has failed, the load stops before the APIs do. Its errors would only distract.
     fn drop(&mut self) {
         self.end();
     }
@@ -124,7 +125,7 @@ impl Shared {
         Connection::open(backend)
     }
 
-    /// Sends a webhook at `due` and then `every` so often, at once those that are late.
+    /// Sends a webhook at `due` and then once per `every`. Webhooks that are late are sent at once.
     fn keep_asking(&self, mut due: Instant, every: Duration) -> Counts {
         let mut counts = Counts::default();
         let mut connection = self.connect();
@@ -158,9 +159,9 @@ impl Shared {
 
 /// How a request ended.
 enum Asked {
-    /// With 200, and with the connection if it is `ended`.
+    /// With 200. The response has also closed the connection if `ended`.
     Answered { ended: bool },
-    /// The connection ended without a byte of an answer.
+    /// The connection ended without a byte of a response.
     NotTaken,
 }
 
@@ -176,16 +177,16 @@ impl Connection {
         Self { stream, backend }
     }
 
-    /// Waits until `due`; false as soon as the API has ended the connection.
+    /// Waits until `due`. Returns false as soon as the API has closed the connection.
     fn idle_until(&self, due: Instant) -> bool {
-        // What is late still has to look whether the connection is there. No timeout would be for ever.
+        // A late request must also check that the connection is open. A timeout of zero would mean no timeout.
         let wait = due.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
         self.stream.set_read_timeout(Some(wait)).unwrap();
         match self.stream.peek(&mut [0; 1]) {
             Ok(0) => false,
-            Ok(_) => panic!("bytes that nobody asked for"),
+            Ok(_) => panic!("a response without a request"),
             Err(error) if is_timeout(error.kind()) => true,
-            Err(error) => panic!("an idle connection was cut: {error}"),
+            Err(error) => panic!("an idle connection was reset: {error}"),
         }
     }
 
@@ -205,7 +206,7 @@ impl Connection {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         self.backend.answered.fetch_add(1, SeqCst);
         let ended = answer.contains("\r\nconnection: close\r\n");
-        assert!(ended || !must_end, "an answer after SIGTERM without Connection: close: {answer}");
+        assert!(ended || !must_end, "a response after SIGTERM without Connection: close: {answer}");
         if ended {
             let after = self.stream.read(&mut [0; 1]);
             assert_eq!(after.expect("a clean end after Connection: close"), 0);
@@ -213,18 +214,18 @@ impl Connection {
         Asked::Answered { ended }
     }
 
-    /// A whole answer, or nothing if the connection ended before its first byte.
+    /// A whole response. None if the connection ended before its first byte.
     fn answer(&mut self) -> Option<String> {
         let (mut answer, mut length) = (vec![0; 4096], 0);
         loop {
             let read = match self.stream.read(&mut answer[length..]) {
                 Ok(read) => read,
                 Err(error) if is_reset(error.kind()) => 0,
-                Err(error) => panic!("no answer: {error}"),
+                Err(error) => panic!("no response: {error}"),
             };
             let so_far = std::str::from_utf8(&answer[..length]).unwrap();
             if read == 0 {
-                assert!(so_far.is_empty(), "half an answer: {so_far}");
+                assert!(so_far.is_empty(), "half a response: {so_far}");
                 return None;
             }
             length += read;
@@ -236,7 +237,7 @@ impl Connection {
     }
 }
 
-/// How long an answer with this beginning is, once its head is there.
+/// The length of the response that begins with `answer`. None until its headers are complete.
 fn whole_length(answer: &str) -> Option<usize> {
     let (head, _body) = answer.split_once("\r\n\r\n")?;
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));

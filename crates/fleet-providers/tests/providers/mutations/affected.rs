@@ -6,11 +6,11 @@ use jiff::Timestamp;
 /// The result that an edit of one member may change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affected {
-    /// Which events there are, and all about them.
+    /// Which events there are, and everything in them.
     pub(super) structure: bool,
-    /// Which vehicle is meant, or whether any is.
+    /// The vehicle's id, or whether there is one.
     vehicle: bool,
-    /// When the event was observed, and so all attributes that have no time of their own.
+    /// The event's time, and so all attributes without a time of their own.
     time: bool,
     /// The attributes in the order of [`listed`].
     attributes: [bool; 10],
@@ -138,7 +138,7 @@ pub(super) fn by_member(slug: &str, names: &[&str]) -> Affected {
         "niu" => NIU,
         "segway" => SEGWAY,
         "invers" => INVERS,
-        other => panic!("what has a say in {other}'s bodies?"),
+        other => panic!("no table for {other}"),
     };
     let Some(name) = names.iter().find(|name| !AROUND.contains(name)) else {
         return Affected::word("structure");

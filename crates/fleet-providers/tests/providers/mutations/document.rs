@@ -14,26 +14,26 @@ pub(super) enum Document {
 pub(super) enum Edit {
     Replace(String),
     Remove,
-    /// The name a second time, with this value before the genuine one.
+    /// Repeats the name with this value before the original member.
     RepeatBefore(String),
     /// The name a second time, with this value after the genuine one.
     RepeatAfter(String),
     RepeatAsIs,
-    /// The value alone in an array.
+    /// Wraps the value in an array.
     Wrap,
-    /// The value exchanged with the next member's.
+    /// Swaps the value with the next member's.
     Swap,
 }
 
 /// A member of an object somewhere in a document.
 pub(super) struct Member {
-    /// Which child at each level.
+    /// The index of the child at each level.
     pub(super) path: Vec<usize>,
-    /// The names on the way; elements of arrays have none.
+    /// The names on the path. Elements of arrays have none.
     pub(super) names: Vec<String>,
-    /// Of the next member in the same object.
+    /// The name of the next member in the same object.
     neighbour: String,
-    /// Which event it belongs to: the first index of an array on the way.
+    /// The event that the member belongs to: the first array index on the path.
     pub(super) event: usize,
 }
 
@@ -102,7 +102,7 @@ impl Document {
         }
     }
 
-    /// The text, with an edit at a path.
+    /// The text with this edit at this path.
     pub(super) fn text(&self, edit: Option<(&[usize], &Edit)>) -> String {
         let mut text = String::new();
         self.write(edit, &mut text);
@@ -128,7 +128,7 @@ impl Document {
     }
 }
 
-/// One member as it is written under an edit; none if it is removed.
+/// One member with the edit applied. None if it is removed.
 fn member(members: &[(String, Document)], index: usize, edit: Option<(&[usize], &Edit)>) -> Option<String> {
     let (name, value) = &members[index];
     let next = |index: usize| (index + 1) % members.len();
