@@ -102,7 +102,7 @@ async fn query() {
     .await;
 }
 
-/// As README.md says: a query is decoded as a form, where a plus sign stands for a space.
+/// As docs/configuration.md says: a query is decoded as a form, where a plus sign stands for a space.
 #[tokio::test]
 async fn a_plus_in_a_query_secret_is_percent_encoded() {
     let plus = ("/webhooks/niu?key=a+b", &[][..]);

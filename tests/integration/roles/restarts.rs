@@ -129,7 +129,7 @@ async fn a_default_user_without_rights_costs_the_queue() {
     }
 }
 
-/// The check that the README tells people to make, for each login that may make it.
+/// The check that docs/security.md tells people to make, for each login that may make it.
 #[tokio::test]
 async fn a_login_may_ask_what_the_default_user_may() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {

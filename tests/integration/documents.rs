@@ -1,0 +1,9 @@
+//! The documents are true: settings, commands, requests, queries, links, dependencies.
+
+mod architecture;
+mod commands;
+mod guarantees;
+mod providers;
+mod requests;
+mod settings;
+pub(crate) mod text;
