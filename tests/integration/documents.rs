@@ -3,6 +3,7 @@
 mod architecture;
 mod commands;
 mod guarantees;
+mod links;
 mod providers;
 mod requests;
 mod settings;
