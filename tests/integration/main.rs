@@ -11,9 +11,9 @@ mod consumer;
 #[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
-mod explain;
+mod documents;
 #[cfg(test)]
-mod guarantees;
+mod explain;
 #[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
@@ -39,8 +39,6 @@ mod poison_kills;
 mod process;
 #[cfg(test)]
 mod queue;
-#[cfg(test)]
-mod readme;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

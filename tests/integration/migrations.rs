@@ -4,7 +4,7 @@
 use fleet_store::{Database, DatabaseOptions, Schema, migrate, statements};
 use fleet_testbed::DatabaseLogin;
 
-use crate::readme::{read, root};
+use crate::documents::text::{read, root};
 use crate::support::TestDatabase;
 
 #[tokio::test]

@@ -21,10 +21,10 @@ fn text(path: &str) -> String {
 }
 
 #[test]
-fn the_readme_shows_the_same_logins() {
+fn the_security_page_shows_the_same_logins() {
     let script = text("compose/roles.sh");
     let sql = script.split_once("<<'SQL'\n").unwrap().1.split_once("SQL\n").unwrap().0;
-    assert!(text("README.md").contains(&format!("```psql\n{sql}```\n")), "{sql}");
+    assert!(text("docs/security.md").contains(&format!("```psql\n{sql}```\n")), "{sql}");
 }
 
 /// A PostgreSQL without this project's logins.

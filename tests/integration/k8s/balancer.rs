@@ -6,7 +6,7 @@ use fleet_runtime::settings::Settings;
 
 use super::manifests::at;
 use super::read;
-use crate::readme::{blocks, section};
+use crate::documents::text::{blocks, section};
 
 const ANNOTATION: &str = "nginx.ingress.kubernetes.io/";
 

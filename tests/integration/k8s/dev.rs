@@ -8,7 +8,7 @@ use fleet_webhook_api::source_settings::source_settings;
 use super::manifests::{at, list, text};
 use super::render::overlay;
 use crate::compose::servers::timescaledb_check;
-use crate::readme::read;
+use crate::documents::text::read;
 
 #[test]
 fn redis_loses_nothing_and_has_room_for_every_cap() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::scrape::{Families, families};
-use crate::readme::{read, root, rust_files, section, tick_quoted};
+use crate::documents::text::{read, root, rust_files, section, tick_quoted};
 
 /// One row of a table of metrics.
 #[derive(Debug)]
@@ -130,16 +130,28 @@ fn the_log_lines_are_those_of_the_code() {
 }
 
 #[test]
-fn the_readme_names_metrics_that_exist() {
+fn the_documents_name_metrics_that_exist() {
+    const PAGES: [&str; 6] = [
+        "README.md",
+        "docs/configuration.md",
+        "docs/operations.md",
+        "docs/providers.md",
+        "docs/queries.md",
+        "docs/security.md",
+    ];
     let documented = documented();
-    let readme = read("README.md");
-    let named = tick_quoted(&readme).filter(|word| {
-        let plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        plain && ["fleet_api_", "fleet_consumer_", "fleet_queue_"].iter().any(|start| word.starts_with(start))
-    });
-    let named: Vec<_> = named.collect();
-    assert!(named.len() >= 5, "{named:?}");
-    for name in named {
-        assert!(documented.contains_key(name), "README.md names {name}");
+    let mut count = 0;
+    for page in PAGES {
+        let text = read(page);
+        let named = tick_quoted(&text).filter(|word| {
+            let plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let prefixes = ["fleet_api_", "fleet_consumer_", "fleet_queue_", "fleet_runtime_"];
+            plain && prefixes.iter().any(|start| word.starts_with(start))
+        });
+        for name in named {
+            assert!(documented.contains_key(name), "{page} names {name}");
+            count += 1;
+        }
     }
+    assert!(count >= 8, "{count} metrics");
 }

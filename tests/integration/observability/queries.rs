@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::rules::alerts;
 use super::scrape::{Families, families, family_of};
-use crate::readme::read;
+use crate::documents::text::read;
 
 /// The labels that Prometheus adds to each series of a pod.
 const TARGET_LABELS: [&str; 2] = ["namespace", "pod"];

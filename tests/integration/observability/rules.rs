@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::readme::read;
+use crate::documents::text::read;
 
 const RULES: &str = "deploy/k8s/rules/fleet.rules.yaml";
 const TESTS: &str = "deploy/k8s/rules/fleet.rules.test.yaml";

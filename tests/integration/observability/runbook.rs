@@ -3,21 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::rules::alerts;
+use crate::documents::text::{anchor, blocks, headings, read};
 use crate::process::program::{binary, run};
-use crate::readme::{blocks, read};
 
 const RUNBOOK: &str = "docs/runbook.md";
-
-/// As repositories' web pages make it from a heading.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
-    kept.collect::<String>().to_lowercase().replace(' ', "-")
-}
-
-fn headings(document: &str) -> impl Iterator<Item = &str> {
-    let lines = document.lines().filter(|line| line.starts_with('#'));
-    lines.map(|line| line.trim_start_matches('#').trim())
-}
 
 /// The lines of the shell blocks that begin with this.
 fn commands<'a>(runbook: &'a str, program: &'a str) -> Vec<&'a str> {
@@ -42,18 +31,6 @@ fn every_alert_has_an_entry_and_every_entry_an_alert() {
         }
     }
     assert_eq!(alerts.into_iter().map(|alert| alert.runbook_url).collect::<BTreeSet<_>>(), entries);
-}
-
-#[test]
-fn links_within_the_documents_lead_somewhere() {
-    for document in [RUNBOOK, "docs/observability.md"] {
-        let text = read(document);
-        let anchors: BTreeSet<_> = headings(&text).map(anchor).collect();
-        let links = text.split("](#").skip(1).map(|rest| rest.split(')').next().unwrap());
-        for link in links {
-            assert!(anchors.contains(link), "{document}: #{link}");
-        }
-    }
 }
 
 /// The parser refuses an unknown command, flag or value before it comes to `--help`.

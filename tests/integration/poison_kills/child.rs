@@ -8,8 +8,8 @@ use fleet_consumer::isolate::child;
 use rustix::process::Signal;
 
 use super::{enormous, slow};
+use crate::documents::text::read;
 use crate::process::program::{binary, envelope, prepared};
-use crate::readme::read;
 
 /// A message of the largest size that the API accepts by default.
 const MIB: usize = 1 << 20;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::program::{binary, run};
-use crate::readme::{root, rust_files};
+use crate::documents::text::{root, rust_files};
 
 const BINARIES: [&str; 2] = ["fleet-webhook-api", "fleet-consumer"];
 

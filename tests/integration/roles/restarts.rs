@@ -128,7 +128,7 @@ async fn a_default_user_without_rights_costs_the_queue() {
     }
 }
 
-/// The check from the README, for each login that has the right to run it.
+/// The check in docs/security.md, for each login that has the right to run it.
 #[tokio::test]
 async fn a_login_may_ask_what_the_default_user_may() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {

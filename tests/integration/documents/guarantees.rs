@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::readme::{read, root, rust_files, tick_quoted};
+use super::text::{read, root, rust_files, tick_quoted};
 
 /// One `###` section of the page.
 struct Guarantee<'a> {
