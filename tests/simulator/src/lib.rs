@@ -1,7 +1,7 @@
-//! Plays the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
+//! Simulates the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
 //!
-//! The simulator knows the wire formats and what they mean from the providers' side only: it shares no code
-//! with the services, keeps its own naive model of every vehicle, and compares it with the database.
+//! The simulator implements the wire formats from the providers' side only and shares no code with the
+//! services. It keeps its own simple model of every vehicle and compares it with the database.
 
 pub mod cli;
 pub mod compare;
