@@ -7,6 +7,7 @@
 
 mod case;
 mod failure;
+mod figures;
 mod flood;
 mod freshness;
 mod insert;
@@ -16,7 +17,6 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
-mod report;
 mod running;
 mod runtime;
 mod sql;

@@ -17,12 +17,12 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::progress::{Progress, milliseconds};
 use crate::record::Record;
-use crate::report::{Report, print};
 use crate::send::Sender;
 use crate::settle::{Settled, Stores};
 use crate::stall::Stall;
 use crate::tables::{Queues, current_vehicles, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
+use crate::verdict::{Report, print};
 use crate::wire::{Credentials, Webhook};
 
 /// If sending falls further behind its rate than this, the lost time is skipped instead of made up for.

@@ -7,10 +7,10 @@ use fleet_testbed::{MemoryGroup, MemoryLimits};
 
 use super::setup::Setup;
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::flood::{Flood, Newcomers, Shape, Welcomed};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::{Api, Front, Stage};
 use crate::usage;

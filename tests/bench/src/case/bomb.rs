@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::setup::{API, CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Latency, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::{Front, Stage};
 use crate::usage;

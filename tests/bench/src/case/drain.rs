@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::setup::{CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::insert::{Insert, Inserted};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::Stage;
 use crate::usage::{self, CpuMicros, Watched};

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::setup::{API, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 
 const PER_SECOND: f64 = 1_000.0;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::setup::{API, CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 use crate::usage;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::setup::{API, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report, median};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report, median};
 use crate::stage::{Front, Stage};
 
 const CONNECTIONS: usize = 64;

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 
 pub(crate) use self::setup::Setup;
 use crate::failure::Failure;
-use crate::report::Report;
+use crate::figures::Report;
 use crate::stage::Stage;
 
 /// A case.

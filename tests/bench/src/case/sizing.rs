@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::setup::Setup;
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::provider::{Provider, Status};
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 use crate::usual::Usual;
 
