@@ -1,4 +1,4 @@
-//! From a 200 to its sight in SQL, under a steady load.
+//! Measures the time from a 200 until the report is visible in SQL, under a steady load.
 
 use std::time::Duration;
 

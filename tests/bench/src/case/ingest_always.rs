@@ -1,4 +1,4 @@
-//! Throughput with every push on disk before its answer.
+//! Measures the throughput when every push is on disk before its response.
 
 use std::time::Duration;
 
