@@ -191,7 +191,7 @@ async fn a_server_without_tls_is_refused_where_tls_is_required() {
     let plain = server_database_url();
     for sslmode in ["require", "verify-full"] {
         let site = Site::new(&format!("{plain}?sslmode={sslmode}"));
-        assert_migrate_fails(&site, "server does not support TLS; switch TLS on").await;
+        assert_migrate_fails(&site, "server does not support TLS; enable TLS").await;
     }
     // A CA file in the settings requires TLS.
     let mut site = Site::new(&plain);

@@ -7,36 +7,36 @@ use fleet_harness::Failure;
 use fleet_harness::Interrupt;
 use fleet_harness::Job;
 
-/// What is built and measured: release binaries, as shipped.
+/// The packages to build and measure. They are built in release mode, as shipped.
 const PACKAGES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-bench"];
 
-/// Below the folder of the builds.
+/// The output folder inside the target folder.
 const OUT: &str = "bench";
 
-/// Where `--record` puts the tables.
+/// The document that `--record` updates.
 const DOCUMENT: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// ingest, ingest-always, drain, drain-two, bomb, idle, freshness [default: all].
+    /// Cases to run: ingest, ingest-always, drain, drain-two, bomb, idle, freshness, attack, sizing [default: all].
     cases: Vec<String>,
-    /// Small sizes and one round, to see whether it works: the figures mean nothing and are not judged.
+    /// Run one small round to check that the benchmark works. Its figures are meaningless and are not judged.
     #[arg(long)]
     quick: bool,
-    /// How often each case and its reference run, in turn.
+    /// How many rounds to run. A round runs each case and its reference once.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
-    /// Put the tables into docs/performance.md, too.
+    /// Also write the tables into docs/performance.md.
     #[arg(long)]
     record: bool,
 }
 
-/// Builds what is measured and measures it.
+/// Builds the binaries and runs the benchmark.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     let mut build = cargo.command(&["build", "--release"]);
     build.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
     Job::run("cargo build --release", &mut build, interrupt)?;
-    // Beside this program's own build.
+    // The release binaries are in a folder beside this program's own.
     let target = cargo.bin_dir().parent().unwrap_or(cargo.bin_dir());
     let release = target.join("release");
     let mut bench = Command::new(release.join("fleet-bench"));
@@ -64,19 +64,19 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     Job::run("fleet-bench", &mut bench, interrupt)
 }
 
-/// What was typed, as a reader would type it.
+/// The command as the user typed it.
 fn command_line() -> String {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     format!("cargo xtask {}", arguments.join(" "))
 }
 
-/// The commit that is measured, and whether the tree differs from it.
+/// The commit that is measured, marked as dirty if the working tree differs from it.
 fn commit(cargo: &Cargo) -> String {
     let mut git = Command::new("git");
     first_line(git.current_dir(cargo.workspace()).args(["describe", "--always", "--dirty", "--exclude", "*"]))
 }
 
-/// The figures are worth keeping also where git or rustc cannot be asked.
+/// The first line of the output, or "unknown": the benchmark also runs where git or rustc is missing.
 fn first_line(command: &mut Command) -> String {
     let output = command.output().ok().filter(|output| output.status.success());
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());

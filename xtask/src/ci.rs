@@ -6,7 +6,7 @@ use fleet_harness::Failure;
 use fleet_harness::Interrupt;
 use fleet_harness::Job;
 
-/// Formatting, clippy, tests; the checks of `deploy/k8s` are among the tests.
+/// Checks the formatting, runs clippy and runs every test, including the checks of `deploy/k8s`.
 pub(crate) fn run(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     Job::run("cargo fmt --check", &mut cargo.command(&["fmt", "--all", "--check"]), interrupt)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];

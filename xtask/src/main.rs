@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | chaos | rehearse | bench | test | ci | services`.
+//! The project's commands: `cargo xtask demo | chaos | rehearse | bench | test | ci | services`.
 
 mod bench;
 mod ci;
@@ -11,8 +11,9 @@ use clap::{Parser, Subcommand};
 
 use fleet_harness::{Cargo, Failure, Interrupt};
 
-/// The project's own commands. None needs Docker: Redis and TimescaleDB are started privately, or taken from
-/// FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL where both are set.
+/// The project's commands. They need no Docker: they start a private Redis and TimescaleDB. Commands that are
+/// not limited to private servers use FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL instead if both are
+/// set.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Cli {
@@ -24,17 +25,18 @@ struct Cli {
 enum Command {
     /// Run the whole system against simulated providers and check that it applied every report.
     Demo(fleet_demo::Args),
-    /// Kill, freeze and restart everything under load and check that nothing is lost; always on private servers.
+    /// Kill, freeze and restart everything under load and check that nothing is lost. Always uses private
+    /// servers.
     Chaos(fleet_chaos::Args),
-    /// Build the binaries and measure them beside bare references; always on private servers.
+    /// Build the binaries and compare their performance with minimal references. Always uses private servers.
     Bench(bench::Args),
-    /// Play a day of load against replicas that the production HPA's own rule scales, without a cluster.
+    /// Replay a day of load without a cluster; replicas are scaled by the rules of the production HPA.
     Rehearse(fleet_rehearsal::Args),
-    /// Build the binaries and run every test, against a real Redis and TimescaleDB.
+    /// Build the binaries and run every test against a real Redis and TimescaleDB.
     Test(test::Args),
-    /// Formatting, clippy, then every test, the checks of deploy/k8s included: what the CI runs.
+    /// Run what CI runs: formatting, clippy, then every test, including the checks of deploy/k8s.
     Ci,
-    /// Start a Redis and a TimescaleDB, print their URLs and keep them until Ctrl-C.
+    /// Start a Redis and a TimescaleDB, print their URLs and keep them running until Ctrl-C.
     Services,
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
     }
     println!("# For fleet-webhook-api:");
     println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Api));
-    println!("# For fleet-consumer, its audit and its dead-letters:");
+    println!("# For fleet-consumer run, audit and dead-letters:");
     println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Consumer));
     println!("export FLEET_DATABASE_URL={}", services.database_url(DatabaseLogin::Consumer));
     println!("# For fleet-consumer migrate, retention and replay:");
@@ -22,8 +22,9 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
     println!("# For the runbook: redis-cli -u {}", services.redis_url(RedisLogin::Operator));
     println!("# For backend developers: {}", services.psql_command(DatabaseLogin::Reader).join(" "));
     println!("# With all rights: {}", services.psql_command(DatabaseLogin::Admin).join(" "));
-    let after = if services.are_private() { "ends them and removes their data" } else { "leaves them alone" };
-    eprintln!("Redis and TimescaleDB are up; Ctrl-C {after}.");
+    let after =
+        if services.are_private() { "stops them and deletes their data" } else { "leaves them running" };
+    eprintln!("Redis and TimescaleDB are running; Ctrl-C {after}.");
     interrupt.wait();
     Ok(())
 }

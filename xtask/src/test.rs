@@ -3,32 +3,32 @@
 use fleet_harness::{Cargo, Failure, Interrupt, Job, build};
 use fleet_testbed::{Progress, Root, Services, Tools};
 
-/// Where the tests find the binaries to start.
+/// Tells the tests which folder contains the binaries to start.
 const BIN_DIR_VARIABLE: &str = "FLEET_TEST_BIN_DIR";
 
-/// Where they find those with failpoints.
+/// Tells the tests which folder contains the binaries with failpoints.
 const FAILPOINTS_BIN_DIR_VARIABLE: &str = "FLEET_TEST_FAILPOINTS_BIN_DIR";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Handed to `cargo test`, as in `cargo xtask test -p fleet-queue -- --nocapture`.
+    /// Arguments for `cargo test`, as in `cargo xtask test -p fleet-queue -- --nocapture`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo_test: Vec<String>,
 }
 
 impl Args {
-    /// Every test there is.
+    /// Arguments that run every test.
     pub(crate) fn everything() -> Self {
         Self { cargo_test: Vec::new() }
     }
 
-    /// Whether the tests of a package whose name contains this may be among those asked for.
+    /// Whether the arguments may select tests of a package whose name contains `package`.
     fn may_test(&self, package: &str) -> bool {
         !names_package(&self.cargo_test) || self.cargo_test.iter().any(|argument| argument.contains(package))
     }
 }
 
-/// Builds the binaries, fetches what the checks need, starts the servers, runs the tests.
+/// Builds the binaries, downloads the tools, starts the servers and runs the tests.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     let with_failpoints = if args.may_test("fleet-chaos") {
         Some(build::with_failpoints(cargo, interrupt)?)
@@ -37,9 +37,11 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         None
     };
     if args.may_test("fleet-integration") || args.may_test("fleet-rehearsal") {
-        // The tests that render deploy/k8s, or start a Valkey, would fetch them too, but without saying so.
+        // The tests that render deploy/k8s or start a Valkey would download them too, but without printing
+        // anything.
         Tools::ensure(&Progress::stderr())?;
-        // Without root, the tests that start a Valkey fail and say why; all others run with external servers.
+        // Without root, the tests that start a Valkey fail and explain it. All others run with external
+        // servers.
         drop(Root::valkey(&Progress::stderr()));
     }
     let services = Services::start_for_tests()?;
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     Job::run("cargo test", &mut command, interrupt)
 }
 
-/// Whether cargo's own arguments choose packages.
+/// Whether cargo's own arguments select packages.
 fn names_package(arguments: &[String]) -> bool {
     let cargos = arguments.iter().take_while(|argument| *argument != "--");
     cargos.into_iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))

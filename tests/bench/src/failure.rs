@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why a measurement could not be made, and what to do.
+/// Why a measurement failed, with what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -29,10 +29,10 @@ pub(crate) enum Failure {
     #[error("PostgreSQL: {0}{detail}", detail = detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
 
-    #[error("not what was expected of JSON: {0}")]
+    #[error("unexpected JSON: {0}")]
     Json(#[from] serde_json::Error),
 
-    #[error("{name} {what}\n--- the end of its log ---\n{log_tail}")]
+    #[error("{name} {what}\n--- last lines of its log ---\n{log_tail}")]
     Process { name: String, what: String, log_tail: String },
 
     #[error("{0}")]
@@ -40,13 +40,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// For `map_err`: an I/O failure that says what was tried.
+    /// For `map_err`: an I/O failure with what was attempted.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
     }
 
-    /// What was measured cannot be right.
+    /// The measurement is invalid.
     pub(crate) fn measurement(what: impl Into<String>) -> Self {
         Self::Measurement(what.into())
     }

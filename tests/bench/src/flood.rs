@@ -1,4 +1,5 @@
-//! Senders that know no secret and take what they can get; and honest senders that come on new connections meanwhile.
+//! Unauthenticated clients that try to exhaust the API, and honest senders that use new connections
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,58 +23,59 @@ use crate::provider::{Provider, Status};
 pub(crate) enum Shape {
     /// Nothing.
     Idle,
-    /// The beginning of a head, as much as is read.
+    /// Incomplete request headers, as large as the API reads.
     HalfHeads,
-    /// Unsigned bodies, a byte a while.
+    /// Unsigned bodies, one byte at a time.
     SlowBodies,
     /// Unsigned bodies that stop one byte before their end.
     StoppedBodies,
-    /// Unsigned forms of many parameters, one after the other.
+    /// Unsigned forms with many parameters, one request after another.
     ManyParameters,
-    /// Unsigned bodies that are as large as allowed, one after the other.
+    /// Unsigned bodies of the maximum size, one request after another.
     LargeForms,
 }
 
-/// Attackers, until standard input ends.
+/// Attackers that run until standard input ends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Flood {
-    /// Whom they attack.
+    /// The address to attack.
     pub(crate) target: SocketAddr,
     /// What they send.
     pub(crate) shape: Shape,
-    /// How many there are; each has a connection, and opens another one when it is closed.
+    /// The number of attackers. Each has one connection and opens another one when it is closed.
     pub(crate) attackers: usize,
 }
 
-/// Honest webhooks, each on a connection of its own, until standard input ends.
+/// Senders of honest webhooks, each on a new connection, until standard input ends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Newcomers {
-    /// Where to.
+    /// The address to send to.
     pub(crate) target: SocketAddr,
-    /// Webhooks a second, of each provider.
+    /// Webhooks a second for each provider.
     pub(crate) per_second: f64,
 }
 
-/// How the newcomers fared.
+/// The outcomes of the honest webhooks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Welcomed {
-    /// Answers by status; 0: none.
+    /// Responses by status. 0 stands for no response.
     pub(crate) answers: BTreeMap<u16, u64>,
-    /// From before the connection was made to the answer.
+    /// The time from before the connection is opened to the response.
     pub(crate) latency: Latency,
 }
 
-/// Between two bytes of a slow body.
+/// The pause between two bytes of a slow body.
 const DRIP: Duration = Duration::from_millis(200);
 
-/// Until an attacker comes back whose connection was closed: ten thousand of them make thousands of connections a second.
+/// How long an attacker waits after its connection was closed. Even so, ten thousand attackers open thousands
+/// of connections a second.
 const COMES_BACK_AFTER: Duration = Duration::from_secs(2);
 
-/// An honest sender gives up then.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of an honest sender.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shape {
-    /// What a connection begins with.
+    /// The bytes that a connection starts with.
     fn beginning(self) -> Vec<u8> {
         let head = |length: usize| {
             format!(
@@ -98,7 +100,7 @@ impl Shape {
         text.into_bytes()
     }
 
-    /// How long an attacker rests between two connections.
+    /// How long an attacker waits between two connections.
     fn pause(self) -> Duration {
         match self {
             Self::ManyParameters | Self::LargeForms => Duration::ZERO,
@@ -111,7 +113,7 @@ impl Shape {
     }
 }
 
-/// Attacks until standard input ends; returns how many connections were made.
+/// Attacks until standard input ends. Returns the number of connections made.
 pub(crate) fn attack(flood: &Flood) -> Result<u64, Failure> {
     let files = u64::try_from(flood.attackers).unwrap_or(u64::MAX).saturating_add(64);
     allow_open_files(files).map_err(|error| Failure::measurement(error.to_string()))?;
@@ -165,14 +167,14 @@ pub(crate) fn newcomers(newcomers: &Newcomers) -> Result<Welcomed, Failure> {
         while let Some(sent) = senders.join_next().await {
             let (own, micros) = sent.map_err(|_panicked| Failure::measurement("a sender panicked"))?;
             own.into_iter().for_each(|(status, count)| *answers.entry(status).or_default() += count);
-            // They have the same bounds.
+            // Fails only for different bounds, and these are equal.
             let _added = latency.add(&micros);
         }
         Ok(Welcomed { answers, latency: Latency::of(&latency) })
     })
 }
 
-/// Each webhook is sent when it is due, whatever has become of those before.
+/// Sends each webhook when it is due, whether or not earlier ones got a response.
 async fn send(
     provider: Provider,
     newcomers: Newcomers,
@@ -188,7 +190,7 @@ async fn send(
         let at_ms = jiff::Timestamp::now().as_millisecond();
         let request = provider.request(&provider.body(Status { vehicle, at_ms }));
         posts.spawn(async move {
-            let asked = tokio::time::timeout(PATIENCE, post(newcomers.target, &request)).await;
+            let asked = tokio::time::timeout(TIMEOUT, post(newcomers.target, &request)).await;
             (asked.ok().and_then(Result::ok).unwrap_or(0), due.elapsed())
         });
     }
@@ -200,7 +202,7 @@ async fn send(
     (answers, latency)
 }
 
-/// The status of the answer.
+/// The status of the response.
 async fn post(target: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(target).await?;
     stream.write_all(request).await?;
@@ -210,9 +212,9 @@ async fn post(target: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
     Ok(digits.unwrap_or(0))
 }
 
-/// On a thread of its own: what waits for standard input keeps the runtime from its tasks.
+/// Reads on its own thread, because waiting for standard input would block the runtime's tasks.
 async fn stdin_closes() {
     let reading = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-    // Whatever it ended with, it has ended.
+    // Any result, including an error, means that standard input has ended.
     let _ended = tokio::task::spawn_blocking(reading).await;
 }

@@ -1,4 +1,4 @@
-//! How long after its 200 a report is visible in `vehicle_positions`.
+//! Measures the time from a report's 200 until it is visible in `vehicle_positions`.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -20,40 +20,40 @@ use crate::sql::Sql;
 const VISIBLE: &str = "SELECT FROM vehicle_positions \
      WHERE provider = $1 AND provider_vehicle_id = $2 AND position_at = $3";
 
-/// Between two looks; a look itself takes a few hundred microseconds more.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_micros(200);
+/// The pause between two queries. A query itself takes a few hundred microseconds more.
+const QUERY_AGAIN_AFTER: Duration = Duration::from_micros(200);
 
-/// Nothing takes longer, or the run fails.
+/// The run fails if a report takes longer.
 const VISIBLE_WITHIN: Duration = Duration::from_mins(2);
 
-/// The marked vehicles: numbers that no load uses.
+/// The numbers of the marked vehicles begin here. No load uses them.
 const FIRST_MARKED: u32 = 9_000_000;
 const MARKED: u32 = 1_000;
 
-/// What to look at.
+/// What to measure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Freshness {
     pub(crate) target: SocketAddr,
     pub(crate) database_url: String,
-    /// In turn, one vehicle at a time.
+    /// The providers in turn, one vehicle at a time.
     pub(crate) providers: Vec<Provider>,
     pub(crate) end: End,
 }
 
-/// What was seen.
+/// The results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
-    /// Milliseconds from the answer to the sight.
+    /// Milliseconds from the response until the report is visible.
     pub(crate) all: Latency,
-    /// The same, by provider.
+    /// The same for each provider.
     pub(crate) by_provider: BTreeMap<String, Latency>,
-    /// Vehicles looked for.
+    /// The number of reports measured.
     pub(crate) samples: u64,
-    /// Milliseconds between two looks, on average.
+    /// The average time between two queries, ms.
     pub(crate) look_ms: f64,
 }
 
-/// Posts a marked vehicle's report, looks for it until it is there, and again.
+/// Posts a marked vehicle's report, queries until it is visible, and repeats.
 pub(crate) fn run(freshness: &Freshness) -> Result<Seen, Failure> {
     let sql = Sql::connect(&freshness.database_url)?;
     let visible = sql.prepare(VISIBLE)?;
@@ -76,16 +76,18 @@ pub(crate) fn run(freshness: &Freshness) -> Result<Seen, Failure> {
                 break;
             }
             if answered.elapsed() > VISIBLE_WITHIN {
-                return Err(Failure::measurement(format!("{slug}'s {id} is still not visible")));
+                return Err(Failure::measurement(format!(
+                    "the report of {slug}'s {id} did not become visible in time"
+                )));
             }
-            thread::sleep(LOOK_AGAIN_AFTER);
+            thread::sleep(QUERY_AGAIN_AFTER);
         }
         let took = answered.elapsed();
         looking += took;
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         all.saturating_record(micros);
         histograms.entry(slug).or_insert_with(Latency::histogram).saturating_record(micros);
-        // At no fixed distance from the consumer's own rhythm.
+        // A random pause, so that the posts are not synchronized with the consumer's own cycle.
         thread::sleep(Duration::from_micros(fastrand::u64(1_000..40_000)));
     }
     Ok(Seen {
@@ -99,7 +101,7 @@ pub(crate) fn run(freshness: &Freshness) -> Result<Seen, Failure> {
     })
 }
 
-/// Says when it is over.
+/// Returns a function that tells whether the measurement is over.
 fn end(end: End) -> impl Fn() -> bool {
     let started = Instant::now();
     let closed = Arc::new(AtomicBool::new(false));
@@ -116,7 +118,7 @@ fn end(end: End) -> impl Fn() -> bool {
     }
 }
 
-/// On a connection of its own: one that waited for a report to show may have been closed as idle.
+/// Posts on a new connection, because the API may have closed an idle one while a report became visible.
 fn post(target: SocketAddr, request: &[u8]) -> Result<(), Failure> {
     let exchange = || {
         let mut stream = TcpStream::connect(target)?;
@@ -136,6 +138,6 @@ fn post(target: SocketAddr, request: &[u8]) -> Result<(), Failure> {
     };
     match exchange().map_err(Failure::io("post a marked report"))? {
         200 => Ok(()),
-        status => Err(Failure::measurement(format!("a marked report was answered {status}"))),
+        status => Err(Failure::measurement(format!("a marked report got the status {status}"))),
     }
 }

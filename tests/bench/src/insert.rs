@@ -1,4 +1,4 @@
-//! The reference of the drain: one connection that inserts rows prepared beforehand, and does nothing else.
+//! The reference for draining: one connection that inserts prepared rows and does nothing else.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::provider::{Provider, Status};
 use crate::sql::Sql;
 use crate::usage::{self, CpuMicros, Watched};
 
-/// The product's columns, without its state, dead letters, memory of batches and counts.
+/// The product's columns, without vehicle state, dead letters, record of batches and counts.
 const INSERT: &str = "
 INSERT INTO telemetry (vehicle_id, observed_at, event_id, received_at, message_id, provider, topic, kind,
                        lat, lon, speed_kmh, battery_percent, raw)
@@ -23,31 +23,31 @@ SELECT vehicle_id, observed_at, event_id, received_at, message_id, 'niu', '', 's
                  lat, lon, speed_kmh, battery_percent, raw)
 ON CONFLICT DO NOTHING";
 
-/// Time between two rows of a vehicle.
+/// The time between two rows of a vehicle.
 const STEP_MS: i64 = 5_000;
 
-/// What to insert.
+/// The options of the reference.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Insert {
     pub(crate) database_url: String,
     pub(crate) rows: u32,
-    /// Rows in one statement, which is a transaction.
+    /// Rows in one statement. Each statement is a transaction.
     pub(crate) batch: u32,
     pub(crate) vehicles: u32,
     pub(crate) watched: Watched,
 }
 
-/// What came of it.
+/// The result of the reference.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Inserted {
     pub(crate) rows: u64,
     pub(crate) seconds: f64,
     pub(crate) cpu_micros: CpuMicros,
-    /// CPU of the reference itself, the rows' preparation left out.
+    /// The CPU time of the reference itself, without the preparation of the rows.
     pub(crate) own_cpu_micros: f64,
 }
 
-/// Rows turned into arrays, a column each.
+/// Rows as arrays, one for each column.
 #[derive(Debug, Default)]
 struct Batch {
     vehicle_id: Vec<Uuid>,
@@ -92,7 +92,8 @@ pub(crate) fn run(insert: &Insert) -> Result<Inserted, Failure> {
     Ok(Inserted { rows, seconds, cpu_micros, own_cpu_micros: own - before.1 })
 }
 
-/// In the order in which the product would claim them, each batch sorted by the table's key, as the product's are.
+/// The rows in the order in which the product would claim them. Like the product's, each batch is sorted by
+/// the table's key.
 fn prepare(insert: &Insert) -> Vec<Batch> {
     let received_at = Timestamp::now();
     let start_ms = received_at.as_millisecond() - i64::from(insert.rows / insert.vehicles + 1) * STEP_MS;

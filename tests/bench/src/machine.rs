@@ -1,4 +1,4 @@
-//! What it was measured on.
+//! The machine and the versions of a measurement.
 
 use jiff::Timestamp;
 use procfs::{CpuInfo, Current, Meminfo};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::stage::Stage;
 
-/// What one must know to compare two runs.
+/// What a reader must know to compare two runs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) command: String,
@@ -24,7 +24,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Asks the kernel and the servers; the stage has the product's schema.
+    /// Reads the facts from the kernel and the servers. The stage must have the product's schema.
     pub(crate) fn read(stage: &Stage, command: &str, commit: &str, compiler: &str) -> Result<Self, Failure> {
         let cpus = CpuInfo::current()?;
         Ok(Self {
@@ -44,7 +44,7 @@ impl Machine {
         })
     }
 
-    /// The same for readers.
+    /// The same as a sentence.
     pub(crate) fn sentence(&self) -> String {
         let Self { command, commit, measured_at, cpu, cores, memory_mib, kernel, compiler, .. } = self;
         let (redis, postgres, timescaledb) = (&self.redis, &self.postgres, &self.timescaledb);

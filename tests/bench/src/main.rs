@@ -1,12 +1,15 @@
-//! Measures API, consumer, Redis and PostgreSQL beside bare references; `cargo xtask bench` builds and runs it.
+//! Measures the API, the consumer, Redis and PostgreSQL against minimal references. `cargo xtask bench`
+//! builds and runs it.
 //!
-//! `run` starts servers of its own and the products on them. Whatever must not be measured with them is a process of its
-//! own: the load generator, the references and the looks at freshness are this program's other subcommands.
+//! `run` starts private servers and the services. Everything that must not be measured together with them
+//! runs in its own process: the load generator, the references and the freshness queries are this program's
+//! other subcommands.
 
 #![allow(clippy::cast_precision_loss, reason = "counts and microseconds stay far below 2^52")]
 
 mod case;
 mod failure;
+mod figures;
 mod flood;
 mod freshness;
 mod insert;
@@ -16,7 +19,6 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
-mod report;
 mod running;
 mod runtime;
 mod sql;
@@ -37,11 +39,11 @@ use crate::failure::Failure;
 use crate::machine::Machine;
 use fleet_harness::Interrupt;
 
-/// That of the services: the references differ from them in what they do alone.
+/// The allocator of the services, so that the references differ from them only in what they do.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures the services beside bare references; cargo xtask bench builds everything and runs it.
+/// Measures the services against minimal references. cargo xtask bench builds everything and runs it.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -50,41 +52,42 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure cases, print their tables and write a JSON file for each; exit status 1 if a must does not hold.
+    /// Measure cases, print their tables and write a JSON file for each. Exit status 1 if a requirement is
+    /// not met.
     Run(RunArgs),
-    /// Post webhooks as the JSON says and print what came of it; a part of `run`.
+    /// Post webhooks as specified in the JSON and print the result; used by `run`.
     Load {
         /// See `load::Load`.
         json: String,
     },
-    /// Insert prepared rows as the JSON says; a part of `run`.
+    /// Insert prepared rows as specified in the JSON; used by `run`.
     Insert {
         /// See `insert::Insert`.
         json: String,
     },
-    /// Look how long reports take to be visible; a part of `run`.
+    /// Measure how long reports take to become visible; used by `run`.
     Freshness {
         /// See `freshness::Freshness`.
         json: String,
     },
-    /// Attack as the JSON says; a part of `run`.
+    /// Attack as specified in the JSON; used by `run`.
     Attack {
         /// See `flood::Flood`.
         json: String,
     },
-    /// Post webhooks on new connections; a part of `run`.
+    /// Post webhooks on new connections; used by `run`.
     Newcomers {
         /// See `flood::Newcomers`.
         json: String,
     },
-    /// Serve as a reference; a part of `run`.
+    /// Serve as a reference; used by `run`.
     Reference {
-        /// Which.
+        /// Which reference.
         what: Reference,
         /// Loopback port.
         #[arg(long)]
         port: u16,
-        /// Redis of `lpush`.
+        /// Redis for `lpush`.
         #[arg(long)]
         redis_url: String,
     },
@@ -92,38 +95,38 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Reference {
-    /// Reads the body and answers 200.
+    /// Reads the body and responds with 200.
     Bare,
-    /// One LPUSH a request.
+    /// Sends one LPUSH for each request.
     Lpush,
 }
 
 #[derive(Debug, clap::Args)]
 struct RunArgs {
-    /// Cases; all if none is named.
+    /// The cases to measure [default: all].
     cases: Vec<Case>,
-    /// Small sizes and one round, to see whether it works: the figures mean nothing and are not judged.
+    /// Run one small round to check that the benchmark works. Its figures are meaningless and are not judged.
     #[arg(long)]
     quick: bool,
-    /// How often each case and its reference run, in turn.
+    /// How many rounds to run. A round runs each case and its reference once.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Where fleet-webhook-api and fleet-consumer are.
+    /// The folder of fleet-webhook-api and fleet-consumer.
     #[arg(long)]
     bin_dir: PathBuf,
-    /// Where the JSON files go.
+    /// The folder for the JSON files.
     #[arg(long)]
     out: PathBuf,
-    /// Put the tables into this document, too.
+    /// Also write the tables into this document.
     #[arg(long)]
     record: Option<PathBuf>,
-    /// What the files call the command.
+    /// The command to name in the files.
     #[arg(long, default_value = "fleet-bench run")]
     command: String,
-    /// What the files call the commit.
+    /// The commit to name in the files.
     #[arg(long, default_value = "unknown")]
     commit: String,
-    /// What the files call the compiler.
+    /// The compiler to name in the files.
     #[arg(long, default_value = "unknown")]
     compiler: String,
 }
@@ -164,7 +167,7 @@ fn print(outcome: &impl Serialize) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Measures the cases, each on servers of its own; whether everything that must hold does.
+/// Measures the cases, each on its own servers. Returns whether all requirements are met.
 fn measure(args: &RunArgs) -> Result<bool, Failure> {
     let setup = Setup {
         bin_dir: args.bin_dir.clone(),
@@ -190,7 +193,7 @@ fn measure(args: &RunArgs) -> Result<bool, Failure> {
         holds &= report.holds() || report.quick;
     }
     if !holds {
-        eprintln!("fleet-bench: something that must hold does not; see the tables");
+        eprintln!("fleet-bench: a requirement is not met; see the tables");
     }
     Ok(holds)
 }

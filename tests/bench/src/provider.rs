@@ -1,45 +1,45 @@
-//! The three providers' webhooks: valid, signed, and of one size.
+//! The webhooks of the three providers: valid, signed, and all of one size.
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-/// What NIU's `token` header carries.
+/// The value of NIU's `token` header.
 pub(crate) const NIU_TOKEN: &str = "bench-niu-token";
-/// What signs Segway's forms.
+/// The secret that signs Segway's forms.
 pub(crate) const SEGWAY_SECRET: &str = "bench-segway-secret";
 /// INVERS' bearer token.
 pub(crate) const INVERS_TOKEN: &str = "bench-invers-token";
 
-/// Bytes of every status.
+/// The size of every status in bytes.
 pub(crate) const BODY_BYTES: usize = 450;
 
-/// Who sends a webhook.
+/// The provider of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Provider {
-    /// JSON, a token in a header.
+    /// JSON, with a token in a header.
     Niu,
     /// Forms, signed with MD5.
     Segway,
-    /// JSON, a bearer token.
+    /// JSON, with a bearer token.
     Invers,
 }
 
 /// One report of a vehicle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status {
-    /// Number of the vehicle, under 10 million.
+    /// The vehicle's number, below 10 million.
     pub(crate) vehicle: u32,
-    /// When it was observed, ms since the epoch.
+    /// When it was observed, epoch ms.
     pub(crate) at_ms: i64,
 }
 
 impl Provider {
     pub(crate) const ALL: [Self; 3] = [Self::Niu, Self::Segway, Self::Invers];
 
-    /// Name in routes, keys and rows.
+    /// The name in routes, keys and rows.
     pub(crate) fn slug(self) -> &'static str {
         match self {
             Self::Niu => "niu",
@@ -57,7 +57,7 @@ impl Provider {
         }
     }
 
-    /// Path below the provider's route.
+    /// The path relative to the provider's route.
     pub(crate) fn topic(self) -> &'static str {
         match self {
             Self::Niu | Self::Invers => "",
@@ -65,7 +65,7 @@ impl Provider {
         }
     }
 
-    /// Media type of a body.
+    /// The media type of a body.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Niu | Self::Invers => "application/json",
@@ -73,7 +73,7 @@ impl Provider {
         }
     }
 
-    /// A status of [`BODY_BYTES`].
+    /// The body of a status, of [`BODY_BYTES`].
     pub(crate) fn body(self, status: Status) -> String {
         match self {
             Self::Niu => niu(status),
@@ -82,7 +82,7 @@ impl Provider {
         }
     }
 
-    /// A whole HTTP/1.1 request.
+    /// A complete HTTP/1.1 request.
     pub(crate) fn request(self, body: &str) -> Vec<u8> {
         let (path, credential) = match self {
             Self::Niu => ("/webhooks/niu", format!("token: {NIU_TOKEN}\r\n")),
@@ -98,7 +98,7 @@ impl Provider {
     }
 }
 
-/// NIU's answer to a backlog: several statuses in one array.
+/// A backlog as NIU sends it: several statuses in one array.
 pub(crate) fn niu_array(statuses: impl Iterator<Item = Status>) -> String {
     let mut body = String::from("[");
     for status in statuses {
@@ -111,7 +111,7 @@ pub(crate) fn niu_array(statuses: impl Iterator<Item = Status>) -> String {
     body
 }
 
-/// Millionths of a degree around a city, so that every report of a vehicle says something new.
+/// Millionths of a degree around a city. Every report of a vehicle has a different position.
 fn micro_degrees(Status { vehicle, at_ms }: Status) -> i64 {
     (i64::from(vehicle) * 37 + at_ms / 1000) % 90_000
 }
@@ -139,7 +139,7 @@ fn niu(status: Status) -> String {
 fn segway(status: Status) -> String {
     let id = Provider::Segway.vehicle_id(status.vehicle);
     let (time, place) = (status.at_ms, micro_degrees(status));
-    // Sorted by name, and nothing in it needs an escape: the text that is signed is the form itself.
+    // Sorted by name and without characters to escape, so the text to sign is the form itself.
     let text = format!(
         "altitude=34.2&charging=false&gpsUtcTime={time}&hdop=0.9&iotCode={id}&latitude=52.5{place:05}&locked=true\
          &longitude=13.4{place:05}&networkSignal=22&odometer=123450&online=true&platformCode=E00001\

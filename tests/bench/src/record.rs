@@ -1,11 +1,11 @@
-//! The figures' place in the document: between two comments, one pair a case.
+//! Writes the figures into the document: between two comments, one pair for each case.
 
 use std::fs;
 use std::path::Path;
 
 use crate::failure::Failure;
 
-/// Replaces what stands between `<!-- bench:CASE -->` and `<!-- /bench:CASE -->`.
+/// Replaces the text between `<!-- bench:CASE -->` and `<!-- /bench:CASE -->`.
 pub(crate) fn record(document: &Path, case: &str, markdown: &str) -> Result<(), Failure> {
     let text = fs::read_to_string(document).map_err(Failure::io(format!("read {}", document.display())))?;
     let text = replaced(&text, case, markdown).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Redis, asked and filled without the API.
+//! Reads and fills Redis without the API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use crate::failure::Failure;
 use crate::provider::{Provider, Status};
 use crate::usual::Usual;
 
-/// What the product's keys start with.
+/// The prefix of the product's keys.
 const PREFIX: &str = "fleet";
 
-/// Messages in one push of a fill.
+/// The number of messages in one push of a fill.
 const CHUNK: u32 = 1_000;
 
-/// Time between two reports of a vehicle in a fill.
+/// The time between two reports of a vehicle in a fill.
 const STEP_MS: i64 = 5_000;
 
-/// A connection of the benchmark's own.
+/// The benchmark's own connection.
 pub(crate) struct RedisSide {
     url: String,
     connection: MultiplexedConnection,
@@ -35,18 +35,18 @@ impl std::fmt::Debug for RedisSide {
     }
 }
 
-/// Messages of one queue.
+/// The message counts of one queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     pub(crate) accepted: u64,
     pub(crate) settled: u64,
 }
 
-/// What a fill has sent.
+/// What a fill has pushed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) body_bytes: i64,
-    /// With their envelopes.
+    /// The bytes of the messages with their envelopes.
     pub(crate) message_bytes: i64,
 }
 
@@ -58,9 +58,9 @@ impl RedisSide {
         Ok(Self { url: url.to_owned(), connection, runtime })
     }
 
-    /// The server's process.
+    /// The pid of the server.
     pub(crate) fn pid(&self) -> Result<u32, Failure> {
-        let missing = || Failure::measurement("Redis does not tell its process id");
+        let missing = || Failure::measurement("INFO of Redis has no process id");
         self.info("server", "process_id")?.parse().map_err(|_| missing())
     }
 
@@ -69,17 +69,17 @@ impl RedisSide {
         self.info("server", "redis_version")
     }
 
-    /// Forgets everything.
+    /// Removes all data.
     pub(crate) fn flush(&self) -> Result<(), Failure> {
         self.ask::<()>(redis::cmd("FLUSHALL").arg("SYNC"))
     }
 
-    /// `always` or `everysec`.
+    /// Sets `appendfsync` to `always` or `everysec`.
     pub(crate) fn set_appendfsync(&self, when: &str) -> Result<(), Failure> {
         self.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(when))
     }
 
-    /// What a provider's queue counts.
+    /// The ledger of a provider's queue.
     pub(crate) fn ledger(&self, provider: Provider) -> Result<Ledger, Failure> {
         let keys = QueueKeys::new(PREFIX, provider.slug());
         let fields = ["accepted_messages", "settled_messages"];
@@ -88,7 +88,7 @@ impl RedisSide {
         Ok(Ledger { accepted: accepted.unwrap_or_default(), settled: settled.unwrap_or_default() })
     }
 
-    /// Puts `messages` of one report each into a provider's queue, every one different.
+    /// Pushes `messages` different messages of one report each into a provider's queue.
     pub(crate) fn fill(&self, provider: Provider, messages: u32, vehicles: u32) -> Result<(), Failure> {
         self.fill_from(provider, messages, vehicles, |status| provider.body(status))?;
         Ok(())
@@ -140,7 +140,7 @@ impl RedisSide {
         Ok(sent)
     }
 
-    /// Puts so many messages with this body into a provider's queue.
+    /// Pushes this many messages with this body into a provider's queue.
     pub(crate) fn fill_with(&self, provider: Provider, messages: u32, body: &str) -> Result<(), Failure> {
         let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
         let producer = Producer::new(link, PREFIX, provider.slug());
@@ -158,17 +158,17 @@ impl RedisSide {
         Ok(())
     }
 
-    /// Memory that Redis uses for its data and itself.
+    /// The memory that Redis uses, data and server together.
     pub(crate) fn memory_bytes(&self) -> Result<i64, Failure> {
         self.info_number("memory", "used_memory")
     }
 
-    /// Size of the append-only file.
+    /// The size of the append-only file.
     pub(crate) fn file_bytes(&self) -> Result<i64, Failure> {
         self.info_number("persistence", "aof_current_size")
     }
 
-    /// Open connections.
+    /// The number of open connections.
     pub(crate) fn clients(&self) -> Result<i64, Failure> {
         self.info_number("clients", "connected_clients")
     }
@@ -182,7 +182,7 @@ impl RedisSide {
         let text: String = self.ask(redis::cmd("INFO").arg(section))?;
         let value =
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
-        value.ok_or_else(|| Failure::measurement(format!("Redis does not tell {name}")))
+        value.ok_or_else(|| Failure::measurement(format!("INFO of Redis has no {name}")))
     }
 
     fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {

@@ -1,4 +1,5 @@
-//! What API and consumer are measured against: the least that does the same, on the same axum, runtime and allocator.
+//! The references for the API and the consumer: the minimum that does the same, on the same axum, runtime and
+//! allocator.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -13,15 +14,15 @@ use tokio::net::TcpListener;
 
 use crate::failure::Failure;
 
-/// Any provider's webhook.
+/// The route of every provider's webhook.
 const ROUTE: &str = "/webhooks/{*path}";
 
-/// Reads the body and answers 200.
+/// Reads the body and responds with 200.
 pub(crate) async fn bare(port: u16) -> Result<(), Failure> {
     serve(port, Router::new().route(ROUTE, post(async |_body: Bytes| StatusCode::OK))).await
 }
 
-/// One LPUSH a request over one multiplexed connection, then 200.
+/// Sends one LPUSH for each request over a multiplexed connection, then responds with 200.
 pub(crate) async fn lpush(port: u16, redis_url: &str) -> Result<(), Failure> {
     let connection = redis::Client::open(redis_url)?.get_multiplexed_async_connection().await?;
     let push = async |State(mut connection): State<MultiplexedConnection>, body: Bytes| {
@@ -36,7 +37,7 @@ async fn serve(port: u16, router: Router) -> Result<(), Failure> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).await.map_err(Failure::io(format!("listen on {address}")))?;
     let listener = listener.tap_io(|stream| {
-        // As the product; without it a reference could only be slower.
+        // As in the product. Without it a reference could only be slower.
         let _kept_nagle = stream.set_nodelay(true);
     });
     axum::serve(listener, router).await.map_err(Failure::io(format!("serve on {address}")))

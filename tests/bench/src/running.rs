@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use crate::failure::Failure;
 use fleet_harness::Interrupt;
 
-/// How long a graceful end may take.
+/// The deadline for a graceful shutdown.
 const STOP_WITHIN: Duration = Duration::from_secs(50);
 
-/// How much of a log a failure shows.
+/// The number of log lines that a failure shows.
 const TAIL_LINES: usize = 20;
 
 /// A running child.
@@ -27,7 +27,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it; its standard input stays open until [`Running::close_stdin`].
+    /// Starts the command. Its standard input stays open until [`Running::close_stdin`].
     pub(crate) fn start(
         name: impl Into<String>,
         command: &mut Command,
@@ -52,16 +52,16 @@ impl Running {
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.status()? {
             None => Ok(()),
-            Some(status) => Err(self.failure(format!("ended although it should run ({status})"))),
+            Some(status) => Err(self.failure(format!("ended by itself ({status})"))),
         }
     }
 
-    /// Tells it to come to an end.
+    /// Closes standard input, which makes the child finish.
     pub(crate) fn close_stdin(&mut self) {
         drop::<Option<ChildStdin>>(self.child.stdin.take());
     }
 
-    /// Waits for its end and reads what it printed.
+    /// Waits for the end of the child and parses its output.
     pub(crate) fn finish<T: DeserializeOwned>(
         mut self,
         interrupt: &Interrupt,
@@ -81,7 +81,7 @@ impl Running {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// SIGTERM, and requires that it ends in time with status 0.
+    /// Sends SIGTERM. Requires that the child ends in time with status 0.
     pub(crate) fn stop(mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         self.check()?;
         self.signal(Signal::TERM);
@@ -94,7 +94,7 @@ impl Running {
         }
     }
 
-    /// Kills it: references know no graceful end.
+    /// Kills the child, because references have no graceful shutdown.
     pub(crate) fn end(self) {
         drop(self);
     }
@@ -105,7 +105,7 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // Not reaped yet; if it just ended, that is as good.
+            // The child is not reaped yet. If it has just ended, nothing needs a signal.
             let _ = kill_process(pid, signal);
         }
     }

@@ -1,4 +1,4 @@
-//! One connection to a database, for code that may wait.
+//! A database connection for synchronous code.
 
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
@@ -6,7 +6,7 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use crate::failure::Failure;
 
-/// A connection, driven by a runtime of its own while it is asked.
+/// A connection. Its own runtime drives it during a call.
 pub(crate) struct Sql {
     client: Client,
     runtime: Runtime,
@@ -23,7 +23,7 @@ impl Sql {
         let runtime = crate::runtime::current_thread()?;
         let (client, connection) = runtime.block_on(tokio_postgres::connect(url, NoTls))?;
         runtime.spawn(async move {
-            // Whoever asks next is told.
+            // The next query reports the error.
             drop(connection.await);
         });
         Ok(Self { client, runtime })
@@ -34,12 +34,12 @@ impl Sql {
         Ok(self.runtime.block_on(self.client.batch_execute(statement))?)
     }
 
-    /// A statement to run again and again.
+    /// Prepares a statement that runs repeatedly.
     pub(crate) fn prepare(&self, statement: &str) -> Result<Statement, Failure> {
         Ok(self.runtime.block_on(self.client.prepare(statement))?)
     }
 
-    /// Runs a prepared statement; the rows it changed or found.
+    /// Runs a prepared statement and returns the number of rows that it changed or found.
     pub(crate) fn execute(
         &self,
         statement: &Statement,
@@ -48,32 +48,32 @@ impl Sql {
         Ok(self.runtime.block_on(self.client.execute(statement, parameters))?)
     }
 
-    /// Its rows.
+    /// The rows of a query.
     pub(crate) fn rows(&self, query: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
         Ok(self.runtime.block_on(self.client.query(query, parameters))?)
     }
 
-    /// A query's only number.
+    /// The single number that a query returns.
     pub(crate) fn number(&self, query: &str) -> Result<i64, Failure> {
         let rows = self.rows(query, &[])?;
         let row = rows.first().ok_or_else(|| Failure::measurement(format!("no row: {query}")))?;
         Ok(row.try_get(0)?)
     }
 
-    /// A query's only text.
+    /// The single text that a query returns.
     pub(crate) fn text(&self, query: &str) -> Result<String, Failure> {
         let rows = self.rows(query, &[])?;
         let row = rows.first().ok_or_else(|| Failure::measurement(format!("no row: {query}")))?;
         Ok(row.try_get(0)?)
     }
 
-    /// The server process of this connection.
+    /// The pid of this connection's server process.
     pub(crate) fn backend_pid(&self) -> Result<u32, Failure> {
         let pid = self.number("SELECT pg_backend_pid()::int8")?;
         u32::try_from(pid).map_err(|_| Failure::measurement("PostgreSQL's process id is out of range"))
     }
 
-    /// Transactions committed and deadlocks in this database, ever.
+    /// The total numbers of committed transactions and of deadlocks in this database.
     pub(crate) fn transactions(&self) -> Result<(i64, i64), Failure> {
         let query = "SELECT xact_commit, deadlocks FROM pg_stat_database WHERE datname = current_database()";
         let rows = self.rows(query, &[])?;

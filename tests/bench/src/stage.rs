@@ -1,4 +1,4 @@
-//! Servers of the benchmark's own, the processes on them, and how they are configured.
+//! The benchmark's private servers, the processes that use them, and their configuration.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,28 +19,28 @@ use crate::usage::{self, Watched};
 use fleet_harness::Interrupt;
 use fleet_harness::http;
 
-/// How long a start may take.
+/// The deadline for a start.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 const API: &str = "fleet-webhook-api";
 const CONSUMER: &str = "fleet-consumer";
 
-/// The files of the write-ahead log are kept and used again.
+/// Keeps the files of the write-ahead log, so that PostgreSQL reuses them.
 const POSTGRES_SETTINGS: &[&str] = &["min_wal_size=2GB", "max_wal_size=2GB", "backend_flush_after=256kB"];
 
-/// What deploy/k8s/README.md asks of production's Redis: docker-compose.yml's is too small for a bomb under the API's
-/// own limits.
+/// `maxmemory` that deploy/k8s/README.md requires of Redis in production. The value in docker-compose.yml is
+/// too small for a bomb within the API's own limits.
 const MAXMEMORY: [&str; 2] = ["--maxmemory", "6gb"];
 
-/// So many files are that much.
+/// The number of files that make up `min_wal_size`.
 const WAL_SEGMENTS: u32 = 128;
 
-/// A Redis, a TimescaleDB and what runs on them. The processes end before the servers.
+/// A Redis, a TimescaleDB and the processes that use them. The processes end before the servers.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// Redis and the queues in it.
+    /// Redis and its queues.
     pub(crate) redis: RedisSide,
-    /// The current round's database.
+    /// The database of the current round.
     pub(crate) sql: Sql,
     pub(crate) interrupt: Interrupt,
     bin_dir: PathBuf,
@@ -53,7 +53,7 @@ pub(crate) struct Stage {
     _postgres: Postgres,
 }
 
-/// A process that takes webhooks.
+/// A process that accepts webhooks.
 #[derive(Debug)]
 pub(crate) struct Front {
     pub(crate) running: Running,
@@ -64,12 +64,12 @@ pub(crate) struct Front {
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) front: Front,
-    /// Health and metrics.
+    /// The address of health and metrics.
     pub(crate) admin: SocketAddr,
 }
 
 impl Stage {
-    /// Starts both servers as shipped, but for [`MAXMEMORY`]; `redis` is appended to Redis' command line.
+    /// Starts both servers as shipped, except for [`MAXMEMORY`]. `redis` is appended to Redis' command line.
     pub(crate) fn set(bin_dir: &Path, redis: &[&str], interrupt: &Interrupt) -> Result<Self, Failure> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
@@ -95,8 +95,9 @@ impl Stage {
         })
     }
 
-    /// Lets PostgreSQL have run for a while: a new server fills every new file of its write-ahead log with zeros and
-    /// writes it twice so, which its first gigabytes would pay for, and whoever shares the disk.
+    /// Brings PostgreSQL into the state of a server that has run for a while. A new server fills every new
+    /// file of its write-ahead log with zeros first and so writes it twice, which would slow down the first
+    /// gigabytes and everything else that uses the disk.
     pub(crate) fn age(&self) -> Result<(), Failure> {
         for _ in 0..WAL_SEGMENTS {
             self.sql.run("SELECT pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()")?;
@@ -104,7 +105,7 @@ impl Stage {
         self.sql.run("CHECKPOINT")
     }
 
-    /// Empties Redis, and makes a fresh database of the product's schema with nothing left to write for the server.
+    /// Empties Redis and creates a new database with the product's schema. Leaves no pending writes.
     pub(crate) fn clear(&mut self) -> Result<(), Failure> {
         self.redis.flush()?;
         let admin = Sql::connect(&self.server_url)?;
@@ -126,17 +127,17 @@ impl Stage {
         admin.run("CHECKPOINT")
     }
 
-    /// The current round's database, for its administrator.
+    /// The administrator's URL of the current round's database.
     pub(crate) fn database_url(&self) -> String {
         self.server_url.rsplit_once('/').map_or_else(String::new, |(server, _)| format!("{server}/bench"))
     }
 
-    /// The API, with settings of its own on top of the shipped ones.
+    /// Starts the API with additional settings.
     pub(crate) fn api(&self, settings: &[(&str, &str)]) -> Result<Front, Failure> {
         Ok(self.api_with_admin(settings)?.front)
     }
 
-    /// The same, and where its health is.
+    /// The same, and returns its admin address too.
     pub(crate) fn api_with_admin(&self, settings: &[(&str, &str)]) -> Result<Api, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut command = self.command(API)?;
@@ -146,12 +147,12 @@ impl Stage {
         Ok(Api { front: Front { running, address }, admin })
     }
 
-    /// A consumer as shipped.
+    /// Starts a consumer as shipped.
     pub(crate) fn consumer(&self) -> Result<Running, Failure> {
         Ok(self.start_ready(CONSUMER, self.command(CONSUMER)?)?.0)
     }
 
-    /// A reference that takes webhooks, `bare` or `lpush`.
+    /// Starts a reference that accepts webhooks, `bare` or `lpush`.
     pub(crate) fn reference(&self, name: &str) -> Result<Front, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let mut command = self.own()?;
@@ -171,19 +172,19 @@ impl Stage {
         Ok(Front { running, address })
     }
 
-    /// A load generator.
+    /// Starts a load generator.
     pub(crate) fn load(&self, load: &Load) -> Result<Running, Failure> {
         self.tool("load", load)
     }
 
-    /// One of this program's own subcommands, told what to do in JSON.
+    /// Starts one of this program's own subcommands with its options as JSON.
     pub(crate) fn tool(&self, subcommand: &str, what: &impl Serialize) -> Result<Running, Failure> {
         let mut command = self.own()?;
         command.arg(subcommand).arg(serde_json::to_string(what)?);
         Running::start(subcommand, &mut command, self.logs.path())
     }
 
-    /// Both servers, and whatever else is to be watched.
+    /// The pids of both servers and of other processes to measure.
     pub(crate) fn watch(&self, others: &[(&str, u32)]) -> Watched {
         let servers = [("redis", self.redis_pid), ("postgres", self.postgres_pid)];
         servers.iter().chain(others).map(|&(name, pid)| (name.to_owned(), pid)).collect()
@@ -204,7 +205,8 @@ impl Stage {
         Ok((running, admin))
     }
 
-    /// A binary as shipped, with none of the user's own settings but the log filter, and the consumer's logins.
+    /// The command of a binary as shipped, with the consumer's logins and without the user's own settings
+    /// except for the log filter.
     fn command(&self, binary: &str) -> Result<Command, Failure> {
         let mut command = Command::new(self.bin_dir.join(binary));
         for (name, _) in std::env::vars_os() {

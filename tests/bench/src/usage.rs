@@ -1,4 +1,4 @@
-//! What processes have used: CPU time and memory, from /proc.
+//! CPU time and memory of processes, from /proc.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// Processes to watch, by the name they have in the tables.
+/// The pids to measure, by the name in the tables.
 pub(crate) type Watched = BTreeMap<String, u32>;
 
-/// Microseconds of CPU, by the same names.
+/// Microseconds of CPU time, by the same names.
 pub(crate) type CpuMicros = BTreeMap<String, f64>;
 
 /// Resident memory of a process, bytes.
@@ -18,18 +18,18 @@ pub(crate) type CpuMicros = BTreeMap<String, f64>;
 pub(crate) struct Memory {
     /// Now.
     pub(crate) resident: u64,
-    /// The most ever (VmHWM).
+    /// The peak (VmHWM).
     pub(crate) peak: u64,
 }
 
-/// User and system time of every watched process, that of its children included, ended ones too (PostgreSQL forks a
-/// process for each connection, Redis one to rewrite its file).
+/// User and system time of every watched process and of its children, including ended ones (PostgreSQL forks
+/// a process for each connection, Redis one to rewrite its file).
 ///
-/// The kernel accounts by the nanosecond and tells by the tick, 10 ms: measure over seconds.
+/// The kernel reports CPU time in ticks of 10 ms, so measure over seconds.
 ///
 /// # Errors
 ///
-/// [`Failure::Proc`] if a watched process is gone.
+/// [`Failure::Proc`] if a watched process has ended.
 pub(crate) fn cpu(watched: &Watched) -> Result<CpuMicros, Failure> {
     let mut used = BTreeMap::new();
     for (name, &pid) in watched {
@@ -38,7 +38,7 @@ pub(crate) fn cpu(watched: &Watched) -> Result<CpuMicros, Failure> {
     Ok(used)
 }
 
-/// CPU microseconds between two readings.
+/// CPU microseconds between two measurements.
 pub(crate) fn since(before: &CpuMicros, after: &CpuMicros) -> CpuMicros {
     let spent =
         |(name, &end): (&String, &f64)| (name.clone(), end - before.get(name).copied().unwrap_or(0.0));
@@ -67,7 +67,7 @@ pub(crate) fn parent_of(pid: u32) -> Result<u32, Failure> {
 fn tree_cpu_micros(root: u32) -> Result<f64, Failure> {
     let mut stats = Vec::new();
     for process in all_processes()? {
-        // One that ends meanwhile is counted by its parent.
+        // A process that ends meanwhile is counted by its parent.
         if let Ok(stat) = process.and_then(|process| process.stat()) {
             stats.push(stat);
         }
@@ -87,7 +87,7 @@ fn tree_cpu_micros(root: u32) -> Result<f64, Failure> {
     }
     ticks
         .map(micros)
-        .ok_or_else(|| Failure::measurement(format!("process {root} has ended while it was measured")))
+        .ok_or_else(|| Failure::measurement(format!("process {root} ended while it was measured")))
 }
 
 fn process(pid: u32) -> Result<Process, Failure> {
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// A shell whose child burns the CPU and ends; then it waits.
+    /// Starts a shell whose child uses the CPU and ends. Then the shell waits.
     #[test]
     fn a_childs_time_counts_while_it_runs_and_after_it_has_ended() {
         let script = "(i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done); echo done; read line";
@@ -128,7 +128,7 @@ mod tests {
         shell.wait().unwrap();
         assert!(after > 20_000.0, "{after} us of CPU in {elapsed_micros} us");
         assert!(after < elapsed_micros + 50_000.0, "{after} us of CPU in {elapsed_micros} us");
-        assert!(cpu(&watched).is_err(), "a process that is gone has no figures");
+        assert!(cpu(&watched).is_err(), "an ended process has no figures");
     }
 
     #[test]

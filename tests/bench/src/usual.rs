@@ -1,4 +1,4 @@
-//! What a provider usually sends: the fixtures' bodies of one event, for each vehicle and time.
+//! What a provider usually sends: the bodies of the fixtures with one event, for each vehicle and time.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,7 +10,7 @@ const NIU: &str = include_str!("../../fixtures/niu/n1s_single_battery.json");
 const SEGWAY: &str = include_str!("../../fixtures/segway/status_v1_with_location.form");
 const INVERS: &str = include_str!("../../fixtures/invers/current_envelope.json");
 
-/// A fixture without the white space that only people need.
+/// A fixture without insignificant white space.
 #[derive(Debug)]
 pub(crate) struct Usual {
     provider: Provider,
@@ -28,7 +28,7 @@ impl Usual {
         Ok(Self { provider, template })
     }
 
-    /// The body of one report. Segway's signature stays that of the fixture: the API alone checks it.
+    /// The body of one report. Segway's signature is that of the fixture, because only the API verifies it.
     pub(crate) fn body(&self, Status { vehicle, at_ms }: Status) -> String {
         let before = |ms: i64| (at_ms - ms).to_string();
         let replacements = match self.provider {

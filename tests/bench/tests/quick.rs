@@ -1,4 +1,5 @@
-//! The tool works: a case on real servers and the workspace's binaries, small. `cargo xtask test` runs it.
+//! Checks that the benchmark works: small cases on real servers with the workspace's binaries. `cargo xtask
+//! test` runs it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -30,7 +31,7 @@ fn the_small_cases_measure_something_plausible() {
         for known in ["cpu", "kernel", "redis", "postgres", "timescaledb"] {
             assert!(file[known].as_str().is_some_and(|text| !text.is_empty()), "{known}: {text}");
         }
-        // Everything that is asked was measured: a figure that was not is null.
+        // Every required figure was measured. A figure that was not is null.
         let checks = file["checks"].as_array().unwrap();
         assert!(!checks.is_empty() && checks.iter().all(|check| check["value"].is_f64()), "{text}");
     }
@@ -41,7 +42,7 @@ fn the_small_cases_measure_something_plausible() {
         let found = series.iter().find(|series| series["name"] == name);
         found.unwrap_or_else(|| panic!("no {name}: {text}"))["median"].as_f64().unwrap()
     };
-    // CPU is counted in ticks of 10 ms: an unoptimised build spends several over 20,000 events.
+    // CPU time is counted in ticks of 10 ms. An unoptimised build uses several for 20,000 events.
     assert!(median("drain", "product: CPU an event, PostgreSQL") > 1.0);
     assert!(median("drain", "product: CPU an event, consumer") > 1.0);
     assert!(median("drain", "reference: CPU a row, PostgreSQL") > 1.0);

@@ -1,4 +1,4 @@
-//! As much of Redis' protocol as it takes to ask a few questions.
+//! A minimal Redis client, and a reader for the numbers in flat JSON.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,13 +7,14 @@ use std::time::Duration;
 use fleet_harness::Failure;
 use fleet_testbed::Redis;
 
-/// Bounds connecting, and each read and write.
+/// The timeout for connecting, and for each read and write.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The user who may look at everything and change settings, as `docker-compose.yml` has it.
+/// The administrator, as in `docker-compose.yml`.
 const LOGIN: &str = "AUTH fleet fleet";
 
-/// Logs in, sends one command, its words without blanks or quotes, and returns the reply's values in a row.
+/// Logs in, sends one command, and returns the values of the reply as a flat list. The words of the command
+/// must contain no blanks or quotes.
 pub(super) fn redis(port: u16, command: &str) -> io::Result<Vec<String>> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -26,12 +27,12 @@ pub(super) fn redis(port: u16, command: &str) -> io::Result<Vec<String>> {
     Ok(values)
 }
 
-/// As [`redis`], on a server of the testbed.
+/// Sends one command to a Redis of the testbed, like [`redis`].
 pub(super) fn server(redis: &Redis, command: &str) -> Result<Vec<String>, Failure> {
     self::redis(redis.port(), command).map_err(Failure::io(format!("send Redis {command}")))
 }
 
-/// A reply that is one number.
+/// Sends a command whose reply is one number.
 pub(super) fn redis_number(port: u16, command: &str) -> io::Result<u64> {
     let values = redis(port, command)?;
     let number = values.first().and_then(|value| value.parse().ok());
@@ -39,7 +40,7 @@ pub(super) fn redis_number(port: u16, command: &str) -> io::Result<u64> {
 }
 
 fn read_reply(reader: &mut impl BufRead, values: &mut Vec<String>) -> io::Result<()> {
-    // Values still to come; an array's are counted when its head is read.
+    // The number of values still to read. An array adds its length when its header is read.
     let mut left: usize = 1;
     while left > 0 {
         left -= 1;
@@ -61,7 +62,7 @@ fn read_reply(reader: &mut impl BufRead, values: &mut Vec<String>) -> io::Result
     Ok(())
 }
 
-/// The unsigned number a flat JSON object has under `name`.
+/// The unsigned number under `name` in a flat JSON object.
 pub(super) fn json_number(object: &str, name: &str) -> Option<u64> {
     let key = format!("\"{name}\":");
     let (_, rest) = object.split_once(&key)?;

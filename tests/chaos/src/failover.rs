@@ -1,4 +1,4 @@
-//! A failover of Redis that loses nothing.
+//! A Redis failover that loses no data.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,14 +9,15 @@ use super::ask;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, POLL};
 
-/// How long a replica may take to copy everything.
+/// The deadline for the replica to copy the primary's data.
 const COPIED_WITHIN: Duration = Duration::from_secs(20);
 
-/// The administrator, whom both servers know, is also who a replica logs in as.
+/// A replica logs in as the administrator, who exists on both servers.
 const LOGIN: &str = "masteruser fleet masterauth fleet repl-diskless-sync-delay 0";
 
-/// Makes `new` a copy of `old`, and its primary once it has everything. Whoever writes meanwhile waits, and is answered by a
-/// replica when [`super::stage::Stage::fail_over`] lets `old` go on.
+/// Makes `new` a replica of `old`, waits until it is in sync, and promotes it to primary. Clients that write
+/// meanwhile are blocked. When [`super::stage::Stage::fail_over`] unblocks `old`, they get a replica's
+/// response.
 pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
     for server in [old, new] {
         ask::server(server, &format!("CONFIG SET {LOGIN}"))?;
@@ -25,16 +26,16 @@ pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
     let end = Instant::now() + COPIED_WITHIN;
     while !is_copy(new)? {
         if Instant::now() >= end {
-            return Err(refuse("the replica of Redis does not catch up"));
+            return Err(refuse("the Redis replica did not finish its initial copy in time"));
         }
         thread::sleep(POLL);
     }
-    // More than the switch takes. It ends with CLIENT UNPAUSE.
+    // Longer than the switch takes. CLIENT UNPAUSE ends it.
     ask::server(old, "CLIENT PAUSE 5000 WRITE")?;
     let offset = offset(old)?;
     while self::offset(new)? < offset {
         if Instant::now() >= end {
-            return Err(refuse("the replica of Redis does not have everything"));
+            return Err(refuse("the Redis replica did not reach the primary's replication offset in time"));
         }
         thread::sleep(POLL);
     }
@@ -47,13 +48,13 @@ fn is_copy(replica: &Redis) -> Result<bool, Failure> {
     Ok(replication(replica)?.contains("master_link_status:up"))
 }
 
-/// How far a server's history reaches.
+/// The server's replication offset.
 fn offset(server: &Redis) -> Result<u64, Failure> {
     let info = replication(server)?;
     let is_replica = info.contains("role:slave");
     let name = if is_replica { "slave_repl_offset:" } else { "master_repl_offset:" };
     let offset = info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    offset.ok_or_else(|| refuse(format!("Redis does not tell its {name}")))
+    offset.ok_or_else(|| refuse(format!("INFO replication of Redis has no {name}")))
 }
 
 fn replication(server: &Redis) -> Result<String, Failure> {

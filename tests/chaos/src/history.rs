@@ -1,4 +1,4 @@
-//! After the run: a Redis that is emptied is found out, by what was seen of it before.
+//! After the run, the audit must detect that Redis was emptied.
 
 use fleet_testbed::DatabaseLogin;
 
@@ -7,10 +7,10 @@ use super::stage::Stage;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt, Program};
 
-/// Webhooks that are lost on purpose.
+/// The number of webhooks that this step loses on purpose.
 const WEBHOOKS: u32 = 20;
 
-/// Loses webhooks that were answered 200, and requires that the audit says so until somebody accepts the loss.
+/// Loses webhooks that the API acknowledged. Requires that the audit fails until the loss is accepted.
 pub(super) fn lose(stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
     stage.consumers.iter_mut().try_for_each(Program::freeze)?;
     let found = lose_unseen(stage, interrupt);
@@ -22,7 +22,7 @@ fn lose_unseen(stage: &Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> 
     for number in 0..WEBHOOKS {
         let status = stage.post(&format!(r#"{{"sn":"LOST{number}"}}"#))?;
         if status != 200 {
-            return Err(refuse(format!("a webhook without any fault was answered {status}")));
+            return Err(refuse(format!("a webhook got the status {status} although no fault was active")));
         }
     }
     let run = |command| stage.consumer_command(command, DatabaseLogin::Consumer, interrupt);
@@ -31,7 +31,7 @@ fn lose_unseen(stage: &Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> 
     match run("audit") {
         Err(Failure::Exit { .. }) => {}
         Err(failure) => return Err(failure),
-        Ok(()) => return Err(refuse("the audit does not see that Redis has lost its history")),
+        Ok(()) => return Err(refuse("the audit did not detect that Redis lost its history")),
     }
     run("accept-loss")?;
     run("audit")

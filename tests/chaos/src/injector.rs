@@ -1,4 +1,4 @@
-//! Inflicts the schedule's faults and mends them.
+//! Injects the faults of the schedule and ends them.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -12,62 +12,64 @@ use super::stage::{Stage, change_password, make_read_only};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, POLL, Program};
 
-/// A push that began without Redis fails within its time of 1 s; what waits behind it may begin a little later.
+/// How long after an outage a push may still fail. A push that began without Redis times out after 1 s, and
+/// pushes queued behind it begin a little later.
 const AFTERMATH: SignedDuration = SignedDuration::from_millis(2_200);
 
-/// The schedule at work.
+/// Injects faults when they are due.
 pub(super) struct Injector {
     faults: VecDeque<Fault>,
-    mends: Vec<Mend>,
-    /// When the first webhook was seen; the schedule counts from here.
+    active: Vec<ActiveFault>,
+    /// When the first webhook was accepted. The times of the schedule count from here.
     began: Option<Instant>,
-    /// When no fault may begin any more.
+    /// No fault begins after this.
     until: Instant,
-    inflicted: Vec<Kind>,
-    /// When Redis could not be used.
+    injected: Vec<Kind>,
+    /// When Redis was unavailable.
     without_redis: Vec<Outage>,
 }
 
-/// A time without Redis.
+/// A period without Redis.
 struct Outage {
     kind: Kind,
     target: usize,
     since: Timestamp,
-    /// Not yet known while it lasts.
+    /// `None` while the outage lasts.
     until: Option<Timestamp>,
 }
 
-/// The end of a fault that lasts.
-struct Mend {
+/// A fault that lasts until `at`.
+struct ActiveFault {
     at: Instant,
     kind: Kind,
     target: usize,
 }
 
 impl Injector {
-    /// Faults for the next `run_for`; the first one waits for the first accepted webhook.
+    /// Injects faults for the next `run_for`. The first one waits for the first accepted webhook.
     pub(super) fn new(faults: Vec<Fault>, run_for: Duration) -> Self {
         Self {
             faults: faults.into(),
-            mends: Vec::new(),
+            active: Vec::new(),
             began: None,
             until: Instant::now() + run_for,
-            inflicted: Vec::new(),
+            injected: Vec::new(),
             without_redis: Vec::new(),
         }
     }
 
-    /// How often this kind has been inflicted.
+    /// How often this kind has been injected.
     pub(super) fn count(&self, kind: Kind) -> usize {
-        self.inflicted.iter().filter(|&&inflicted| inflicted == kind).count()
+        self.injected.iter().filter(|&&injected| injected == kind).count()
     }
 
-    /// Does what is due, and fails if a process that should serve has ended by itself.
+    /// Injects and ends the faults that are due. Fails if a process that should be running has ended by
+    /// itself.
     pub(super) fn tick(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         check_processes(stage)?;
-        while let Some(due) = self.mends.iter().position(|mend| mend.at <= Instant::now()) {
-            let due = self.mends.swap_remove(due);
-            self.mend(&due, stage)?;
+        while let Some(due) = self.active.iter().position(|fault| fault.at <= Instant::now()) {
+            let due = self.active.swap_remove(due);
+            self.end_fault(&due, stage)?;
         }
         let Some(began) = self.began else {
             if stage.has_accepted() {
@@ -78,31 +80,32 @@ impl Injector {
         if Instant::now() >= self.until {
             self.faults.clear();
         }
-        // One that needs what another has in its hands waits, and lets those behind it pass.
+        // A fault waits while another one uses the same resource. Later faults may overtake it.
         let is_due = |fault: &Fault| fault.at <= began.elapsed() && !self.collides(fault.kind);
         if let Some(due) = self.faults.iter().position(is_due)
             && let Some(fault) = self.faults.remove(due)
         {
-            self.inflict(fault, began, stage)?;
+            self.inject(fault, began, stage)?;
         }
         Ok(())
     }
 
     fn collides(&self, kind: Kind) -> bool {
-        let same =
-            |mend: &Mend| mend.kind == kind || (kind.holds().is_some() && mend.kind.holds() == kind.holds());
-        self.mends.iter().any(same)
+        let same = |fault: &ActiveFault| {
+            fault.kind == kind || (kind.holds().is_some() && fault.kind.holds() == kind.holds())
+        };
+        self.active.iter().any(same)
     }
 
-    /// Mends what is still broken, now.
-    pub(super) fn mend_all(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    /// Ends all active faults now.
+    pub(super) fn end_all(&mut self, stage: &mut Stage<'_>) -> Result<(), Failure> {
         self.faults.clear();
-        let mends: Vec<_> = self.mends.drain(..).collect();
-        mends.iter().try_for_each(|due| self.mend(due, stage))
+        let active: Vec<_> = self.active.drain(..).collect();
+        active.iter().try_for_each(|due| self.end_fault(due, stage))
     }
 
-    fn mend(&mut self, due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
-        mend(due, stage)?;
+    fn end_fault(&mut self, due: &ActiveFault, stage: &mut Stage<'_>) -> Result<(), Failure> {
+        end_fault(due, stage)?;
         let is_it = |outage: &&mut Outage| {
             outage.until.is_none() && (outage.kind, outage.target) == (due.kind, due.target)
         };
@@ -112,7 +115,7 @@ impl Injector {
         Ok(())
     }
 
-    /// Whether Redis could not be used at that time, or shortly before: what began then may fail now.
+    /// Whether Redis was unavailable at that time, or shortly before: a push that began then may fail later.
     pub(super) fn was_without_redis(&self, at: Timestamp) -> bool {
         self.without_redis.iter().any(|outage| {
             let until =
@@ -121,7 +124,7 @@ impl Injector {
         })
     }
 
-    fn inflict(&mut self, fault: Fault, began: Instant, stage: &mut Stage<'_>) -> Result<(), Failure> {
+    fn inject(&mut self, fault: Fault, began: Instant, stage: &mut Stage<'_>) -> Result<(), Failure> {
         let Fault { kind, lasts, .. } = fault;
         let target = self.target(fault);
         let (at, ms) = (began.elapsed().as_secs_f64(), lasts.as_millis());
@@ -170,23 +173,25 @@ impl Injector {
                 retire_consumer(stage, target, successor)?;
             }
         }
-        self.inflicted.push(kind);
+        self.injected.push(kind);
         if kind.takes_redis_away(target) {
             let until = lasts.is_zero().then(Timestamp::now);
             self.without_redis.push(Outage { kind, target, since, until });
         }
         if !lasts.is_zero() {
             let at = Instant::now() + lasts;
-            self.mends.push(Mend { at, kind, target });
+            self.active.push(ActiveFault { at, kind, target });
         }
         Ok(())
     }
 
-    /// Whom it strikes. A frozen consumer is to wake up after its lease: then it is the other one.
+    /// The index of the consumer, database or server to hit. A frozen consumer must wake up after its lease
+    /// has expired and been taken over, so the other consumer is hit meanwhile.
     fn target(&self, fault: Fault) -> usize {
-        let is_frozen = |mend: &Mend| mend.kind == Kind::FreezeConsumer && mend.target == fault.target;
+        let is_frozen =
+            |active: &ActiveFault| active.kind == Kind::FreezeConsumer && active.target == fault.target;
         match fault.kind {
-            Kind::KillConsumer if self.mends.iter().any(is_frozen) => (fault.target + 1) % CONSUMERS,
+            Kind::KillConsumer if self.active.iter().any(is_frozen) => (fault.target + 1) % CONSUMERS,
             Kind::KillApi
             | Kind::KillConsumer
             | Kind::KillRedis
@@ -208,7 +213,7 @@ impl Injector {
     }
 }
 
-fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
+fn end_fault(due: &ActiveFault, stage: &mut Stage<'_>) -> Result<(), Failure> {
     match due.kind {
         Kind::StopPostgres | Kind::DatabaseAway => stage.database(due.target).restart()?,
         Kind::FreezeRedis => stage.redis.resume()?,
@@ -231,13 +236,13 @@ fn mend(due: &Mend, stage: &mut Stage<'_>) -> Result<(), Failure> {
         | Kind::CutConnections
         | Kind::CloseConnections
         | Kind::FailOver => {
-            return Err(refuse(format!("{} cannot be mended", due.kind.label())));
+            return Err(refuse(format!("{} does not last and cannot be ended", due.kind.label())));
         }
     }
     Ok(())
 }
 
-/// Ends the API as SIGTERM does: the next one needs its port.
+/// Stops the API with SIGTERM and waits, because the next API needs its port.
 fn stop_api(stage: &mut Stage<'_>) -> Result<(), Failure> {
     if let Some(mut api) = stage.api.take() {
         api.wait_up()?;
@@ -249,7 +254,7 @@ fn stop_api(stage: &mut Stage<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ends a consumer as SIGTERM does, beside its successor.
+/// Sends SIGTERM to a consumer. Its successor already runs.
 fn retire_consumer(stage: &mut Stage<'_>, index: usize, successor: Program) -> Result<(), Failure> {
     let mut old = std::mem::replace(&mut stage.consumers[index], successor);
     old.wait_up()?;

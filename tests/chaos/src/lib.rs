@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: everything is killed, frozen and restarted under load, and nothing may be lost.
+//! `cargo xtask chaos`: kills, freezes and restarts everything under load, and requires that nothing is lost.
 
 mod ask;
 mod failover;
@@ -25,19 +25,20 @@ use self::verdict::{Run, Verdict};
 use crate::refuse::refuse;
 use fleet_harness::{Cargo, Failure, Interrupt, Job, Limits, build, log};
 
-/// The simulator's: requests at a time. Most of them wait while a provider is shed or a server is away.
+/// The number of concurrent requests of the simulator. Most of them wait while the API sheds load or a server
+/// is unavailable.
 const CONNECTIONS: u16 = 128;
 
-/// The simulator's: how long one report is retried.
+/// How long the simulator retries one report.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
-/// The simulator's: how long it waits after the last visible progress.
+/// How long the simulator waits after the last visible progress.
 const SETTLE_FOR: Duration = Duration::from_secs(90);
 
 /// The options of `cargo xtask chaos`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long the simulator sends and faults strike, such as 60s or 2m.
+    /// How long the simulator sends and faults are injected, such as 60s or 2m.
     #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = duration)]
     run_for: Duration,
     /// Repeats the faults and the reports of the run with this seed [default: random].
@@ -46,13 +47,14 @@ pub struct Args {
     /// Vehicles, split evenly over the three providers.
     #[arg(long, value_name = "N", default_value_t = 600)]
     vehicles: u32,
-    /// Webhooks per second [default: as many as the API takes].
+    /// Webhooks per second [default: as many as the API accepts].
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
-    /// Most messages in a consumer's batch; the smaller, the more of them meet.
+    /// The maximum number of messages in a consumer's batch. Smaller batches run concurrently more often.
     #[arg(long, value_name = "N", default_value_t = 200)]
     batch: u32,
-    /// Where state and telemetry are; with two, one at a time is also away for longer than a lease.
+    /// Where vehicle state and telemetry are stored. With two, one database at a time is also unavailable for
+    /// longer than a lease.
     #[arg(long, value_enum, default_value_t = Databases::One)]
     databases: Databases,
     /// Builds the services with failpoints and switches this one on; the run must fail.
@@ -67,14 +69,14 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// If a program does not do what it must, or the run does not show what it must show.
+/// If a program misbehaves, or if the run does not meet its requirements.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     let bin_dir = match (&args.bin_dir, args.failpoint) {
         (Some(folder), _) => folder.clone(),
         (None, Some(_)) => build::with_failpoints(cargo, interrupt)?,
         (None, None) => build::release(cargo, interrupt)?,
     };
-    // Short enough to type again.
+    // 32 bits, so that the seed is short enough to type.
     let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) % 1_000_000);
     eprintln!("seed {seed}");
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
@@ -85,7 +87,7 @@ pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Fail
     {
         log::print_tails(logs.path());
         let seconds = args.run_for.as_secs();
-        eprintln!("whole logs: {}", logs.keep().display());
+        eprintln!("the complete logs are in {}", logs.keep().display());
         eprintln!(
             "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}{}",
             args.vehicles,
@@ -129,18 +131,18 @@ fn survive(
     let end = Instant::now() + args.run_for + RETRY_FOR + SETTLE_FOR * 2;
     let simulated = simulator.finish(interrupt, || {
         if Instant::now() >= end {
-            return Err(refuse("the simulator does not come to an end"));
+            return Err(refuse("the simulator did not finish in time"));
         }
         injector.tick(&mut stage)
     });
     let mut verdict = Verdict::default();
     match simulated {
         Ok(()) => {}
-        // Its tables have said what is wrong; what the ledgers say belongs to it.
-        Err(Failure::Exit { what, status }) => verdict.blame(format!("{what} ended with {status}")),
+        // The simulator has printed what is wrong. The verdict adds what the audit finds.
+        Err(Failure::Exit { what, status }) => verdict.add_problem(format!("{what} ended with {status}")),
         Err(failure) => return Err(failure),
     }
-    injector.mend_all(&mut stage)?;
+    injector.end_all(&mut stage)?;
     let counts = fs::read_to_string(&result).unwrap_or_default();
     verdict.examine(&mut stage, interrupt)?;
     verdict.print(&stage, &injector, &counts, &Run { databases: args.databases, run_for: args.run_for, seed })

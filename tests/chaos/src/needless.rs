@@ -1,19 +1,19 @@
-//! Webhooks that were answered 503 although Redis was there.
+//! Counts webhooks that got a 503 although Redis was available.
 
 use jiff::Timestamp;
 
-/// What the API says of every push that failed, at debug.
+/// The API's log line at debug level for every failed push.
 const FAILED_PUSH: &str = "group_commit: a push failed";
 
-/// Webhooks answered 503, as `log` says, at times at which Redis was there. Not those that Redis did not answer in time: two
-/// busy cores can be the reason for that.
+/// The number of webhooks that, according to `log`, got a 503 while Redis was available. Pushes that timed
+/// out do not count, because a machine with two busy cores can cause that too.
 pub(super) fn count(log: &str, was_without_redis: impl Fn(Timestamp) -> bool) -> u64 {
     let failed = log.lines().filter(|line| line.contains(FAILED_PUSH) && !line.contains("kind=\"timeout\""));
     let needless = failed.filter(|line| at(line).is_some_and(|at| !was_without_redis(at)));
     needless.filter_map(messages).sum()
 }
 
-/// When a line was logged.
+/// The time of a log line.
 fn at(line: &str) -> Option<Timestamp> {
     line.split(' ').next()?.parse().ok()
 }

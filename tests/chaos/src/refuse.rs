@@ -1,8 +1,8 @@
-//! How a run fails.
+//! The error of a failed run.
 
 use fleet_harness::Failure;
 
-/// The fault suite cannot go on, or did not show what it must show.
+/// The fault suite could not continue, or the run did not meet its requirements.
 pub(crate) fn refuse(why: impl Into<String>) -> Failure {
     Failure::Verdict { run: "the fault suite", why: why.into() }
 }

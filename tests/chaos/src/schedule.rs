@@ -1,14 +1,15 @@
-//! Which fault strikes when: a pure function of the seed.
+//! The schedule of faults: a pure function of the seed.
 
 use std::time::Duration;
 
-/// How many consumers run side by side.
+/// The number of consumers that run concurrently.
 pub(super) const CONSUMERS: usize = 2;
 
-/// The pause between two faults, ms: in a minute every kind strikes at least five times.
+/// The shortest and the longest pause between two faults, ms. Every kind is injected at least five times a
+/// minute.
 const GAP_MS: (u64, u64) = (300, 900);
 
-/// What can go wrong.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     KillApi,
@@ -30,16 +31,16 @@ pub(super) enum Kind {
     DatabaseAway,
 }
 
-/// Where state and telemetry are.
+/// Where vehicle state and telemetry are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Databases {
     /// In one database, as shipped.
     One,
-    /// On two servers, of which one may be away alone.
+    /// On two servers, one of which may be unavailable alone.
     Two,
 }
 
-/// What only one fault at a time may have in its hands.
+/// A resource that only one fault at a time may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
     Redis,
@@ -48,7 +49,7 @@ pub(super) enum Held {
 }
 
 impl Kind {
-    /// Every kind that strikes with these databases.
+    /// The kinds of faults that are injected with these databases.
     pub(super) fn all(databases: Databases) -> Vec<Self> {
         match databases {
             Databases::One => Self::ALWAYS.to_vec(),
@@ -75,7 +76,7 @@ impl Kind {
         Self::UnwritableLogs,
     ];
 
-    /// For humans.
+    /// The name in the printed table.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::KillApi => "kill -9 of the API",
@@ -98,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// Shortest and longest time it lasts, ms. What is killed is replaced at once.
+    /// The shortest and the longest duration, ms. A killed process is replaced at once.
     fn lasts_ms(self) -> (u64, u64) {
         match self {
             Self::KillApi
@@ -109,17 +110,17 @@ impl Kind {
             | Self::CloseConnections
             | Self::FailOver => (0, 0),
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
-            // The lease is 2 s.
+            // Longer than the lease of 2 s.
             Self::FreezeConsumer | Self::DatabaseAway => (2_500, 4_000),
             Self::UnwritableLogs => (800, 1_500),
             Self::FreezeConsumers => (1_000, 1_800),
             Self::FreezeRedis | Self::FillRedis => (300, 1_000),
-            // A call to Redis has 1 s, a statement 3 s.
+            // Around the timeouts: 1 s for a call to Redis, 3 s for a statement.
             Self::BlackHole => (500, 4_000),
         }
     }
 
-    /// What it has in its hands until it is mended.
+    /// The resource that the fault uses until it ends.
     pub(super) fn holds(self) -> Option<Held> {
         match self {
             Self::KillRedis
@@ -137,8 +138,8 @@ impl Kind {
         }
     }
 
-    /// Whether Redis cannot take webhooks meanwhile, if it strikes `target`. All other faults leave it there: they must cost
-    /// no webhook a 503.
+    /// Whether Redis cannot accept webhooks while this fault hits `target`. During all other faults Redis is
+    /// available, and no webhook may get a 503.
     pub(super) fn takes_redis_away(self, target: usize) -> bool {
         match self {
             Self::KillRedis | Self::FreezeRedis | Self::FillRedis => true,
@@ -163,18 +164,17 @@ impl Kind {
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Since the first fault could strike.
+    /// When it begins, counted from the first accepted webhook.
     pub(super) at: Duration,
-    /// What happens.
     pub(super) kind: Kind,
-    /// Until it is mended.
+    /// Its duration.
     pub(super) lasts: Duration,
-    /// Which one it strikes where there are two: consumers, databases, or for a black hole Redis (0) and the state's
-    /// PostgreSQL (1).
+    /// Which one it hits: the index of a consumer or of a database, or for a black hole Redis (0) or the
+    /// state's PostgreSQL (1).
     pub(super) target: usize,
 }
 
-/// The faults of a run: all kinds in random order, then all kinds again.
+/// The faults of a run: all kinds in random order, again and again.
 pub(super) fn faults(seed: u64, run_for: Duration, databases: Databases) -> Vec<Fault> {
     let mut random = Random(seed);
     let (mut faults, mut at) = (Vec::new(), Duration::ZERO);
@@ -195,7 +195,7 @@ pub(super) fn faults(seed: u64, run_for: Duration, databases: Databases) -> Vec<
     }
 }
 
-/// `SplitMix64`: small, and the same for ever, so that a seed from an old log still repeats its run.
+/// `SplitMix64`. Its output never changes, so a seed from an old log still repeats its run.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! The servers, the processes under test and how they are configured.
+//! The servers, the processes under test and their configuration.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,23 +15,24 @@ const NIU_TOKEN: &str = "chaos-niu-token";
 const SEGWAY_SECRET: &str = "chaos-segway-secret";
 const INVERS_TOKEN: &str = "chaos-invers-token";
 
-/// The queues whose keys are looked at.
+/// The providers' queues.
 const QUEUES: [&str; 3] = ["niu", "segway", "invers"];
 
-/// The consumers' login in the database, whose password a fault changes, and that password.
+/// The consumers' database user and its password. A fault changes the password.
 const APP: [&str; 2] = ["consumer", "local-use-only-consumer"];
 
-/// Redis' `maxmemory` as docker-compose.yml has it.
+/// `maxmemory` of Redis, as in docker-compose.yml.
 const MAXMEMORY: &str = "1gb";
 
-/// What must differ from what is shipped: limits short enough for a recovery to fit the run, and a backlog that one
-/// provider exceeds again and again. Everything else is as shipped: users, logins, Redis' settings, all other defaults.
+/// The settings that differ from production: timeouts short enough that a recovery fits into the run, and a
+/// backlog limit that one provider exceeds again and again. Everything else is as shipped: users, Redis'
+/// settings, all other defaults.
 const LIMITS: [(&str, &str); 12] = [
     ("FLEET_API__RETRY_AFTER", "1s"),
     ("FLEET_PROVIDERS__NIU__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__SEGWAY__MAX_BACKLOG_BYTES", "67108864"),
     ("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", "524288"),
-    // Many small transactions side by side: the more of them, the more can go wrong between them.
+    // Many small concurrent transactions make conflicts between them more likely.
     ("FLEET_CONSUMER__BATCHES_IN_FLIGHT", "4"),
     ("FLEET_DATABASE__POOL_SIZE", "16"),
     ("FLEET_CONSUMER__LEASE", "2s"),
@@ -42,31 +43,29 @@ const LIMITS: [(&str, &str); 12] = [
     ("FLEET_DATABASE__STATEMENT_TIMEOUT", "3s"),
 ];
 
-/// What the API's log is called.
+/// The name of the API and of its log.
 pub(super) const API: &str = "fleet-webhook-api";
 
-/// What a consumer's log is called.
+/// The name of a consumer and of its log.
 pub(super) fn consumer_name(index: usize) -> String {
     format!("fleet-consumer-{index}")
 }
 
-/// Everything a fault may strike, and what it takes to replace it. The processes end before the servers.
+/// Everything that a fault may hit, and what is needed to replace it. The processes end before the servers.
 pub(super) struct Stage<'a> {
-    /// The API.
     pub(super) api: Option<Program>,
-    /// The consumers.
     pub(super) consumers: Vec<Program>,
-    /// Consumers that have got SIGTERM.
+    /// Consumers that got SIGTERM and have not ended yet.
     pub(super) leaving: Vec<Program>,
-    /// The queues' Redis.
+    /// The primary of the queues' Redis.
     pub(super) redis: Redis,
-    /// What takes its place in a failover.
+    /// The Redis that a failover promotes.
     spare: Redis,
-    /// The state's database, and the telemetry's if it is another one.
+    /// The database of the vehicle state, then the database of the telemetry if it is another one.
     pub(super) databases: Vec<Postgres>,
-    /// The processes' ways to Redis and to the databases.
+    /// The proxies between the processes and Redis or the databases.
     pub(super) proxies: Vec<Proxy>,
-    /// Where the processes log.
+    /// The folder of the processes' logs.
     pub(super) logs: &'a Path,
     bin_dir: &'a Path,
     failpoint: Option<Failpoint>,
@@ -77,7 +76,8 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts the servers and checks that they are as durable as production's; migrates; starts the processes.
+    /// Starts the servers, checks that they are as durable as in production, migrates the databases and
+    /// starts the processes.
     pub(super) fn set(
         bin_dir: &'a Path,
         databases: Databases,
@@ -128,29 +128,29 @@ impl<'a> Stage<'a> {
         Ok(stage)
     }
 
-    /// An API on the port every API of this run has.
+    /// Starts an API on the port that every API of this run uses.
     pub(super) fn start_api(&self) -> Result<Program, Failure> {
         Program::start_in(self.limits.api()?, API, self.api_command(), self.logs)
     }
 
-    /// An API whose log takes nothing.
+    /// Starts an API whose log cannot be written.
     pub(super) fn start_unlogged_api(&self, is_pipe: bool) -> Result<Program, Failure> {
         Program::start_unlogged(self.limits.api()?, API, self.api_command(), is_pipe)
     }
 
-    /// A consumer for this place, whose log takes nothing.
+    /// Starts consumer number `index` with a log that cannot be written.
     pub(super) fn start_unlogged_consumer(&self, index: usize, is_pipe: bool) -> Result<Program, Failure> {
         let command = self.consumer(DatabaseLogin::Consumer);
         Program::start_unlogged(self.limits.consumer()?, &consumer_name(index), command, is_pipe)
     }
 
-    /// A consumer for this place.
+    /// Starts consumer number `index`.
     pub(super) fn start_consumer(&self, index: usize) -> Result<Program, Failure> {
         let command = self.consumer(DatabaseLogin::Consumer);
         Program::start_in(self.limits.consumer()?, &consumer_name(index), command, self.logs)
     }
 
-    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed.
+    /// Runs `fleet-consumer <subcommand>` as the database user `login`. It must succeed.
     pub(super) fn consumer_command(
         &self,
         subcommand: &str,
@@ -160,7 +160,7 @@ impl<'a> Stage<'a> {
         command::run_consumer(self.consumer(login), subcommand, interrupt)
     }
 
-    /// The simulator, apart from what it is to play.
+    /// The command of the simulator, without the scenario.
     pub(super) fn simulator(&self) -> Command {
         let mut command = command::of(self.bin_dir, "fleet-simulator", "info");
         command
@@ -175,26 +175,26 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// Whether any webhook has been accepted yet.
+    /// Whether the API has accepted any webhook.
     pub(super) fn has_accepted(&self) -> bool {
         let keys: Vec<String> = QUEUES.iter().map(|queue| key(queue, "ledger")).collect();
         ask::redis_number(self.redis.port(), &format!("EXISTS {}", keys.join(" ")))
             .is_ok_and(|found| found > 0)
     }
 
-    /// Leaves Redis no room for another byte, or gives it back.
+    /// Sets `maxmemory` so that Redis has no room for another byte, or restores it.
     pub(super) fn fill_redis(&self, is_full: bool) -> Result<(), Failure> {
         let maxmemory = if is_full { "1mb" } else { MAXMEMORY };
         ask::server(&self.redis, &format!("CONFIG SET maxmemory {maxmemory}")).map(drop)
     }
 
-    /// Redis closes every connection, as it does with idle ones if it is told to.
+    /// Makes Redis close every client connection, as it does with idle connections if `timeout` is set.
     pub(super) fn close_connections(&self) -> Result<(), Failure> {
         ask::server(&self.redis, "CLIENT KILL TYPE normal").map(drop)
     }
 
-    /// Makes the spare server the primary, without a loss, as the operator of a managed Redis does: behind the same address,
-    /// while connections to the old primary stay open.
+    /// Promotes the spare server without losing data, as the operator of a managed Redis does: the address
+    /// stays the same, and connections to the old primary stay open.
     pub(super) fn fail_over(&mut self) -> Result<(), Failure> {
         failover::switch(&self.redis, &self.spare)?;
         if let Some(way) = self.proxies.first() {
@@ -205,13 +205,13 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The database that a fault strikes.
+    /// The database that a fault hits.
     pub(super) fn database(&mut self, target: usize) -> &mut Postgres {
         let count = self.databases.len();
         &mut self.databases[target % count]
     }
 
-    /// Batches that are some consumer's, or set aside, of all queues.
+    /// The number of batches that are claimed or set aside, in all queues.
     pub(super) fn leases(&self) -> Result<u64, Failure> {
         let count = |queue: &&str| {
             let count = |what| {
@@ -223,13 +223,13 @@ impl<'a> Stage<'a> {
         QUEUES.iter().map(count).sum()
     }
 
-    /// Events that came again and met their row.
+    /// The number of redelivered events whose row existed already.
     pub(super) fn duplicates(&self) -> Result<u64, Failure> {
         let sum = self.telemetry().psql("SELECT coalesce(sum(duplicate), 0) FROM settled_batches")?;
         sum.parse().map_err(|_| refuse(format!("psql counted {sum:?} duplicates")))
     }
 
-    /// Where a webhook of NIU is taken, and with which header.
+    /// Posts a webhook as NIU does and returns the status.
     pub(super) fn post(&self, body: &str) -> Result<u16, Failure> {
         let client = http::Client::new(http::TIMEOUT);
         let response = client.post(self.api_port, "/webhooks/niu", ("token", NIU_TOKEN), body);
@@ -244,7 +244,7 @@ impl<'a> Stage<'a> {
         &self.databases[self.databases.len() - 1]
     }
 
-    /// Prints the settings that durability hangs on, and fails if one is weaker than it must be.
+    /// Prints the settings that durability depends on. Fails if one is weaker than required.
     fn require_durability(&self) -> Result<(), Failure> {
         for (name, required) in
             [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction")]
@@ -262,12 +262,11 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// The API.
     fn api_command(&self) -> Command {
         let mut command = self.command(API, RedisLogin::Api);
         command
             .env("FLEET_API__LISTEN", format!("127.0.0.1:{}", self.api_port))
-            // Every failed push, which the verdict counts.
+            // Logs every failed push; the verdict counts them.
             .env("FLEET_LOG", "info,fleet_webhook_api::group_commit=debug")
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
@@ -275,7 +274,7 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// The consumer, or a command of it, with what `login` may do in the database.
+    /// The command of the consumer, which runs as the database user `login`.
     fn consumer(&self, login: DatabaseLogin) -> Command {
         let mut command = self.command("fleet-consumer", RedisLogin::Consumer);
         command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string());
@@ -287,7 +286,7 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// A binary with this run's configuration.
+    /// The command of a binary with this run's configuration.
     fn command(&self, binary: &str, login: RedisLogin) -> Command {
         let mut command = command::of(self.bin_dir, binary, "info");
         if let Some(failpoint) = self.failpoint {
@@ -298,23 +297,24 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// The URL of a server that is reached by way of a proxy.
+    /// The server's URL with the port of its proxy.
     fn behind(&self, proxy: usize, port: u16, url: &str) -> String {
         let way = self.proxies.get(proxy).map_or(port, Proxy::port);
         url.replacen(&format!(":{port}"), &format!(":{way}"), 1)
     }
 }
 
-/// Refuses every write, as a server does that runs out of disk, or takes them again.
+/// Makes the database refuse every write, like a server without disk space, or accept writes again.
 pub(super) fn make_read_only(database: &Postgres, is_read_only: bool) -> Result<(), Failure> {
     let value = if is_read_only { "on" } else { "off" };
-    // Two statements in one string would be one transaction, in which ALTER SYSTEM is refused.
+    // PostgreSQL runs two statements in one string as one transaction, and refuses ALTER SYSTEM in a
+    // transaction.
     database.psql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}"))?;
     database.psql("SELECT pg_reload_conf()")?;
     Ok(())
 }
 
-/// Changes the password of the consumers' login and ends its connections, or makes it the right one again.
+/// Changes the password of the consumers' user and ends its connections, or restores the password.
 pub(super) fn change_password(database: &Postgres, is_wrong: bool) -> Result<(), Failure> {
     let [login, right] = APP;
     let password = if is_wrong { "changed" } else { right };

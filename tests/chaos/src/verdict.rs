@@ -1,4 +1,4 @@
-//! What a run has shown.
+//! Judges and prints the result of a run.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use super::{ask, history, needless};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt, POLL, log};
 
-/// With an empty backlog there is no batch left; a consumer may still be looking at one that it has lost.
+/// The deadline for the last leases to end. The backlog is empty by then, but a consumer may still hold a
+/// batch whose lease it has lost.
 const LEASES_WITHIN: Duration = Duration::from_secs(10);
 
-/// A run of this length must have struck often and taken much; a shorter one is for trying.
+/// A run of this length must meet the minimum counts. Shorter runs are for trying things out.
 const FULL_RUN: Duration = Duration::from_mins(1);
 
-/// How often each kind of fault strikes in a full run, at least.
+/// The minimum number of faults of each kind in a full run.
 const FAULTS_OF_A_KIND: usize = 5;
 
-/// Acknowledged events a second in a full run, at least. A second database server takes its part of two cores, and one of the
-/// two is away for a third of the time.
+/// The minimum number of acknowledged events a second in a full run. It is lower with two databases: they
+/// share two cores, and one of them is unavailable for a third of the time.
 fn events_a_second(databases: Databases) -> u64 {
     match databases {
         Databases::One => 2_000,
@@ -30,7 +31,7 @@ fn events_a_second(databases: Databases) -> u64 {
     }
 }
 
-/// Which run it was.
+/// The options of the run.
 pub(super) struct Run {
     pub(super) databases: Databases,
     pub(super) run_for: Duration,
@@ -44,12 +45,13 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Notes a problem.
-    pub(super) fn blame(&mut self, problem: impl Into<String>) {
+    /// Adds a problem.
+    pub(super) fn add_problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
 
-    /// Once no fault strikes any more: the ledgers agree, no lease is left, everything stops in order.
+    /// Checks, after the last fault, that the audit passes, that no lease is left, and that every process
+    /// stops cleanly.
     pub(super) fn examine(&mut self, stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
         self.note(stage.consumer_command("audit", DatabaseLogin::Consumer, interrupt))?;
         let end = Instant::now() + LEASES_WITHIN;
@@ -59,16 +61,16 @@ impl Verdict {
                 break;
             }
             if Instant::now() >= end {
-                self.blame(format!("{leases} leases are left"));
+                self.add_problem(format!("{leases} leases did not end"));
                 break;
             }
             interrupt.check()?;
             thread::sleep(POLL);
         }
-        // Until here no fault has made Redis forget anything.
+        // No fault so far has made Redis lose data.
         let alarms = in_logs(stage, "gone back behind what it had confirmed");
         if alarms > 0 {
-            self.blame(format!("{alarms} times a loss of history was seen that there was not"));
+            self.add_problem(format!("{alarms} false alarms about a lost history of Redis"));
         }
         self.note(history::lose(stage, interrupt))?;
         let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).collect();
@@ -82,21 +84,21 @@ impl Verdict {
             }
         }
         if let Some(killed @ 1..) = stage.limits.killed() {
-            self.blame(format!("{killed} processes needed more than their memory limit and were killed"));
+            self.add_problem(format!("{killed} processes exceeded their memory limit and were killed"));
         }
         for name in names() {
             if log::whole(stage.logs, &name).contains("panicked at") {
-                self.blame(format!("{name} has panicked"));
+                self.add_problem(format!("{name} panicked"));
             }
         }
         let deadlocks = in_logs(stage, "40P01");
         if deadlocks > 0 {
-            self.blame(format!("{deadlocks} deadlocks in the database"));
+            self.add_problem(format!("{deadlocks} deadlocks in the database"));
         }
         Ok(())
     }
 
-    /// Prints the tables; fails if there is a problem.
+    /// Prints the tables. Fails if there is a problem.
     pub(super) fn print(
         mut self,
         stage: &Stage<'_>,
@@ -124,17 +126,21 @@ impl Verdict {
         };
         println!("{:<42} {:>9}", "fault", "times");
         for kind in Kind::all(run.databases) {
-            self.struck(kind.label(), injector.count(kind), least);
+            self.print_count(kind.label(), injector.count(kind), least);
         }
-        // Comes of the other faults, if they last: in a short run it may not.
+        // This follows from other faults if they last long enough, which they may not in a short run.
         let least = if run_for >= FULL_RUN { least } else { 0 };
-        self.struck("a provider's backlog above its cap", in_logs(stage, "backlog above its cap"), least);
+        self.print_count(
+            "a provider's backlog above its cap",
+            in_logs(stage, "backlog above its cap"),
+            least,
+        );
     }
 
-    fn struck(&mut self, label: &str, count: usize, least: usize) {
+    fn print_count(&mut self, label: &str, count: usize, least: usize) {
         println!("{label:<42} {count:>9}");
         if count < least {
-            self.blame(format!("only {count} times: {label}"));
+            self.add_problem(format!("only {count} of at least {least} times: {label}"));
         }
     }
 
@@ -147,7 +153,7 @@ impl Verdict {
     ) -> Result<(), Failure> {
         let needless = needless::count(&log::whole(stage.logs, API), |at| injector.was_without_redis(at));
         if needless > 0 {
-            self.blame(format!("{needless} webhooks were answered 503 although Redis was there"));
+            self.add_problem(format!("{needless} webhooks got a 503 although Redis was available"));
         }
         let count = |name: &str| ask::json_number(simulated, name);
         let acknowledged = count("distinct_events");
@@ -166,7 +172,8 @@ impl Verdict {
             ("batches taken over", logged("took a batch over")),
             ("times that a database was away alone", logged("the database takes nothing")),
             ("leases lost to another consumer", logged("the lease is gone")),
-            // Which needs several deaths while parsing; each could bury an innocent message.
+            // This takes several deaths while parsing. Each could turn an innocent message into a dead
+            // letter.
             ("batches parsed one by one", logged("parsing its messages one by one")),
             ("longest stall of 200s, ms", count("answer_stall_ms")),
             ("longest stall of applied events, ms", count("apply_stall_ms")),
@@ -181,25 +188,25 @@ impl Verdict {
         }
         let least = events_a_second(run.databases);
         if run.run_for >= FULL_RUN && rate.is_none_or(|rate| rate < least) {
-            self.blame(format!("fewer than {least} events acknowledged a second"));
+            self.add_problem(format!("fewer than {least} events acknowledged a second"));
         }
         Ok(())
     }
 
-    /// A failed step is a problem among others; an interrupt is not.
+    /// Adds a failed step to the problems. An interrupt ends the run.
     fn note<T>(&mut self, step: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match step {
             Ok(value) => Ok(Some(value)),
             Err(failure) if failure.is_interrupt() => Err(failure),
             Err(failure) => {
-                self.blame(failure.to_string());
+                self.add_problem(failure.to_string());
                 Ok(None)
             }
         }
     }
 }
 
-/// How often the processes have logged this.
+/// How often `text` appears in the logs of the processes.
 fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
     names().map(|name| log::whole(stage.logs, &name).matches(text).count()).sum()
 }

@@ -1,12 +1,12 @@
-//! The chaos suite in short: the system survives it, and no failpoint does.
+//! A short run of the fault suite: the system must pass, and every failpoint must make it fail.
 //!
-//! `cargo xtask test` builds the binaries and names their folders.
+//! `cargo xtask test` builds the binaries and passes their folders.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One run at a time: each wants the machine for itself.
+/// Serializes the runs, because each needs the whole machine.
 fn alone() -> MutexGuard<'static, ()> {
     static RUNNING: Mutex<()> = Mutex::new(());
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -24,12 +24,12 @@ fn chaos(programs: &PathBuf, arguments: &[&str]) -> Output {
     command.output().unwrap_or_else(|error| panic!("cannot run xtask: {error}"))
 }
 
-/// What the run has printed.
+/// Everything that the run printed.
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The run must fail, and say why.
+/// Requires that the run fails and prints `why`.
 fn assert_found(failpoint: &str, arguments: &[&str], why: &str) {
     let arguments = [&["--seed", "3", "--failpoint", failpoint], arguments].concat();
     let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &arguments);
@@ -86,7 +86,8 @@ fn a_dropped_lease_is_found() {
 
 #[test]
 fn unsorted_upserts_are_found() {
-    // Few vehicles and many small batches, so that these have much in common. Even so two consumers may happen not to meet: one run of three.
+    // Few vehicles and many small batches, so that concurrent batches have vehicles in common. Two consumers may
+    // still not collide, so one failed run of three is enough.
     let folder = bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR");
     let found = ["4", "3", "5"].into_iter().any(|seed| {
         let failpoint = ["--failpoint", "unsorted-upsert", "--seed", seed];

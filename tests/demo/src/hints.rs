@@ -1,4 +1,4 @@
-//! What to try while the demo stays up.
+//! The commands to try while the demo keeps running.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,12 +10,12 @@ use md5::{Digest, Md5};
 
 use crate::stage::{INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET, Stage};
 
-/// URLs, one request a provider and SQL, to paste into a shell.
+/// URLs, one request for each provider, and SQL, ready to paste into a shell.
 pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 2]) -> String {
     let webhooks = format!("http://127.0.0.1:{}/webhooks", stage.api_port);
     let now = Timestamp::now();
     let mut text = format!(
-        "\nEverything stays up until Ctrl-C.\n\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
+        "\nEverything keeps running until Ctrl-C.\n\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
         stage.services.redis_url(RedisLogin::Operator),
     );
     for program in programs {
@@ -23,11 +23,11 @@ pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 2]) -> S
         let log = log::path(logs, name);
         let log = log.display();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  metrics   http://127.0.0.1:{port}/metrics  ({name}, logs to {log})");
+        let _ = writeln!(text, "  metrics   http://127.0.0.1:{port}/metrics  ({name}, log: {log})");
     }
     let _ = write!(
         text,
-        "\nSend a report of a NIU moped (an array is one request), a signed Segway scooter, an INVERS car:\n\n  \
+        "\nSend a report for a NIU moped, a Segway scooter (signed) and an INVERS car:\n\n  \
          {}\n  {}\n  {}\n",
         niu(&webhooks, now),
         segway(&webhooks, now),
@@ -36,7 +36,7 @@ pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 2]) -> S
     let psql = stage.services.psql_command(DatabaseLogin::Reader).join(" ");
     let _ = write!(
         text,
-        "\nLook at the result:\n\n  {psql} -c 'SELECT * FROM vehicle_positions LIMIT 10'\n  {psql} -c \"SELECT * FROM \
+        "\nQuery the result:\n\n  {psql} -c 'SELECT * FROM vehicle_positions LIMIT 10'\n  {psql} -c \"SELECT * FROM \
          vehicles WHERE provider_vehicle_id IN ('DEMO-NIU-1', '860000000000017', 'DEMO1')\"\n\n",
     );
     text
@@ -54,7 +54,7 @@ fn niu(webhooks: &str, now: Timestamp) -> String {
 
 fn segway(webhooks: &str, now: Timestamp) -> String {
     let ms = now.as_millisecond();
-    // In the signature's order, and with nothing a form would have to encode.
+    // In the signature's order, and without characters that a form must encode.
     let form = format!(
         "gpsUtcTime={ms}&iotCode=860000000000017&latitude=52.520008&locked=true&longitude=13.404954\
          &online=true&powerPercent=78&speed=0&statusUtcTime={ms}"
@@ -64,7 +64,7 @@ fn segway(webhooks: &str, now: Timestamp) -> String {
 }
 
 fn invers(webhooks: &str, now: Timestamp) -> String {
-    // To the second, which reads better on a command line.
+    // Whole seconds are easier to read on a command line.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     format!(
         "curl -i {webhooks}/invers -H 'authorization: Bearer {INVERS_TOKEN}' -H 'content-type: application/json' \
@@ -76,8 +76,8 @@ fn invers(webhooks: &str, now: Timestamp) -> String {
     )
 }
 
-/// MD5 over the sorted parameters and the client secret. Written again here, as in the simulator, so that
-/// the demo does not sign with the code that checks.
+/// MD5 of the sorted parameters and the client secret. The demo has its own implementation, like the
+/// simulator, so that it does not sign with the code that verifies.
 fn segway_signature(sorted_form: &str, secret: &str) -> String {
     let digest = Md5::digest(format!("{sorted_form}&client_secret={secret}"));
     digest.iter().fold(String::new(), |mut hex, byte| {

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the whole system on this machine, against simulated providers.
+//! `cargo xtask demo`: runs the whole system on this machine against simulated providers.
 
 mod hints;
 mod stage;
@@ -20,22 +20,22 @@ pub struct Args {
     /// How long the simulator sends, such as 20s or 2m.
     #[arg(long = "for", value_name = "DURATION", default_value = "20s")]
     run_for: String,
-    /// What the simulated providers do, such as steady, bomb, duplicates or shuffled [default: a bit of all].
+    /// What the simulated providers do, such as steady, bomb, duplicates or shuffled [default: a mix of all].
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
-    /// Leave everything running afterwards and print what to try, until Ctrl-C.
+    /// Keep everything running afterwards, until Ctrl-C, and print what to try.
     #[arg(long)]
     keep: bool,
-    /// The last line on stdout is one JSON object with all counts.
+    /// Print all counts as one JSON object in the last line of stdout.
     #[arg(long)]
     json: bool,
 }
 
-/// Starts everything, lets the simulator send and check, and stops everything.
+/// Starts everything, runs the simulator, which also checks the result, and stops everything.
 ///
 /// # Errors
 ///
-/// If a program does not do what it must, or the simulator finds a difference.
+/// If a program misbehaves, or if the simulator finds a difference.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     build::debug(cargo, interrupt)?;
     let limits = Limits::read(cargo)?;
@@ -92,7 +92,8 @@ fn simulator(args: &Args, stage: &Stage<'_>) -> Command {
     command
         .arg("run")
         .args(["--api", &format!("http://127.0.0.1:{}", stage.api_port)])
-        // It judges by what backend developers can see; it looks for ledgers with SCAN, which only an administrator may.
+        // The simulator reads the database as a backend developer does. In Redis it needs the administrator,
+        // who alone may use SCAN, to find the ledgers.
         .args(["--database-url", &stage.services.database_url(DatabaseLogin::Reader)])
         .args(["--redis-url", &stage.services.redis_url(RedisLogin::Admin)])
         .args(["--niu-token", NIU_TOKEN])

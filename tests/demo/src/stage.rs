@@ -9,14 +9,15 @@ use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
 pub(crate) const API: &str = "fleet-webhook-api";
 pub(crate) const CONSUMER: &str = "fleet-consumer";
 
-/// What docker-compose.yml gives the API: three quarters of its Redis' `maxmemory` together.
+/// The API's limit in docker-compose.yml. The limits of all providers together are three quarters of Redis'
+/// `maxmemory`.
 const MAX_BACKLOG_BYTES: &str = "268435456";
 
 pub(crate) const NIU_TOKEN: &str = "demo-niu-token";
 pub(crate) const SEGWAY_SECRET: &str = "demo-segway-secret";
 pub(crate) const INVERS_TOKEN: &str = "demo-invers-token";
 
-/// What the demo's processes share.
+/// What the processes of the demo share.
 pub(crate) struct Stage<'a> {
     pub(crate) bin_dir: &'a Path,
     pub(crate) services: &'a Services,
@@ -24,7 +25,7 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// The API with the demo's configuration.
+    /// The command of the API with the demo's configuration.
     pub(crate) fn api(&self) -> Command {
         let mut command = command::of(self.bin_dir, API, "warn");
         command
@@ -38,7 +39,7 @@ impl Stage<'_> {
         command
     }
 
-    /// The consumer, or a command of it, with what `login` may do in the database.
+    /// The command of the consumer, which runs as the database user `login`.
     pub(crate) fn consumer(&self, login: DatabaseLogin) -> Command {
         let mut command = command::of(self.bin_dir, CONSUMER, "warn");
         command

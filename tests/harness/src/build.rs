@@ -1,14 +1,14 @@
-//! The builds of the workspace's programs.
+//! Builds the workspace's programs.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::{Cargo, Failure, Interrupt, Job};
 
-/// The programs of a run with faults: the two that have failpoints, and the simulator.
+/// The programs of a run with failpoints: the two that have failpoints, and the simulator.
 const PROGRAMS: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simulator"];
 
-/// Builds every program of the workspace for debugging, with cargo's own progress on stderr.
+/// Builds every program of the workspace in debug mode. Cargo prints its progress on stderr.
 ///
 /// # Errors
 ///
@@ -17,7 +17,7 @@ pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
 }
 
-/// Builds the programs of a run with faults as they are shipped; the folder they are in.
+/// Builds the same programs in release mode, as shipped, and returns their folder.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure>
     Ok(cargo.bin_dir().with_file_name("release"))
 }
 
-/// Builds the programs with failpoints, for debugging; the folder they are in, which holds nothing else.
+/// Builds the programs with failpoints in debug mode and returns their folder, which contains nothing else.
 ///
 /// # Errors
 ///
@@ -41,12 +41,12 @@ pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, 
     let folder = cargo.bin_dir().with_file_name("failpoints");
     let copied = fs::create_dir_all(&folder).and_then(|()| {
         PROGRAMS.iter().try_for_each(|name| {
-            // A copy: the next build overwrites the program in cargo's own folder.
+            // Copied, because the next build overwrites the program in cargo's folder.
             fs::copy(cargo.bin_dir().join(name), folder.join(name)).map(drop)
         })
     });
     copied.map_err(Failure::io(format!("copy the programs to {}", folder.display())))?;
-    // Cargo's own folder must hold programs without failpoints again, because everything else starts those.
+    // Everything else starts programs from cargo's folder, so those must be without failpoints again.
     debug(cargo, interrupt)?;
     Ok(folder)
 }

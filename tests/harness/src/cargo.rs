@@ -1,12 +1,12 @@
-//! The cargo that runs this program, without the variables it set for this program.
+//! Runs cargo without the variables that `cargo run` sets for this program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Failure;
 
-/// What `cargo run` sets for xtask itself. Left in place it would tell build scripts and tests that they are
-/// xtask, and rebuild what depends on it.
+/// The variables that `cargo run` sets for xtask. They would tell build scripts and tests that they are
+/// xtask, and cause needless rebuilds.
 const SET_FOR_XTASK: [&str; 6] =
     ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
 
@@ -22,7 +22,7 @@ impl Cargo {
     /// Finds cargo, the workspace and the folder of its binaries.
     pub fn locate() -> Result<Self, Failure> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
-        // This program lies beside the other binaries, whatever target folder is configured.
+        // This executable is in the same folder as the other binaries, whatever the target folder is.
         let executable = std::env::current_exe().map_err(Failure::io("find this program's path"))?;
         Ok(Self {
             program: std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from),
@@ -31,7 +31,7 @@ impl Cargo {
         })
     }
 
-    /// `cargo <arguments>` in the workspace's folder.
+    /// The command `cargo <arguments>` in the workspace's folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.workspace).args(arguments);
@@ -43,12 +43,12 @@ impl Cargo {
         command
     }
 
-    /// The workspace's folder.
+    /// The root folder of the workspace.
     pub fn workspace(&self) -> &Path {
         &self.workspace
     }
 
-    /// Where the workspace's binaries are after a build.
+    /// The folder of the binaries that cargo builds.
     pub fn bin_dir(&self) -> &Path {
         &self.bin_dir
     }

@@ -1,4 +1,4 @@
-//! The command lines of the workspace's programs.
+//! The commands of the workspace's programs.
 
 use std::io;
 use std::path::Path;
@@ -8,8 +8,8 @@ use fleet_testbed::free_port;
 
 use crate::{Failure, Interrupt, Job};
 
-/// A program without the user's own configuration, so that a run is the same everywhere. The user may choose the log
-/// filter only; `log` is the default.
+/// The command of a program, without the user's own configuration, so that a run is the same everywhere. Only
+/// the log filter is taken from the user; `log` is its default.
 #[must_use]
 pub fn of(bin_dir: &Path, program: &str, log: &str) -> Command {
     let mut command = Command::new(bin_dir.join(program));
@@ -24,7 +24,7 @@ pub fn of(bin_dir: &Path, program: &str, log: &str) -> Command {
     command
 }
 
-/// Runs a subcommand of this consumer while other consumers run. It must succeed. Its output goes to stderr.
+/// Runs a subcommand of the consumer while other consumers run. Its output goes to stderr.
 ///
 /// # Errors
 ///

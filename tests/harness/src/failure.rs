@@ -1,58 +1,58 @@
-//! Why a command failed, and the exit status that says so.
+//! The reasons why a command fails, and their exit statuses.
 
 use std::io;
 use std::process::{ExitCode, ExitStatus};
 
 use crate::WaitError;
 
-/// The exit status after SIGINT or SIGTERM, as shells have it.
+/// The exit status after SIGINT or SIGTERM, as in shells.
 const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The servers.
+    /// The servers could not be started or used.
     #[error(transparent)]
     Testbed(#[from] fleet_testbed::Error),
 
-    /// A command that this one started.
+    /// A child process failed.
     #[error("{what} failed ({status})")]
     Exit {
-        /// Which one.
+        /// Which command it ran.
         what: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
 
-    /// The machine.
+    /// An operation of the operating system failed.
     #[error("cannot {doing}: {source}")]
     Io {
-        /// What was tried.
+        /// What was attempted.
         doing: String,
         /// The operating system's error.
         source: io::Error,
     },
 
-    /// A program under test did not do what it must.
+    /// A program under test misbehaved.
     #[error("{0}")]
     Program(String),
 
-    /// A run ended, and what it showed is not what it must show.
+    /// A run ended without meeting its requirements.
     #[error("{run} failed: {why}")]
     Verdict {
-        /// Which run.
+        /// Which run it was.
         run: &'static str,
         /// What is wrong.
         why: String,
     },
 
-    /// A signal, or a deadline.
+    /// A signal arrived, or a deadline passed.
     #[error(transparent)]
     Wait(#[from] WaitError),
 }
 
 impl Failure {
-    /// For `map_err`: an I/O failure that says what was tried.
+    /// For `map_err`: an I/O failure with what was attempted.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
@@ -64,7 +64,7 @@ impl Failure {
         matches!(self, Self::Wait(WaitError::Interrupted))
     }
 
-    /// The failed command's own status if there is one, 130 after SIGINT or SIGTERM, else 1.
+    /// The exit status of the failed child process if there is one, 130 after SIGINT or SIGTERM, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {

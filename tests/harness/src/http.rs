@@ -1,36 +1,36 @@
-//! HTTP to a program under test: health, metrics, webhooks.
+//! HTTP requests to a program under test: health, metrics, webhooks.
 
 use std::io;
 use std::time::Duration;
 
 use ureq::Agent;
 
-/// The timeout of a request without one of its own.
+/// The timeout of requests that specify none.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The API closes connections that have been idle for `FLEET_API__HEADER_TIMEOUT`. A connection that is near it is not
-/// used again.
+/// The API closes connections that were idle for `FLEET_API__HEADER_TIMEOUT`. The client stops reusing a
+/// connection before that.
 const MAX_IDLE: Duration = Duration::from_secs(3);
 
 /// A response, whatever its status.
 #[derive(Debug)]
 pub struct Response {
-    /// Its status, such as 200.
+    /// The status, such as 200.
     pub status: u16,
-    /// Its whole body.
+    /// The complete body.
     pub body: String,
 }
 
-/// A client whose requests share connections. Clones share them too.
+/// A client with a connection pool, which its clones share.
 #[derive(Clone, Debug)]
 pub struct Client(Agent);
 
 impl Client {
-    /// A client that gives each request this long, from connecting to the end of the body.
+    /// Creates a client. `timeout` covers a whole request, from connecting to the end of the body.
     #[must_use]
     pub fn new(timeout: Duration) -> Self {
         let config = Agent::config_builder()
-            // A 503 is a response like any other here.
+            // A 503 is an ordinary response for these callers.
             .http_status_as_error(false)
             .timeout_global(Some(timeout))
             .max_idle_age(MAX_IDLE)
@@ -40,7 +40,7 @@ impl Client {
         Self(config.into())
     }
 
-    /// GETs `path` from this loopback port.
+    /// Sends a GET for `path` to this loopback port.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Client {
         read(self.0.get(url(port, path)).call())
     }
 
-    /// POSTs `body` as JSON with one more header, a name and its value.
+    /// Posts `body` as JSON with one additional header, a name and a value.
     ///
     /// # Errors
     ///
@@ -66,13 +66,13 @@ impl Client {
     }
 }
 
-/// Whether a GET of `path` on this loopback port returns 200 within `timeout`, on a connection of its own.
+/// Whether a GET of `path` on this loopback port returns 200 within `timeout`, on a new connection.
 #[must_use]
 pub fn is_ok(port: u16, path: &str, timeout: Duration) -> bool {
     get(port, path, timeout).is_ok_and(|response| response.status == 200)
 }
 
-/// GETs `path` from this loopback port within `timeout`, on a connection of its own.
+/// Sends a GET for `path` to this loopback port, on a new connection.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ mod tests {
 
     use super::{Client, TIMEOUT, is_ok};
 
-    /// Serves these responses on one connection each, or all on one; the request lines.
+    /// Serves these responses, on one connection each or all on one, and returns the request lines.
     fn serve(responses: [&'static str; 2], share_connection: bool) -> (u16, thread::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -144,7 +144,7 @@ mod tests {
         assert!(is_ok(port, "/readyz", TIMEOUT));
         assert!(!is_ok(port, "/readyz", TIMEOUT));
         assert_eq!(server.join().unwrap(), ["get /readyz http/1.1"; 2]);
-        assert!(!is_ok(port, "/readyz", TIMEOUT), "nobody listens any more");
+        assert!(!is_ok(port, "/readyz", TIMEOUT), "the server is gone");
     }
 
     #[test]

@@ -12,12 +12,12 @@ use crate::{Failure, WaitError};
 /// How often a wait checks its condition.
 pub const POLL: Duration = Duration::from_millis(20);
 
-/// Set by SIGINT and SIGTERM; clones share it.
+/// Set by SIGINT and SIGTERM. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// From now on both signals only set a flag, which every wait checks.
+    /// Installs handlers that only set a flag. Every wait checks the flag.
     ///
     /// # Errors
     ///

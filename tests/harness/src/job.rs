@@ -1,4 +1,4 @@
-//! A child process that ends with its owner, whichever way the owner ends.
+//! A child process that never outlives this program.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::Failure;
 use crate::{Interrupt, POLL};
 
-/// How long an interrupted child may take before it is killed.
+/// How long an interrupted child may take to stop before it is killed.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// A child in a process group of its own, so that Ctrl-C reaches it only through this program and a signal
-/// reaches its children too (cargo's tests, say).
+/// A child in its own process group. Ctrl-C reaches it only through this program, and a signal also reaches
+/// its children (such as the tests that cargo runs).
 #[derive(Debug)]
 pub struct Job {
     what: String,
@@ -22,7 +22,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Starts it, without stdin.
+    /// Starts the command without stdin.
     pub fn start(what: impl Into<String>, command: &mut Command) -> Result<Self, Failure> {
         let what = what.into();
         let spawned = command.stdin(Stdio::null()).process_group(0).spawn();
@@ -30,12 +30,12 @@ impl Job {
         Ok(Self { what, child })
     }
 
-    /// Starts it and waits for success.
+    /// Runs the command and waits until it succeeds.
     pub fn run(what: impl Into<String>, command: &mut Command, interrupt: &Interrupt) -> Result<(), Failure> {
         Self::start(what, command)?.finish(interrupt, || Ok(()))
     }
 
-    /// Waits for success while `meanwhile` holds.
+    /// Waits until the child succeeds. Stops early if `meanwhile` fails.
     pub fn finish(
         mut self,
         interrupt: &Interrupt,
@@ -43,7 +43,7 @@ impl Job {
     ) -> Result<(), Failure> {
         loop {
             if let Some(status) = self.status()? {
-                // A child that the same Ctrl-C ended has not failed.
+                // A child that ended because of the same Ctrl-C did not fail.
                 interrupt.check()?;
                 let what = std::mem::take(&mut self.what);
                 return if status.success() { Ok(()) } else { Err(Failure::Exit { what, status }) };
@@ -54,17 +54,17 @@ impl Job {
         }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its exit status, once it has ended.
+    /// The exit status, or `None` while the child runs.
     pub fn status(&mut self) -> Result<Option<ExitStatus>, Failure> {
         self.child.try_wait().map_err(Failure::io(format!("wait for {}", self.what)))
     }
 
-    /// SIGTERM, then waits; `None` if it still runs at the deadline.
+    /// Sends SIGTERM and waits. Returns `None` if the child still runs at the deadline.
     pub fn terminate(&mut self, deadline: Duration) -> Result<Option<ExitStatus>, Failure> {
         let end = Instant::now() + deadline;
         if self.status()?.is_none() {
@@ -81,7 +81,8 @@ impl Job {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // Not reaped yet, so the group is still this child's; if it just ended, that is as good.
+            // The child is not reaped yet, so the group still belongs to it. If it has just ended, nothing
+            // needs a signal.
             let _ = kill_process_group(pid, signal);
         }
     }

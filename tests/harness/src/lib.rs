@@ -1,7 +1,7 @@
-//! The programs of this workspace as processes: how they are built, started, limited, asked and ended.
+//! The programs of this workspace as processes: builds, starts, limits, queries and stops them.
 //!
-//! Demo, fault suite, rehearsal, benchmark and `cargo xtask` share it. The servers come from `fleet-testbed`.
-//! Everything here blocks.
+//! The demo, the fault suite, the rehearsal, the benchmark and `cargo xtask` share this crate. The servers
+//! come from `fleet-testbed`. All calls block.
 
 mod cargo;
 mod failure;

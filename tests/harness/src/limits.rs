@@ -1,4 +1,4 @@
-//! The memory limits of `deploy/k8s/base`, for processes under test.
+//! The memory limits of `deploy/k8s/base`, applied to processes under test.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::Cargo;
 use crate::Failure;
 use crate::Quantity;
 
-/// The limits, and where groups with them can be made.
+/// The limits, and the control group that they are created in.
 pub struct Limits {
     groups: Option<MemoryLimits>,
     api_bytes: u64,
@@ -17,7 +17,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the manifests. Where no control group can be made, it says so in one line, and nothing is limited.
+    /// Reads the limits from the manifests. If control groups cannot be created, it prints why in one line
+    /// and limits nothing.
     pub fn read(cargo: &Cargo) -> Result<Self, Failure> {
         let api_bytes = limit(cargo, "api")?;
         let consumer_bytes = limit(cargo, "consumer")?;
@@ -28,19 +29,19 @@ impl Limits {
                 Some(groups)
             }
             Err(reason) => {
-                eprintln!("without the memory limits of deploy/k8s/base: {reason}");
+                eprintln!("the memory limits of deploy/k8s/base do not apply: {reason}");
                 None
             }
         };
         Ok(Self { groups, api_bytes, consumer_bytes })
     }
 
-    /// A group for one API.
+    /// A memory group for one API.
     pub fn api(&self) -> Result<Option<MemoryGroup>, Failure> {
         self.group(self.api_bytes)
     }
 
-    /// A group for one consumer.
+    /// A memory group for one consumer.
     pub fn consumer(&self) -> Result<Option<MemoryGroup>, Failure> {
         self.group(self.consumer_bytes)
     }
@@ -49,7 +50,7 @@ impl Limits {
         Ok(self.groups.as_ref().map(|groups| groups.group(bytes)).transpose()?)
     }
 
-    /// Processes that have needed more than their limit, among those that are gone; nothing if there is no limit.
+    /// The number of ended processes that exceeded their limit, or `None` if there is no limit.
     pub fn killed(&self) -> Option<u64> {
         self.groups.as_ref().map(MemoryLimits::killed)
     }
@@ -90,17 +91,17 @@ struct Memory {
     memory: Quantity,
 }
 
-/// The memory limit of a part's only container, bytes.
+/// The memory limit of the only container of a deployment, bytes.
 fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
     let path = cargo.workspace().join(format!("deploy/k8s/base/{part}/deployment.yaml"));
     let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {}", path.display())))?;
     let refuse = |what: String| Failure::Program(format!("{}: {what}", path.display()));
     let deployment: Deployment = yaml_serde::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     let [container] = deployment.spec.template.spec.containers.as_slice() else {
-        return Err(refuse("it should have one container".to_owned()));
+        return Err(refuse("it must have exactly one container".to_owned()));
     };
     let memory = container.resources.limits.memory;
-    memory.bytes().ok_or_else(|| refuse(format!("{memory:?} is no number of bytes")))
+    memory.bytes().ok_or_else(|| refuse(format!("{memory:?} is not a whole number of bytes")))
 }
 
 #[cfg(test)]

@@ -1,24 +1,24 @@
-//! The log files of programs under test: `<name>.log` in one folder, appended to by all programs of that name.
+//! The log files of programs under test: `<name>.log` in one folder. All programs of that name append to it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many lines of a log a failure shows.
+/// The number of log lines that a failure prints.
 const TAIL_LINES: usize = 25;
 
-/// The file.
+/// The path of the log.
 #[must_use]
 pub fn path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
-/// Everything in it; nothing if there is no file.
+/// The whole log, or an empty text if there is no file.
 #[must_use]
 pub fn whole(folder: &Path, name: &str) -> String {
     String::from_utf8_lossy(&fs::read(path(folder, name)).unwrap_or_default()).into_owned()
 }
 
-/// Its last lines.
+/// The last lines of the log.
 #[must_use]
 pub fn tail(folder: &Path, name: &str) -> String {
     let text = whole(folder, name);
@@ -37,7 +37,7 @@ pub fn print_tails(folder: &Path) {
     paths.sort_unstable();
     for path in paths {
         if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
-            eprintln!("--- the end of {name}'s log ---\n{}", tail(folder, name));
+            eprintln!("--- last lines of {name}'s log ---\n{}", tail(folder, name));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A process of the project that is struck, watched and replaced.
+//! A process of the project that a run starts, watches, faults and replaces.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Failure, Interrupt, POLL, http, log};
 
-/// How long a first start may take.
+/// The deadline for a first start.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
-/// How long a graceful stop may take; longer than the processes' own limit for one.
+/// The deadline for a graceful shutdown. It is longer than the processes' own.
 const STOP_WITHIN: Duration = Duration::from_mins(1);
 
 /// An API or a consumer. Dropping it kills it.
@@ -23,21 +23,22 @@ pub struct Program {
     name: String,
     child: Child,
     admin_port: u16,
-    /// When it got SIGTERM.
+    /// When SIGTERM was sent.
     asked_to_stop: Option<Instant>,
-    /// Its memory limit. Removed after the process, as fields are dropped after `drop` has run.
+    /// The memory limit. It is removed after the process has ended, because fields are dropped after `drop`
+    /// has run.
     memory: Option<MemoryGroup>,
-    /// Its log, as long as nobody reads it.
+    /// The read end of a log pipe that nobody reads.
     _unread: Option<io::PipeReader>,
 }
 
 impl Program {
-    /// Starts `command` with health and metrics on a port of its own; its output is appended to `<name>.log`.
+    /// Starts `command` with a health and metrics port of its own and appends its output to `<name>.log`.
     pub fn start(name: &str, command: Command, logs: &Path) -> Result<Self, Failure> {
         Self::start_in(None, name, command, logs)
     }
 
-    /// As [`Program::start`], under a memory limit if there is one.
+    /// Like [`Program::start`], with a memory limit if there is one.
     pub fn start_in(
         memory: Option<MemoryGroup>,
         name: &str,
@@ -52,18 +53,19 @@ impl Program {
         Self::spawn(memory, name, command, None)
     }
 
-    /// As [`Program::start_in`], with a log that takes nothing: on a full disk, or in a pipe that nobody reads.
+    /// Like [`Program::start_in`], with a log that cannot be written: a full disk, or a pipe that nobody
+    /// reads.
     pub fn start_unlogged(
         memory: Option<MemoryGroup>,
         name: &str,
         mut command: Command,
         is_pipe: bool,
     ) -> Result<Self, Failure> {
-        let doing = "open a log that takes nothing";
+        let doing = "open an unwritable log";
         let unread = if is_pipe {
             let (unread, log) = io::pipe().map_err(Failure::io(doing))?;
             command.stderr(log.try_clone().map_err(Failure::io(doing))?).stdout(log);
-            // Every line, so that the pipe is soon full.
+            // Debug level fills the pipe soon.
             command.env("FLEET_LOG", "debug");
             Some(unread)
         } else {
@@ -82,7 +84,7 @@ impl Program {
     ) -> Result<Self, Failure> {
         let admin_port = free_port()?;
         command.env("FLEET_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}")).stdin(Stdio::null());
-        // A group of its own: Ctrl-C reaches it only through this program.
+        // In its own process group, Ctrl-C reaches the process only through this program.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(Failure::io(format!("run {name}")))?;
         let program =
@@ -93,19 +95,19 @@ impl Program {
         Ok(program)
     }
 
-    /// The name it was started with.
+    /// The name that it was started with.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its port for health and metrics.
+    /// The port for health and metrics.
     #[must_use]
     pub fn admin_port(&self) -> u16 {
         self.admin_port
     }
 
-    /// Its process id.
+    /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -115,7 +117,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Failure::Program`] if it ends before, [`Failure::Wait`] at the deadline or after a signal.
+    /// [`Failure::Program`] if the process ends first, [`Failure::Wait`] at the deadline or after a signal.
     pub fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let what = format!("{} to be ready", self.name);
         interrupt.until(&what, READY_WITHIN, || {
@@ -124,18 +126,18 @@ impl Program {
         })
     }
 
-    /// Fails if it has ended by itself.
+    /// Fails if the process has ended by itself.
     pub fn check(&mut self) -> Result<(), Failure> {
         match self.status()? {
             None => Ok(()),
-            Some(_) if self.memory.as_ref().is_some_and(MemoryGroup::has_killed) => Err(Failure::Program(
-                format!("{} needed more than its memory limit and was killed", self.name),
-            )),
+            Some(_) if self.memory.as_ref().is_some_and(MemoryGroup::has_killed) => {
+                Err(Failure::Program(format!("{} exceeded its memory limit and was killed", self.name)))
+            }
             Some(status) => Err(Failure::Program(format!("{} ended by itself ({status})", self.name))),
         }
     }
 
-    /// kill -9, and waits until it is gone.
+    /// Sends SIGKILL and waits for the end of the process.
     pub fn kill(mut self) -> Result<(), Failure> {
         self.check()?;
         self.child
@@ -144,17 +146,18 @@ impl Program {
             .map_err(Failure::io(format!("kill {}", self.name)))
     }
 
-    /// SIGSTOP: its connections stay open, it does nothing.
+    /// Sends SIGSTOP: the process stops working and its connections stay open.
     pub fn freeze(&mut self) -> Result<(), Failure> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&mut self) -> Result<(), Failure> {
         self.signal(Signal::CONT)
     }
 
-    /// Waits until it is up and hears signals: before that it would simply die of one.
+    /// Waits until `/livez` returns 200. Before that the process has no signal handlers, and SIGTERM would
+    /// kill it.
     pub fn wait_up(&mut self) -> Result<(), Failure> {
         let end = Instant::now() + READY_WITHIN;
         while !http::is_ok(self.admin_port, "/livez", http::TIMEOUT) && Instant::now() < end {
@@ -164,13 +167,14 @@ impl Program {
         Ok(())
     }
 
-    /// SIGTERM; [`Program::has_stopped`] tells what became of it.
+    /// Sends SIGTERM. [`Program::has_stopped`] tells the result.
     pub fn ask_to_stop(&mut self) -> Result<(), Failure> {
         self.asked_to_stop = Some(Instant::now());
         self.signal(Signal::TERM)
     }
 
-    /// Whether it has ended after SIGTERM; fails unless with exit code 0 and in time.
+    /// Whether the process has ended after SIGTERM. Fails if it ended with another exit status than 0, or not
+    /// in time.
     pub fn has_stopped(&mut self) -> Result<bool, Failure> {
         match self.status()? {
             Some(status) if status.success() => Ok(true),
@@ -183,7 +187,7 @@ impl Program {
         }
     }
 
-    /// SIGTERM, then waits until it has ended with exit status 0.
+    /// Sends SIGTERM and waits until the process has ended with exit status 0.
     ///
     /// # Errors
     ///
@@ -202,7 +206,7 @@ impl Program {
     }
 
     fn signal(&mut self, signal: Signal) -> Result<(), Failure> {
-        // Once it is reaped, its pid may be another process'.
+        // Once the process is reaped, another process may get its pid.
         self.check()?;
         kill_process(Pid::from_child(&self.child), signal)
             .map_err(|errno| Failure::io(format!("signal {}", self.name))(errno.into()))
@@ -211,7 +215,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Harmless if it has ended; SIGKILL reaches a frozen process, too.
+        // Has no effect if the process has ended. SIGKILL also ends a frozen process.
         drop(self.child.kill());
         drop(self.child.wait());
     }

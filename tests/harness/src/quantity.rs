@@ -1,8 +1,8 @@
-//! Kubernetes' quantities: `250m`, `75M`, `192Mi`.
+//! Quantities of Kubernetes, such as `250m`, `75M`, `192Mi`.
 
 use serde::{Deserialize, Deserializer};
 
-/// Suffixes that can be told apart from the end, longer ones first.
+/// The suffixes. Longer ones come first, because the first match counts.
 const SUFFIXES: [(&str, f64); 13] = [
     ("Ki", 1_024.0),
     ("Mi", 1_048_576.0),
@@ -19,19 +19,19 @@ const SUFFIXES: [(&str, f64); 13] = [
     ("E", 1e18),
 ];
 
-/// A quantity in its unit: cores, bytes.
+/// A quantity in its base unit: cores or bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantity(pub f64);
 
 impl Quantity {
-    /// As a whole number of bytes, if it is one that a machine could have.
+    /// The number of bytes, if it is whole and plausible for a machine.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     pub fn bytes(self) -> Option<u64> {
         (self.0.fract() == 0.0 && (0.0..1e15).contains(&self.0)).then_some(self.0 as u64)
     }
 }
 
-/// YAML may hold it as text or as a number.
+/// A quantity in YAML is text or a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for Quantity {
 }
 
 fn parse(text: &str) -> Option<f64> {
-    // An exponent first: the E of 1E3 is no suffix.
+    // Plain numbers first, because the E of 1E3 is not a suffix.
     if let Ok(number) = text.parse() {
         return Some(number);
     }

@@ -1,4 +1,4 @@
-//! The two ways in which a wait can end in vain.
+//! The ways in which a wait can fail.
 
 /// Why a wait ended without success.
 #[derive(Debug, thiserror::Error)]
@@ -8,11 +8,11 @@ pub enum WaitError {
     Interrupted,
 
     /// The deadline passed.
-    #[error("waited {seconds} s in vain for {what}")]
+    #[error("timed out after {seconds} s while waiting for {what}")]
     TimedOut {
-        /// What was waited for.
+        /// What the caller waited for.
         what: String,
-        /// How long.
+        /// For how long.
         seconds: u64,
     },
 }

@@ -73,8 +73,8 @@ async fn only_what_is_about_tls_is_told_as_such() {
     // This server has no TLS.
     let without = test.url().replace("fleet:fleet@", "fleet@");
     for (url, label, said) in [
-        (format!("{}?sslmode=require", test.url()), "tls", "switch TLS on"),
-        (format!("{without}?sslmode=require"), "tls", "switch TLS on"),
+        (format!("{}?sslmode=require", test.url()), "tls", "enable TLS"),
+        (format!("{without}?sslmode=require"), "tls", "enable TLS"),
         (format!("{without}?sslmode=prefer"), "io", "password missing"),
         (format!("{without}?sslmode=disable"), "io", "password missing"),
         (test.url().replace("fleet:fleet@", "fleet:wrong@"), "28", "28P01"),

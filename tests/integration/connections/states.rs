@@ -68,7 +68,7 @@ async fn what_nothing_cures_stops_the_consumer_and_keeps_the_batch() {
     site.fill(3).await;
     let ended = consumer.ended().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.errors.contains("XX000") && ended.errors.contains("look at its log"), "{ended:?}");
+    assert!(ended.errors.contains("XX000") && ended.errors.contains("check its log"), "{ended:?}");
     assert_eq!(buried(&client).await, 0);
     let tries: i64 = client.query_one("SELECT last_value FROM tries", &[]).await.unwrap().get(0);
     assert!((9..40).contains(&tries), "{tries}");
@@ -85,7 +85,7 @@ async fn while_one_side_is_stored_the_consumer_goes_on_without_the_other() {
     let mut consumer = Program::start(&mut command);
     site.fill(3).await;
     eventually("the batch to stand aside", async || (site.queue().await.parked == 1).then_some(())).await;
-    consumer.logged("look at its log").await;
+    consumer.logged("check its log").await;
     consumer.assert_running();
     client.batch_execute("DROP TRIGGER refuse ON settled_batches").await.unwrap();
     site.settled().await;

@@ -75,14 +75,14 @@ async fn a_database_that_is_too_slow_is_asked_for_less_and_waited_for() {
         ("FLEET_CONSUMER__MAX_TRANSACTION_EVENTS", "400"),
     ];
     let impatient = stage.start_replay(&ALL, &settings);
-    impatient.logged("trying again").await;
+    impatient.logged("retrying").await;
     impatient.signal(Signal::INT);
     let ended = impatient.ended().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("go on with --from"), "{ended:?}");
 
     let patient = stage.start_replay(&ALL, &settings);
-    patient.logged("trying again").await;
+    patient.logged("retrying").await;
     stage.execute("ROLLBACK").await;
     let ended = patient.ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");

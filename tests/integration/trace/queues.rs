@@ -46,8 +46,7 @@ async fn waiting_leased_and_parked() {
     found(&fleet, &database, ids[1], &said.each_ref().map(String::as_str)).await;
     found(&fleet, &database, ids[3], &["about 1 of 3 messages"]).await;
     assert!(consumer.park(&lease, Duration::from_secs(600)).await.unwrap());
-    let said =
-        [format!("parked: {batch}"), "; it is due ".to_owned(), "the other one did not take it".to_owned()];
+    let said = [format!("parked: {batch}"), "; it is due ".to_owned(), "the other one could not".to_owned()];
     found(&fleet, &database, ids[1], &said.each_ref().map(String::as_str)).await;
 }
 

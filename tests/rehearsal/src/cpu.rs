@@ -1,43 +1,43 @@
-//! A process's CPU as metrics-server samples it.
+//! Samples a process's CPU like metrics-server.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// CPU between two looks at `/proc/PID/stat`.
+/// The CPU usage between two reads of `/proc/PID/stat`.
 #[derive(Debug)]
 pub(super) struct Meter {
     pid: u32,
-    last: Option<Look>,
+    last: Option<Reading>,
     sample: Option<Sample>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct Reading {
     at: Instant,
     ticks: u64,
 }
 
-/// The newest sample.
+/// The CPU usage over a period.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// Its end.
+    /// The end of the period.
     pub(super) at: Instant,
-    /// Its length.
+    /// The length of the period.
     pub(super) window: Duration,
-    /// Thousandths of a core, on average.
+    /// The average in thousandths of a core.
     pub(super) milli: u32,
 }
 
 impl Meter {
-    /// Of this process; there is no sample before the second look.
+    /// Measures this process. The first sample exists after the second read.
     pub(super) fn new(pid: u32) -> Self {
         let mut meter = Self { pid, last: None, sample: None };
-        meter.look(Instant::now());
+        meter.read(Instant::now());
         meter
     }
 
-    /// Ends a sample and begins the next.
-    pub(super) fn look(&mut self, at: Instant) {
+    /// Ends a sample and begins the next one.
+    pub(super) fn read(&mut self, at: Instant) {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
         let Some(ticks) = stat.ok().and_then(|stat| ticks(&stat)) else {
             return;
@@ -49,7 +49,7 @@ impl Meter {
             let milli = milli_seconds * 1_000 / window.as_millis().max(1);
             self.sample = Some(Sample { at, window, milli: u32::try_from(milli).unwrap_or(u32::MAX) });
         }
-        self.last = Some(Look { at, ticks });
+        self.last = Some(Reading { at, ticks });
     }
 
     pub(super) fn sample(&self) -> Option<Sample> {
@@ -57,7 +57,7 @@ impl Meter {
     }
 }
 
-/// utime + stime. The program's name stands before them in brackets and may hold anything.
+/// utime + stime. The program's name precedes them in parentheses and may contain any character.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -87,7 +87,7 @@ mod tests {
         while start.elapsed() < Duration::from_millis(300) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
-        meter.look(Instant::now());
+        meter.read(Instant::now());
         assert!(meter.sample().unwrap().milli > 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The day: load comes and goes, and everything that runs beside it runs.
+//! Runs the day: the load, the replicas, the metrics and the controller.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use super::timeline::{Phase, Row, Timeline};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt, POLL, Program};
 
-/// A scrape counts until so many later ones have failed.
+/// A scrape is used until this many later ones have failed.
 const STALE_SCRAPES: u32 = 5;
 
-/// What runs all day.
+/// Everything that runs during the day.
 pub(super) struct Day<'a> {
     pub(super) plan: &'a Plan,
     pub(super) load: Load,
@@ -25,16 +25,16 @@ pub(super) struct Day<'a> {
     api: &'a mut Program,
     controller: Controller,
     series: Series,
-    /// While the metrics source is away, the controller that would have known.
-    knowing: Option<Controller>,
-    /// The fewest replicas that one would have gone to.
-    pub(super) knowing_wanted: Option<u32>,
+    /// While the metrics source is unavailable: a controller that still has the metrics, for comparison.
+    informed: Option<Controller>,
+    /// The fewest replicas that this controller wanted.
+    pub(super) informed_wanted: Option<u32>,
     phase: Phase,
     began: Instant,
     next_scrape: Instant,
     next_sample: Instant,
     next_sync: Instant,
-    /// When the last row was taken, and its counters.
+    /// The counters at the time of the last row.
     counted: Option<Moment>,
 }
 
@@ -56,8 +56,8 @@ impl<'a> Day<'a> {
             api,
             controller: Controller::new(plan.rules().clone()),
             series: Series::new(plan.rate_window),
-            knowing: None,
-            knowing_wanted: None,
+            informed: None,
+            informed_wanted: None,
             phase: Phase::Night,
             began: now,
             next_scrape: now,
@@ -67,13 +67,13 @@ impl<'a> Day<'a> {
         }
     }
 
-    /// Starts the fewest replicas and waits until all are ready; the day begins.
+    /// Starts the minimum of replicas and waits until all are ready. Then the day begins.
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
         let min = self.plan.rules().min_replicas;
         self.pool.scale_to(min)?;
         while self.pool.ready() < min {
             self.interrupt.check()?;
-            self.pool.tend()?;
+            self.pool.reconcile()?;
             thread::sleep(POLL);
         }
         let now = Instant::now();
@@ -82,13 +82,13 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// Lets a phase go on for this long.
+    /// Continues a phase for this long.
     pub(super) fn spend(&mut self, phase: Phase, time: Duration) -> Result<(), Failure> {
         let end = Instant::now() + time;
         self.until(phase, time * 2, "the end of the phase", |_| Instant::now() >= end).map(drop)
     }
 
-    /// Lets a phase go on until something holds; how long that took. Fails if it does not hold in time.
+    /// Continues a phase until `holds` returns true, and returns how long that took. Fails after `within`.
     pub(super) fn until(
         &mut self,
         phase: Phase,
@@ -102,7 +102,7 @@ impl<'a> Day<'a> {
         while !holds(self) {
             if start.elapsed() > within {
                 return Err(refuse(format!(
-                    "{}: {what} did not come within {:.0} s; {} replicas, backlog {:.2} MB",
+                    "{}: timed out after {:.0} s while waiting for {what}; {} replicas, backlog {:.2} MB",
                     phase.label(),
                     within.as_secs_f64(),
                     self.pool.len(),
@@ -115,14 +115,14 @@ impl<'a> Day<'a> {
         Ok(start.elapsed())
     }
 
-    /// From now on nobody answers for the External metrics.
+    /// From now on the External metrics are unavailable to the controller.
     pub(super) fn lose_source(&mut self) {
-        self.knowing = Some(self.controller.clone());
+        self.informed = Some(self.controller.clone());
     }
 
-    /// The source is back.
+    /// The External metrics are available again.
     pub(super) fn restore_source(&mut self) {
-        self.knowing = None;
+        self.informed = None;
     }
 
     /// Wall clock since the day began.
@@ -130,22 +130,22 @@ impl<'a> Day<'a> {
         self.began.elapsed()
     }
 
-    /// As last scraped.
+    /// The backlog at the last scrape.
     pub(super) fn backlog_bytes(&self) -> f64 {
         self.series.last().map_or(0.0, Moment::backlog_bytes)
     }
 
-    /// Ever accepted, as last scraped.
+    /// The total of accepted bytes at the last scrape.
     pub(super) fn accepted_bytes(&self) -> f64 {
         self.series.last().map_or(0.0, Moment::accepted_bytes)
     }
 
-    /// The day is over: every replica ends as after a scale-down.
+    /// Stops every replica as a scale-down does, then the API.
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         self.pool.scale_to(0)?;
         while self.pool.is_leaving() {
             self.interrupt.check()?;
-            self.pool.tend()?;
+            self.pool.reconcile()?;
             thread::sleep(POLL);
         }
         self.api.ask_to_stop()?;
@@ -159,7 +159,7 @@ impl<'a> Day<'a> {
     fn tick(&mut self) -> Result<(), Failure> {
         self.interrupt.check()?;
         self.api.check()?;
-        self.pool.tend()?;
+        self.pool.reconcile()?;
         let now = Instant::now();
         if due(&mut self.next_scrape, now, self.plan.scrape) {
             self.series.push(now, self.pool.scrapes(), self.plan.scrape * STALE_SCRAPES);
@@ -173,16 +173,16 @@ impl<'a> Day<'a> {
         Ok(())
     }
 
-    /// One pass of the controller, and a row.
+    /// One sync of the controller, and one row of the timeline.
     fn sync(&mut self, now: Instant) -> Result<(), Failure> {
         let current = self.pool.len();
         let time = now.saturating_duration_since(self.began);
         let readings = self.readings(now);
-        let seen: Vec<Reading> = match &mut self.knowing {
+        let seen: Vec<Reading> = match &mut self.informed {
             None => readings,
-            Some(knowing) => {
-                let wanted = knowing.decide(time, current, &readings).desired;
-                self.knowing_wanted = Some(self.knowing_wanted.map_or(wanted, |least| least.min(wanted)));
+            Some(informed) => {
+                let wanted = informed.decide(time, current, &readings).desired;
+                self.informed_wanted = Some(self.informed_wanted.map_or(wanted, |least| least.min(wanted)));
                 let hidden = |reading| match reading {
                     Reading::External(_) => Reading::External(None),
                     Reading::Cpu { .. } => reading,
@@ -243,7 +243,7 @@ impl<'a> Day<'a> {
     }
 }
 
-/// Whether `next` has come; moves it on, without making up for what was missed.
+/// Whether `next` has passed. Sets the next time, and skips periods that were missed.
 fn due(next: &mut Instant, now: Instant, period: Duration) -> bool {
     if now < *next {
         return false;

@@ -1,42 +1,42 @@
-//! How long a bomb should take, before it falls.
+//! Computes in advance how long the system should need for the bomb.
 
 use std::time::Duration;
 
 use super::hpa::{Controller, Metric, Reading};
 use super::plan::Plan;
 
-/// How long a new replica may take until it works.
+/// How long a new replica may need to start working.
 const START: Duration = Duration::from_secs(3);
 
-/// Batches differ in size and throttles are not in step: what the arithmetic leaves out.
+/// A margin for what the computation ignores: batches differ in size, and rate limits are not synchronized.
 const MARGIN: f64 = 1.3;
 
-/// A number of replicas, and from when on after the bomb's first byte they work.
+/// A number of replicas, and when they start working, counted from the bomb's first byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Step {
     at: Duration,
     replicas: u32,
 }
 
-/// The arithmetic and its result.
+/// The forecast and how it was computed.
 #[derive(Clone, Debug)]
 pub(super) struct Forecast {
-    /// The bomb's size.
+    /// The size of the bomb.
     pub(super) bytes: f64,
-    /// When the backlog must be gone, counted from the bomb's first byte.
+    /// The deadline for an empty backlog, counted from the bomb's first byte.
     pub(super) within: Duration,
-    /// How it comes about, for people.
+    /// The computation, to be printed.
     pub(super) arithmetic: String,
 }
 
 impl Forecast {
-    /// From the bomb's bytes, mu, the replicas' bounds and the policies for scaling up: the controller itself is asked
-    /// for its steps. `background` is the load beside the bomb, bytes a second.
+    /// Computes the forecast from the bomb's bytes, mu, the bounds of the replicas and the scale-up policies.
+    /// The steps come from the controller itself. `background` is the other load, bytes a second.
     pub(super) fn new(plan: &Plan, background: f64) -> Self {
         let bytes = plan.event_bytes * count(plan.choice.bomb_events);
         let steps = steps(plan);
         let drained = drained(&steps, bytes, plan.mu, background);
-        // The last batches were claimed before; each replica works off as many as it has in flight.
+        // The last batches were claimed earlier. Each replica still works on all that it has in flight.
         let tail = Duration::from_secs_f64(2.0 * plan.batch_max_bytes / plan.mu);
         let sum = drained + tail;
         let within = sum.mul_f64(MARGIN);
@@ -45,11 +45,11 @@ impl Forecast {
             .map(|step| format!("{} from {:.1} s", step.replicas, step.at.as_secs_f64()))
             .collect();
         let arithmetic = format!(
-            "Forecast of the bomb: {events} events × {event_bytes:.0} bytes = {megabytes:.1} MB. Replicas at work by the policies \
+            "Forecast of the bomb: {events} events × {event_bytes:.0} bytes = {megabytes:.1} MB. Replicas, by the policies \
              for scaling up, at most {max}: {ramp} (status {status:.1} s, scrape {scrape:.1} s, sync {sync:.1} s, start {start} s). \
-             Each stores mu = {mu:.2} MB/s, all of them together less the {background:.2} MB/s that come anyway: drained after \
-             {drained:.1} s; batches claimed before, 2 × {batch:.2} MB / mu = {tail:.1} s; {sum:.1} s in all, times {margin} \
-             for uneven batches: gone within {within:.1} s.",
+             Each stores mu = {mu:.2} MB/s, and the steady load takes {background:.2} MB/s of the total: drained after \
+             {drained:.1} s; batches claimed earlier need 2 × {batch:.2} MB / mu = {tail:.1} s; together {sum:.1} s, times {margin} \
+             for uneven batches: the backlog is empty within {within:.1} s.",
             events = plan.choice.bomb_events,
             event_bytes = plan.event_bytes,
             megabytes = bytes / 1e6,
@@ -72,7 +72,7 @@ impl Forecast {
     }
 }
 
-/// What the controller does with an endless backlog, from the fewest replicas on.
+/// The steps of the controller if the backlog never ends, starting at the minimum of replicas.
 fn steps(plan: &Plan) -> Vec<Step> {
     let rules = plan.rules();
     let readings: Vec<Reading> = rules
@@ -86,7 +86,7 @@ fn steps(plan: &Plan) -> Vec<Step> {
     let mut controller = Controller::new(rules.clone());
     let mut replicas = rules.min_replicas;
     let mut steps = vec![Step { at: Duration::ZERO, replicas }];
-    // The backlog is in the metrics after a status and a scrape, and seen by the pass after that.
+    // The backlog reaches the metrics after a status interval and a scrape. The next sync sees it.
     let mut pass = plan.status_interval + plan.scrape + plan.sync;
     while replicas < rules.max_replicas {
         let desired = controller.decide(pass, replicas, &readings).desired;
@@ -101,7 +101,7 @@ fn steps(plan: &Plan) -> Vec<Step> {
     steps
 }
 
-/// When `bytes` are stored; never, where the replicas do not store more than comes in.
+/// When `bytes` are stored, or never if more comes in than the replicas store.
 fn drained(steps: &[Step], bytes: f64, mu: f64, background: f64) -> Duration {
     let mut left = bytes;
     for (index, step) in steps.iter().enumerate() {
@@ -120,7 +120,7 @@ fn drained(steps: &[Step], bytes: f64, mu: f64, background: f64) -> Duration {
     Duration::ZERO
 }
 
-/// Exact far beyond any bomb.
+/// Exact for all realistic sizes.
 #[expect(clippy::cast_precision_loss)]
 fn count(number: u64) -> f64 {
     number as f64
@@ -140,17 +140,17 @@ mod tests {
     #[test]
     fn each_step_stores_until_the_next() {
         let steps = [step(0.0, 3), step(10.0, 7), step(20.0, 12)];
-        // 10 s × 3 + 10 s × 7 = 100; the other 120 by 12.
+        // 10 s × 3 + 10 s × 7 = 100; 12 replicas store the other 120.
         assert_eq!(drained(&steps, 220.0, 1.0, 0.0), Duration::from_secs(30));
         assert_eq!(drained(&steps, 15.0, 1.0, 0.0), Duration::from_secs(5));
-        // One a second comes in all the time: 20 + 60 in the first two steps, then 11 a second.
+        // One a second comes in: 20 + 60 in the first two steps, then 11 a second.
         assert_eq!(drained(&steps, 190.0, 1.0, 1.0), Duration::from_secs(30));
     }
 
     #[test]
     fn the_steps_are_the_policies() {
         let plan = sample(Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None });
-        // 0.4 s + 2 s + 3 s until the first pass sees it, 3 s to start; the next pass is 3 s later.
+        // 0.4 s + 2 s + 3 s until the first sync sees it, 3 s to start. The next sync is 3 s later.
         assert_eq!(steps(&plan), [step(0.0, 3), step(8.4, 7), step(11.4, 12)]);
     }
 
@@ -158,7 +158,7 @@ mod tests {
     fn the_arithmetic_is_told() {
         let choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1_800_000, replicas: None };
         let forecast = Forecast::new(&sample(choice), 0.0);
-        // At 12 replicas of 2,000 a second it is 75 s; the ramp costs some.
+        // 12 replicas with 2,000 a second need 75 s; scaling up takes longer.
         let seconds = forecast.within.as_secs_f64() / 1.3;
         assert!((75.0..90.0).contains(&seconds), "{seconds}");
         assert!(forecast.arithmetic.contains("1800000 events"), "{}", forecast.arithmetic);

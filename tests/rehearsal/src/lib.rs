@@ -1,6 +1,6 @@
-//! `cargo xtask rehearse`: a day of autoscaling without a cluster. Real consumers are the replicas, a real API, Redis and
-//! TimescaleDB are what they work with, and a controller applies the HPA of the rendered production manifests to what the
-//! consumers' `/metrics` and `/proc` say.
+//! `cargo xtask rehearse`: a day of autoscaling without a cluster. The replicas are real consumers; the API,
+//! Redis and TimescaleDB are real too. A controller applies the HPA of the rendered production manifests to
+//! what the consumers' `/metrics` and `/proc` show.
 
 mod cpu;
 mod day;
@@ -27,44 +27,46 @@ use std::path::PathBuf;
 use self::plan::{Choice, Plan};
 use fleet_harness::{Cargo, Failure, Interrupt, build, log};
 
-/// The whole day on a machine for itself.
+/// The whole day, on a machine that runs nothing else.
 const FULL: Choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1_800_000, replicas: None };
 
-/// The same in under a minute, built for debugging, on two shared cores: a third of the replicas.
+/// The same day in under a minute, with debug builds on two shared cores: a third of the replicas.
 const SHORT: Choice =
     Choice { speed: 40.0, events_per_second: 400, bomb_events: 14_000, replicas: Some((1, 4)) };
 
 /// The options of `cargo xtask rehearse`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The same day in under a minute: built for debugging, fewer and slower replicas, a small bomb.
+    /// Simulate the day in under a minute: debug builds, fewer and slower replicas, a small bomb.
     #[arg(long)]
     short: bool,
-    /// Divides every period and window of the controller, the metrics and the kubelet [default: 5, or 40 with --short].
+    /// Divide every period and window of the controller, the metrics and the kubelet by this [default: 5, or
+    /// 40 with --short].
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     speed: Option<f64>,
-    /// Each consumer's limit [default: 2000, or 400 with --short].
+    /// The rate limit of each consumer [default: 2000, or 400 with --short].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     events_per_second: Option<u32>,
-    /// The bomb's size [default: 1800000, or 14000 with --short].
+    /// The number of events of the bomb [default: 1800000, or 14000 with --short].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     bomb: Option<u64>,
-    /// The rendered manifests [default: deploy/k8s/overlays/production through kubectl kustomize].
+    /// The rendered manifests [default: the output of kubectl kustomize deploy/k8s/overlays/production].
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Where the plot goes [default: docs/autoscaling.svg; with --short autoscaling-short.svg in the target folder].
+    /// The file of the plot [default: docs/autoscaling.svg; with --short autoscaling-short.svg in the target
+    /// folder].
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Uses the binaries of this folder instead of building them.
+    /// Use the binaries of this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     bin_dir: Option<PathBuf>,
 }
 
-/// Plays the day and requires what it has to show.
+/// Simulates the day and checks its requirements.
 ///
 /// # Errors
 ///
-/// If a program does not do what it must, or the run does not show what it must show.
+/// If a program misbehaves, or if the run does not meet its requirements.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     let rendered = match &args.manifest {
         Some(file) => fs::read_to_string(file).map_err(Failure::io(format!("read {}", file.display())))?,
@@ -99,7 +101,7 @@ pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Fail
         && !failure.is_interrupt()
     {
         log::print_tails(logs.path());
-        eprintln!("whole logs: {}", logs.keep().display());
+        eprintln!("the complete logs are in {}", logs.keep().display());
     }
     outcome
 }

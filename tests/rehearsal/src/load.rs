@@ -1,4 +1,4 @@
-//! The providers: a steady load that can be turned up and down, and a bomb.
+//! The providers: a steady load of variable rate, and a bomb.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,48 +10,48 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::wire;
 
-/// Connections that share the steady load, and that throw the bomb.
+/// The number of connections for the steady load, and for the bomb.
 const CONNECTIONS: u64 = 8;
 
-/// Events in an array of the steady load, and of the bomb.
+/// The number of events in one array of the steady load, and of the bomb.
 const EVENTS: u64 = 10;
 const BOMB_EVENTS: u64 = 100;
 
-/// One webhook in so many is INVERS', with one event.
+/// One of this many webhooks comes from INVERS, with one event.
 const INVERS_EVERY: u64 = 20;
 
-/// Of one webhook, from connecting to the end of the response.
+/// The timeout of one webhook, from connecting to the end of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Before a webhook is sent again.
+/// The pause before a webhook is retried.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How often an idle sender looks for work.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often an idle sender checks for work.
+const IDLE_POLL: Duration = Duration::from_millis(50);
 
-/// Senders at work until dropped or [`Load::stop`]ped.
+/// Sends until it is dropped or [`Load::stop`]ped.
 pub(super) struct Load {
     shared: Arc<Shared>,
     senders: Vec<JoinHandle<()>>,
 }
 
-/// What the senders share.
+/// The state that the senders share.
 struct Shared {
     api_port: u16,
-    /// Of the first report, by the vehicles' clocks.
+    /// The time of the first report by the vehicles' clocks.
     start: Timestamp,
-    /// Steady events a second, in thousandths.
+    /// The steady load in thousandths of an event a second.
     milli_rate: AtomicU64,
-    /// The bomb's events that nobody has taken on yet.
+    /// The events of the bomb that no sender has taken yet.
     bomb_left: AtomicU64,
-    /// The bomb's events that were answered 200.
+    /// The events of the bomb that got a 200.
     bomb_accepted: AtomicU64,
-    /// All events that were answered 200.
+    /// All events that got a 200.
     accepted: AtomicU64,
-    /// Webhooks of the steady load, and when the next one is due.
+    /// The number of webhooks of the steady load, and when the next one is due.
     webhooks: AtomicU64,
     next_slot: Mutex<Instant>,
-    /// The next reports' numbers.
+    /// The numbers of the next reports.
     next_niu: AtomicU64,
     next_invers: AtomicU64,
     refused: AtomicU64,
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts the senders; nothing is sent yet.
+    /// Starts the senders. They send nothing yet.
     pub(super) fn start(api_port: u16) -> Self {
         let shared = Arc::new(Shared {
             api_port,
@@ -83,7 +83,7 @@ impl Load {
         Self { shared, senders }
     }
 
-    /// Steady events a second from now on.
+    /// Sets the steady load, events a second.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -93,22 +93,22 @@ impl Load {
         self.shared.milli_rate.store((events_per_second * 1_000.0) as u64, Ordering::Relaxed);
     }
 
-    /// Sends this many events as fast as the API takes them, beside the steady load.
-    pub(super) fn throw_bomb(&self, events: u64) {
+    /// Sends this many events as fast as the API accepts them, in addition to the steady load.
+    pub(super) fn send_bomb(&self, events: u64) {
         self.shared.bomb_left.store(events, Ordering::Relaxed);
     }
 
-    /// How much of the bomb was answered 200.
+    /// How many events of the bomb got a 200.
     pub(super) fn bomb_accepted(&self) -> u64 {
         self.shared.bomb_accepted.load(Ordering::Relaxed)
     }
 
-    /// Webhooks that had to be sent again.
+    /// How many webhooks were retried.
     pub(super) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
-    /// Ends the senders, each once its webhook is answered; the events answered 200.
+    /// Stops the senders once their current webhooks succeeded. Returns the number of events that got a 200.
     pub(super) fn stop(&mut self) -> u64 {
         self.join();
         self.shared.accepted.load(Ordering::Relaxed)
@@ -117,7 +117,7 @@ impl Load {
     fn join(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
-            // A sender has nothing to tell; if it panicked, its events are missing from the count.
+            // A sender returns nothing. If it panicked, the count lacks its events.
             drop(sender.join());
         }
     }
@@ -129,13 +129,13 @@ impl Drop for Load {
     }
 }
 
-/// One of the connections that share the steady load.
+/// Sends one connection's share of the steady load.
 fn steady(shared: &Shared) {
     let client = Client::new(TIMEOUT);
     while !shared.is_stopped() {
         let milli_rate = shared.milli_rate.load(Ordering::Relaxed);
         if milli_rate == 0 {
-            thread::sleep(LOOK);
+            thread::sleep(IDLE_POLL);
             continue;
         }
         let number = shared.webhooks.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +151,7 @@ fn steady(shared: &Shared) {
     }
 }
 
-/// One connection's share of the bomb.
+/// Sends one connection's share of the bomb.
 fn bomb(shared: &Shared) {
     let client = Client::new(TIMEOUT);
     while !shared.is_stopped() {
@@ -163,7 +163,7 @@ fn bomb(shared: &Shared) {
                 shared.send_niu(&client, first, events);
                 shared.bomb_accepted.fetch_add(events, Ordering::Relaxed);
             }
-            Err(_nothing_left) => thread::sleep(LOOK),
+            Err(_nothing_left) => thread::sleep(IDLE_POLL),
         }
     }
 }
@@ -173,13 +173,14 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Waits for the steady load's next turn, which is followed by a `pause`.
+    /// Waits for the next slot of the steady load. The slot after it follows `pause` later.
     fn wait_for_slot(&self, pause: Duration) {
         let slot = {
             let mut next = self.next_slot.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
-            // Late ones are not made up for: a slow API would be flooded when it is fast again.
-            let slot = (*next).max(now.checked_sub(LOOK).unwrap_or(now));
+            // Missed slots are skipped, because making up for them would flood an API that has just
+            // recovered.
+            let slot = (*next).max(now.checked_sub(IDLE_POLL).unwrap_or(now));
             *next = slot + pause;
             slot
         };
@@ -197,7 +198,8 @@ impl Shared {
         self.send(client, "invers", header, &wire::invers(self.start, number), 1);
     }
 
-    /// Sends until the response is 200, as providers do. The same bytes are the same events, however often they arrive.
+    /// Retries until the response is 200, as providers do. Retries are idempotent: the same bytes are the
+    /// same events.
     fn send(&self, client: &Client, provider: &str, header: (&str, &str), body: &str, events: u64) {
         loop {
             let response = client.post(self.api_port, &format!("/webhooks/{provider}"), header, body);

@@ -1,4 +1,4 @@
-//! The consumer as the rendered manifests describe it: its HPA, and what of its Deployment matters to the rehearsal.
+//! Reads the consumer from the rendered manifests: its HPA, and the relevant parts of its Deployment.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use super::hpa::{Limit, Metric, Policy, Rules, Scaling, Select};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Quantity};
 
-/// The Deployment, and the HPA that scales it.
+/// The name of the Deployment and of its HPA.
 const WORKLOAD: &str = "fleet-consumer";
 
-/// kube-controller-manager's default.
+/// The default of kube-controller-manager.
 const TOLERANCE: f64 = 0.1;
 
-/// What is rehearsed.
+/// The consumer's Deployment and HPA.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Workload {
     pub(super) rules: Rules,
-    /// The CPU request of the container that is measured.
+    /// The CPU request of the container that the HPA measures.
     pub(super) cpu_request_milli: u32,
     pub(super) liveness: Probe,
     pub(super) readiness: Probe,
-    /// Between SIGTERM and SIGKILL.
+    /// The time between SIGTERM and SIGKILL.
     pub(super) grace: Duration,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Probe {
     pub(super) failures: u32,
 }
 
-/// Reads what `kubectl kustomize` prints.
+/// Reads the output of `kubectl kustomize`.
 pub(super) fn read(yaml: &str) -> Result<Workload, Failure> {
     let documents: Vec<Value> = Deserializer::from_str(yaml)
         .map(Value::deserialize)
@@ -49,13 +49,16 @@ pub(super) fn read(yaml: &str) -> Result<Workload, Failure> {
     }
     let pod = deployment.spec.template.spec;
     let [container] = pod.containers.as_slice() else {
-        return Err(refuse(format!("the Deployment {WORKLOAD} should have one container")));
+        return Err(refuse(format!("the Deployment {WORKLOAD} must have exactly one container")));
     };
     for metric in &hpa.spec.metrics {
         if let MetricSpec::ContainerResource { container_resource: cpu } = metric
             && (cpu.container != container.name || cpu.name != "cpu")
         {
-            return Err(refuse(format!("the HPA measures {} of {}", cpu.name, cpu.container)));
+            return Err(refuse(format!(
+                "the HPA must measure cpu of the Deployment's container and measures {} of {}",
+                cpu.name, cpu.container
+            )));
         }
     }
     Ok(Workload {
@@ -67,7 +70,7 @@ pub(super) fn read(yaml: &str) -> Result<Workload, Failure> {
     })
 }
 
-/// The document of this kind that is called as the workload.
+/// The document of this kind whose name is that of the workload.
 fn find<T: DeserializeOwned>(documents: &[Value], kind: &str) -> Result<T, Failure> {
     let named = documents.iter().find(|document| {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
@@ -77,13 +80,13 @@ fn find<T: DeserializeOwned>(documents: &[Value], kind: &str) -> Result<T, Failu
     });
     let named = named.ok_or_else(|| refuse(format!("the manifest has no {kind} {WORKLOAD}")))?;
     yaml_serde::from_value(named.clone())
-        .map_err(|error| refuse(format!("the {kind} {WORKLOAD} is not one that can be rehearsed: {error}")))
+        .map_err(|error| refuse(format!("the rehearsal does not support the {kind} {WORKLOAD}: {error}")))
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the cast saturates; so large no request is"
+    reason = "the cast saturates, far above any real request"
 )]
 fn milli(cores: Quantity) -> u32 {
     (cores.0 * 1_000.0).round() as u32
@@ -229,7 +232,7 @@ struct ProbeSpec {
     failure_threshold: u32,
 }
 
-/// The API server's defaults.
+/// The defaults of the Kubernetes API server.
 impl Default for ProbeSpec {
     fn default() -> Self {
         Self { period_seconds: 10, timeout_seconds: 1, failure_threshold: 3 }
@@ -275,7 +278,7 @@ impl From<MetricSpec> for Metric {
 }
 
 impl ScalingSpec {
-    /// With the API server's defaults for what is not there.
+    /// Fills in the defaults of the Kubernetes API server.
     fn or_default(self, window: u64, policies: Vec<Policy>) -> Scaling {
         let read = |spec: PolicySpec| Policy {
             limit: match spec.r#type {

@@ -1,4 +1,5 @@
-//! The rehearsal's numbers: what is compressed, what is scaled down, how much load comes when.
+//! The numbers of the rehearsal: which times are compressed, what is scaled down, and how much load comes
+//! when.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::wire;
 use crate::refuse::refuse;
 use fleet_harness::Failure;
 
-/// The controller's period of kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`.
+/// `--horizontal-pod-autoscaler-sync-period` of kube-controller-manager.
 const SYNC: Duration = Duration::from_secs(15);
 
 /// The PodMonitor's interval.
@@ -18,56 +19,57 @@ const SCRAPE: Duration = Duration::from_secs(10);
 /// The range of the rate in the query for accepted bytes.
 const RATE_WINDOW: Duration = Duration::from_secs(30);
 
-/// metrics-server's `--metric-resolution`: between two samples of CPU.
+/// `--metric-resolution` of metrics-server: the period of a CPU sample.
 const CPU_RESOLUTION: Duration = Duration::from_secs(15);
 
-/// kube-controller-manager's `--horizontal-pod-autoscaler-cpu-initialization-period`.
+/// `--horizontal-pod-autoscaler-cpu-initialization-period` of kube-controller-manager.
 const CPU_INITIALIZATION: Duration = Duration::from_mins(5);
 
-/// The backlog's target in the manifest is what one replica stores in this time.
+/// The manifest's target for the backlog is what one replica stores in this time.
 const BACKLOG_TARGET: Duration = Duration::from_secs(30);
 
-/// The accepted rate's target, as a part of mu: with less the replicas idle, with more they never catch up.
+/// The target for the accepted rate as a fraction of mu. Below this range replicas idle; above it they never
+/// catch up.
 const RATE_TARGET: RangeInclusive<f64> = 0.5..=0.95;
 
-/// The consumer's own defaults that have to be compressed like the rest.
+/// The consumer's own defaults that must be compressed too.
 const LEASE: Duration = Duration::from_secs(30);
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 const BATCH_MAX_BYTES: f64 = 4_194_304.0;
 
-/// No shorter, however much the rest is compressed: a busy machine would let leases of live consumers expire, fail probes
-/// of live consumers, or only read the state of the queues.
+/// The lower limits, whatever the compression. With shorter times a busy machine would let leases of live
+/// consumers expire, fail the probes of live consumers, or spend all its time on reading the queues' state.
 const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
 const SHORTEST_STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Name of the metric whose target is [`BACKLOG_TARGET`]'s bytes.
+/// The metric whose target is what one replica stores in [`BACKLOG_TARGET`].
 pub(super) const BACKLOG: &str = "fleet_queue_backlog_bytes";
 
-/// Name of the metric that is the rate of accepted bytes.
+/// The metric that is the rate of accepted bytes.
 pub(super) const ACCEPTED: &str = "fleet_queue_accepted_bytes_per_second";
 
-/// What a run may choose.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
     pub(super) speed: f64,
-    /// Each consumer's limit.
+    /// The rate limit of each consumer.
     pub(super) events_per_second: u32,
     pub(super) bomb_events: u64,
-    /// Instead of the manifest's bounds.
+    /// Replaces the manifest's bounds of the replicas.
     pub(super) replicas: Option<(u32, u32)>,
 }
 
-/// Everything a run goes by; all times are of the wall clock, compressed already.
+/// All numbers of a run. Times are wall clock, already compressed.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) choice: Choice,
     pub(super) workload: Workload,
-    /// Bytes an event has in the queue.
+    /// The size of an event in the queue, bytes.
     pub(super) event_bytes: f64,
-    /// Bytes a second that one replica stores.
+    /// The bytes a second that one replica stores.
     pub(super) mu: f64,
-    /// The manifest's mu, for which its targets were computed.
+    /// The mu that the manifest's targets were computed from.
     pub(super) manifest_mu: f64,
     pub(super) sync: Duration,
     pub(super) scrape: Duration,
@@ -80,8 +82,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Compresses every time by `speed`, and scales the targets to what a replica can do here. Fails if the HPA does not
-    /// go by the two metrics of the queues, or if their targets are not of one mu.
+    /// Compresses every time by `speed` and scales the targets to what a replica can do here. Fails if the
+    /// HPA lacks one of the two queue metrics, or if their targets imply different values of mu.
     pub(super) fn new(choice: Choice, workload: &Workload) -> Result<Self, Failure> {
         let speed = choice.speed;
         let compressed = |time: Duration| time.div_f64(speed);
@@ -132,43 +134,43 @@ impl Plan {
         &self.workload.rules
     }
 
-    /// A target in bytes, or bytes a second.
+    /// A metric's target, in bytes or bytes a second.
     pub(super) fn target(&self, metric: &str) -> f64 {
         average(self.rules(), metric).unwrap_or(f64::INFINITY)
     }
 
-    /// A time of the day as long as it takes here.
+    /// Converts seconds of the real day to seconds of this run.
     pub(super) fn day_seconds(&self, seconds: u64) -> Duration {
         Duration::from_secs(seconds).div_f64(self.choice.speed)
     }
 
-    /// Events a second that ask for `replicas` by their rate, and a little less.
+    /// The events a second for which the accepted rate asks for just under `replicas`.
     pub(super) fn load_for(&self, replicas: f64) -> f64 {
         self.target(ACCEPTED) * replicas / self.event_bytes
     }
 
-    /// A fifth of what the fewest replicas can do.
+    /// A fifth of what the minimum of replicas can store.
     pub(super) fn night(&self) -> f64 {
         0.2 * self.mu * f64::from(self.rules().min_replicas) / self.event_bytes
     }
 
-    /// Asks for a third of the way from the fewest replicas to the most.
+    /// Asks for a third of the way from the minimum to the maximum of replicas.
     pub(super) fn rush_hour(&self) -> f64 {
         let (min, max) = (self.rules().min_replicas, self.rules().max_replicas);
         self.load_for((f64::from(max - min) / 3.0).ceil() + f64::from(min) - 0.3)
     }
 
-    /// Asks for the most replicas, which can do it.
+    /// Asks for the maximum of replicas, which can store it.
     pub(super) fn peak(&self) -> f64 {
         self.load_for(f64::from(self.rules().max_replicas) - 0.3)
     }
 
-    /// Events that keep so many replicas busy for three seconds.
+    /// The events that keep so many replicas busy for three seconds.
     pub(super) fn burst(&self, replicas: u32) -> u64 {
         3 * u64::from(replicas) * u64::from(self.choice.events_per_second)
     }
 
-    /// What is scaled and what is not, for people.
+    /// Describes what is scaled and what is not, to be printed.
     pub(super) fn describe(&self) -> String {
         let Self { choice, mu, manifest_mu, event_bytes, .. } = self;
         let rules = self.rules();
@@ -184,12 +186,12 @@ impl Plan {
         format!(
             "Every period and window of the HPA, the metrics and the kubelet is divided by {speed}: sync {sync:.2} s, scrape \
              {scrape:.2} s, rate over {rate:.2} s, CPU over {cpu:.2} s, scale-down window {window:.1} s, liveness every \
-             {liveness:.2} s, grace {grace:.1} s. Not below a floor: lease {lease:.1} s, probe timeout {timeout:.1} s.\n\
-             Rates and ages are those of the wall clock.\n\
+             {liveness:.2} s, grace {grace:.1} s. With lower limits: lease {lease:.1} s, probe timeout {timeout:.1} s.\n\
+             Rates and ages are in wall clock time.\n\
              One replica is limited to {limit} events/s of {event_bytes:.0} bytes: mu = {mu:.2} MB/s. The manifest's targets are \
              for mu = {manifest_mu:.2} MB/s and are scaled by {factor:.3}; the backlog's, which is {target} s × mu, is divided by \
-             {speed} too. Targets: backlog {backlog:.2} MB, accepted {accepted:.3} MB/s a replica. CPU is not scaled.\n\
-             Replicas {min} to {max}, asked for by {metrics}.\n",
+             {speed} as well. Targets: backlog {backlog:.2} MB, accepted {accepted:.3} MB/s a replica. CPU is not scaled.\n\
+             Replicas {min} to {max}, scaled by {metrics}.\n",
             speed = choice.speed,
             sync = seconds(&self.sync),
             scrape = seconds(&self.scrape),
@@ -214,7 +216,8 @@ impl Plan {
     }
 }
 
-/// The mu that the targets were computed from: the backlog's is so many seconds of it, the rate's a part of it.
+/// The mu that the targets were computed from. The backlog's target is [`BACKLOG_TARGET`] × mu, the rate's
+/// target a fraction of mu.
 fn manifest_mu(rules: &Rules) -> Result<f64, Failure> {
     let target =
         |name| average(rules, name).ok_or_else(|| refuse(format!("the HPA has no External metric {name}")));
@@ -224,8 +227,8 @@ fn manifest_mu(rules: &Rules) -> Result<f64, Failure> {
         return Ok(mu);
     }
     Err(refuse(format!(
-        "the HPA's target for {BACKLOG} is 30 s of {:.2} MB/s; that for {ACCEPTED} is {part:.2} times as much, where {} to {} \
-         are sensible",
+        "the HPA's target for {BACKLOG} is 30 s of {:.2} MB/s; the target for {ACCEPTED} is {part:.2} times that rate and must be {} to {} \
+         times it",
         mu / 1e6,
         RATE_TARGET.start(),
         RATE_TARGET.end()
@@ -239,7 +242,7 @@ fn average(rules: &Rules, wanted: &str) -> Option<f64> {
     })
 }
 
-/// Plans for tests.
+/// Creates plans for tests.
 #[cfg(test)]
 pub(super) fn sample(choice: Choice) -> Plan {
     let rendered = include_str!("../tests/fixtures/production.yaml");
@@ -268,7 +271,7 @@ mod tests {
         let rendered = include_str!("../tests/fixtures/production.yaml");
         let choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None };
         let refused = |yaml: &str| Plan::new(choice, &read(yaml).unwrap()).unwrap_err().to_string();
-        assert!(refused(&rendered.replace("75M", "750M")).contains("0.07 times as much"));
+        assert!(refused(&rendered.replace("75M", "750M")).contains("0.07 times that rate"));
         assert!(
             refused(&rendered.replace(BACKLOG, "other"))
                 .contains("no External metric fleet_queue_backlog_bytes")

@@ -1,4 +1,4 @@
-//! The day as a picture: three panels over one axis of time, in SVG.
+//! Plots the day as an SVG: three panels over one time axis.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,19 +16,19 @@ const PANEL: f64 = 150.0;
 const GAP: f64 = 34.0;
 const BOTTOM: f64 = 48.0;
 
-/// About so wide is a letter of a phase's label.
+/// The approximate width of a letter in a phase's label.
 const LETTER: f64 = 6.6;
 
-/// One line of a panel.
+/// One line in a panel.
 struct Line {
     label: &'static str,
     colour: &'static str,
-    /// Holds its value until the next point, instead of going there in a straight line.
+    /// Whether the line holds each value until the next point. Otherwise points are connected directly.
     is_stepped: bool,
     value: fn(&Row) -> f64,
 }
 
-/// One panel with its own axis.
+/// One panel with its own vertical axis.
 struct Panel {
     label: &'static str,
     lines: &'static [Line],
@@ -72,7 +72,7 @@ pub(super) fn write(file: &Path, plan: &Plan, timeline: &Timeline) -> Result<(),
     fs::write(file, draw(plan, timeline)).map_err(Failure::io(format!("write {}", file.display())))
 }
 
-/// Time to the horizontal.
+/// Maps time to horizontal positions.
 #[derive(Clone, Copy)]
 struct Across {
     seconds: f64,
@@ -109,7 +109,8 @@ fn draw(plan: &Plan, timeline: &Timeline) -> String {
     svg
 }
 
-/// Bands behind all panels, a label above each; where they are narrow, labels take turns in two lines.
+/// Draws the phases as bands behind all panels, with a label above each. Narrow bands alternate between two
+/// label rows.
 fn phases(svg: &mut String, across: Across, timeline: &Timeline) {
     let ends = timeline.phases.iter().skip(1).map(|(_, at)| at.as_secs_f64()).chain([across.seconds]);
     let mut free_from = [0.0; 2];
@@ -224,7 +225,8 @@ fn time_axis(svg: &mut String, across: Across, top: f64) {
     );
 }
 
-/// A step of 1, 2 or 5 times a power of ten for about five ticks, and the tick at or above `highest`.
+/// The tick distance, 1, 2 or 5 times a power of ten, for about five ticks, and the tick at or above
+/// `highest`.
 fn scale(highest: f64) -> (f64, f64) {
     let highest = highest.max(0.5);
     let power = 10_f64.powf((highest / 5.0).log10().floor());

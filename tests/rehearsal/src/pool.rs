@@ -1,4 +1,4 @@
-//! The Deployment: as many consumers as are wanted, and what the kubelet does with each.
+//! The Deployment: the wanted number of consumers, and what the kubelet does with each.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use super::watch::{Seen, Watch};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Program, log};
 
-/// The startup probe's, not compressed: processes start no faster.
+/// The deadline of the startup probe. Not compressed, because processes do not start faster.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a consumer logs when it works on another's batch.
+/// The consumer's log line about a lease takeover.
 const TOOK_OVER: &str = "took a batch over";
 
 /// A pod.
@@ -23,10 +23,10 @@ struct Replica {
     process: Program,
     watch: Watch,
     meter: Meter,
-    /// When the pod was made, and when its container was last started.
+    /// When the pod was created, and when its container was last started.
     created: Instant,
     started: Instant,
-    /// From SIGTERM of a liveness probe that failed, until SIGKILL.
+    /// When SIGKILL is due, after SIGTERM because of a failed liveness probe.
     killed_at: Option<Instant>,
 }
 
@@ -36,18 +36,18 @@ pub(super) struct Restart {
     pub(super) name: String,
 }
 
-/// The pods.
+/// All pods.
 pub(super) struct Pool<'a> {
     stage: &'a Stage<'a>,
     plan: &'a Plan,
     replicas: Vec<Replica>,
     leaving: Vec<Program>,
     names: Vec<String>,
-    /// Those of them that have ended, with exit status 0.
+    /// How many of the stopped replicas ended with exit status 0.
     pub(super) graceful: usize,
-    /// Replicas that got SIGTERM because they were not wanted any more.
+    /// How many replicas got SIGTERM because of a scale-down.
     pub(super) asked_to_stop: usize,
-    /// Containers that failed their liveness probe.
+    /// The containers that failed their liveness probe.
     pub(super) restarts: Vec<Restart>,
 }
 
@@ -65,18 +65,18 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Replicas that are not on their way out.
+    /// The number of replicas that are not terminating.
     pub(super) fn len(&self) -> u32 {
         u32::try_from(self.replicas.len()).unwrap_or(u32::MAX)
     }
 
-    /// Those of them that are ready.
+    /// How many of them are ready.
     pub(super) fn ready(&self) -> u32 {
         let ready = self.replicas.iter().filter(|replica| replica.watch.seen().ready_since.is_some()).count();
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
-    /// Starts or ends as many as it takes: unready ones first, then the youngest, as a ReplicaSet does.
+    /// Starts or stops replicas. Stops unready ones first, then the youngest, as a ReplicaSet does.
     pub(super) fn scale_to(&mut self, replicas: u32) -> Result<(), Failure> {
         while self.len() < replicas {
             let name = format!("fleet-consumer-{}", self.names.len());
@@ -92,7 +92,7 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    /// SIGTERM to the oldest replica, as from a rollout or a node's drain; the next pass replaces it.
+    /// Sends SIGTERM to the oldest replica, as a rollout or a node drain does. The next sync replaces it.
     pub(super) fn stop_oldest(&mut self) -> Result<(), Failure> {
         self.stop(0)
     }
@@ -121,9 +121,9 @@ impl<'a> Pool<'a> {
         })
     }
 
-    /// What the kubelet does: ends and replaces a container whose liveness probe failed too often; notes those that have
-    /// ended after a scale-down. Fails if one ends by itself, or not gracefully.
-    pub(super) fn tend(&mut self) -> Result<(), Failure> {
+    /// Does what the kubelet does: restarts a container whose liveness probe failed too often, and collects
+    /// replicas that ended after a scale-down. Fails if a replica ends by itself or not gracefully.
+    pub(super) fn reconcile(&mut self) -> Result<(), Failure> {
         for index in 0..self.replicas.len() {
             self.tend_one(index)?;
         }
@@ -149,7 +149,7 @@ impl<'a> Pool<'a> {
             None => {
                 replica.process.check()?;
                 if !seen.has_started && now.saturating_duration_since(replica.started) > STARTED_WITHIN {
-                    return Err(refuse(format!("{} does not start", replica.name)));
+                    return Err(refuse(format!("{} did not start in time", replica.name)));
                 }
                 if seen.liveness_failures >= self.plan.workload.liveness.failures {
                     replica.process.ask_to_stop()?;
@@ -161,7 +161,7 @@ impl<'a> Pool<'a> {
                 let name = replica.name.clone();
                 let fresh = self.start(&name)?;
                 if let Some(replica) = self.replicas.get_mut(index) {
-                    // Dropping the old one kills it, if SIGTERM has not ended it.
+                    // Dropping the old process kills it if SIGTERM has not ended it.
                     *replica = Replica { created: replica.created, ..fresh };
                 }
             }
@@ -170,10 +170,10 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    /// SIGSTOP to the first replica that is ready; its name.
+    /// Freezes the first ready replica with SIGSTOP and returns its name.
     pub(super) fn freeze_one(&mut self) -> Result<String, Failure> {
         let ready = self.replicas.iter_mut().find(|replica| replica.watch.seen().ready_since.is_some());
-        let replica = ready.ok_or_else(|| refuse("no replica is ready to be frozen"))?;
+        let replica = ready.ok_or_else(|| refuse("cannot freeze a replica, because none is ready"))?;
         replica.process.freeze()?;
         Ok(replica.name.clone())
     }
@@ -188,15 +188,15 @@ impl<'a> Pool<'a> {
             })
     }
 
-    /// What the replicas last showed.
+    /// The last scrape of each replica.
     pub(super) fn scrapes(&self) -> impl Iterator<Item = Scrape> {
         self.replicas.iter().filter_map(|replica| replica.watch.seen().scrape)
     }
 
-    /// What metrics-server does.
+    /// Samples the CPU of every replica, as metrics-server does.
     pub(super) fn sample_cpu(&mut self, now: Instant) {
         for replica in &mut self.replicas {
-            replica.meter.look(now);
+            replica.meter.read(now);
         }
     }
 
@@ -212,8 +212,8 @@ impl<'a> Pool<'a> {
         self.replicas.iter().map(pod).collect()
     }
 
-    /// While a pod is young, its sample counts only if it is of a time when it was ready already; later, unless it has
-    /// never been ready.
+    /// Whether the controller uses the pod's sample. While a pod is young, the sample must begin after the
+    /// pod got ready. Later, the pod must have been ready once.
     fn is_settled(&self, replica: &Replica, seen: &Seen, now: Instant) -> bool {
         let age = now.saturating_duration_since(replica.created);
         if age >= self.plan.cpu_initialization {
@@ -224,19 +224,19 @@ impl<'a> Pool<'a> {
             .is_some_and(|(ready, sample)| sample.at >= ready + sample.window)
     }
 
-    /// Batches that a consumer has taken over from another, ever.
+    /// The total number of lease takeovers.
     pub(super) fn takeovers(&self) -> usize {
         let count = |name: &String| log::whole(self.stage.logs, name).matches(TOOK_OVER).count();
         self.names.iter().map(count).sum()
     }
 
-    /// Consumers that have panicked.
+    /// The consumers that panicked.
     pub(super) fn panicked(&self) -> Vec<&str> {
         let has_panicked = |name: &&String| log::whole(self.stage.logs, name).contains("panicked at");
         self.names.iter().filter(has_panicked).map(String::as_str).collect()
     }
 
-    /// Whether a scale-down is still going on.
+    /// Whether a scale-down is still in progress.
     pub(super) fn is_leaving(&self) -> bool {
         !self.leaving.is_empty()
     }

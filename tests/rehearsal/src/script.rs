@@ -1,4 +1,4 @@
-//! What happens on the day, and what it has to show.
+//! The script of the day, and its requirements.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ use super::verdict::{self, Verdict};
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt};
 
-/// What a wait may take beyond what it should: processes start and end no faster than they do.
+/// The tolerance of a wait, because starting and stopping processes takes time.
 const SLACK: Duration = Duration::from_secs(30);
 
-/// Consumers look for work every 50 ms at least.
+/// Idle consumers check for messages every 50 ms or more often.
 const CLAIMED_WITHIN: Duration = Duration::from_millis(200);
 
-/// Of the bomb's bytes, what the metrics must show before its end is looked for.
+/// The metrics must show this part of the bomb's bytes before the wait for its end begins.
 const SHOWN: f64 = 0.9;
 
-/// Plays the day, draws it, judges it.
+/// Runs the day, plots it and judges it.
 pub(super) fn play(
     plan: &Plan,
     bin_dir: &Path,
@@ -48,10 +48,10 @@ pub(super) fn play(
     count(&mut day, &stage, &mut verdict, interrupt)?;
     println!("\nplot: {}", plot.display());
     if verdict.failed().is_empty() {
-        println!("OK: the day went as it should");
+        println!("OK: the day met all requirements");
         return Ok(());
     }
-    Err(refuse(format!("this does not hold: {}", verdict.failed().join("; "))))
+    Err(refuse(format!("not met: {}", verdict.failed().join("; "))))
 }
 
 fn act(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ fn act(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     rollout(day, verdict)
 }
 
-/// Falls at night's load, and must be gone within the forecast.
+/// Sends the bomb during the night's load. The backlog must be empty within the forecast.
 fn bomb(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let plan = day.plan;
     day.load.set_rate(plan.night());
@@ -87,9 +87,10 @@ fn bomb(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let shown = day.accepted_bytes() + SHOWN * forecast.bytes;
     let small = plan.target(BACKLOG) * f64::from(plan.rules().min_replicas);
     let within = forecast.within * 2 + SLACK;
-    day.load.throw_bomb(events);
-    let accepted = day
-        .until(Phase::Bomb, within, "the last 200 for the bomb", |day| day.load.bomb_accepted() >= events)?;
+    day.load.send_bomb(events);
+    let accepted = day.until(Phase::Bomb, within, "the last 200 response to the bomb", |day| {
+        day.load.bomb_accepted() >= events
+    })?;
     let gone = day.until(Phase::Bomb, within, "the end of the bomb's backlog", |day| {
         day.accepted_bytes() >= shown && day.backlog_bytes() < small
     })?;
@@ -117,7 +118,7 @@ fn bomb(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One consumer stops answering at full load; the kubelet must find it, the others must take its batches over.
+/// Freezes one consumer at full load. The kubelet must restart it, and the others must take over its batches.
 fn hang(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let plan = day.plan;
     day.load.set_rate(plan.peak());
@@ -130,9 +131,12 @@ fn hang(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let noticed = day.until(Phase::Hang, noticed_within + SLACK, "the failed liveness probe", |day| {
         day.pool.restarts.len() > restarts
     })?;
-    day.until(Phase::Hang, plan.workload.grace + SLACK, "the replacement", |day| day.pool.is_back(&name))?;
+    day.until(Phase::Hang, plan.workload.grace + SLACK, "the replacement of the frozen replica", |day| {
+        day.pool.is_back(&name)
+    })?;
     let replaced = frozen.elapsed();
-    // Its leases end a lease's time after its last heartbeat; others look for such ten times in that time.
+    // A lease expires at most one lease period after the last heartbeat. Other consumers check for expired
+    // leases ten times in that period.
     let lease = plan.lease.mul_f64(1.5).saturating_sub(replaced) + plan.status_interval;
     day.spend(Phase::Hang, lease)?;
     let taken = day.pool.takeovers() - before;
@@ -153,7 +157,7 @@ fn hang(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The load goes, and the replicas with it; not while nobody knows how much there is to do.
+/// The load ends and the replicas scale down, except while the metrics are unavailable.
 fn evening(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let plan = day.plan;
     let (rules, before) = (plan.rules(), day.pool.takeovers());
@@ -176,13 +180,13 @@ fn evening(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     )?;
     day.spend(Phase::LateEvening, period)?;
     println!();
-    let wanted = day.knowing_wanted.unwrap_or(most);
+    let wanted = day.informed_wanted.unwrap_or(most);
     verdict.require(
         "without a source of metrics no replica goes",
         most == fewest && wanted < fewest,
         &format!("{fewest} to {most} replicas, where a controller that knew went to {wanted}"),
     );
-    let fall = verdict::fall(&day.timeline);
+    let fall = verdict::scale_down_steps(&day.timeline);
     let shown: Vec<String> = fall.iter().map(u32::to_string).collect();
     verdict.require(
         "the replicas fall to the minimum without a reversal",
@@ -192,24 +196,25 @@ fn evening(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let (taken, stopped) = (day.pool.takeovers() - before, day.pool.asked_to_stop - stopped);
     verdict.require(
         "a scale-down leaves no batch behind",
-        taken == 0 && verdict::oldest_in_the_fall(&day.timeline) < plan.lease,
+        taken == 0 && verdict::oldest_during_scale_down(&day.timeline) < plan.lease,
         &format!(
             "{taken} taken over in {stopped} scale-downs, no message older than {:.1} s (a lease is {:.1} s)",
-            verdict::oldest_in_the_fall(&day.timeline).as_secs_f64(),
+            verdict::oldest_during_scale_down(&day.timeline).as_secs_f64(),
             plan.lease.as_secs_f64()
         ),
     );
     Ok(())
 }
 
-/// One consumer is stopped while it has batches at work: it must finish them.
+/// Stops one consumer while it has batches in flight. It must finish them.
 fn rollout(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     let plan = day.plan;
     give_work(day, Phase::Rollout, day.pool.len())?;
     let before = day.pool.takeovers();
     day.pool.stop_oldest()?;
-    let took = day.until(Phase::Rollout, SLACK, "its end", |day| !day.pool.is_leaving())?;
-    // A batch that was given back would be taken over by now.
+    let took =
+        day.until(Phase::Rollout, SLACK, "the end of the stopped replica", |day| !day.pool.is_leaving())?;
+    // If the consumer had left a batch, another one would have taken it over by now.
     day.spend(Phase::Rollout, (plan.status_interval + plan.scrape) * 2)?;
     day.until(Phase::Rollout, SLACK, "the end of the burst's backlog", |day| {
         day.backlog_bytes() < plan.target(BACKLOG) && day.pool.ready() > 0
@@ -224,16 +229,18 @@ fn rollout(day: &mut Day<'_>, verdict: &mut Verdict) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A burst, so that so many consumers have batches at work; returns when they have taken them.
+/// Sends a burst that gives this many consumers batches, and returns when they have claimed them.
 fn give_work(day: &mut Day<'_>, phase: Phase, replicas: u32) -> Result<(), Failure> {
     let burst = day.plan.burst(replicas);
     let accepted = day.load.bomb_accepted() + burst;
-    day.load.throw_bomb(burst);
-    day.until(phase, SLACK, "the last 200 for the burst", |day| day.load.bomb_accepted() >= accepted)?;
+    day.load.send_bomb(burst);
+    day.until(phase, SLACK, "the last 200 response to the burst", |day| {
+        day.load.bomb_accepted() >= accepted
+    })?;
     day.spend(phase, CLAIMED_WITHIN)
 }
 
-/// When everything has stopped: nothing is lost.
+/// Checks, after everything has stopped, that nothing is lost.
 fn count(
     day: &mut Day<'_>,
     stage: &Stage<'_>,
@@ -242,7 +249,7 @@ fn count(
 ) -> Result<(), Failure> {
     let plan = day.plan;
     let accepted = day.load.stop();
-    // Until the metrics are of the time after the last 200.
+    // Waits until the metrics include everything up to the last 200.
     day.spend(Phase::Rollout, (plan.status_interval + plan.scrape) * 3)?;
     day.until(Phase::Rollout, SLACK, "an empty backlog", |day| day.backlog_bytes() < 1.0)?;
     day.end()?;

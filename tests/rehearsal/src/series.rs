@@ -1,9 +1,10 @@
-//! What Prometheus would have: the consumers' scrapes, by queue, and the two queries of the External metrics.
+//! What Prometheus would store: the consumers' scrapes for each queue, and the two queries of the External
+//! metrics.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// One queue as one consumer shows it.
+/// One queue as shown by one consumer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Queue {
     pub(super) backlog_bytes: f64,
@@ -11,7 +12,7 @@ pub(super) struct Queue {
     pub(super) oldest_seconds: f64,
 }
 
-/// One consumer's `/metrics`, by queue.
+/// One consumer's `/metrics`, for each queue.
 #[derive(Clone, Debug)]
 pub(super) struct Scrape {
     pub(super) at: Instant,
@@ -19,7 +20,7 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    /// Reads the text format of Prometheus; series that do not matter here are passed over.
+    /// Parses the Prometheus text format and ignores all other series.
     pub(super) fn read(at: Instant, text: &str) -> Self {
         let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
         for line in text.lines() {
@@ -29,7 +30,7 @@ impl Scrape {
             let set: fn(&mut Queue, f64) = match name {
                 "fleet_queue_backlog_bytes" => |queue, value| queue.backlog_bytes = value,
                 "fleet_queue_accepted_bytes_total" => |queue, value| queue.accepted_bytes = value,
-                // Of the two states, waiting and leased, the older one.
+                // The older one of the two states, waiting and leased.
                 "fleet_queue_oldest_age_seconds" => {
                     |queue, value| queue.oldest_seconds = queue.oldest_seconds.max(value)
                 }
@@ -41,7 +42,7 @@ impl Scrape {
     }
 }
 
-/// Name, queue and value of a line of one series with the label `queue`.
+/// The name, queue and value of a line whose series has the label `queue`.
 fn sample(line: &str) -> Option<(&str, &str, f64)> {
     let (name, rest) = line.split_once('{')?;
     let (labels, value) = rest.rsplit_once("} ")?;
@@ -50,7 +51,7 @@ fn sample(line: &str) -> Option<(&str, &str, f64)> {
     Some((name, queue, value.trim().parse().ok()?))
 }
 
-/// `max by (queue)` over the consumers, at one moment.
+/// `max by (queue)` over the consumers at one time.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     at: Instant,
@@ -62,28 +63,28 @@ impl Moment {
         self.queues.values().map(value).sum()
     }
 
-    /// Accepted and not settled, of all queues.
+    /// The bytes that are accepted and not settled, of all queues.
     pub(super) fn backlog_bytes(&self) -> f64 {
         self.sum(|queue| queue.backlog_bytes)
     }
 
-    /// Ever accepted, of all queues.
+    /// The total of accepted bytes, of all queues.
     pub(super) fn accepted_bytes(&self) -> f64 {
         self.sum(|queue| queue.accepted_bytes)
     }
 
-    /// Of the oldest message.
+    /// The age of the oldest message.
     pub(super) fn oldest_seconds(&self) -> f64 {
         self.queues.values().map(|queue| queue.oldest_seconds).fold(0.0, f64::max)
     }
 
-    /// When it was.
+    /// The time of the scrapes.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 }
 
-/// The moments of the last while.
+/// The most recent moments.
 #[derive(Debug)]
 pub(super) struct Series {
     window: Duration,
@@ -91,12 +92,12 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// Remembers enough for a rate over `window`.
+    /// Keeps enough moments for a rate over `window`.
     pub(super) fn new(window: Duration) -> Self {
         Self { window, moments: VecDeque::new() }
     }
 
-    /// Adds what the consumers show now; those that are silent longer than `stale` do not count.
+    /// Adds the consumers' current scrapes. Scrapes older than `stale` are ignored.
     pub(super) fn push(&mut self, at: Instant, scrapes: impl Iterator<Item = Scrape>, stale: Duration) {
         let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
         for scrape in scrapes.filter(|scrape| at.saturating_duration_since(scrape.at) <= stale) {
@@ -116,7 +117,7 @@ impl Series {
         }
     }
 
-    /// The newest.
+    /// The newest moment.
     pub(super) fn last(&self) -> Option<&Moment> {
         self.moments.back()
     }
@@ -125,7 +126,8 @@ impl Series {
     pub(super) fn accepted_rate(&self) -> Option<f64> {
         let (first, last) = (self.moments.front()?, self.moments.back()?);
         let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
-        // A queue's counter never falls: it is Redis' ledger, whoever shows it.
+        // A queue's counter never falls, whichever consumer shows it, because it comes from the ledger in
+        // Redis.
         (seconds > 0.0).then(|| (last.accepted_bytes() - first.accepted_bytes()).max(0.0) / seconds)
     }
 }

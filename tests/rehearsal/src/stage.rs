@@ -1,4 +1,4 @@
-//! The servers, the API, and how the processes are configured.
+//! The servers, the API and the configuration of the processes.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,27 +10,27 @@ use super::wire;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, Interrupt, Program, command};
 
-/// What the API's log is called.
+/// The name of the API and of its log.
 pub(super) const API: &str = "fleet-webhook-api";
 
 const CONSUMER: &str = "fleet-consumer";
 
-/// What deploy/k8s/README.md asks of production's Redis, which is what is rehearsed.
+/// `maxmemory` that deploy/k8s/README.md requires of Redis in production.
 const MAXMEMORY: &[&str] = &["--maxmemory", "6gb"];
 
-/// Everything that is not scaled.
+/// Everything that does not scale.
 pub(super) struct Stage<'a> {
     redis: Redis,
     postgres: Postgres,
     bin_dir: &'a Path,
-    /// Where the processes log.
+    /// The folder of the processes' logs.
     pub(super) logs: &'a Path,
     api_port: u16,
     plan: &'a Plan,
 }
 
 impl<'a> Stage<'a> {
-    /// Starts private servers and migrates.
+    /// Starts private servers and migrates the database.
     pub(super) fn set(
         plan: &'a Plan,
         bin_dir: &'a Path,
@@ -65,7 +65,7 @@ impl<'a> Stage<'a> {
         Program::start(name, self.consumer(DatabaseLogin::Consumer), self.logs)
     }
 
-    /// `fleet-consumer <subcommand>` with what `login` may do in the database, which must succeed.
+    /// Runs `fleet-consumer <subcommand>` as the database user `login`. It must succeed.
     pub(super) fn consumer_command(
         &self,
         subcommand: &str,
@@ -75,12 +75,12 @@ impl<'a> Stage<'a> {
         command::run_consumer(self.consumer(login), subcommand, interrupt)
     }
 
-    /// The webhooks' port.
+    /// The port for webhooks.
     pub(super) fn api_port(&self) -> u16 {
         self.api_port
     }
 
-    /// Rows of a table.
+    /// The number of rows of a table.
     pub(super) fn rows(&self, table: &str) -> Result<u64, Failure> {
         let count = self.postgres.psql(&format!("SELECT count(*) FROM {table}"))?;
         count.parse().map_err(|_| refuse(format!("psql counted {count:?} rows of {table}")))
@@ -94,7 +94,8 @@ impl<'a> Stage<'a> {
         command
     }
 
-    /// A binary with this run's configuration. What it logs is evidence, so its filter cannot be chosen.
+    /// The command of a binary with this run's configuration. The log filter is fixed, because the verdict
+    /// reads the logs.
     fn command(&self, binary: &str) -> Command {
         let plan = self.plan;
         let milliseconds = |time: std::time::Duration| format!("{}ms", time.as_millis());

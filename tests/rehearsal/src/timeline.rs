@@ -1,8 +1,8 @@
-//! What happened when.
+//! The history of the day.
 
 use std::time::Duration;
 
-/// Between two printed rows, at least.
+/// The minimum time between two printed rows.
 const PRINT_EVERY: Duration = Duration::from_secs(1);
 
 /// A part of the day.
@@ -19,7 +19,7 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// For people.
+    /// The name in the printed table.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Night => "night",
@@ -34,7 +34,7 @@ impl Phase {
     }
 }
 
-/// One pass of the controller.
+/// One sync of the controller.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     /// Wall clock since the day began.
@@ -42,9 +42,9 @@ pub(super) struct Row {
     pub(super) phase: Phase,
     pub(super) replicas: u32,
     pub(super) ready: u32,
-    /// From now on.
+    /// The number of replicas from now on.
     pub(super) desired: u32,
-    /// What each metric asked for.
+    /// The proposal of each metric.
     pub(super) proposals: Vec<Option<u32>>,
     pub(super) backlog_bytes: f64,
     pub(super) oldest_seconds: f64,
@@ -52,7 +52,7 @@ pub(super) struct Row {
     pub(super) applied_per_second: f64,
 }
 
-/// Every pass, and when each phase began.
+/// Every sync, and when each phase began.
 pub(super) struct Timeline {
     pub(super) rows: Vec<Row>,
     pub(super) phases: Vec<(Phase, Duration)>,
@@ -61,19 +61,20 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Rows come every `sync`, and are printed as they come, or once a second.
+    /// Creates a timeline that gets a row every `sync`. It prints at most one row a second, unless the number
+    /// of replicas changes.
     pub(super) fn new(sync: Duration) -> Self {
         Self { rows: Vec::new(), phases: Vec::new(), print_every: sync.max(PRINT_EVERY), printed: None }
     }
 
-    /// A phase begins, or goes on.
+    /// Begins or continues a phase.
     pub(super) fn enter(&mut self, phase: Phase, at: Duration) {
         if self.phases.last().is_none_or(|(last, _)| *last != phase) {
             self.phases.push((phase, at));
         }
     }
 
-    /// Adds a row, and prints it if it is time or the replicas change.
+    /// Adds a row and prints it if it is due or if the number of replicas changes.
     pub(super) fn push(&mut self, row: Row) {
         let is_time =
             self.printed.is_none_or(|printed| row.at.saturating_sub(printed) + POLLED >= self.print_every);
@@ -87,13 +88,13 @@ impl Timeline {
         self.rows.push(row);
     }
 
-    /// Of a phase.
+    /// The rows of a phase.
     pub(super) fn of(&self, phase: Phase) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.phase == phase)
     }
 }
 
-/// A row that is this much early is still in time.
+/// A row may be this much early.
 const POLLED: Duration = Duration::from_millis(50);
 
 fn head() -> String {

@@ -1,17 +1,17 @@
-//! What the day had to show.
+//! Checks the requirements of the day.
 
 use std::time::Duration;
 
 use super::timeline::{Phase, Row, Timeline};
 
-/// Claims, each with whether it holds and the figures.
+/// The requirements that are not met.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     failed: Vec<&'static str>,
 }
 
 impl Verdict {
-    /// Prints a claim with its figures, and remembers it if it does not hold.
+    /// Prints a requirement with its figures and records whether it is met.
     pub(super) fn require(&mut self, claim: &'static str, holds: bool, figures: &str) {
         println!("{:<6} {claim}: {figures}", if holds { "ok" } else { "FAILED" });
         if !holds {
@@ -19,32 +19,32 @@ impl Verdict {
         }
     }
 
-    /// The claims that do not hold.
+    /// The requirements that are not met.
     pub(super) fn failed(&self) -> &[&'static str] {
         &self.failed
     }
 }
 
-/// The most replicas that were wanted in a phase.
+/// The maximum of replicas that the controller wanted in a phase.
 pub(super) fn most(timeline: &Timeline, phase: Phase) -> u32 {
     timeline.of(phase).map(|row| row.desired).max().unwrap_or(0)
 }
 
-/// The fewest.
+/// The minimum.
 pub(super) fn fewest(timeline: &Timeline, phase: Phase) -> u32 {
     timeline.of(phase).map(|row| row.desired).min().unwrap_or(0)
 }
 
-/// The replicas' steps from the first row in the evening on, such as 12, 9, 6.
-pub(super) fn fall(timeline: &Timeline) -> Vec<u32> {
+/// The steps of the scale-down in the evening, such as 12, 9, 6.
+pub(super) fn scale_down_steps(timeline: &Timeline) -> Vec<u32> {
     let evening = timeline.rows.iter().skip_while(|row| !is_evening(row));
     let mut steps: Vec<u32> = evening.map(|row| row.desired).collect();
     steps.dedup();
     steps
 }
 
-/// The oldest message since the first scale-down in the evening.
-pub(super) fn oldest_in_the_fall(timeline: &Timeline) -> Duration {
+/// The age of the oldest message since the first scale-down in the evening.
+pub(super) fn oldest_during_scale_down(timeline: &Timeline) -> Duration {
     let falling = timeline.rows.iter().skip_while(|row| !is_evening(row) || row.desired == row.replicas);
     let ages = falling.map(|row| row.oldest_seconds);
     Duration::try_from_secs_f64(ages.fold(0.0, f64::max)).unwrap_or(Duration::MAX)

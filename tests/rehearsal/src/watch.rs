@@ -1,5 +1,5 @@
-//! The kubelet's probes of one replica, and its scrapes, each on a thread of its own: a replica that hangs must not hold
-//! up the rest.
+//! The kubelet's probes and the scrapes of one replica. Each has its own thread, so that a frozen replica
+//! does not delay the rest.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,30 +10,30 @@ use super::plan::Plan;
 use super::series::Scrape;
 use fleet_harness::http;
 
-/// How often a replica that has not answered yet is asked.
+/// How often a replica that has not responded yet is probed.
 const STARTING: Duration = Duration::from_millis(50);
 
-/// What was seen of a replica.
+/// The results of the probes and scrapes of a replica.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// It has answered `/livez` once.
+    /// Whether `/livez` succeeded once.
     pub(super) has_started: bool,
-    /// `/livez` failed this often in a row since.
+    /// How often in a row `/livez` failed after that.
     pub(super) liveness_failures: u32,
-    /// Since when it is ready.
+    /// Since when the replica has been ready.
     pub(super) ready_since: Option<Instant>,
     /// The last successful scrape.
     pub(super) scrape: Option<Scrape>,
 }
 
-/// Watches until dropped.
+/// Probes and scrapes until dropped.
 pub(super) struct Watch {
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Watch {
-    /// Begins to probe and to scrape the process with this admin port.
+    /// Starts to probe and scrape the process with this admin port.
     pub(super) fn start(port: u16, plan: &Plan) -> Self {
         let watch = Self { seen: Arc::default(), stop: Arc::default() };
         let (liveness, readiness) = (plan.workload.liveness, plan.workload.readiness);
@@ -71,18 +71,18 @@ impl Watch {
         watch
     }
 
-    /// What was seen last.
+    /// The latest results.
     pub(super) fn seen(&self) -> Seen {
         lock(&self.seen).clone()
     }
 
-    /// Runs `look` every `period`, more often until it has been true.
-    fn spawn(&self, period: Duration, mut look: impl FnMut(&Mutex<Seen>) -> bool + Send + 'static) {
+    /// Runs `probe` every `period`, and more often until it has returned true.
+    fn spawn(&self, period: Duration, mut probe: impl FnMut(&Mutex<Seen>) -> bool + Send + 'static) {
         let (seen, stop) = (Arc::clone(&self.seen), Arc::clone(&self.stop));
         thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 let begun = Instant::now();
-                let has_begun = look(&seen);
+                let has_begun = probe(&seen);
                 let pause = if has_begun { period } else { STARTING.min(period) };
                 thread::sleep(pause.saturating_sub(begun.elapsed()));
             }

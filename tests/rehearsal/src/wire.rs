@@ -1,4 +1,5 @@
-//! What the providers post: written here once more, so that the rehearsal shares no code with what it rehearses.
+//! The webhooks of the providers. Implemented here again, so that the rehearsal shares no code with the
+//! services.
 
 use std::fmt::Write;
 
@@ -7,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 pub(super) const NIU_TOKEN: &str = "rehearsal-niu-token";
 pub(super) const INVERS_TOKEN: &str = "rehearsal-invers-token";
 
-/// Each provider's vehicles, which report in turn.
+/// The vehicles of each provider. They report in turn.
 const VEHICLES: u64 = 8_000;
 
-/// Between two reports of one vehicle; by their own times, all reports are of the past hours.
+/// The time between two reports of a vehicle. All reports are dated within the past hours.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 
-/// The number `first` and the following ones of NIU's reports, as one array. No two numbers are the same event.
+/// An array of NIU reports: number `first` and the following ones. Every number is a different event.
 pub(super) fn niu(start: Timestamp, first: u64, events: u64) -> String {
     let mut body = String::from("[");
     for number in first..first + events {
@@ -36,7 +37,7 @@ pub(super) fn niu(start: Timestamp, first: u64, events: u64) -> String {
     body
 }
 
-/// One of INVERS' reports.
+/// One INVERS report.
 pub(super) fn invers(start: Timestamp, number: u64) -> String {
     let at = time_of(start, number);
     let vehicle = number % VEHICLES;
@@ -48,7 +49,7 @@ pub(super) fn invers(start: Timestamp, number: u64) -> String {
     )
 }
 
-/// Bytes of an event in an array of NIU's.
+/// The bytes of an event in an array of NIU reports.
 pub(super) fn event_bytes() -> f64 {
     const EVENTS: u32 = 100;
     let body = niu(Timestamp::now(), 0, u64::from(EVENTS));

@@ -1,6 +1,6 @@
-//! The autoscaling rehearsal in short: a day in under a minute, with everything that it requires.
+//! The short rehearsal: a day of autoscaling in under a minute, with all requirements.
 //!
-//! `cargo xtask test` builds the binaries and names their folder.
+//! `cargo xtask test` builds the binaries and passes their folder.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,6 +17,6 @@ fn a_day_of_autoscaling_goes_as_it_should() {
         .unwrap_or_else(|error| panic!("cannot run xtask: {error}"));
     let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{printed}");
-    // Whoever takes a claim out of the rehearsal takes it out here, too.
+    // The number of requirements in script.rs.
     assert_eq!(printed.lines().filter(|line| line.starts_with("ok ")).count(), 15, "{printed}");
 }

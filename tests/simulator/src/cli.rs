@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Plays the vehicle providers against a running `fleet-webhook-api`, then checks the database.
+/// Simulates the vehicle providers against a running `fleet-webhook-api`, then checks the database.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -16,31 +16,32 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Send reports for a while, wait until they are applied, compare every vehicle's row with what it sent.
+    /// Send reports for a while, wait until they are applied, and compare every vehicle's row with what was
+    /// sent.
     ///
-    /// Exit code 0 only if everything agrees.
+    /// The exit status is 0 only if everything agrees.
     Run(Box<RunArgs>),
 }
 
-/// What one run needs to know.
+/// The options of a run.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Base URL of the API, such as http://127.0.0.1:8080.
     #[arg(long, value_name = "URL", env = "SIMULATOR_API_URL")]
     pub api: String,
-    /// PostgreSQL with the vehicles' current state.
+    /// PostgreSQL with the vehicle state.
     #[arg(long, value_name = "URL", env = "FLEET_DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
-    /// PostgreSQL with telemetry and dead letters, if it is another one.
+    /// PostgreSQL with telemetry and dead letters, if it is not the same.
     #[arg(long, value_name = "URL", env = "FLEET_TELEMETRY_DATABASE_URL", hide_env_values = true)]
     pub telemetry_database_url: Option<String>,
-    /// NIU's token (of a comma-separated list, the first is used).
+    /// NIU's token (the first of a comma-separated list is used).
     #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__NIU__SECRETS", hide_env_values = true, value_parser = first_secret)]
     pub niu_token: String,
-    /// Segway's client secret (of a comma-separated list, the first is used).
+    /// Segway's client secret (the first of a comma-separated list is used).
     #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__SEGWAY__SECRETS", hide_env_values = true, value_parser = first_secret)]
     pub segway_secret: String,
-    /// INVERS' bearer token (of a comma-separated list, the first is used).
+    /// INVERS' bearer token (the first of a comma-separated list is used).
     #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__INVERS__SECRETS", hide_env_values = true, value_parser = first_secret)]
     pub invers_token: String,
     /// Vehicles, split evenly over the three providers.
@@ -49,10 +50,11 @@ pub struct RunArgs {
     /// How long to send, such as 20s or 2m.
     #[arg(long = "for", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub run_for: Duration,
-    /// Webhooks per second [default: one per vehicle]; `bomb` and `flood` send as fast as the answers allow.
+    /// Webhooks per second [default: one per vehicle]; `bomb` and `flood` send as fast as the API responds.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: Option<u32>,
-    /// Seed of the vehicles' ids and of every choice [default: random]; one seed serves one run per database.
+    /// Seed of the vehicles' ids and of every choice [default: random]. Use a seed only once for each
+    /// database.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Concurrent requests.
@@ -61,19 +63,19 @@ pub struct RunArgs {
     /// What the providers do.
     #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
     pub scenario: Scenario,
-    /// Redis of the queues, to wait for an empty backlog as well.
+    /// Redis of the queues, to also wait for an empty backlog.
     #[arg(long, value_name = "URL", env = "FLEET_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<String>,
     /// Prefix of the queues' keys.
     #[arg(long, value_name = "PREFIX", env = "FLEET_QUEUE__PREFIX", default_value = "fleet")]
     pub redis_prefix: String,
-    /// How long one report is retried after 503 or a lost connection before the run counts as failed.
+    /// How long one report is retried after 503 or a lost connection before the run fails.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub retry_for: Duration,
     /// How long to wait for the consumers after their last visible progress.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub settle_for: Duration,
-    /// Print all counts as one JSON object on the last line of stdout; the tables go to stderr.
+    /// Print all counts as one JSON object in the last line of stdout; the tables go to stderr.
     #[arg(long)]
     pub json: bool,
 }
@@ -81,21 +83,21 @@ pub struct RunArgs {
 /// What the providers do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// Every report once, in order.
+    /// Send every report once, in order.
     Steady,
-    /// Half an hour of reports as fast as the answers allow, half of NIU's as arrays of 100.
+    /// Send 30 minutes of reports as fast as the API responds; half of NIU's as arrays of 100.
     Bomb,
-    /// Half of the reports are sent again.
+    /// Send half of the reports again.
     Duplicates,
-    /// Nearly every report is held back and sent later, out of order.
+    /// Hold nearly every report back and send it later, out of order.
     Shuffled,
-    /// A third of the vehicles live an hour in the future.
+    /// Set the clocks of a third of the vehicles one hour ahead or many years back.
     SkewedClocks,
-    /// A third of the requests carry a wrong or no credential.
+    /// Send a third of the requests with a wrong credential or none.
     BadSignatures,
-    /// Mostly steady, with a small share of everything.
+    /// Mostly steady, with a small share of everything else.
     Mixed,
-    /// As mixed, with more arrays, as fast as the answers allow.
+    /// Like mixed, with more arrays and as fast as the API responds.
     Flood,
 }
 

@@ -1,4 +1,4 @@
-//! Every vehicle's row against the model, by SQL.
+//! Compares every vehicle's row with the model, by SQL.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -10,16 +10,16 @@ use crate::model::{Expected, Fix, Latest};
 use crate::record::{Acknowledged, Record};
 use crate::vehicle::{Provider, Role, Vehicle};
 
-/// One attribute of one vehicle that is not what it must be.
+/// An attribute of a vehicle whose value is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The provider's name for the vehicle.
     pub provider_vehicle_id: String,
-    /// Column, or `row` if the vehicle's row itself is missing or must not exist.
+    /// The column, or `row` if the vehicle's row is missing or must not exist.
     pub attribute: String,
-    /// What it must be, with its time.
+    /// The expected value, with its time.
     pub expected: String,
-    /// What the database says, with its time.
+    /// The value in the database, with its time.
     pub found: String,
 }
 
@@ -32,10 +32,11 @@ impl Mismatch {
 
 type Pair<'a> = (&'a Vehicle, &'a Acknowledged);
 
-/// Compares all vehicles; empty if everything agrees.
+/// Compares all vehicles. The result is empty if everything agrees.
 ///
 /// # Errors
-/// As [`Database::query`].
+///
+/// Same as [`Database::query`].
 pub async fn compare(
     state: &mut Database,
     fleet: &[Vehicle],
@@ -71,7 +72,7 @@ async fn mismatches(
     Ok(state.query(sql, params).await?.iter().map(to_mismatch).collect())
 }
 
-/// A vehicle with an acknowledged event has one row, any other none.
+/// A vehicle with an acknowledged event must have one row, any other vehicle none.
 async fn rows(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> Result<Vec<Mismatch>, Error> {
     let wanted: Vec<i64> = all.iter().map(|(_, sent)| i64::from(sent.events > 0)).collect();
     let sql = "SELECT e.id, 'row', e.wanted::text, count(v.vehicle_id)::text
@@ -81,7 +82,8 @@ async fn rows(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> Res
     mismatches(state, sql, &[&provider.slug(), &ids(all), &wanted]).await
 }
 
-/// Only skewed clocks are marked as such; their times are the API's own; seen first is not after seen last.
+/// Only skewed clocks may be marked as such, and their times must be the API's own. `first seen` must not be
+/// later than `last seen`.
 async fn clocks(state: &mut Database, provider: Provider, all: &[Pair<'_>]) -> Result<Vec<Mismatch>, Error> {
     let skewed: Vec<bool> = all.iter().map(|(vehicle, _)| vehicle.role == Role::Skewed).collect();
     let sql = "SELECT e.id, 'clock_skewed_at', CASE WHEN e.skewed THEN 'a time' ELSE 'null' END,
@@ -137,7 +139,7 @@ async fn attributes(
     Ok(found)
 }
 
-/// Column of the value, column of its time, type.
+/// The value's column, the column of its time, and the type.
 type Column = (&'static str, &'static str, &'static str);
 
 const SPEED: Column = ("speed_kmh", "speed_at", "float8");

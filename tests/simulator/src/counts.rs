@@ -1,28 +1,28 @@
-//! Counters and answer times of a run, shared by all connections.
+//! Counters and response times of a run, shared by all connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What happened to the requests.
+/// The outcomes of the requests.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Requests posted; retries are not counted, resends are.
+    /// Requests posted, including resends but not retries.
     pub posted: AtomicU64,
-    /// Answered 200, as they must.
+    /// Requests that got a 200 as expected.
     pub answered_200: AtomicU64,
-    /// Forgeries answered 401, as they must.
+    /// Forged requests that got a 401 as expected.
     pub refused_401: AtomicU64,
-    /// Attempts made again after 503, 408, 429, another 5xx or a lost connection.
+    /// Retries after 503, 408, 429, another 5xx or a lost connection.
     pub retried: AtomicU64,
-    /// Answered otherwise than they must.
+    /// Requests that got an unexpected status.
     pub answered_other: AtomicU64,
-    /// Never answered to the end of the retries.
+    /// Requests without a final response when their retries ended.
     pub unacknowledged: AtomicU64,
-    /// Times from sending an attempt to its answer.
+    /// The time from sending an attempt to its response.
     pub answer_times: AnswerTimes,
 }
 
-/// Adds one.
+/// Increments the counter.
 pub fn bump(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -32,7 +32,8 @@ pub fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// Sixteen buckets for every power of two of microseconds: at most 6 % too high, in constant memory.
+/// A histogram with sixteen buckets for every power of two of microseconds. Its values are at most 6 % too
+/// high.
 #[derive(Debug)]
 pub struct AnswerTimes {
     buckets: Vec<AtomicU64>,
@@ -47,7 +48,7 @@ impl Default for AnswerTimes {
 }
 
 impl AnswerTimes {
-    /// Counts one answer.
+    /// Adds one response time.
     pub fn observe(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let index = usize::try_from(bucket(micros)).unwrap_or(0);
@@ -56,7 +57,7 @@ impl AnswerTimes {
         }
     }
 
-    /// The time within which `percent` of the answers came; zero if there were none.
+    /// The time within which `percent` of the responses came, or zero if there were none.
     pub fn percentile(&self, percent: u64) -> Duration {
         let total: u64 = self.buckets.iter().map(read).sum();
         let wanted = (total * percent).div_ceil(100);

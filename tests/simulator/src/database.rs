@@ -1,4 +1,4 @@
-//! A PostgreSQL connection that is opened again after it broke: the run may be part of a fault test.
+//! A PostgreSQL connection that reconnects, because the run may be part of a fault test.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio_postgres::{Client, NoTls, Row};
 
 use crate::error::Error;
 
-/// To connect, and for one query.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout for connecting, and for one query.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One database.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Names a database; nothing is connected before the first query.
+    /// Stores the URL. The first query connects.
     pub fn new(name: &'static str, url: &str) -> Self {
         Self { name, url: url.to_owned(), client: None }
     }
@@ -28,10 +28,11 @@ impl Database {
     /// Runs one statement.
     ///
     /// # Errors
-    /// If the database cannot be reached within 30 s, refuses the statement, or does not answer it in 30 s.
+    ///
+    /// If the database cannot be reached within 30 s, rejects the statement, or does not respond within 30 s.
     pub async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         let database = self.name;
-        let answered = timeout(PATIENCE, self.connect_and_query(sql, params)).await;
+        let answered = timeout(TIMEOUT, self.connect_and_query(sql, params)).await;
         if !matches!(answered, Ok(Ok(_))) {
             self.client = None;
         }
@@ -42,10 +43,11 @@ impl Database {
         }
     }
 
-    /// Runs one statement that answers with one number.
+    /// Runs one statement that returns one number.
     ///
     /// # Errors
-    /// As [`Self::query`].
+    ///
+    /// Same as [`Self::query`].
     pub async fn number(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<i64, Error> {
         let rows = self.query(sql, params).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
@@ -60,7 +62,7 @@ impl Database {
             Some(client) => client,
             None => {
                 let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await?;
-                // Ends with the client; its error is also that of the query it breaks.
+                // The task ends with the client. The query that fails reports its error.
                 drop(tokio::spawn(connection));
                 client.batch_execute("SET TIME ZONE 'UTC'").await?;
                 client

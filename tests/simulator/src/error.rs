@@ -1,45 +1,45 @@
-//! Why a run cannot be carried out; a run that was, but found a difference, is a `FAILED` report instead.
+//! Why a run could not be completed. A completed run that found a difference prints `FAILED` instead.
 
-/// Why a run cannot be carried out.
+/// Why a run could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The HTTP client cannot be built.
     #[error("cannot build the HTTP client: {0}")]
     HttpClient(#[source] reqwest::Error),
-    /// PostgreSQL refuses the connection or a query.
+    /// PostgreSQL rejected the connection or a query.
     #[error("PostgreSQL ({database}): {}", with_causes(source))]
     Sql {
         /// `state` or `telemetry`.
         database: &'static str,
-        /// What it said.
+        /// The error of the driver.
         source: tokio_postgres::Error,
     },
-    /// PostgreSQL does not answer in time.
-    #[error("PostgreSQL ({database}): no answer in time")]
+    /// PostgreSQL did not respond in time.
+    #[error("PostgreSQL ({database}): no response in time; check that it is reachable and not overloaded")]
     SqlTimeout {
         /// `state` or `telemetry`.
         database: &'static str,
     },
-    /// The run's vehicles are in the database before it starts.
-    #[error("{count} of the run's vehicles are in the database already: choose another --seed than {seed}")]
+    /// Vehicles of the run exist in the database before it starts.
+    #[error("{count} of the run's vehicles already exist in the database: choose another --seed than {seed}")]
     SeedUsed {
         /// How many.
         count: i64,
         /// The seed.
         seed: u64,
     },
-    /// Redis refuses the connection or a command.
+    /// Redis rejected the connection or a command.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// Redis does not answer in time.
-    #[error("Redis: no answer in time")]
+    /// Redis did not respond in time.
+    #[error("Redis: no response in time; check that it is reachable and not overloaded")]
     RedisTimeout,
     /// The report cannot be printed.
     #[error("cannot print the report: {0}")]
     Print(#[from] std::io::Error),
 }
 
-/// The driver's own text is only "db error"; what happened stands in its source.
+/// The driver's own text is only "db error". The details are in its source.
 fn with_causes(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -1,4 +1,4 @@
-//! Every acknowledged report by its number: in telemetry, and once.
+//! Checks by its number that every acknowledged report is in telemetry exactly once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,37 +8,37 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::wire::{Expect, Webhook};
 
-/// Vehicles in one query, so that none takes long.
+/// The number of vehicles in one query. A limit keeps each query short.
 const VEHICLES_A_QUERY: usize = 100;
 
-/// What must become of a report.
+/// How many rows a report must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Answered 200, with a time of its own: one row, however often it was sent.
+    /// Acknowledged, with a time of its own: one row, however often it was sent.
     Once,
-    /// Answered 200, without one: a resend of it is another row.
+    /// Acknowledged, without a time of its own: each resend is another row.
     AtLeastOnce,
-    /// Answered 401: no row.
+    /// Rejected with 401: no row.
     Never,
 }
 
-/// What must become of the reports, by their numbers. A report that nobody answered may have a row or not.
+/// The expected rows of the reports, by report number. A report without a response may have a row or not.
 #[derive(Clone, Debug, Default)]
 pub struct Fates(BTreeMap<u64, Fate>);
 
-/// Reports that did not meet their fate.
+/// The numbers of reports with the wrong number of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
-    /// Answered 200 and not in telemetry.
+    /// Acknowledged reports that are not in telemetry.
     pub lost: u64,
-    /// In telemetry several times although their time makes them one event.
+    /// Reports that are in telemetry several times although their time makes them one event.
     pub repeated: u64,
-    /// Answered 401 and in telemetry.
+    /// Reports that were rejected with 401 and are in telemetry.
     pub intruded: u64,
 }
 
 impl Fates {
-    /// Notes how a delivery of this request was answered.
+    /// Records the response to a delivery of this request.
     pub fn answered(&mut self, webhook: &Webhook) {
         for event in &webhook.events {
             let fate = match (webhook.expect, event.keeps_time) {
@@ -50,10 +50,11 @@ impl Fates {
         }
     }
 
-    /// Looks the reports of these vehicles up.
+    /// Checks the reports of these vehicles.
     ///
     /// # Errors
-    /// As [`Database::query`].
+    ///
+    /// Same as [`Database::query`].
     pub async fn verify(&self, telemetry: &mut Database, vehicle_ids: &[Uuid]) -> Result<Violations, Error> {
         let sql = "SELECT (raw->>'sequence')::int8, count(*) FROM telemetry
             WHERE vehicle_id = ANY($1) AND raw->>'sequence' IS NOT NULL GROUP BY 1";
@@ -66,7 +67,7 @@ impl Fates {
         Ok(self.judge(&rows))
     }
 
-    /// Against the number of rows of each report.
+    /// Compares the expectation with the number of rows of each report.
     fn judge(&self, rows: &HashMap<u64, i64>) -> Violations {
         let mut violations = Violations::default();
         for (number, fate) in &self.0 {

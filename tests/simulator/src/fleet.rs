@@ -1,11 +1,12 @@
-//! The vehicles of one run, with ids that no other run has.
+//! Creates the vehicles of a run, with ids that no other run uses.
 
 use fastrand::Rng;
 
 use crate::vehicle::{Provider, Role, Vehicle};
 
-/// Makes `count` vehicles, a third for each provider, every `skewed_every`-th of a provider's with a skewed
-/// clock (0 = none), and after them one ghost for each provider. All clocks start at `start_ms`, epoch ms.
+/// Creates `count` vehicles, a third for each provider, followed by one ghost for each provider. Every
+/// `skewed_every`-th vehicle of a provider has a skewed clock (0 = none). All clocks start at `start_ms`,
+/// epoch ms.
 pub fn build(count: u32, skewed_every: u32, start_ms: i64, rng: &mut Rng) -> Vec<Vehicle> {
     let run = rng.u64(..);
     let ghosts = 3;
@@ -24,8 +25,8 @@ pub fn build(count: u32, skewed_every: u32, start_ms: i64, rng: &mut Rng) -> Vec
         .collect()
 }
 
-/// In the shape of the provider's own ids; INVERS' five characters leave no room for run and number apart, so
-/// that a run checks first that its ids are new.
+/// An id in the provider's format. INVERS' five characters cannot hold both run and number, so a run first
+/// checks that its ids are new.
 fn id(provider: Provider, run: u64, number: u64) -> String {
     match provider {
         Provider::Niu => format!("NBSIM{}{}", base36(run, 7), base36(number, 4)),
@@ -34,7 +35,7 @@ fn id(provider: Provider, run: u64, number: u64) -> String {
     }
 }
 
-/// The last `digits` digits.
+/// The last `digits` digits in base 36.
 fn base36(mut value: u64, digits: usize) -> String {
     let mut text = vec!['0'; digits];
     for digit in text.iter_mut().rev() {

@@ -1,7 +1,7 @@
-//! Plays the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
+//! Simulates the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
 //!
-//! The simulator knows the wire formats and what they mean from the providers' side only: it shares no code
-//! with the services, keeps its own naive model of every vehicle, and compares it with the database.
+//! The simulator implements the wire formats from the providers' side only and shares no code with the
+//! services. It keeps its own simple model of every vehicle and compares it with the database.
 
 pub mod cli;
 pub mod compare;
@@ -15,11 +15,11 @@ pub mod model;
 pub mod plan;
 pub mod progress;
 pub mod record;
-pub mod report;
 pub mod run;
 pub mod send;
 pub mod settle;
 pub mod stall;
 pub mod tables;
 pub mod vehicle;
+pub mod verdict;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! `fleet-simulator`: see the library.
+//! `fleet-simulator`. The library contains everything else.
 
 use std::process::ExitCode;
 

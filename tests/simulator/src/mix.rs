@@ -1,29 +1,30 @@
-//! The scenarios as shares of what can happen.
+//! Defines the scenarios by the probabilities of what they send.
 
 use crate::cli::Scenario;
 
-/// Shares of the mix, each a probability per request.
+/// The probabilities of a scenario, each for one request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mix {
-    /// Sent a second time, at once or later.
+    /// Sent twice, the second time at once or later.
     pub duplicated: f64,
     /// Sent later, out of order.
     pub held_back: f64,
-    /// Of NIU's: a backlog.
+    /// For NIU: an array of reports.
     pub niu_arrays: f64,
-    /// Reports in a backlog.
+    /// The number of reports in an array.
     pub array_len: usize,
     /// With a wrong credential or none.
     pub forged: f64,
-    /// Of a type nobody knows.
+    /// Of an unknown type.
     pub unknown: f64,
-    /// Of Segway's: an alert.
+    /// For Segway: an alert.
     pub alerts: f64,
-    /// Other values at the time of the last report.
+    /// With different values at the time of the last report.
     pub contradicting: f64,
-    /// Every how many vehicles' clocks are skewed; 0 = none.
+    /// Every how many vehicles one has a skewed clock; 0 = none.
     pub skewed_every: u32,
-    /// Vehicles' clocks start this much before now and advance with every report, not with the wall clock.
+    /// If set, the vehicles' clocks start this much before now and advance with every report instead of the
+    /// wall clock.
     pub backlog_ms: Option<i64>,
 }
 

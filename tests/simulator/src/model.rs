@@ -1,8 +1,8 @@
-//! The naive model: what each vehicle's row must say, from the acknowledged reports alone.
+//! A simple model: what each vehicle's row must contain, computed from the acknowledged reports only.
 
 use std::cmp::Ordering;
 
-/// A position as sent.
+/// A position as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fix {
     /// Degrees.
@@ -18,7 +18,8 @@ pub struct Fix {
 }
 
 impl Fix {
-    /// Compares lat, lon, altitude, heading, accuracy, in this order; an absent one is the lowest.
+    /// Compares latitude, longitude, altitude, heading and accuracy, in this order. An absent value is the
+    /// lowest.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |fix: &Self| {
             let optional = [fix.altitude_m, fix.heading_deg, fix.accuracy_m];
@@ -34,7 +35,7 @@ impl Fix {
 /// One attribute's value, in the database's units.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Observation {
-    /// Where it is.
+    /// The position.
     Position(Fix),
     /// km/h.
     SpeedKmh(f64),
@@ -44,13 +45,13 @@ pub enum Observation {
     RangeM(i32),
     /// Metres.
     OdometerM(i32),
-    /// Electronics on.
+    /// Whether the electronics are on.
     PoweredOn(bool),
-    /// Locked.
+    /// Whether it is locked.
     Locked(bool),
-    /// Charging.
+    /// Whether it is charging.
     Charging(bool),
-    /// Connected to its provider.
+    /// Whether it is connected to its provider.
     Online(bool),
     /// The immobiliser lets it be driven.
     DrivingEnabled(bool),
@@ -59,28 +60,28 @@ pub enum Observation {
 /// An observation and its time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// Epoch milliseconds, as sent.
+    /// Epoch ms, as sent.
     pub at_ms: i64,
-    /// What was seen.
+    /// The value.
     pub what: Observation,
 }
 
-/// When something was seen, and when the API received it: compared in this order.
+/// When a value was observed, then when the API received it. Compared in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
-    /// Epoch milliseconds, as the vehicle's row must say.
+    /// Epoch ms, as the vehicle's row must contain it.
     pub at_ms: i64,
-    /// Epoch microseconds: the API's milliseconds, and behind them the event's place in its request.
+    /// Epoch µs: the API's milliseconds, then the event's position in its request.
     pub received_us: i64,
 }
 
-/// The greatest (moment, value) of one attribute; `None` if it was never sent.
+/// The greatest (moment, value) of an attribute, or `None` if it was never sent.
 pub type Latest<T> = Option<(Moment, T)>;
 
-/// What a vehicle's row must say.
+/// The expected content of a vehicle's row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Expected {
-    /// Where it is.
+    /// The position.
     pub position: Latest<Fix>,
     /// km/h.
     pub speed_kmh: Latest<f64>,
@@ -90,21 +91,21 @@ pub struct Expected {
     pub range_m: Latest<i32>,
     /// Metres.
     pub odometer_m: Latest<i32>,
-    /// Electronics on.
+    /// Whether the electronics are on.
     pub powered_on: Latest<bool>,
-    /// Locked.
+    /// Whether it is locked.
     pub locked: Latest<bool>,
-    /// Charging.
+    /// Whether it is charging.
     pub charging: Latest<bool>,
-    /// Connected to its provider.
+    /// Whether it is connected to its provider.
     pub online: Latest<bool>,
     /// The immobiliser lets it be driven.
     pub driving_enabled: Latest<bool>,
 }
 
 impl Expected {
-    /// Counts one acknowledged observation in: the later one stays; of one time, the one received later; of one receipt,
-    /// the greater value, true above false.
+    /// Applies one acknowledged observation. The latest time wins. For equal times, the one received last
+    /// wins. If both are equal, the greater value wins, and true is greater than false.
     pub fn take(&mut self, at: Moment, what: Observation) {
         match what {
             Observation::Position(fix) => keep_greatest(&mut self.position, at, fix, Fix::order),

@@ -1,4 +1,5 @@
-//! What is sent next: the scenario's mix of reports, resends, backlogs, forgeries and oddities.
+//! Chooses what to send next: reports, resends, arrays, forgeries and unknown types, by the scenario's
+//! probabilities.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use crate::mix::Mix;
 use crate::vehicle::{Provider, Role, Vehicle};
 use crate::wire::{Credentials, Expect, Webhook, invers, niu, segway};
 
-/// Held-back requests at most; above it they are released in random order.
+/// The maximum number of held-back requests. Above it they are released in random order.
 const MAX_HELD: usize = 1_000;
 
-/// Chooses the requests of a run, reproducibly from its seed (but for the times, which are the wall clock's).
+/// Chooses the requests of a run. The seed determines everything except the times, which are wall clock.
 #[derive(Debug)]
 pub struct Plan {
     fleet: Vec<Vehicle>,
@@ -25,9 +26,9 @@ pub struct Plan {
     turn: usize,
     /// The number of the last report.
     sequence: u64,
-    /// To be sent next.
+    /// Requests to send next.
     ready: VecDeque<Arc<Webhook>>,
-    /// To be sent at some later time.
+    /// Requests to send at some later time.
     held: Vec<Arc<Webhook>>,
 }
 
@@ -52,12 +53,12 @@ impl Plan {
         }
     }
 
-    /// The vehicles, ghosts included.
+    /// All vehicles, including ghosts.
     pub fn fleet(&self) -> &[Vehicle] {
         &self.fleet
     }
 
-    /// The next request to send; `now_ms` is the wall clock, epoch ms.
+    /// The next request. `now_ms` is the wall clock, epoch ms.
     pub fn next_webhook(&mut self, now_ms: i64) -> Arc<Webhook> {
         loop {
             if let Some(webhook) = self.ready.pop_front() {
@@ -70,7 +71,7 @@ impl Plan {
             }
             let webhook = Arc::new(self.compose(now_ms));
             if webhook.keeps_time() && self.chance(self.mix.duplicated) {
-                // Half of the resends race with the original, half come later.
+                // Half of the resends compete with the original, the others come later.
                 let at_once = self.rng.bool();
                 if at_once {
                     self.ready.push_back(Arc::clone(&webhook));
@@ -86,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// Everything still held back, in random order.
+    /// All held-back requests, in random order.
     pub fn into_rest(mut self) -> Vec<Arc<Webhook>> {
         self.rng.shuffle(&mut self.held);
         self.ready.into_iter().chain(self.held).collect()
@@ -122,7 +123,7 @@ impl Plan {
         report(vehicle, &self.right, &mut self.rng)
     }
 
-    /// Vehicles report in turn; the ghosts, at the end of the fleet, have none.
+    /// Vehicles report in turn. The ghosts at the end of the fleet have no turn.
     fn next_index(&mut self) -> usize {
         let living = self.fleet.len() - Provider::ALL.len();
         self.turn = (self.turn + 1) % living;
@@ -137,13 +138,13 @@ impl Plan {
         self.number(index);
     }
 
-    /// Gives the vehicle's report a number that no other report of the run has.
+    /// Gives the vehicle's report a number that is unique in the run.
     fn number(&mut self, index: usize) {
         self.sequence += 1;
         self.fleet[index].sequence = self.sequence;
     }
 
-    /// A report of a ghost or of a real vehicle under a wrong credential, or under none.
+    /// A report of a ghost or of a real vehicle with a wrong credential or none.
     fn forgery(&mut self, now_ms: i64) -> Webhook {
         let ghosts = self.fleet.len() - Provider::ALL.len()..self.fleet.len();
         let index = if self.rng.bool() { self.rng.usize(ghosts) } else { self.next_index() };
@@ -189,7 +190,7 @@ impl Plan {
 fn report(vehicle: &Vehicle, credentials: &Credentials, rng: &mut Rng) -> Webhook {
     match vehicle.provider {
         Provider::Niu => niu::single(niu::report(vehicle), credentials),
-        // A third of the scooters are older units.
+        // A third of the scooters have older units.
         Provider::Segway if vehicle.variant.is_multiple_of(3) => {
             segway::status_with_location(vehicle, credentials)
         }
@@ -199,7 +200,7 @@ fn report(vehicle: &Vehicle, credentials: &Credentials, rng: &mut Rng) -> Webhoo
     }
 }
 
-/// ULID-like: 26 characters.
+/// 26 characters like a ULID.
 fn event_id(rng: &mut Rng) -> String {
     format!(
         "01J0SIM{}",

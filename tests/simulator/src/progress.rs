@@ -1,4 +1,4 @@
-//! What a waiting person sees on stderr: a bar on a terminal, a line every few seconds elsewhere.
+//! Progress on stderr: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::counts::{Counts, read};
 
-/// Between two lines where there is no terminal.
+/// The time between two lines if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// The bar or the lines.
@@ -19,7 +19,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run that sends for `run_for`.
+    /// Shows a run that sends for `run_for`.
     pub fn new(run_for: Duration) -> Self {
         let bar = stderr().is_terminal().then(|| ProgressBar::new(run_for.as_secs().max(1)));
         if let Some(bar) = &bar {
@@ -28,10 +28,10 @@ impl Progress {
         Self { bar, last_line: Instant::now(), started: Instant::now() }
     }
 
-    /// While sending; `rows` are telemetry rows, as far as they could be counted.
+    /// Shows progress while sending. `rows` is the number of telemetry rows, if known.
     pub fn sending(&mut self, counts: &Counts, rows: Option<u64>) {
         let text = format!(
-            "posted {}, answered 200 {}, applied rows {}, answers p50 {:.1} ms p99 {:.1} ms",
+            "posted {}, answered 200 {}, applied rows {}, responses p50 {:.1} ms p99 {:.1} ms",
             read(&counts.posted),
             read(&counts.answered_200),
             rows.map_or_else(|| "?".to_owned(), |rows| rows.to_string()),
@@ -44,7 +44,7 @@ impl Progress {
         self.say(text);
     }
 
-    /// While waiting for the consumers.
+    /// Shows progress while waiting for the consumers.
     pub fn settling(&mut self, rows: u64, wanted: u64, backlog: Option<i64>) {
         if let Some(bar) = &self.bar {
             bar.set_length(wanted);
@@ -54,7 +54,7 @@ impl Progress {
         self.say(format!("applied rows {rows} of {wanted}{backlog}"));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -73,7 +73,7 @@ impl Progress {
     }
 }
 
-/// Milliseconds with their fraction.
+/// Milliseconds as a decimal number.
 pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }

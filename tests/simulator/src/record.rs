@@ -1,4 +1,4 @@
-//! What the API has acknowledged, and so must appear in the databases.
+//! Records what the API has acknowledged. All of it must appear in the databases.
 
 use crate::exactly_once::Fates;
 use crate::model::{Expected, Moment};
@@ -6,26 +6,26 @@ use crate::stall::Stall;
 use crate::vehicle::{Role, Vehicle};
 use crate::wire::{Event, Webhook};
 
-/// What one vehicle's acknowledged reports say.
+/// The acknowledged reports of one vehicle.
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
-    /// Acknowledged events, resends not counted; without any there is no row.
+    /// Acknowledged events without resends. If there are none, the vehicle must have no row.
     pub events: u64,
-    /// What the row must say.
+    /// The expected content of the row.
     pub expected: Expected,
 }
 
 /// The record of a run.
 #[derive(Debug)]
 pub struct Record {
-    /// By index in the fleet.
+    /// The vehicles, by index in the fleet.
     pub vehicles: Vec<Acknowledged>,
-    /// Distinct acknowledged events.
+    /// Acknowledged events without resends.
     pub distinct_events: u64,
-    /// Telemetry rows there may be at most: more than distinct events only where an event without a time of its
-    /// own was sent again after an answer that was lost or said 503.
+    /// The maximum number of telemetry rows. It exceeds the number of distinct events only if an event
+    /// without a time of its own was sent again after a 503 or a lost response.
     pub max_rows: u64,
-    /// What must become of each report.
+    /// The expected rows of each report.
     pub fates: Fates,
     /// The longest time without a 200.
     pub answers: Stall,
@@ -45,8 +45,9 @@ impl Record {
         }
     }
 
-    /// Counts a delivery answered 200 after `doubtful` attempts that the API may have accepted as well. `received_ms` is the
-    /// API's time of receipt of this delivery, epoch ms; the attempts before it were received before.
+    /// Records a delivery that got a 200 after `doubtful` attempts that the API may have accepted too.
+    /// `received_ms` is when the API received this delivery, epoch ms; it received the other attempts
+    /// earlier.
     pub fn acknowledge(&mut self, webhook: &Webhook, doubtful: u64, received_ms: i64) {
         self.answers.progressed();
         let is_first = webhook.acknowledge();
@@ -67,7 +68,7 @@ impl Record {
         }
     }
 
-    /// Notes a forgery answered 401.
+    /// Records a forged request that got a 401.
     pub fn refuse(&mut self, webhook: &Webhook) {
         self.fates.answered(webhook);
     }
@@ -75,7 +76,7 @@ impl Record {
     fn take(&mut self, event: &Event, received_ms: i64, place: i64) {
         let expected = &mut self.vehicles[event.vehicle].expected;
         for seen in &event.seen {
-            // A time that cannot be true counts as the time of receipt.
+            // If the time is implausible, the time of receipt counts.
             let at_ms = if self.skewed[event.vehicle] { received_ms } else { seen.at_ms };
             expected.take(Moment { at_ms, received_us: received_ms * 1_000 + place }, seen.what);
         }

@@ -1,4 +1,4 @@
-//! One run: send, wait, compare, report.
+//! Runs the simulation: send, wait, compare, print.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,27 +17,28 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::progress::{Progress, milliseconds};
 use crate::record::Record;
-use crate::report::{Report, print};
 use crate::send::Sender;
 use crate::settle::{Settled, Stores};
 use crate::stall::Stall;
 use crate::tables::{Queues, current_vehicles, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
+use crate::verdict::{Report, print};
 use crate::wire::{Credentials, Webhook};
 
-/// How far behind its pace the feed may fall before it gives the lost time up instead of catching up.
+/// If sending falls further behind its rate than this, the lost time is skipped instead of made up for.
 const MAX_LAG: Duration = Duration::from_secs(1);
-/// Between two looks at the counts.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks at the ledgers: how exactly a stall is known.
+/// The time between two reads of the counts.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+/// The time between two reads of the ledgers, which limits the precision of a stall.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// The API's clock, which stamps dead letters, may be this much behind ours, ms.
+/// How far the API's clock, which dates the dead letters, may be behind ours, ms.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
-/// Carries out one run and prints its report; true if everything agrees.
+/// Runs the simulation and prints the result. Returns true if everything agrees.
 ///
 /// # Errors
-/// If it cannot be carried out: see [`Error`].
+///
+/// If the run could not be completed: see [`Error`].
 pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let started_ms = now_ms();
@@ -107,7 +108,8 @@ async fn refuse_used_seed(stores: &mut Stores, fleet: &[Vehicle], seed: u64) -> 
     }
 }
 
-/// Everything to send, and the connections that send it; ends with the last answer.
+/// Creates the task that produces the requests and the connections that send them. Ends with the last
+/// response.
 fn send(
     args: &RunArgs,
     plan: Plan,
@@ -132,7 +134,7 @@ fn send(
     })
 }
 
-/// Queues requests at the given pace for the given time, then what was held back; closes the queue.
+/// Queues requests at the given rate for the given time, then the held-back ones. Closes the queue.
 async fn feed(mut plan: Plan, queue: Queue<Arc<Webhook>>, run_for: Duration, pace: Option<Duration>) {
     let end = Instant::now() + run_for;
     let mut next = Instant::now();
@@ -152,7 +154,7 @@ async fn feed(mut plan: Plan, queue: Queue<Arc<Webhook>>, run_for: Duration, pac
     }
 }
 
-/// Shows the counts for ever. A database that is away meanwhile is only not shown.
+/// Shows the counts until it is aborted. If a database is unavailable meanwhile, its count is not shown.
 async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress: &mut Progress) {
     let mut rows = None;
     loop {
@@ -161,22 +163,22 @@ async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress
         if let Ok(counted) = counted {
             rows = u64::try_from(counted).ok();
         }
-        // Counting must not become the database's main occupation.
-        let next = Instant::now() + LOOK_EVERY.max(started.elapsed() * 10);
+        // Limits how much of the database's time the counting takes.
+        let next = Instant::now() + COUNT_EVERY.max(started.elapsed() * 10);
         while Instant::now() < next {
             progress.sending(counts, rows);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(COUNT_EVERY).await;
         }
     }
 }
 
-/// Notes for ever whether a backlog shrinks.
+/// Records until it is aborted whether the backlog shrinks.
 async fn probe(queues: Option<&Queues>, applying: &mut Stall) {
     let Some(queues) = queues else { return std::future::pending().await };
     let mut settled = 0;
     loop {
-        // A Redis that does not answer applies nothing either.
-        if let Ok(Ok(ledger)) = tokio::time::timeout(LOOK_EVERY, queues.ledger()).await
+        // While Redis does not respond, nothing is applied either.
+        if let Ok(Ok(ledger)) = tokio::time::timeout(COUNT_EVERY, queues.ledger()).await
             && (ledger.settled > settled || ledger.backlog() <= 0)
         {
             settled = ledger.settled;

@@ -1,4 +1,4 @@
-//! Posts requests, and again with the same bytes when the API asks for it or does not answer.
+//! Posts requests, and retries them with the same bytes on 503 or without a response.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use crate::error::Error;
 use crate::record::Record;
 use crate::wire::{Expect, Webhook};
 
-/// The longest the API's `Retry-After` is respected.
+/// The maximum `Retry-After` of the API that is respected.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Between attempts if the API does not say.
+/// The pause between attempts if the API sends no `Retry-After`.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_millis(250);
-/// For one attempt.
+/// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One of the run's connections; clones share everything.
+/// One of the run's connections. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Sender {
     client: Client,
@@ -32,19 +32,20 @@ pub struct Sender {
 }
 
 enum Answer {
-    /// At this time of the API, epoch ms.
+    /// Acknowledged. The API received it at this time, epoch ms.
     Accepted(i64),
     Unauthorized,
-    /// Not now, or nobody knows.
+    /// Retry after this time.
     Again(Duration),
-    /// Never.
+    /// Unexpected; do not retry.
     Other,
 }
 
 impl Sender {
-    /// A client of the API at `api`, a base URL.
+    /// A client for the API at `api`, a base URL.
     ///
     /// # Errors
+    ///
     /// If the HTTP client cannot be built.
     pub fn new(
         api: &str,
@@ -57,7 +58,7 @@ impl Sender {
         Ok(Self { client, api: api.trim_end_matches('/').to_owned(), retry_for, counts, record })
     }
 
-    /// Delivers requests until the queue is closed and empty.
+    /// Sends requests until the queue is closed and empty.
     pub async fn drain(self, queue: Arc<AsyncMutex<Receiver<Arc<Webhook>>>>) {
         loop {
             let webhook = queue.lock().await.recv().await;
@@ -86,7 +87,7 @@ impl Sender {
                     return bump(&self.counts.unacknowledged);
                 }
                 (Answer::Again(pause), _) => {
-                    // The API may have queued it and lost the answer: at least once.
+                    // The API may have queued it although the response was lost: at-least-once delivery.
                     doubtful += 1;
                     bump(&self.counts.retried);
                     tokio::time::sleep(pause).await;
@@ -114,7 +115,7 @@ impl Sender {
         };
         let (status, pause) = (response.status(), retry_after(&response));
         let received_ms = received_ms(&response);
-        // Read to its end, or the connection cannot be used again.
+        // The body must be read to its end, or the connection cannot be reused.
         if response.bytes().await.is_err() && status.is_success() {
             return Answer::Again(RETRY_AFTER_DEFAULT);
         }
@@ -129,7 +130,7 @@ impl Sender {
     }
 }
 
-/// When the API received the request: the message's id, a UUIDv7, tells.
+/// When the API received the request, taken from the message id, a UUIDv7.
 fn received_ms(response: &Response) -> Option<i64> {
     let id: Uuid = response.headers().get("x-request-id")?.to_str().ok()?.parse().ok()?;
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();

@@ -11,41 +11,41 @@ use crate::record::Record;
 use crate::tables::{Queues, dead_letters, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
 
-/// With an empty backlog nothing more will come; with all telemetry there, state may still be on its way.
+/// When the backlog is empty or all telemetry is stored, the vehicle state may still be behind by this much.
 const STATE_LAG: Duration = Duration::from_secs(10);
-/// Between two looks, unless a look itself takes long.
+/// The minimum pause between two checks.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Before the last count, for rows there should not be.
+/// The pause before the last count, to find unexpected rows.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// Where everything is looked up.
+/// The databases and queues to check.
 #[derive(Debug)]
 pub struct Stores {
-    /// Current state.
+    /// The database of the vehicle state.
     pub state: Database,
-    /// Telemetry and dead letters.
+    /// The database of telemetry and dead letters.
     pub telemetry: Database,
-    /// Backlog, if it is known.
+    /// The queues, if Redis is known.
     pub queues: Option<Queues>,
 }
 
-/// What the databases said in the end.
+/// The final state of the databases.
 #[derive(Debug)]
 pub struct Settled {
     /// Telemetry rows of the run's vehicles.
     pub telemetry_rows: u64,
-    /// Accepted and not settled messages, if Redis is known.
+    /// Messages that are accepted and not settled, if Redis is known.
     pub backlog: Option<i64>,
     /// Dead letters since the run's start.
     pub dead_letters: u64,
-    /// Reports that are lost, repeated or stored although they were refused.
+    /// Reports that are lost, repeated or stored although they were rejected.
     pub violations: Violations,
-    /// Differences.
+    /// The attributes that differ.
     pub mismatches: Vec<Mismatch>,
 }
 
 impl Stores {
-    async fn look(&mut self, fleet: &[Vehicle]) -> Result<(u64, Option<i64>), Error> {
+    async fn read_counts(&mut self, fleet: &[Vehicle]) -> Result<(u64, Option<i64>), Error> {
         let rows = telemetry_rows(&mut self.state, &mut self.telemetry, fleet).await?;
         let backlog = match &self.queues {
             Some(queues) => Some(queues.ledger().await?.backlog()),
@@ -54,11 +54,12 @@ impl Stores {
         Ok((u64::try_from(rows).unwrap_or(0), backlog))
     }
 
-    /// Waits until every acknowledged event has its row and the backlog is empty, for `patience` after the last
-    /// visible progress; then compares every vehicle. Errors are waited out like any other standstill.
+    /// Waits until every acknowledged event has its row and the backlog is empty, then compares every
+    /// vehicle. The wait ends when there was no visible progress for `patience`. Errors count as no progress.
     ///
     /// # Errors
-    /// If a database or Redis still fails when the patience is over.
+    ///
+    /// If a database or Redis still fails at the end of the wait.
     pub async fn settle(
         &mut self,
         fleet: &[Vehicle],
@@ -71,7 +72,7 @@ impl Stores {
         let mut moved = Instant::now();
         loop {
             let started = Instant::now();
-            let looked = self.look(fleet).await;
+            let looked = self.read_counts(fleet).await;
             if let Ok(now) = looked
                 && now != seen
             {
@@ -92,7 +93,7 @@ impl Stores {
             {
                 return self.conclude(fleet, record, since_ms).await;
             }
-            // Counting must not become the database's main occupation.
+            // Limits how much of the database's time the counting takes.
             tokio::time::sleep(PAUSE.max(started.elapsed() * 3)).await;
         }
     }
@@ -105,7 +106,7 @@ impl Stores {
     ) -> Result<Settled, Error> {
         tokio::time::sleep(AFTERMATH).await;
         let mismatches = compare(&mut self.state, fleet, record).await?;
-        let (telemetry_rows, backlog) = self.look(fleet).await?;
+        let (telemetry_rows, backlog) = self.read_counts(fleet).await?;
         let ids = vehicle_ids(&mut self.state, fleet).await?;
         let violations = record.fates.verify(&mut self.telemetry, &ids).await?;
         let dead_letters = dead_letters(&mut self.telemetry, since_ms).await?;

@@ -1,8 +1,8 @@
-//! The longest time in which something did not go on.
+//! Measures the longest time without progress.
 
 use std::time::{Duration, Instant};
 
-/// Between two signs of progress.
+/// The time between two signs of progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stall {
     last: Option<Instant>,
@@ -10,14 +10,14 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// Notes that it goes on.
+    /// Records progress.
     pub fn progressed(&mut self) {
         let now = Instant::now();
         self.longest = self.longest();
         self.last = Some(now);
     }
 
-    /// The longest time without progress since the first, the time since the last included.
+    /// The longest time without progress, including the time since the last progress.
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.longest.max(self.last.map_or(Duration::ZERO, |last| last.elapsed()))

@@ -1,4 +1,4 @@
-//! What the run asks the databases and the queues, apart from the comparison.
+//! The queries of the run to the databases and the queues, except for the comparison.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::vehicle::{Provider, Vehicle};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The queues' Redis.
+/// The Redis of the queues.
 #[derive(Clone, Debug)]
 pub struct Queues {
     client: redis::Client,
@@ -22,15 +22,17 @@ impl Queues {
     /// The queues whose keys start with `prefix`.
     ///
     /// # Errors
-    /// If the URL cannot be read.
+    ///
+    /// If the URL is invalid.
     pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
         Ok(Self { client: redis::Client::open(url)?, prefix: prefix.to_owned() })
     }
 
-    /// The ledgers of all providers and shards, added up.
+    /// The sum of the ledgers of all providers and queue shards.
     ///
     /// # Errors
-    /// If Redis cannot be reached or does not answer in 10 s.
+    ///
+    /// If Redis cannot be reached or does not respond within 10 s.
     pub async fn ledger(&self) -> Result<Ledger, Error> {
         timeout(REDIS_PATIENCE, self.sum_ledgers()).await.map_err(|_| Error::RedisTimeout)?
     }
@@ -59,17 +61,17 @@ impl Queues {
     }
 }
 
-/// Messages the queues have ever counted.
+/// The total numbers of messages that the queues have counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Pushed.
+    /// Messages pushed.
     pub accepted: i64,
-    /// Stored and forgotten.
+    /// Messages stored and removed.
     pub settled: i64,
 }
 
 impl Ledger {
-    /// Accepted and not settled.
+    /// Messages accepted and not settled.
     pub fn backlog(self) -> i64 {
         self.accepted - self.settled
     }
@@ -83,7 +85,8 @@ pub fn ids_of(fleet: &[Vehicle], provider: Provider) -> Vec<&str> {
 /// The vehicle ids of the run's vehicles that have a row.
 ///
 /// # Errors
-/// As [`Database::query`].
+///
+/// Same as [`Database::query`].
 pub async fn vehicle_ids(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<Uuid>, Error> {
     let sql = "SELECT vehicle_id FROM vehicles WHERE provider = $1 AND provider_vehicle_id = ANY($2)";
     let mut found = Vec::with_capacity(fleet.len());
@@ -94,10 +97,11 @@ pub async fn vehicle_ids(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<
     Ok(found)
 }
 
-/// Telemetry rows of the run's vehicles.
+/// The number of telemetry rows of the run's vehicles.
 ///
 /// # Errors
-/// As [`Database::query`].
+///
+/// Same as [`Database::query`].
 pub async fn telemetry_rows(
     state: &mut Database,
     telemetry: &mut Database,
@@ -107,19 +111,21 @@ pub async fn telemetry_rows(
     telemetry.number("SELECT count(*) FROM telemetry WHERE vehicle_id = ANY($1)", &[&ids]).await
 }
 
-/// Dead letters received at or after `since_ms`, epoch ms, of whatever sender.
+/// The number of dead letters received at or after `since_ms`, epoch ms, from any sender.
 ///
 /// # Errors
-/// As [`Database::query`].
+///
+/// Same as [`Database::query`].
 pub async fn dead_letters(telemetry: &mut Database, since_ms: i64) -> Result<i64, Error> {
     let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
     telemetry.number("SELECT count(*) FROM dead_letters WHERE received_at >= $1", &[&since]).await
 }
 
-/// A few of the run's current vehicles as text, in the columns of [`SHOWN`].
+/// A few of the run's vehicles as text, with the columns of [`SHOWN`].
 ///
 /// # Errors
-/// As [`Database::query`].
+///
+/// Same as [`Database::query`].
 pub async fn current_vehicles(state: &mut Database, fleet: &[Vehicle]) -> Result<Vec<Vec<String>>, Error> {
     let sql = "SELECT provider, provider_vehicle_id, round(lat::numeric, 6)::text, round(lon::numeric, 6)::text,
             date_trunc('milliseconds', position_age)::text, battery_percent::text, range_m::text, odometer_m::text,

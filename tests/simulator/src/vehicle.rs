@@ -1,20 +1,20 @@
-//! A vehicle that is driven around a city.
+//! A vehicle that moves around a city.
 
 use fastrand::Rng;
 
-/// Who the vehicle reports to.
+/// The provider that the vehicle reports to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// E-mopeds; JSON.
     Niu,
-    /// Kick-scooters; signed forms.
+    /// Cars; JSON, every property with its own time.
     Segway,
     /// Cars; JSON, every property at its own time.
     Invers,
 }
 
 impl Provider {
-    /// All of them.
+    /// All providers.
     pub const ALL: [Self; 3] = [Self::Niu, Self::Segway, Self::Invers];
 
     /// The provider's name in URLs, Redis keys and tables.
@@ -27,25 +27,25 @@ impl Provider {
     }
 }
 
-/// What is special about a vehicle.
+/// The special property of a vehicle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Its clock is right.
     Ordinary,
-    /// Its clock is an hour ahead, or has lost its date and is 1,024 weeks behind, as satellite receivers are that count
-    /// weeks in ten bits. The API's time of receipt replaces every time it sends.
+    /// Its clock is one hour ahead or 1,024 weeks behind, as in a satellite receiver that counts weeks in ten
+    /// bits. The API replaces every time it sends by the time of receipt.
     Skewed,
-    /// Only ever reported with wrong credentials: it must not exist.
+    /// Only ever reported with wrong credentials, so it must have no row.
     Ghost,
 }
 
-/// How far ahead a skewed vehicle's clock is, ms; well over the tolerated five minutes.
+/// How far a skewed vehicle's clock is ahead, ms. Well above the tolerated five minutes.
 const SKEW_MS: i64 = 3_600_000;
-/// How far behind the clock of every other skewed vehicle is, ms.
+/// How far the clock of every other skewed vehicle is behind, ms.
 const ROLLOVER_MS: i64 = 1_024 * 7 * 24 * 3_600_000;
 
 impl Role {
-    /// What the clock of the vehicle with this variant says at `now_ms`, epoch ms.
+    /// The time, epoch ms, on the clock of the vehicle with this variant at `now_ms`.
     fn clock_ms(self, variant: u8, now_ms: i64) -> i64 {
         match self {
             Self::Ordinary | Self::Ghost => now_ms,
@@ -55,22 +55,22 @@ impl Role {
     }
 }
 
-/// A vehicle's true state now.
+/// A vehicle's true state.
 #[derive(Clone, Debug)]
 pub struct Vehicle {
-    /// Its place in the fleet.
+    /// Its index in the fleet.
     pub index: usize,
-    /// Who it reports to.
+    /// The provider that it reports to.
     pub provider: Provider,
     /// The provider's name for it.
     pub id: String,
-    /// What is special about it.
+    /// Its special property.
     pub role: Role,
-    /// A constant of the vehicle that chooses between the format's variants, such as one battery or two.
+    /// A constant that selects variants of the format, such as one battery or two.
     pub variant: u8,
-    /// Reports so far.
+    /// The number of reports so far.
     pub reports: u32,
-    /// The number of the last report among all of the run; it goes into the report's bytes.
+    /// The number of the last report, unique in the run. It is part of the report's bytes.
     pub sequence: u64,
     /// Latitude, millionths of a degree.
     pub lat_e6: i32,
@@ -84,26 +84,26 @@ pub struct Vehicle {
     pub batteries: [i32; 2],
     /// Metres.
     pub odometer_m: i32,
-    /// Electronics on.
+    /// Whether the electronics are on.
     pub powered_on: bool,
-    /// Locked.
+    /// Whether it is locked.
     pub locked: bool,
-    /// Charging.
+    /// Whether it is charging.
     pub charging: bool,
-    /// Connected to its provider.
+    /// Whether it is connected to its provider.
     pub online: bool,
-    /// The immobiliser lets it be driven.
+    /// Whether the immobiliser lets it be driven.
     pub driving_enabled: bool,
-    /// Time of the state, epoch ms; strictly rising.
+    /// The time of the state, epoch ms. Strictly increasing.
     pub state_ms: i64,
-    /// Time of the last fix, epoch ms; it can lag behind.
+    /// The time of the last position fix, epoch ms. It may be older than the state.
     pub fix_ms: i64,
-    /// Whether the vehicle knows where it is; without a fix it sends 0/0.
+    /// Whether the vehicle knows its position. Without a fix it sends 0/0.
     pub has_fix: bool,
 }
 
 impl Vehicle {
-    /// A parked vehicle somewhere in the city; its clock starts at `start_ms`, epoch ms.
+    /// A parked vehicle somewhere in the city. Its clock starts at `start_ms`, epoch ms.
     pub fn new(
         index: usize,
         provider: Provider,
@@ -138,17 +138,17 @@ impl Vehicle {
         }
     }
 
-    /// Lets time pass until `now_ms`, epoch ms (at least one millisecond), and the vehicle live.
+    /// Advances the time to `now_ms`, epoch ms (by at least one millisecond), and changes the state.
     pub fn step(&mut self, now_ms: i64, rng: &mut Rng) {
         self.state_ms = self.role.clock_ms(self.variant, now_ms).max(self.state_ms + 1);
         self.live(rng);
     }
 
-    /// Changes the state without letting time pass: the next report contradicts the last one at the same time.
+    /// Changes the state but not the time, so that the next report contradicts the last one.
     pub fn contradict(&mut self, rng: &mut Rng) {
         self.live(rng);
         self.locked = !self.locked;
-        // Never the same text twice: a report at the same time with the same text would be a resend.
+        // The text must differ, because a report with the same time and text would be a resend.
         self.odometer_m += 10;
         self.lat_e6 += 1;
     }
@@ -179,7 +179,7 @@ impl Vehicle {
             let change = if self.charging { rng.i32(0..=1) } else { -i32::from(rng.u8(..30) == 0) };
             *battery = (*battery + change).clamp(0, 100);
         }
-        // In every fourth report the time of the fix lags behind the rest.
+        // In every fourth report the position fix is older than the rest.
         if rng.u8(..4) != 0 {
             self.fix_ms = self.state_ms - i64::from(rng.u8(..200));
         }
@@ -195,7 +195,7 @@ impl Vehicle {
         f64::from(self.lon_e6) / 1e6
     }
 
-    /// Remaining range in whole kilometres: half a kilometre per percent of the first battery.
+    /// The remaining range in whole kilometres: half a kilometre for each percent of the first battery.
     pub fn range_km(&self) -> i32 {
         self.batteries[0] / 2
     }

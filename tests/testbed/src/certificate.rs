@@ -1,9 +1,9 @@
-//! What a server with TLS shows its clients.
+//! The certificate of a server with TLS.
 
-/// A server's certificate and its key, both PEM.
+/// A server's certificate and its key, both in PEM.
 #[derive(Debug, Clone)]
 pub struct ServerCertificate {
-    /// The certificate, and whatever leads from it to its CA.
+    /// The certificate, followed by intermediate certificates if there are any.
     pub certificate: String,
     /// The certificate's private key.
     pub key: String,

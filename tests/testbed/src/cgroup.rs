@@ -1,4 +1,4 @@
-//! Memory limits for processes under test, as a container has them: control groups of either version.
+//! Memory limits for processes under test, like those of a container. Uses control groups, version 1 or 2.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,21 +12,22 @@ use rustix::process::Signal;
 use crate::process::{holds_within, send};
 use crate::{Error, proc};
 
-/// What the folders are called, followed by their owner's pid and start, and a number.
+/// The prefix of the folder names. The owner's pid and start time follow, then a number.
 const NAME: &str = "fleet-testbed-";
 
-/// Groups that this process has made.
+/// The number of groups that this process has created.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
-/// How long killed processes may stay in a group.
+/// How long killed processes may remain in a group.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where the groups of this machine are, and what their files are called.
+/// Where this machine's groups are, and the names of their files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hierarchy {
     root: &'static str,
     limit: &'static str,
-    /// Swap: the first version limits the sum of both, the second swap alone. Absent without swap accounting.
+    /// The swap limit. Version 1 limits the sum of memory and swap, version 2 swap alone. The file is missing
+    /// without swap accounting.
     swap: &'static str,
     is_swap_a_sum: bool,
     /// The file with the line `oom_kill <count>`.
@@ -52,7 +53,7 @@ const V2: Hierarchy = Hierarchy {
     peak: "memory.peak",
 };
 
-/// Makes groups with a memory limit, and remembers what became of them. Cheap to clone.
+/// Creates groups with a memory limit and counts the processes that were killed in them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MemoryLimits {
     hierarchy: Hierarchy,
@@ -60,10 +61,11 @@ pub struct MemoryLimits {
 }
 
 impl MemoryLimits {
-    /// Looks for a place to make groups, and removes what dead processes left there, their processes included.
+    /// Finds out where groups can be created. Removes the groups of dead owners, including processes in them.
     ///
     /// # Errors
-    /// Why this machine has none, in a few words.
+    ///
+    /// A short reason why this machine cannot limit memory.
     pub fn find() -> Result<Self, String> {
         let mut reasons = Vec::new();
         for hierarchy in [V2, V1] {
@@ -77,29 +79,32 @@ impl MemoryLimits {
         Err(reasons.join("; "))
     }
 
-    /// A group for one process, which is killed when it needs more than `bytes` and nothing can be reclaimed.
+    /// Creates a group for one process. The kernel kills the process if it needs more than `bytes` and
+    /// nothing can be reclaimed.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be made.
+    ///
+    /// [`Error::Io`] if it cannot be created.
     pub fn group(&self, bytes: u64) -> Result<MemoryGroup, Error> {
         let pid = std::process::id();
         let (start, number) = (proc::start_of(pid).unwrap_or(0), MADE.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(self.hierarchy.root).join(format!("{NAME}{pid}-{start}-{number}"));
-        let doing = format!("make the control group {}", folder.display());
+        let doing = format!("create the control group {}", folder.display());
         fs::create_dir(&folder).map_err(Error::io(&*doing))?;
         let group = MemoryGroup { limits: self.clone(), folder };
         group.limit(bytes).map_err(Error::io(doing))?;
         Ok(group)
     }
 
-    /// Processes that were killed for memory, in groups that are gone by now.
+    /// The number of processes that were killed for memory in groups that have been dropped.
     #[must_use]
     pub fn killed(&self) -> u64 {
         self.killed.load(Ordering::Relaxed)
     }
 }
 
-/// One process' group. Drop it after the process has ended; whatever still runs in it is killed.
+/// The group of one process. Drop it after the process has ended, because dropping kills whatever still runs
+/// in it.
 #[derive(Debug)]
 pub struct MemoryGroup {
     limits: MemoryLimits,
@@ -110,17 +115,18 @@ impl MemoryGroup {
     fn limit(&self, bytes: u64) -> io::Result<()> {
         let Hierarchy { limit, swap, is_swap_a_sum, .. } = self.limits.hierarchy;
         write(&self.folder.join(limit), bytes)?;
-        // A node of Kubernetes has no swap.
+        // A Kubernetes node has no swap.
         match write(&self.folder.join(swap), if is_swap_a_sum { bytes } else { 0 }) {
-            // Swap is not accounted here.
+            // The kernel does not account for swap.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
     }
 
-    /// Moves a process into the group. What it has used before, in the moment since its start, counts elsewhere.
+    /// Moves a process into the group. Memory that it used before does not count.
     ///
     /// # Errors
+    ///
     /// [`Error::Io`] if it cannot be moved.
     pub fn add(&self, pid: u32) -> Result<(), Error> {
         let file = self.folder.join("cgroup.procs");
@@ -133,7 +139,7 @@ impl MemoryGroup {
         self.kills() > 0
     }
 
-    /// The most memory it has used, bytes; what the kernel could have taken back, such as cached files, included.
+    /// The peak memory usage, bytes, including memory that the kernel could reclaim, such as cached files.
     #[must_use]
     pub fn peak_bytes(&self) -> Option<u64> {
         fs::read_to_string(self.folder.join(self.limits.hierarchy.peak)).ok()?.trim().parse().ok()
@@ -148,12 +154,13 @@ impl MemoryGroup {
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
         self.limits.killed.fetch_add(self.kills(), Ordering::Relaxed);
-        // What cannot be removed now is removed by the next start.
+        // If removing fails, the next start removes the folder.
         remove(&self.folder);
     }
 }
 
-/// Writes to one of the kernel's files. It never makes one: outside a hierarchy of control groups that would succeed.
+/// Writes to a kernel file without creating it. Outside of a control group hierarchy, creating it would
+/// succeed.
 fn write(file: &Path, value: u64) -> io::Result<()> {
     fs::File::options().write(true).open(file)?.write_all(value.to_string().as_bytes())
 }
@@ -163,7 +170,7 @@ fn count_of_kills(text: &str) -> u64 {
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Removes the groups of processes that have ended.
+/// Removes groups whose owner has ended.
 fn remove_leftovers(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let owner = entry.file_name().to_str().and_then(owner_of);
@@ -173,19 +180,19 @@ fn remove_leftovers(root: &Path) {
     }
 }
 
-/// Pid and start in a group's name.
+/// The owner's pid and start time in a group's name.
 fn owner_of(name: &str) -> Option<(u32, u64)> {
     let mut parts = name.strip_prefix(NAME)?.split('-');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Kills what runs in the group, and removes it.
+/// Kills the processes in the group and removes it.
 fn remove(folder: &Path) {
     let pids = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     for pid in pids.lines().filter_map(|line| line.parse().ok()) {
         let _ = send(pid, Signal::KILL);
     }
-    // The kernel removes the group's files with its folder, once the last process is gone.
+    // The kernel removes the folder with its files once the last process has ended.
     holds_within(GONE_WITHIN, || fs::remove_dir(folder).is_ok() || !folder.exists());
 }
 

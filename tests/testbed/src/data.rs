@@ -1,4 +1,4 @@
-//! One folder per server inside the root, gone with its owner.
+//! The data folder of a server. It is removed with its owner.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -11,13 +11,14 @@ use crate::process::send;
 use crate::root::{Account, Root};
 use crate::{Error, proc};
 
-/// Where the folders are, as the servers in the root see it.
+/// The parent of the folders, as a path inside the root.
 const PARENT: &str = "/var/tmp/fleet-testbed";
 
-/// Held locked by the owner: a folder whose lock can be had is a leftover, whatever became of its pid.
+/// The owner holds a lock on this file. A folder whose lock is free is a leftover, even if its pid is in use
+/// again.
 const LOCK: &str = "owner.lock";
 
-/// A server's folder: its log, and a data folder that only the server's user may enter.
+/// A server's folder. It contains the log, and a data folder that only the server's user may enter.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     host: PathBuf,
@@ -26,11 +27,11 @@ pub(crate) struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes a fresh folder for `account`, after removing what dead processes left behind.
+    /// Creates a new folder for `account`, after removing the leftovers of dead owners.
     pub(crate) fn create(root: &Root, account: Account) -> Result<Self, Error> {
         let parent = root.host_path(PARENT);
         fs::create_dir_all(&parent).map_err(Error::io(format!("create {}", parent.display())))?;
-        // A folder exists for a moment before its owner has locked it; nobody may clean up then.
+        // A new folder is unlocked for a moment. This lock keeps other processes from removing it meanwhile.
         let guard = lock_file(&parent.join("cleanup.lock"))?;
         guard.lock().map_err(Error::io(format!("lock {}", parent.display())))?;
         remove_leftovers(&parent);
@@ -48,21 +49,22 @@ impl DataFolder {
             .create(&data)
             .map_err(Error::io(format!("create {}", data.display())))?;
         chown(&data, Some(account.uid), Some(account.gid))
-            .map_err(Error::io(format!("hand {} to the server's user", data.display())))?;
+            .map_err(Error::io(format!("change the owner of {} to the server's user", data.display())))?;
         Ok(folder)
     }
 
-    /// The data folder as the server sees it.
+    /// The data folder as a path inside the root.
     pub(crate) fn data_inside(&self) -> String {
         format!("{}/data", self.inside)
     }
 
-    /// The data folder as this process sees it.
+    /// The data folder as a path outside of the root.
     pub(crate) fn data_host(&self) -> PathBuf {
         self.host.join("data")
     }
 
-    /// Writes a file for `account` alone into the data folder; servers refuse a key that others may read.
+    /// Writes a file that only `account` may read into the data folder. Servers refuse a key that others may
+    /// read.
     pub(crate) fn write(&self, account: Account, name: &str, text: &str) -> Result<(), Error> {
         let path = self.data_host().join(name);
         let mut file = File::options();
@@ -81,7 +83,7 @@ impl DataFolder {
 
 impl Drop for DataFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next start.
+        // If removing fails, the next start removes the folder.
         drop(fs::remove_dir_all(&self.host));
     }
 }
@@ -95,8 +97,7 @@ fn lock_file(path: &Path) -> Result<File, Error> {
         .map_err(Error::io(format!("open {}", path.display())))
 }
 
-/// Removes every folder whose owner is gone. A failure is not worth stopping for: the folder is only in the
-/// way of disk space.
+/// Removes every folder whose owner has ended. Ignores failures, because a leftover only wastes disk space.
 fn remove_leftovers(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let folder = entry.path();
@@ -105,14 +106,14 @@ fn remove_leftovers(parent: &Path) {
         }
         match File::options().write(true).open(folder.join(LOCK)).map(|lock| lock.try_lock()) {
             Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => {}
-            // Without a lock file the owner died before it made one.
+            // The owner died before it created the lock file.
             Ok(Ok(())) | Err(_) => remove(&folder),
         }
     }
 }
 
 fn remove(folder: &Path) {
-    // A server whose owner died while it was paused does not notice.
+    // A paused server keeps running when its owner dies, so it must be killed here.
     let resolved = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
     for pid in proc::working_in(&resolved) {
         let _ = send(pid, Signal::KILL);

@@ -1,8 +1,8 @@
-//! What can go wrong, and what to do about it.
+//! Errors, with what to do about them.
 
 use std::io;
 
-/// The two ways to get servers where none can be started privately.
+/// What to do if no private server can be started.
 const WAYS_OUT: &str = "\
 Either point FLEET_TEST_REDIS_URL and FLEET_TEST_DATABASE_URL at servers of your own (Redis 7 or newer with
 maxmemory-policy noeviction; PostgreSQL 15 or newer with TimescaleDB 2.19 or newer preloaded, and a user that
@@ -13,74 +13,74 @@ may create databases), or start the project's own:
 (Tests that kill and restart a server always need a private one: run them as root on Debian or Ubuntu, or in
 such a container.)";
 
-/// How to get the tools where they cannot be fetched.
+/// What to do if the tools cannot be downloaded.
 const WITHOUT_TOOLS: &str = "\
-kubectl and promtool come from Debian where this runs as root on Debian or Ubuntu; elsewhere, put kubectl 1.27 or newer
-and promtool on the PATH. kubernetes-validate and yamllint come from PyPI: Python 3.10 or newer with its venv module.";
+As root on Debian or Ubuntu, kubectl and promtool are downloaded from Debian. Elsewhere, put kubectl 1.27 or newer
+and promtool on the PATH. kubernetes-validate and yamllint are installed from PyPI, which needs Python 3.10 or newer with venv.";
 
-/// Why there is no server to test against.
+/// Why servers or tools are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// One of the two variables that name external servers is set, the other is not.
+    /// Only one of the two variables for external servers is set.
     #[error("{set} is set but {missing} is not: set both to use your own servers, or unset {set}")]
     OneUrlOnly {
         /// The variable that is set.
         set: &'static str,
-        /// The variable that is not.
+        /// The variable that is not set.
         missing: &'static str,
     },
 
-    /// The private Debian root can neither be found nor made here.
+    /// The private Debian root does not exist and cannot be created.
     #[error("cannot start a private Redis and TimescaleDB here: {missing}\n{WAYS_OUT}")]
     NoRoot {
         /// What this machine lacks.
         missing: String,
     },
 
-    /// The programs that check the Kubernetes manifests can neither be found nor fetched here.
+    /// The programs that check the Kubernetes manifests are missing and cannot be downloaded.
     #[error("cannot check the Kubernetes manifests here: {missing}\n{WITHOUT_TOOLS}")]
     NoTools {
         /// What this machine lacks.
         missing: String,
     },
 
-    /// A server of the private root did not come up.
+    /// A private server did not become ready.
     #[error(
-        "{server} did not start: {reason}\n--- the end of its log ---\n{log_tail}\n---\nIf the private root is \
-         damaged, delete {root} and run again: it is made anew."
+        "{server} did not start: {reason}\n--- last lines of its log ---\n{log_tail}\n---\nIf the private root is \
+         damaged, delete {root} and run again. It will be created again."
     )]
     Start {
-        /// Which server.
+        /// The name of the server.
         server: &'static str,
         /// What was observed.
         reason: String,
         /// The last lines of the server's log.
         log_tail: String,
-        /// The folder to delete for a fresh root.
+        /// The folder of the root, to delete if it is damaged.
         root: String,
     },
 
-    /// A signal or a command to a running server failed.
-    #[error("{server}: {reason}; start a fresh one, this one's state is unknown")]
+    /// A signal or command to a running server failed.
+    #[error("{server}: {reason}; start a new server, because the state of this one is unknown")]
     Control {
-        /// Which server.
+        /// The name of the server.
         server: &'static str,
-        /// What was tried, and how it failed.
+        /// What was attempted, and how it failed.
         reason: String,
     },
 
-    /// The machine refused something that normally works.
+    /// An operation failed that normally succeeds.
     #[error("cannot {doing}: {source}; check free disk space and permissions")]
     Io {
-        /// What was tried, with the path if there is one.
+        /// What was attempted, with the path if there is one.
         doing: String,
-        /// The operating system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// For `map_err`: an I/O error that says what was tried.
+    /// For `map_err`: an I/O error with what was attempted.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

@@ -1,29 +1,29 @@
 //! A real Redis and a real TimescaleDB for every demo, test and benchmark, without Docker.
 //!
-//! [`Services::start`] takes them, in this order, from
+//! [`Services::start`] uses the first of these that is available:
 //!
-//! 1. `FLEET_TEST_REDIS_URL` and `FLEET_TEST_DATABASE_URL`, where both are set;
-//! 2. a private Debian root, made once with `mmdebstrap` in the user's cache folder
-//!    (`$FLEET_TEST_CACHE`, else `$XDG_CACHE_HOME/fleet-testbed`, else `~/.cache/fleet-testbed`; about
-//!    540 MB). The servers run from it with `chroot` as unprivileged users on free loopback ports, write to
-//!    a folder that is removed when they are dropped, and end with the process that started them.
+//! 1. `FLEET_TEST_REDIS_URL` and `FLEET_TEST_DATABASE_URL`, if both are set.
+//! 2. A private Debian root. It is created once with `mmdebstrap` in the user's cache folder
+//!    (`$FLEET_TEST_CACHE`, or `$XDG_CACHE_HOME/fleet-testbed`, or `~/.cache/fleet-testbed`; about 540 MB).
+//!    The servers run from it with `chroot` as unprivileged users on free loopback ports. They write to a
+//!    folder that is removed when they are dropped, and end with the process that started them.
 //!
-//! The private servers run as `docker-compose.yml` ships them: Redis with its command line and its users, PostgreSQL
-//! with its roles and logins ([`RedisLogin`], [`DatabaseLogin`]). Servers of the first kind may have none of these, or
-//! only for keys that start with `fleet:`, so every login there is the given URL, unless `FLEET_TEST_LOGINS=compose`
-//! says that they have them all.
+//! The private servers are configured as in `docker-compose.yml`: Redis with its command line and its users,
+//! PostgreSQL with its roles and logins ([`RedisLogin`], [`DatabaseLogin`]). External servers may lack these
+//! logins, or allow them only keys that start with `fleet:`. So every login of an external server is the
+//! given URL, unless `FLEET_TEST_LOGINS=compose` states that it has all logins.
 //!
-//! Where neither is possible the [`Error`] says what is missing and what to do; nothing is skipped.
+//! If neither is possible, the [`Error`] tells what is missing and what to do. No test is skipped.
 //!
-//! [`Redis::private`] and [`Postgres::private`] start a server for one test alone, which may kill -9, pause
-//! and restart it. [`RedisServer::Valkey`] has a root of its own, which is made when a test first asks for it.
+//! [`Redis::private`] and [`Postgres::private`] start a server for a single test, which may kill, pause and
+//! restart it. [`RedisServer::Valkey`] has its own root, which is created on first use.
 //!
-//! [`PgBouncer`] is a connection pooler in front of a [`Postgres`], from a small root of its own that is made when it is
-//! first needed.
+//! [`PgBouncer`] is a connection pooler in front of a [`Postgres`]. Its small root is created on first use.
 //!
-//! [`Tools`] are the programs that check Kubernetes manifests and alert rules, fetched once into the same folder.
+//! [`Tools`] are the programs that check Kubernetes manifests and alert rules. They are downloaded once into
+//! the cache folder.
 //!
-//! Everything here blocks: call it outside an async runtime, or from `spawn_blocking`.
+//! All calls block. Call them outside of an async runtime, or from `spawn_blocking`.
 
 mod certificate;
 mod cgroup;

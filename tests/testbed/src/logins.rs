@@ -1,32 +1,33 @@
-//! The logins of `docker-compose.yml`. Every server that is started here has them too.
+//! The logins of `docker-compose.yml`. The private servers have them too.
 
-/// What `docker-compose.yml` mounts into Redis.
+/// The file that `docker-compose.yml` mounts into Redis.
 const USERS: &str = include_str!("../../../compose/users.acl");
 
-/// What `docker-compose.yml` mounts into PostgreSQL.
+/// The file that `docker-compose.yml` mounts into PostgreSQL.
 const ROLES: &str = include_str!("../../../compose/roles.sh");
 
-/// The administrator's user name and password, in both servers.
+/// The administrator's user name and password in both servers.
 const ADMIN: &str = "fleet:fleet";
 
-/// What the passwords of the other logins begin with; the login's name follows.
+/// The prefix of the other passwords. The name of the login follows.
 const PASSWORD: &str = "local-use-only-";
 
-/// A user of Redis in `compose/users.acl`.
+/// A Redis user in `compose/users.acl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisLogin {
-    /// `fleet`, who may do everything: for setting up and for looking.
+    /// `fleet`, the administrator, for setup and inspection.
     Admin,
-    /// `fleet-webhook-api`'s.
+    /// The user of `fleet-webhook-api`.
     Api,
-    /// `fleet-consumer`'s.
+    /// The user of `fleet-consumer`.
     Consumer,
     /// For people on call.
     Operator,
 }
 
 impl RedisLogin {
-    /// The administrator's URL with this login instead. A URL with other credentials is returned as it is.
+    /// Replaces the administrator's credentials in the URL by those of this login. A URL with other
+    /// credentials is returned unchanged.
     #[must_use]
     pub fn of(self, admin_url: &str) -> String {
         match self {
@@ -38,10 +39,10 @@ impl RedisLogin {
     }
 }
 
-/// A login of PostgreSQL in `compose/roles.sh`.
+/// A PostgreSQL login in `compose/roles.sh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseLogin {
-    /// `fleet`, a superuser: for setting up and for looking.
+    /// `fleet`, a superuser, for setup and inspection.
     Admin,
     /// For `migrate`, `retention` and `replay`.
     Migrator,
@@ -54,7 +55,8 @@ pub enum DatabaseLogin {
 }
 
 impl DatabaseLogin {
-    /// The administrator's URL with this login instead. A URL with other credentials is returned as it is.
+    /// Replaces the administrator's credentials in the URL by those of this login. A URL with other
+    /// credentials is returned unchanged.
     #[must_use]
     pub fn of(self, admin_url: &str) -> String {
         match self {
@@ -71,30 +73,31 @@ fn with_login(admin_url: &str, name: &str) -> String {
     admin_url.replacen(&format!("://{ADMIN}@"), &format!("://{name}:{PASSWORD}{name}@"), 1)
 }
 
-/// The administrator's URL of a server on a loopback port; `path` is empty or begins with `/`.
+/// The administrator's URL of a server on a loopback port. `path` is empty or begins with `/`.
 pub(crate) fn admin_url(scheme: &str, port: u16, path: &str) -> String {
     format!("{scheme}://{ADMIN}@127.0.0.1:{port}{path}")
 }
 
-/// The users of Redis, exactly as shipped.
+/// The Redis users, exactly as shipped.
 #[must_use]
 pub fn redis_users() -> &'static str {
     USERS
 }
 
-/// The users of Redis for tests that share a server. Each test has a key prefix of its own, `test-` and an id, so
-/// every key pattern `~fleet:…` of the shipped text has the same pattern for `test-*` before it. Nothing else differs.
+/// The Redis users for tests that share a server. Each test has its own key prefix: `test-` and an id. Every
+/// key pattern `~fleet:…` of the shipped text is preceded by the same pattern for `test-*`. Nothing else
+/// differs.
 #[must_use]
 pub fn redis_users_for_tests() -> String {
     let words = USERS.split_inclusive([' ', '\n']);
     words.fold(String::new(), |text, word| match word.strip_prefix("~fleet:") {
-        // The last pattern of a selector is followed by its bracket.
+        // The last pattern of a selector is followed by a closing parenthesis.
         Some(rest) => text + "~test-*:" + rest.trim_end().trim_end_matches(')') + " " + word,
         None => text + word,
     })
 }
 
-/// The SQL of `compose/roles.sh`, with the passwords of `docker-compose.yml`.
+/// The SQL of `compose/roles.sh` with the passwords of `docker-compose.yml`.
 pub(crate) fn roles_sql() -> String {
     let sql = ROLES.split_once("<<'SQL'\n").and_then(|(_, rest)| rest.split_once("SQL\n"));
     let sql = sql.map_or("", |(sql, _)| sql);
@@ -103,7 +106,8 @@ pub(crate) fn roles_sql() -> String {
     })
 }
 
-/// What `compose/roles.sh` does in each database, for another database of a server that has the roles already.
+/// The part of `compose/roles.sh` for one database, for a further database on a server that already has the
+/// roles.
 #[must_use]
 pub fn database_sql() -> String {
     let sql = roles_sql();

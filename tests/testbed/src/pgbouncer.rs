@@ -10,10 +10,10 @@ use crate::{Error, Postgres, Progress};
 
 const SERVER: &str = "PgBouncer";
 
-/// How long a start may take.
+/// The deadline for a start.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// A PgBouncer of one's own on a loopback port. It takes every password. Dropping it ends it.
+/// A private PgBouncer on a loopback port. It accepts every password. Dropping it stops it.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Process,
@@ -22,11 +22,14 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in front of `postgres`, making its private root first if need be. It logs in as `user`, with that as the
-    /// password too; `settings` are lines of its section `[pgbouncer]`, as in `&["pool_mode = transaction"]`.
+    /// Starts a PgBouncer in front of `postgres`. Creates its private root first if necessary. It logs in to
+    /// PostgreSQL as `user`, with the user's name as the password. `settings` are lines of its section
+    /// `[pgbouncer]`, such as `&["pool_mode = transaction"]`.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    ///
+    /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if PgBouncer does not become
+    /// ready.
     pub fn private(postgres: &Postgres, user: &str, settings: &[&str]) -> Result<Self, Error> {
         let root = Root::with_pooler(&Progress::stderr())?;
         let account = root.account("nobody")?;
@@ -57,7 +60,7 @@ impl PgBouncer {
         Ok(Self { process, _folder: folder, port })
     }
 
-    /// `postgres://fleet:fleet@127.0.0.1:<port>/fleet`; whatever login it names, PgBouncer uses its own.
+    /// `postgres://fleet:fleet@127.0.0.1:<port>/fleet`. PgBouncer ignores the login in it and uses its own.
     #[must_use]
     pub fn url(&self) -> String {
         format!("postgres://fleet:fleet@127.0.0.1:{}/fleet", self.port)
@@ -66,7 +69,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // Nothing left to tell anybody: the kernel ends it with this process at the latest.
+        // Nobody can handle an error here. The kernel kills the server when this process ends.
         drop(self.process.kill());
     }
 }

@@ -15,18 +15,19 @@ use crate::{DatabaseLogin, Error, Progress, ServerCertificate, proc};
 
 const SERVER: &str = "PostgreSQL";
 
-/// User, password and database, the same as in the project's docker-compose.yml.
+/// The user, the password and the database, as in docker-compose.yml.
 const FLEET: &str = "fleet";
 
-/// Long enough for a recovery after a crash under load.
+/// Long enough for crash recovery under load.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// How long an immediate shutdown and the end of killed backends may take.
+/// The deadline for an immediate shutdown, and for the end of killed backends.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// The server's settings beside port and data folder. A later `-c` wins over an earlier one. `docker-compose.yml` sets
-/// none: its image tunes the server to the machine's memory when the volume is made, which would be too much for a
-/// server beside many others, and many tests share one server's connections.
+/// The settings other than port and data folder. If a setting is given twice, the later `-c` wins.
+/// `docker-compose.yml` sets none, because its image tunes the server to the machine's memory when the volume
+/// is created. That would be too much for a server beside many others, and many tests share one server's
+/// connections.
 const SETTINGS: &[&str] = &[
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
@@ -35,7 +36,7 @@ const SETTINGS: &[&str] = &[
     "max_connections=200",
     "fsync=on",
     "synchronous_commit=on",
-    // The root has no tmpfs on /dev/shm.
+    // The root has no tmpfs at /dev/shm.
     "dynamic_shared_memory_type=mmap",
     "autovacuum=on",
     "shared_buffers=256MB",
@@ -43,20 +44,20 @@ const SETTINGS: &[&str] = &[
     "log_line_prefix=%m [%p] ",
 ];
 
-/// What a private PostgreSQL has beside what is shipped.
+/// The options of a private PostgreSQL.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
-    /// Settings, as in `max_connections=20`.
+    /// Settings such as `max_connections=20`.
     pub extra: Vec<String>,
-    /// `ssl=on`; connections without TLS are taken as well.
+    /// Sets `ssl=on`. Connections without TLS are accepted too.
     pub tls: Option<ServerCertificate>,
-    /// Neither roles nor logins nor the extension, as on a server that was not prepared.
+    /// Omits the roles, the logins and the extension, as on an unprepared server.
     pub without_logins: bool,
 }
 
-/// A PostgreSQL with TimescaleDB of one's own on a loopback port, with `fsync` and `synchronous_commit` on, and with
-/// the logins of `docker-compose.yml`. Superuser, password and database are all `fleet`. Dropping it ends it and
-/// removes its data.
+/// A private PostgreSQL with TimescaleDB on a loopback port. `fsync` and `synchronous_commit` are on. It has
+/// the logins of `docker-compose.yml`. Superuser, password and database are all named `fleet`. Dropping it
+/// stops it and removes its data.
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
@@ -68,27 +69,32 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a private PostgreSQL, making the private root first if need be. `extra` holds settings, as in
-    /// `&["max_connections=20"]`.
+    /// Starts a private PostgreSQL. Creates the private root first if necessary. `extra` contains settings,
+    /// such as `&["max_connections=20"]`.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    ///
+    /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if PostgreSQL does not become
+    /// ready.
     pub fn private(extra: &[&str]) -> Result<Self, Error> {
         Self::start(&Root::ensure(&Progress::stderr())?, extra)
     }
 
-    /// As [`Postgres::private`], with these options.
+    /// Like [`Postgres::private`], with these options.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if it does not come up.
+    ///
+    /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if PostgreSQL does not become
+    /// ready.
     pub fn private_with(options: PostgresOptions) -> Result<Self, Error> {
         Self::start_with(&Root::ensure(&Progress::stderr())?, options)
     }
 
-    /// As [`Postgres::private`], from a root that is there.
+    /// Like [`Postgres::private`], from an existing root.
     ///
     /// # Errors
-    /// [`Error::Start`] if it does not come up.
+    ///
+    /// [`Error::Start`] if PostgreSQL does not become ready.
     pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
         let extra = extra.iter().map(|&setting| setting.to_owned()).collect();
         Self::start_with(root, PostgresOptions { extra, ..PostgresOptions::default() })
@@ -113,37 +119,40 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// The administrator's URL, `postgres://fleet:fleet@127.0.0.1:<port>/fleet`;
-    /// [`DatabaseLogin::of`](crate::DatabaseLogin::of) makes another login's of it.
+    /// The administrator's URL, `postgres://fleet:fleet@127.0.0.1:<port>/fleet`.
+    /// [`DatabaseLogin::of`](crate::DatabaseLogin::of) returns it for another login.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of(FLEET)
     }
 
-    /// Exchanges the certificate, for the next [`Postgres::restart`].
+    /// Replaces the certificate. The next [`Postgres::restart`] uses it.
     ///
     /// # Errors
+    ///
     /// [`Error::Io`] if it cannot be written.
     pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
         show(&self.folder, self.account, certificate)
     }
 
-    /// The TCP port; [`Postgres::restart`] keeps it.
+    /// The TCP port. [`Postgres::restart`] keeps it.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Runs SQL with the root's psql in the database `fleet`; the rows, one a line, columns divided by `|`.
+    /// Runs SQL in the database `fleet` with the root's psql. Returns one line for each row, with columns
+    /// separated by `|`.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] with psql's message if the SQL fails.
     pub fn psql(&self, sql: &str) -> Result<String, Error> {
         self.psql_in(FLEET, sql)
     }
 
-    /// The command a human types to reach the database with a login, as separate arguments: psql if it is installed,
-    /// else the root's.
+    /// The command line, as separate arguments, that opens the database with a login. Uses psql of the PATH
+    /// if installed, otherwise the root's.
     #[must_use]
     pub fn psql_command(&self, login: DatabaseLogin) -> Vec<String> {
         let url = login.of(&self.url());
@@ -156,9 +165,10 @@ impl Postgres {
         }
     }
 
-    /// An immediate shutdown (SIGQUIT): no checkpoint, so the next start recovers as after a crash.
+    /// Shuts down immediately (SIGQUIT), without a checkpoint. The next start performs crash recovery.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] if it does not run, or has not ended after 20 s.
     pub fn stop_immediate(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::QUIT)?;
@@ -177,44 +187,47 @@ impl Postgres {
         )))
     }
 
-    /// kill -9 of the server and all its backends, and waits until they are gone. The data stay for
+    /// Kills the server and all its backends with SIGKILL and waits for their end. The data remains for
     /// [`Postgres::restart`].
     ///
     /// # Errors
-    /// [`Error::Control`] if a process cannot be ended.
+    ///
+    /// [`Error::Control`] if a process cannot be killed.
     pub fn kill(&mut self) -> Result<(), Error> {
         if !self.process.is_running() {
             return Ok(());
         }
-        // Stopped, it cannot start another backend between the look and the kill.
+        // A stopped server cannot start another backend between listing and killing them.
         self.process.signal(Signal::STOP)?;
         let backends = proc::children_of(self.process.pid());
         for &pid in &backends {
-            // Already gone is as good.
+            // Fails if the backend has already ended, which is fine.
             let _ = send(pid, Signal::KILL);
         }
         self.process.kill()?;
-        // A backend that still holds the shared memory would make the next start fail.
+        // The next start fails while a backend still uses the shared memory.
         if holds_within(STOP_WITHIN, || !backends.iter().any(|&pid| proc::is_running(pid))) {
             return Ok(());
         }
-        Err(self.process.control_error("a backend survived kill -9"))
+        Err(self.process.control_error("a backend did not end after SIGKILL"))
     }
 
-    /// Starts it again on the same port with the same data (after kill -9 if it still runs), and waits until
-    /// it has recovered.
+    /// Restarts the server on the same port with the same data and waits for its recovery. Kills it first if
+    /// it still runs.
     ///
     /// # Errors
-    /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
+    ///
+    /// [`Error::Start`] if it does not become ready, for example because its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.kill()?;
         self.process = launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
         wait_ready(&mut self.process, &self.folder)
     }
 
-    /// SIGSTOP to the server and all its backends: connections stay open, nothing is answered.
+    /// Pauses the server and all its backends with SIGSTOP: connections stay open without responses.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] if it does not run.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::STOP)?;
@@ -222,9 +235,10 @@ impl Postgres {
         Ok(())
     }
 
-    /// SIGCONT after [`Postgres::pause`].
+    /// Resumes after [`Postgres::pause`] with SIGCONT.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] if it does not run.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.signal_backends(Signal::CONT);
@@ -262,20 +276,21 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // An immediate shutdown also frees the shared memory; what was paused, or hangs, is killed.
+        // An immediate shutdown also frees the shared memory. If the server does not end in time, it is
+        // killed.
         if self.process.is_running() && self.resume().and_then(|()| self.stop_immediate()).is_err() {
             drop(self.kill());
         }
     }
 }
 
-/// Writes the certificate where PostgreSQL looks for it.
+/// Writes the certificate into the data folder.
 fn show(folder: &DataFolder, account: Account, certificate: &ServerCertificate) -> Result<(), Error> {
     folder.write(account, "cluster/server.crt", &certificate.certificate)?;
     folder.write(account, "cluster/server.key", &certificate.key)
 }
 
-/// Makes the database cluster.
+/// Creates the database cluster.
 fn init(root: &Root, account: Account, folder: &DataFolder) -> Result<(), Error> {
     let password = folder.data_host().join("password");
     fs::write(&password, FLEET)
@@ -290,7 +305,8 @@ fn init(root: &Root, account: Account, folder: &DataFolder) -> Result<(), Error>
         "--encoding=UTF8".to_owned(),
         "--locale=C".to_owned(),
         "--auth=scram-sha-256".to_owned(),
-        // The server itself syncs; a cluster lost before its first start is simply made again.
+        // The server syncs its own writes. A cluster that is lost before its first start is simply created
+        // again.
         "--no-sync".to_owned(),
     ];
     let output = root
@@ -323,19 +339,19 @@ fn launch(
         "-p".to_owned(),
         port.to_string(),
     ];
-    // PostgreSQL looks for the certificate in its data folder.
+    // The paths are relative to the data folder.
     let tls = options.tls.as_ref().map(|_shown| "ssl=on");
     let extra = options.extra.iter().map(String::as_str);
     for setting in SETTINGS.iter().copied().chain(tls).chain(extra) {
         argv.extend(["-c".to_owned(), setting.to_owned()]);
     }
     let log = folder.log();
-    // QUIT, not KILL: an immediate shutdown takes the backends and the shared memory segment with it.
+    // SIGQUIT instead of SIGKILL: an immediate shutdown also ends the backends and frees the shared memory.
     Process::launch(Launch { server: SERVER, root, account, parent_death_signal: "QUIT", argv: &argv, log })
 }
 
-/// Waits for the word `ready` in the pid file, which is what `pg_ctl --wait` does; the pid in it tells this
-/// server's file from the one a killed server left.
+/// Waits for the status `ready` in the pid file, like `pg_ctl --wait`. The pid distinguishes this server's
+/// file from one that a killed server left.
 fn wait_ready(process: &mut Process, folder: &DataFolder) -> Result<(), Error> {
     let file = folder.data_host().join("cluster/postmaster.pid");
     process.wait_until(READY_WITHIN, |process| {

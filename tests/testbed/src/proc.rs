@@ -1,4 +1,4 @@
-//! Reads `/proc`: PostgreSQL's backends each lead a session of their own, so no process group holds them.
+//! Reads `/proc`. Each PostgreSQL backend leads its own session, so no process group contains all of them.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +8,12 @@ pub(crate) fn children_of(parent: u32) -> Vec<u32> {
     pids().filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
-/// Whether a process of this pid still runs. A zombie does not: it holds no memory and no file.
+/// Whether a process with this pid runs. A zombie does not count, because it holds no memory and no files.
 pub(crate) fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
-/// What a process is and does, for people: its state and its command line.
+/// The state and the command line of a process, for error messages.
 pub(crate) fn describe(pid: u32) -> String {
     let state = stat(pid).map_or('?', |stat| stat.state);
     let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -21,7 +21,8 @@ pub(crate) fn describe(pid: u32) -> String {
     format!("{pid} {state} {waits} {}", command.trim())
 }
 
-/// When the process started, in clock ticks since the machine did; with its pid it names one process for good.
+/// When the process started, in clock ticks since boot. Together with the pid it identifies a process
+/// uniquely.
 pub(crate) fn start_of(pid: u32) -> Option<u64> {
     stat(pid).map(|stat| stat.start)
 }
@@ -48,12 +49,12 @@ fn pids() -> impl Iterator<Item = u32> {
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name stands in parentheses and may itself contain spaces and parentheses.
+    // The command's name is in parentheses and may contain spaces and parentheses itself.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // The 22nd field of all.
+    // Field 22 of the whole line.
     let start = fields.nth(17)?.parse().ok()?;
     Some(Stat { state, parent, start })
 }

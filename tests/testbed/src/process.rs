@@ -1,4 +1,4 @@
-//! A server process of the private root.
+//! A server process that runs in the private root.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -12,16 +12,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::root::{Account, Root};
 use crate::{Error, free_port, spawn};
 
-/// How often a condition is looked at again.
+/// How often a condition is checked.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How much of a log an error shows.
+/// The number of log lines in an error.
 const TAIL_LINES: usize = 25;
 
-/// What both servers print when somebody else was quicker with their port.
+/// The text that all servers log if another process has taken their port.
 const PORT_TAKEN: &str = "Address already in use";
 
-/// How many ports are tried when somebody else is quicker each time.
+/// How many ports are tried.
 const PORT_ATTEMPTS: usize = 5;
 
 /// How to start a server.
@@ -29,20 +29,20 @@ pub(crate) struct Launch<'a> {
     pub(crate) server: &'static str,
     pub(crate) root: &'a Root,
     pub(crate) account: Account,
-    /// What the kernel sends the server when this process ends, as setpriv spells it.
+    /// The signal that the kernel sends to the server when this process ends, in setpriv's notation.
     pub(crate) parent_death_signal: &'static str,
     pub(crate) argv: &'a [String],
     pub(crate) log: PathBuf,
 }
 
-/// A started server; not ended by dropping this.
+/// A server that was started. Dropping this does not stop it.
 #[derive(Debug)]
 pub(crate) struct Process {
     server: &'static str,
     root: PathBuf,
     child: Child,
     log: PathBuf,
-    /// Where this run's part of the log begins, in bytes.
+    /// The offset in bytes where this run's part of the log begins.
     log_start: u64,
 }
 
@@ -60,17 +60,17 @@ impl Process {
         Ok(Self { server, root: root.path().to_owned(), child, log, log_start })
     }
 
-    /// The pid: chroot and setpriv replace themselves, so it is the server's own.
+    /// The server's pid. chroot and setpriv replace themselves by the server, so it is the child's pid.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether the server has not ended yet.
+    /// Whether the server still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// What this run has logged.
+    /// What this run logged.
     pub(crate) fn log(&self) -> String {
         let mut bytes = Vec::new();
         let read = File::open(&self.log).and_then(|mut file| {
@@ -83,12 +83,12 @@ impl Process {
         }
     }
 
-    /// Whether it ended because its port was taken.
+    /// Whether the server ended because its port was taken.
     fn port_taken(&mut self) -> bool {
         !self.is_running() && self.log().contains(PORT_TAKEN)
     }
 
-    /// Waits until `ready`, which is asked again and again, says so.
+    /// Calls `ready` repeatedly until it returns true.
     pub(crate) fn wait_until(
         &mut self,
         deadline: Duration,
@@ -97,7 +97,7 @@ impl Process {
         let end = Instant::now() + deadline;
         loop {
             if !self.is_running() {
-                return Err(self.start_error("it ended at once".to_owned()));
+                return Err(self.start_error("it ended during its start".to_owned()));
             }
             if ready(self) {
                 return Ok(());
@@ -109,7 +109,7 @@ impl Process {
         }
     }
 
-    /// A start error with the log's tail.
+    /// A start error with the last lines of the log.
     pub(crate) fn start_error(&self, reason: String) -> Error {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -122,16 +122,16 @@ impl Process {
         }
     }
 
-    /// Sends a signal to the server itself.
+    /// Sends a signal to the server process itself.
     pub(crate) fn signal(&mut self, signal: Signal) -> Result<(), Error> {
-        // Once it is reaped, its pid may be another process'.
+        // Once the process is reaped, another process may get its pid.
         if !self.is_running() {
-            return Err(self.control_error("it does not run any more"));
+            return Err(self.control_error("it no longer runs"));
         }
         send(self.pid(), signal).map_err(|error| self.control_error(&format!("{signal:?} failed: {error}")))
     }
 
-    /// SIGKILL, if it still runs, and waits until it is gone.
+    /// Kills the server with SIGKILL if it still runs, and waits for its end.
     pub(crate) fn kill(&mut self) -> Result<(), Error> {
         self.child
             .kill()
@@ -139,7 +139,7 @@ impl Process {
             .map_err(|error| self.control_error(&format!("kill failed: {error}")))
     }
 
-    /// Waits until it has ended by itself; false if it still runs at the deadline.
+    /// Waits until the server has ended. Returns false if it still runs at the deadline.
     pub(crate) fn ended_within(&mut self, deadline: Duration) -> bool {
         holds_within(deadline, || !self.is_running())
     }
@@ -150,7 +150,8 @@ impl Process {
     }
 }
 
-/// Launches a server on a free port and waits until it is ready; on another port if somebody else was quicker.
+/// Starts a server on a free port and waits until it is ready. Retries with another port if the port was
+/// taken meanwhile.
 pub(crate) fn on_free_port(
     launch: impl Fn(u16) -> Result<Process, Error>,
     wait_ready: impl Fn(&mut Process, u16) -> Result<(), Error>,
@@ -170,13 +171,13 @@ pub(crate) fn on_free_port(
     }
 }
 
-/// Sends a signal to any process.
+/// Sends a signal to a process.
 pub(crate) fn send(pid: u32, signal: Signal) -> rustix::io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     kill_process(pid, signal)
 }
 
-/// Whether `condition` comes true before the deadline.
+/// Whether `condition` becomes true before the deadline.
 pub(crate) fn holds_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + deadline;
     loop {

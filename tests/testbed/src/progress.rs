@@ -1,11 +1,11 @@
-//! Tells a human what takes so long.
+//! Shows the user which long operation is running.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-/// Where progress goes: a spinner on a terminal, plain lines on any other stderr, or nowhere.
+/// Shows progress as a spinner on a terminal, as lines on any other stderr, or not at all.
 #[derive(Debug)]
 pub struct Progress(Sink);
 
@@ -17,7 +17,7 @@ enum Sink {
 }
 
 impl Progress {
-    /// A spinner if stderr is a terminal, else plain lines on stderr.
+    /// A spinner if stderr is a terminal, otherwise lines on stderr.
     #[must_use]
     pub fn stderr() -> Self {
         if std::io::stderr().is_terminal() {
@@ -29,13 +29,13 @@ impl Progress {
         }
     }
 
-    /// Says nothing.
+    /// Prints nothing.
     #[must_use]
     pub fn silent() -> Self {
         Self(Sink::Nowhere)
     }
 
-    /// Shows what is happening now; a spinner replaces its previous message.
+    /// Shows the current operation. A spinner replaces its previous message.
     pub fn say(&self, message: &str) {
         match &self.0 {
             Sink::Spinner(spinner) => spinner.set_message(message.to_owned()),

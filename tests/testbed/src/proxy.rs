@@ -1,4 +1,4 @@
-//! A way between a client and a server that can be cut or swallow everything.
+//! A proxy between a client and a server that can close connections or discard all traffic.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::Error;
 
-/// A TCP proxy on a loopback port of its own, in front of another loopback port. Dropping it cuts its connections.
+/// A TCP proxy from its own loopback port to another loopback port. Dropping it closes its connections.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -23,9 +23,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Where new connections go.
+    /// The target of new connections.
     target: SocketAddr,
-    /// Nothing passes.
+    /// Whether all traffic is held back.
     is_black_hole: bool,
     is_dropped: bool,
     next_id: u64,
@@ -33,9 +33,10 @@ struct State {
 }
 
 impl Proxy {
-    /// Listens on a free port and connects whoever comes with `target_port`, which need not be open yet.
+    /// Listens on a free port and forwards connections to `target_port`, which need not be open yet.
     ///
     /// # Errors
+    ///
     /// [`Error::Io`] if there is no free port.
     pub fn start(target_port: u16) -> Result<Self, Error> {
         let listener =
@@ -62,24 +63,24 @@ impl Proxy {
         self.port
     }
 
-    /// From now on new connections go to another port. Those that are open stay where they are, as behind the address of
+    /// Forwards new connections to another port. Open connections keep their target, as behind the address of
     /// a managed server after a failover.
     pub fn retarget(&self, target_port: u16) {
         self.shared.state().target = loopback(target_port);
     }
 
-    /// Closes every connection; new ones are taken.
+    /// Closes every connection. New ones are accepted.
     pub fn cut(&self) {
         self.shared.state().cut();
     }
 
-    /// From now on nothing passes, in either direction: connections stay open, and new ones are taken and not
-    /// answered.
+    /// Holds back all traffic in both directions. Connections stay open, and new ones are accepted without a
+    /// response.
     pub fn black_hole(&self) {
         self.shared.state().is_black_hole = true;
     }
 
-    /// Ends [`Proxy::black_hole`]. What was sent meanwhile arrives now, as it does with TCP.
+    /// Ends [`Proxy::black_hole`]. Data sent meanwhile arrives now, as TCP retransmits it.
     pub fn heal(&self) {
         self.shared.state().is_black_hole = false;
         self.shared.changed.notify_all();
@@ -93,7 +94,7 @@ impl Drop for Proxy {
         state.cut();
         drop(state);
         self.shared.changed.notify_all();
-        // Wakes the thread that accepts, which then sees that it is over.
+        // Wakes the accepting thread, which then sees that the proxy is closed.
         drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
     }
 }
@@ -101,7 +102,7 @@ impl Drop for Proxy {
 impl State {
     fn cut(&mut self) {
         for stream in self.connections.drain().flat_map(|(_, ends)| ends) {
-            // One that has ended by itself is cut already.
+            // Fails if the connection is already closed, which is fine.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -112,7 +113,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until something may pass; false once the proxy is gone.
+    /// Waits until traffic may pass. Returns false if the proxy is closed.
     fn wait_open(&self) -> bool {
         let mut state = self.state();
         while state.is_black_hole && !state.is_dropped {
@@ -141,7 +142,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let shared = Arc::clone(shared);
         if let Ok(client) = client {
-            // A client whose server is not there is hung up on, by dropping it.
+            // If the server is unreachable, dropping the stream closes the client's connection.
             thread::spawn(move || drop(serve(client, &shared)));
         }
     }
@@ -166,7 +167,7 @@ fn serve(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Passes bytes on in one direction until either end closes; then closes both.
+/// Forwards bytes in one direction until either end closes, then closes both.
 fn pass(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -178,7 +179,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
             break;
         }
     }
-    // Closed already is as good.
+    // Fails if the connection is already closed, which is fine.
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
@@ -189,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers every byte with itself, for the life of the test.
+    /// A server that echoes every byte until the test ends.
     fn echo() -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -252,7 +253,7 @@ mod tests {
         let mut old = client(&proxy);
         assert!(answers(&mut old).unwrap());
         proxy.retarget(crate::free_port().unwrap());
-        assert!(answers(&mut client(&proxy)).is_err(), "nobody is there");
+        assert!(answers(&mut client(&proxy)).is_err(), "the server is gone");
         assert!(answers(&mut old).unwrap());
     }
 

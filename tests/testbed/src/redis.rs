@@ -13,7 +13,7 @@ use crate::process::{Launch, Process, on_free_port};
 use crate::root::{Account, Root};
 use crate::{Error, Progress, ServerCertificate};
 
-/// The server's settings, in the words of `docker-compose.yml`, apart from the ACL file, whose place differs.
+/// The server's settings as in `docker-compose.yml`, except for the ACL file, which has another path.
 pub const REDIS_ARGUMENTS: [&str; 10] = [
     "--appendonly",
     "yes",
@@ -30,23 +30,23 @@ pub const REDIS_ARGUMENTS: [&str; 10] = [
 /// Long enough to load a large append-only file.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// Files in the data folder, which is Redis' working folder.
+/// Files in the data folder, which is the server's working folder.
 const CERTIFICATE: &str = "server.crt";
 const KEY: &str = "server.key";
 const ACL: &str = "users.acl";
 
-/// Which program is the server.
+/// The server program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RedisServer {
-    /// Redis, which demo and benchmark run with.
+    /// Redis. The demo and the benchmark use it.
     #[default]
     Redis,
-    /// Valkey, from a root of its own that is made on first use (12 s, 140 MB).
+    /// Valkey, from its own root, which is created on first use (12 s, 140 MB).
     Valkey,
 }
 
 impl RedisServer {
-    /// Its name, for errors.
+    /// The name in errors.
     fn name(self) -> &'static str {
         match self {
             Self::Redis => "Redis",
@@ -54,7 +54,7 @@ impl RedisServer {
         }
     }
 
-    /// The user it runs as.
+    /// The user that it runs as.
     fn user(self) -> &'static str {
         match self {
             Self::Redis => "redis",
@@ -77,21 +77,21 @@ impl RedisServer {
     }
 }
 
-/// What a private Redis has beside what is shipped.
+/// The options of a private Redis.
 #[derive(Debug, Clone, Default)]
 pub struct RedisOptions {
     /// The program.
     pub server: RedisServer,
-    /// Appended to the server's command line, where it wins over [`REDIS_ARGUMENTS`].
+    /// Arguments appended to the command line. They override [`REDIS_ARGUMENTS`].
     pub extra: Vec<String>,
-    /// TLS on its port, and nothing else there.
+    /// Enables TLS on the port, which then accepts no other connections.
     pub tls: Option<ServerCertificate>,
-    /// Its ACL file's text; [`redis_users_for_tests`] if absent.
+    /// The content of the ACL file. The default is [`redis_users_for_tests`].
     pub acl: Option<String>,
 }
 
-/// A Redis of one's own on a loopback port, with the settings and the users of `docker-compose.yml`. Dropping it ends
-/// it and removes its data.
+/// A private Redis on a loopback port, with the settings and the users of `docker-compose.yml`. Dropping it
+/// stops it and removes its data.
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
@@ -103,28 +103,31 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a private Redis for tests, making the private root first if need be. Its users may use the tests' keys
-    /// too. `extra` is appended to the server's command line, as in `&["--maxmemory", "8mb"]`.
+    /// Starts a private Redis for tests. Creates the private root first if necessary. Its users may also use
+    /// the tests' keys. `extra` is appended to the server's command line, such as `&["--maxmemory", "8mb"]`.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if Redis does not come up.
+    ///
+    /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if Redis does not become ready.
     pub fn private(extra: &[&str]) -> Result<Self, Error> {
         Self::private_with(RedisOptions { extra: owned(extra), ..RedisOptions::default() })
     }
 
-    /// As [`Redis::private`], with these options.
+    /// Like [`Redis::private`], with these options.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where there can be no private root, [`Error::Start`] if Redis does not come up.
+    ///
+    /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if Redis does not become ready.
     pub fn private_with(options: RedisOptions) -> Result<Self, Error> {
         Self::start_with(&options.server.root()?, options)
     }
 
-    /// Starts a Redis from a root that is there, with exactly the users that are shipped. `extra` is appended to the
-    /// server's command line.
+    /// Starts a Redis from an existing root, with exactly the users that are shipped. `extra` is appended to
+    /// the server's command line.
     ///
     /// # Errors
-    /// [`Error::Start`] if Redis does not come up.
+    ///
+    /// [`Error::Start`] if Redis does not become ready.
     pub fn start(root: &Root, extra: &[&str]) -> Result<Self, Error> {
         let acl = Some(redis_users().to_owned());
         Self::start_with(root, RedisOptions { extra: owned(extra), acl, ..RedisOptions::default() })
@@ -145,72 +148,78 @@ impl Redis {
         Ok(Self { process, root: root.clone(), account, folder, port, options })
     }
 
-    /// The administrator's URL, `redis://fleet:fleet@127.0.0.1:<port>`, or `rediss://…` with TLS;
-    /// [`RedisLogin::of`](crate::RedisLogin::of) makes another login's of it.
+    /// The administrator's URL, `redis://fleet:fleet@127.0.0.1:<port>`, or `rediss://…` with TLS.
+    /// [`RedisLogin::of`](crate::RedisLogin::of) returns it for another login.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.options.tls.is_some() { "rediss" } else { "redis" };
         admin_url(scheme, self.port, "")
     }
 
-    /// Exchanges the certificate, for the next [`Redis::restart`].
+    /// Replaces the certificate. The next [`Redis::restart`] uses it.
     ///
     /// # Errors
+    ///
     /// [`Error::Io`] if it cannot be written.
     pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
         show(&self.folder, self.account, certificate)
     }
 
-    /// Exchanges the ACL file, for the next [`Redis::restart`].
+    /// Replaces the ACL file. The next [`Redis::restart`] uses it.
     ///
     /// # Errors
+    ///
     /// [`Error::Io`] if it cannot be written.
     pub fn set_acl(&self, acl: &str) -> Result<(), Error> {
         self.folder.write(self.account, ACL, acl)
     }
 
-    /// The folder of its append-only file, which outlives [`Redis::kill`].
+    /// The folder of the append-only file. It remains after [`Redis::kill`].
     #[must_use]
     pub fn append_only_folder(&self) -> PathBuf {
         self.folder.data_host().join("appendonlydir")
     }
 
-    /// The TCP port; [`Redis::restart`] keeps it.
+    /// The TCP port. [`Redis::restart`] keeps it.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// kill -9, and waits until it is gone. The data stays for [`Redis::restart`].
+    /// Kills the server with SIGKILL and waits for its end. The data remains for [`Redis::restart`].
     ///
     /// # Errors
-    /// [`Error::Control`] if the process cannot be signalled.
+    ///
+    /// [`Error::Control`] if the process cannot be killed.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.process.kill()
     }
 
-    /// Starts it again on the same port with the same data (after kill -9 if it still runs), and waits until
-    /// it has loaded them.
+    /// Restarts the server on the same port with the same data and waits until the data is loaded. Kills it
+    /// first if it still runs.
     ///
     /// # Errors
-    /// [`Error::Start`] if it does not come up, as when its port was taken meanwhile.
+    ///
+    /// [`Error::Start`] if it does not become ready, for example because its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
         self.process = launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
         wait_ready(&mut self.process, self.port, self.options.tls.is_some())
     }
 
-    /// SIGSTOP: connections stay open, nothing is answered.
+    /// Pauses the server with SIGSTOP: connections stay open without responses.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] if it does not run.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::STOP)
     }
 
-    /// SIGCONT after [`Redis::pause`].
+    /// Resumes after [`Redis::pause`] with SIGCONT.
     ///
     /// # Errors
+    ///
     /// [`Error::Control`] if it does not run.
     pub fn resume(&mut self) -> Result<(), Error> {
         self.process.signal(Signal::CONT)
@@ -219,7 +228,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // Nothing left to tell anybody: the kernel ends it with this process at the latest.
+        // Nobody can handle an error here. The kernel kills the server when this process ends.
         drop(self.process.kill());
     }
 }
@@ -254,7 +263,8 @@ fn launch(
         let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
         argv.extend(tls.map(str::to_owned));
         argv.extend(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY].map(str::to_owned));
-        // It does not start without one; with no client certificates it checks nothing by it.
+        // The server requires a CA to start with TLS. Without client certificates it verifies nothing with
+        // it.
         argv.extend(["--tls-ca-cert-file", CERTIFICATE].map(str::to_owned));
     }
     argv.extend(options.extra.iter().cloned());
@@ -263,20 +273,20 @@ fn launch(
     Process::launch(Launch { server, root, account, parent_death_signal: "KILL", argv: &argv, log })
 }
 
-/// Writes the certificate where Redis looks for it.
+/// Writes the certificate into the data folder.
 fn show(folder: &DataFolder, account: Account, certificate: &ServerCertificate) -> Result<(), Error> {
     folder.write(account, CERTIFICATE, &certificate.certificate)?;
     folder.write(account, KEY, &certificate.key)
 }
 
 fn wait_ready(process: &mut Process, port: u16, tls: bool) -> Result<(), Error> {
-    // The log is this very process' word; a PING alone might be answered by whoever took the port.
+    // The log comes from this process. A PING alone might be answered by another process that took the port.
     process.wait_until(READY_WITHIN, |process| {
         process.log().contains("Ready to accept connections") && (tls || answers(port))
     })
 }
 
-/// Whether a PING gets a demand for a login, or, with an ACL file of a test's own, a PONG.
+/// Whether PING gets a login error, or PONG if a test's ACL file allows it.
 fn answers(port: u16) -> bool {
     let timeout = Duration::from_secs(1);
     let mut reply = [0_u8; 7];

@@ -1,41 +1,43 @@
-//! The pair every demo and test needs.
+//! The Redis and the TimescaleDB of a demo or test.
 
 use crate::logins::redis_users_for_tests;
 use crate::{DatabaseLogin, Error, Postgres, Progress, Redis, RedisLogin, RedisOptions, Root};
 
-/// Names a Redis of one's own; to be set together with [`DATABASE_URL_VARIABLE`].
+/// The variable with the URL of an external Redis. Set it together with [`DATABASE_URL_VARIABLE`].
 pub const REDIS_URL_VARIABLE: &str = "FLEET_TEST_REDIS_URL";
 
-/// Names a TimescaleDB of one's own; to be set together with [`REDIS_URL_VARIABLE`].
+/// The variable with the URL of an external TimescaleDB. Set it together with [`REDIS_URL_VARIABLE`].
 pub const DATABASE_URL_VARIABLE: &str = "FLEET_TEST_DATABASE_URL";
 
-/// `compose` says that the servers of the two variables have the logins of `docker-compose.yml`, and that their users
-/// of Redis may use the tests' keys, as those have that `cargo xtask services` starts.
+/// The value `compose` states that the external servers have the logins of `docker-compose.yml`, and that
+/// their Redis users may use the tests' keys. Both hold for the servers of `cargo xtask services`.
 pub const LOGINS_VARIABLE: &str = "FLEET_TEST_LOGINS";
 
 /// The only value of [`LOGINS_VARIABLE`].
 const COMPOSE: &str = "compose";
 
-/// Where the servers come from.
+/// Which servers to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Servers that run already, named by the two variables.
+    /// Servers that already run, from the two variables.
     External {
-        /// `FLEET_TEST_REDIS_URL`.
+        /// The value of `FLEET_TEST_REDIS_URL`.
         redis_url: String,
-        /// `FLEET_TEST_DATABASE_URL`.
+        /// The value of `FLEET_TEST_DATABASE_URL`.
         database_url: String,
-        /// Whether they have the logins of `docker-compose.yml` too, as `FLEET_TEST_LOGINS` says.
+        /// Whether they also have the logins of `docker-compose.yml`, from `FLEET_TEST_LOGINS`.
         have_logins: bool,
     },
-    /// Servers to start from the private root.
+    /// Private servers from the private root.
     Private,
 }
 
 impl Source {
-    /// Decides from the environment, which `lookup` reads. An empty variable counts as not set.
+    /// Chooses the servers by environment variables, which `lookup` reads. An empty variable counts as not
+    /// set.
     ///
     /// # Errors
+    ///
     /// [`Error::OneUrlOnly`] if only one of the two variables is set.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let read = |name| lookup(name).filter(|value| !value.trim().is_empty());
@@ -55,8 +57,8 @@ impl Source {
     }
 }
 
-/// A Redis and a TimescaleDB. Private ones end, and their data go, when this is dropped. Kept in a `static`,
-/// which is never dropped, they end with the process all the same, and the next start removes their data.
+/// A Redis and a TimescaleDB. Dropping this stops private servers and removes their data. A `static` is never
+/// dropped: then the servers end with the process, and the next start removes their data.
 #[derive(Debug)]
 pub struct Services {
     redis_url: String,
@@ -66,18 +68,21 @@ pub struct Services {
 }
 
 impl Services {
-    /// The servers the environment names, else private ones exactly as shipped, with progress where the caller wants it.
+    /// Uses the servers that the environment names. Otherwise starts private ones, exactly as shipped.
     ///
     /// # Errors
-    /// [`Error::OneUrlOnly`], [`Error::NoRoot`] or [`Error::Start`], each saying what to do.
+    ///
+    /// [`Error::OneUrlOnly`], [`Error::NoRoot`] or [`Error::Start`]. Each tells what to do.
     pub fn start(progress: &Progress) -> Result<Self, Error> {
         Self::start_with(progress, |root| Redis::start(root, &[]))
     }
 
-    /// As [`Services::start`], but the users of a private Redis may use the tests' keys too; progress goes to stderr.
+    /// Like [`Services::start`], except that the users of a private Redis may also use the tests' keys, and
+    /// that progress goes to stderr.
     ///
     /// # Errors
-    /// As [`Services::start`].
+    ///
+    /// Same as [`Services::start`].
     pub fn start_for_tests() -> Result<Self, Error> {
         let options = RedisOptions { acl: Some(redis_users_for_tests()), ..RedisOptions::default() };
         Self::start_with(&Progress::stderr(), |root| Redis::start_with(root, options))
@@ -106,19 +111,20 @@ impl Services {
         }
     }
 
-    /// The Redis' URL with a login; with the given one where the servers have no other.
+    /// The URL of Redis with a login, or the given URL if the servers lack the logins.
     #[must_use]
     pub fn redis_url(&self, login: RedisLogin) -> String {
         if self.have_logins { login.of(&self.redis_url) } else { self.redis_url.clone() }
     }
 
-    /// The database's URL with a login; with the given one, who may create databases, where the servers have no other.
+    /// The URL of the database with a login, or the given URL, whose user may create databases, if the
+    /// servers lack the logins.
     #[must_use]
     pub fn database_url(&self, login: DatabaseLogin) -> String {
         if self.have_logins { login.of(&self.database_url) } else { self.database_url.clone() }
     }
 
-    /// What tells a test, or another command, to use these servers: variables and their values.
+    /// Environment variables that make a test or another command use these servers.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let logins = self.have_logins.then(|| (LOGINS_VARIABLE, COMPOSE.to_owned()));
@@ -129,13 +135,13 @@ impl Services {
         urls.into_iter().chain(logins).collect()
     }
 
-    /// Whether the servers are private to this process, so that their data are gone when it ends.
+    /// Whether the servers are private to this process, which means that their data is removed when it ends.
     #[must_use]
     pub fn are_private(&self) -> bool {
         self.private.is_some()
     }
 
-    /// The command a human types to reach the database with a login, as separate arguments.
+    /// The command line, as separate arguments, that opens the database with a login.
     #[must_use]
     pub fn psql_command(&self, login: DatabaseLogin) -> Vec<String> {
         match &self.private {

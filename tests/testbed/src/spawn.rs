@@ -1,7 +1,7 @@
-//! Starts servers from one thread that lives as long as the process.
+//! Starts servers from a thread that lives as long as the process.
 //!
-//! `PR_SET_PDEATHSIG` fires when the *thread* that spawned the child ends, not the process: spawned from a
-//! test's own thread, a shared server would die with the first test that finishes.
+//! The kernel sends the signal of `PR_SET_PDEATHSIG` when the *thread* that spawned the child ends, not the
+//! process. If a test's own thread spawned a shared server, the server would end with that test.
 
 use std::io;
 use std::process::{Child, Command};
@@ -19,7 +19,7 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     static JOBS: OnceLock<SyncSender<Job>> = OnceLock::new();
     let jobs = JOBS.get_or_init(|| {
         let (sender, receiver) = sync_channel(1);
-        // Should the thread be refused, the receiver is dropped with the closure and `send` below fails.
+        // If the thread cannot be started, the receiver is dropped with the closure, and `send` below fails.
         drop(thread::Builder::new().name("testbed-spawn".to_owned()).spawn(move || serve(&receiver)));
         sender
     });
@@ -31,7 +31,7 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
 
 fn serve(jobs: &Receiver<Job>) {
     for mut job in jobs {
-        // The caller waits for the answer; if it is gone, so is its interest in the child.
+        // Fails only if the caller no longer waits for the child.
         drop(job.reply.send(job.command.spawn()));
     }
 }

@@ -1,4 +1,4 @@
-//! The testbed itself, over real servers.
+//! Tests the testbed with real servers.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use fleet_testbed::{
     DatabaseLogin, Error, MemoryLimits, Postgres, PostgresOptions, Progress, Redis, Root, Source, Tools,
 };
 
-/// Logs in as `fleet`, asks, and reads so much of the reply.
+/// Logs in as `fleet`, sends a command and reads this many bytes of the reply.
 fn ask(redis: &Redis, command: &str, reply_bytes: usize) -> std::io::Result<String> {
     ask_as("fleet fleet", redis, command, reply_bytes)
 }
@@ -97,7 +97,7 @@ fn postgres_recovers_after_every_way_to_stop_it() {
     postgres.pause().unwrap();
     postgres.resume().unwrap();
     assert_eq!(postgres.psql("SELECT n FROM t").unwrap(), "7");
-    // Dropped while paused: it must end all the same.
+    // Dropping a paused server must end it too.
     postgres.pause().unwrap();
 }
 
@@ -174,13 +174,13 @@ fn every_tool_runs() {
     }
 }
 
-/// Where there are no control groups, there is nothing to test: chaos and demo say so and go on.
+/// If control groups are unavailable, there is nothing to test: chaos and demo print that and go on.
 #[test]
 fn a_process_above_its_memory_limit_is_killed_and_counted() {
     let Ok(limits) = MemoryLimits::find() else { return };
     let run = |mebibytes: u32| {
         let group = limits.group(64 << 20).unwrap();
-        // It waits for its standard input, so that it is in the group before it takes memory.
+        // The script waits for standard input, so that it is in the group before it allocates memory.
         let script =
             format!("read line; head -c {} /dev/zero | tail -c {} | wc -c", mebibytes << 20, mebibytes << 20);
         let mut child = Command::new("sh");
@@ -198,7 +198,7 @@ fn a_process_above_its_memory_limit_is_killed_and_counted() {
     let (killed, _output, _peak) = run(256);
     assert!(killed && limits.killed() > 0);
 
-    // A group of another process, which is gone: no process has this id.
+    // A group whose owner is gone, because no process has this id.
     let root = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(std::path::Path::new);
     let root = root.into_iter().find(|root| root.join("cgroup.procs").exists()).unwrap();
     let leftover = root.join("fleet-testbed-4294967295-0-0");

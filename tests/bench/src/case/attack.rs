@@ -1,4 +1,4 @@
-//! Attacks of a minute each, on an API and a consumer with the memory that the manifests give them.
+//! Attacks of a minute each on an API and a consumer with the memory limits of the manifests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use fleet_testbed::{MemoryGroup, MemoryLimits};
 
 use super::setup::Setup;
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::flood::{Flood, Newcomers, Shape, Welcomed};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::{Api, Front, Stage};
 use crate::usage;
@@ -18,20 +18,20 @@ use fleet_harness::http;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Memory limits of deploy/k8s/base; a test holds them against the manifests.
+/// The memory limits of deploy/k8s/base. A test compares them with the manifests.
 const API_LIMIT: u64 = 384 << 20;
 const CONSUMER_LIMIT: u64 = 384 << 20;
 
-/// Honest webhooks a second of each provider, over kept connections, and as many over new ones.
+/// Honest webhooks a second for each provider on persistent connections. As many are sent on new connections.
 const HONEST_PER_SECOND: f64 = 50.0;
 
-/// Idle connections to the admin listener, more than it takes.
+/// Idle connections to the admin listener, more than it accepts.
 const ADMIN_CONNECTIONS: usize = 200;
 
 /// `timeoutSeconds` of the probes.
 const PROBE_MS: f64 = 3_000.0;
 
-/// Name, shape and number of the attackers.
+/// The name, the kind and the number of the attackers.
 const ATTACKS: [(&str, Shape, usize); 6] = [
     ("idle connections", Shape::Idle, 10_000),
     ("half heads", Shape::HalfHeads, 10_000),
@@ -41,17 +41,19 @@ const ATTACKS: [(&str, Shape, usize); 6] = [
     ("large forms", Shape::LargeForms, 16),
 ];
 
-/// Messages of ten thousand events each.
+/// The number of messages with ten thousand events each.
 const TINY_EVENTS: u32 = 400;
 
-/// Nothing here takes longer, or the run fails.
+/// The run fails if anything takes longer.
 const WITHIN: Duration = Duration::from_mins(10);
 
 pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     let limits = MemoryLimits::find().map_err(|why| {
-        Failure::measurement(format!("no control groups for memory limits here ({why}); run it as root"))
+        Failure::measurement(format!(
+            "this machine cannot limit memory with control groups ({why}); run the benchmark as root"
+        ))
     })?;
-    // Once: there is no reference to take turns with.
+    // One round only, because there is no reference to alternate with.
     for (name, shape, attackers) in ATTACKS {
         flood(setup, stage, report, &limits, (name, shape, setup.size(attackers, 50)))?;
     }
@@ -69,7 +71,7 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// The honest load over kept connections, a process each provider.
+/// The honest load on persistent connections, one process for each provider.
 struct Honest {
     kept: Vec<Running>,
     new: Running,
@@ -101,7 +103,7 @@ fn flood(
     let minute = Duration::from_mins(1);
     let connections: u64 = attack.finish(&stage.interrupt, minute, || Ok(()))?;
     idle.finish::<u64>(&stage.interrupt, minute, || Ok(()))?;
-    // At once afterwards.
+    // The memory shortly after the attack.
     stage.interrupt.sleep(setup.seconds(5, 1))?;
     let after = usage::memory(api.running.pid())?;
     let (kept, new) = honest.close(stage, minute)?;
@@ -119,7 +121,9 @@ fn flood(
         &format!("{name}: {connections} connections; API at most {:.0} MiB", after.peak as f64 / MIB),
     );
     if group.has_killed() {
-        return Err(Failure::measurement(format!("{name}: the API was killed for its memory")));
+        return Err(Failure::measurement(format!(
+            "{name}: the API exceeded its memory limit and was killed"
+        )));
     }
     api.running.stop(&stage.interrupt)?;
     consumer.stop(&stage.interrupt)
@@ -145,7 +149,7 @@ fn honest(stage: &Stage, api: &Front) -> Result<Honest, Failure> {
     Ok(Honest { kept: kept?, new: stage.tool("newcomers", &new)? })
 }
 
-/// Asks for health once a second while the attack lasts; the slowest answer, ms.
+/// Probes health once a second during the attack. Returns the slowest response, ms.
 fn probe(setup: &Setup, stage: &Stage, api: &mut Front, admin: SocketAddr) -> Result<f64, Failure> {
     let end = Instant::now() + setup.seconds(60, 2);
     let mut slowest: f64 = 0.0;
@@ -173,7 +177,7 @@ impl Honest {
     }
 }
 
-/// The share of what was answered 200, percent.
+/// The percentage of requests that got a 200.
 fn accepted<'a>(answers: impl Iterator<Item = (&'a u16, &'a u64)>) -> f64 {
     let (mut accepted, mut all) = (0, 0);
     for (status, count) in answers {
@@ -192,7 +196,7 @@ fn note(report: &mut Report, name: &str, kept: &[Outcome], new: &Welcomed) {
     report.note(format!("{name}: p99, new"), "ms", new.latency.p99_ms);
 }
 
-/// A backlog of messages that hold ten thousand events each, of which none has a time.
+/// A backlog of messages that contain ten thousand events each, none with a time.
 fn tiny_events(
     setup: &Setup,
     stage: &mut Stage,

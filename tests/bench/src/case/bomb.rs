@@ -1,13 +1,13 @@
-//! A backlog at full speed while two other providers go on; and memory over a larger one.
+//! A bomb at full speed while two other providers continue, and memory with a larger backlog.
 
 use std::time::{Duration, Instant};
 
 use super::setup::{API, CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Latency, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::{Front, Stage};
 use crate::usage;
@@ -18,10 +18,10 @@ const OTHERS: [Provider; 2] = [Provider::Segway, Provider::Invers];
 const OTHERS_PER_SECOND: f64 = 100.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Nothing here takes longer, or the run fails.
+/// The run fails if anything takes longer.
 const APPLIED_WITHIN: Duration = Duration::from_mins(10);
 
-/// The API, a consumer, and two providers that go on whatever the third does.
+/// The API, a consumer, and two providers that continue whatever the third one does.
 struct Scene {
     api: Front,
     consumer: Running,
@@ -29,7 +29,7 @@ struct Scene {
     looking: Running,
 }
 
-/// How the two other providers fared.
+/// The outcomes of the two other providers.
 struct Others {
     answers: Vec<(Provider, Latency)>,
     seen: Seen,
@@ -144,7 +144,7 @@ fn with(
     Ok(())
 }
 
-/// Memory of both while a consumer works on a backlog and the API goes on taking webhooks.
+/// Measures the memory of both while a consumer processes a backlog and the API continues to accept webhooks.
 fn backlog(setup: &Setup, stage: &mut Stage, report: &mut Report, messages: u32) -> Result<(), Failure> {
     stage.clear()?;
     eprintln!("bomb: {messages} messages waiting");
@@ -158,7 +158,7 @@ fn backlog(setup: &Setup, stage: &mut Stage, report: &mut Report, messages: u32)
     let settled = stage.redis.ledger(Provider::Niu)?.settled;
     let (_others, [api, consumer]) = close(stage, scene)?;
     if settled == 0 {
-        return Err(Failure::measurement("nothing of the backlog was settled"));
+        return Err(Failure::measurement("no message of the backlog was settled"));
     }
     report.note("messages, large backlog", "", f64::from(messages));
     report.note("API: most resident, large backlog", "MiB", api as f64 / MIB);
@@ -207,7 +207,7 @@ fn start(stage: &Stage) -> Result<Scene, Failure> {
     Ok(Scene { api, consumer, others, looking })
 }
 
-/// Ends everything in order; also the most memory of the API and the consumer, bytes.
+/// Stops everything in order. Also returns the peak memory of the API and the consumer, bytes.
 fn close(stage: &Stage, mut scene: Scene) -> Result<(Others, [u64; 2]), Failure> {
     scene.check()?;
     let minute = Duration::from_mins(1);

@@ -1,28 +1,28 @@
-//! Emptying a queue, beside a connection that only inserts; and with two consumers.
+//! Drains a queue, compared with a connection that only inserts, and with two consumers.
 
 use std::time::{Duration, Instant};
 
 use super::setup::{CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::insert::{Insert, Inserted};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::running::Running;
 use crate::stage::Stage;
 use crate::usage::{self, CpuMicros, Watched};
 
 const VEHICLES: u32 = 5_000;
 
-/// Rows in one of the reference's transactions, as many as the consumer's batches have messages.
+/// Rows in one transaction of the reference, as many as the messages in a consumer's batch.
 const BATCH: u32 = 1_000;
 
-/// Nothing here takes longer, or the run fails.
+/// The run fails if draining takes longer.
 const DRAINED_WITHIN: Duration = Duration::from_mins(5);
 
-/// What emptying the queue took.
+/// The cost of draining the queue.
 struct Drained {
     per_second: f64,
-    /// For each event.
+    /// CPU microseconds for each event.
     cpu_micros: CpuMicros,
     deadlocks: i64,
 }
@@ -73,7 +73,8 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Two consumers share two cores with everything else: "no slower" allows for the noise of a run.
+/// The lower bound for "no slower". Two consumers share two cores with everything else, so runs differ a
+/// little.
 const NO_SLOWER: f64 = 0.95;
 
 pub(super) fn run_two(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
@@ -97,7 +98,7 @@ pub(super) fn run_two(setup: &Setup, stage: &mut Stage, report: &mut Report) -> 
     Ok(())
 }
 
-/// Fills the queue, starts the consumers and waits until all is settled.
+/// Fills the queue, starts the consumers and waits until all messages are settled.
 fn drain(stage: &mut Stage, messages: u32, consumers: usize) -> Result<Drained, Failure> {
     stage.clear()?;
     stage.redis.fill(Provider::Niu, messages, VEHICLES)?;

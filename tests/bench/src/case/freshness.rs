@@ -1,13 +1,13 @@
-//! From a 200 to its sight in SQL, under a steady load.
+//! Measures the time from a 200 until the report is visible in SQL, under a steady load.
 
 use std::time::Duration;
 
 use super::setup::{API, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::freshness::{Freshness, Seen};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 
 const PER_SECOND: f64 = 1_000.0;

@@ -1,12 +1,12 @@
-//! A million webhooks an hour.
+//! Measures the cost of a million webhooks an hour.
 
 use std::time::{Duration, Instant};
 
 use super::setup::{API, CONSUMER, POSTGRES, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 use crate::usage;
 
@@ -69,7 +69,7 @@ fn measure(setup: &Setup, stage: &mut Stage) -> Result<Idle, Failure> {
         watched: stage.watch(&[(API, api.running.pid()), (CONSUMER, consumer.pid())]),
     };
     let generator = stage.load(&load)?;
-    // Within what is measured: the counters come late by up to a second.
+    // The pause is part of the measurement, because PostgreSQL's counters are up to a second late.
     stage.interrupt.sleep(warm_up + Duration::from_millis(500))?;
     let (start, before) = (Instant::now(), counts(stage)?);
     stage.interrupt.sleep(measured.saturating_sub(Duration::from_secs(1)))?;
@@ -92,7 +92,7 @@ fn measure(setup: &Setup, stage: &mut Stage) -> Result<Idle, Failure> {
     })
 }
 
-/// Commits of the database, and settled batches.
+/// The number of the database's commits, and of settled batches.
 fn counts(stage: &Stage) -> Result<(i64, i64), Failure> {
     let (commits, _deadlocks) = stage.sql.transactions()?;
     Ok((commits, stage.sql.number("SELECT count(DISTINCT lease_id) FROM settled_batches")?))

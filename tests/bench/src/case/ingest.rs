@@ -1,31 +1,31 @@
-//! CPU and latency a webhook.
+//! Measures CPU time and latency for each webhook.
 
 use std::time::Duration;
 
 use super::setup::{API, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report, median};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report, median};
 use crate::stage::{Front, Stage};
 
 const CONNECTIONS: usize = 64;
 const VEHICLES: u32 = 5_000;
 
-/// Offered to all alike where latency is compared; well under what any of them takes.
+/// The rate for all takers when latency is compared. Far below what any of them can accept.
 const OFFERED_PER_SECOND: f64 = 3_000.0;
 
-/// Of each taker in a round, in which its latency is measured.
+/// How often in a round each taker's latency is measured.
 const LATENCY_TURNS: usize = 6;
 
-/// Who takes the webhooks.
+/// The server that accepts the webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taker {
     /// The API as shipped.
     Product,
-    /// Reads the body and answers 200.
+    /// Reads the body and responds with 200.
     Bare,
-    /// One LPUSH a request.
+    /// Sends one LPUSH for each request.
     Lpush,
 }
 
@@ -38,7 +38,7 @@ impl Taker {
         }
     }
 
-    /// Starts it on an empty Redis.
+    /// Starts it with an empty Redis.
     pub(super) fn start(self, stage: &Stage) -> Result<Front, Failure> {
         stage.redis.flush()?;
         match self {
@@ -48,7 +48,7 @@ impl Taker {
         }
     }
 
-    /// Whose CPU a webhook costs.
+    /// The processes whose CPU time a webhook costs.
     pub(super) fn payers(self) -> &'static [&'static str] {
         match self {
             Self::Product | Self::Lpush => &[API, REDIS],
@@ -66,7 +66,7 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
                 (Taker::Bare, Taker::Bare.start(stage)?),
                 (Taker::Lpush, Taker::Lpush.start(stage)?),
             ];
-            // First, before there is much for the disk to write behind it.
+            // Latency first, before the disk is busy with much data.
             let [product, bare, _lpush] = compare_latency(setup, stage, report, provider, round, &fronts)?;
             let slug = provider.slug();
             report.note(format!("{slug}: p99 ÷ (a)"), "", product / bare);
@@ -88,8 +88,8 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Milliseconds of each one's p99. They take turns for a few seconds at a time: something else that runs on the machine
-/// for a while meets all of them, and the median of the turns leaves it out.
+/// The p99 of each taker, ms. They alternate every few seconds, so that other load on the machine affects all
+/// of them, and the median ignores it.
 fn compare_latency(
     setup: &Setup,
     stage: &Stage,
@@ -102,7 +102,7 @@ fn compare_latency(
     let mut p50s_ms = [const { Vec::new() }; 3];
     let mut p99s_ms = [const { Vec::new() }; 3];
     for turn in 0..turns {
-        // Each behind each: what the disk still has to write of one's data meets the next.
+        // Rotates the order, because the disk still writes one taker's data while the next one is measured.
         for place in 0..fronts.len() {
             let index = (turn + place) % fronts.len();
             let (taker, front) = &fronts[index];
@@ -123,7 +123,7 @@ fn compare_latency(
     Ok(p99_ms)
 }
 
-/// CPU microseconds of each one's webhooks, as many as it takes.
+/// The CPU microseconds for each taker's webhook at full speed.
 fn compare_cost(
     setup: &Setup,
     stage: &Stage,

@@ -1,13 +1,13 @@
-//! Throughput with every push on disk before its answer.
+//! Measures the throughput when every push is on disk before its response.
 
 use std::time::Duration;
 
 use super::ingest::Taker;
 use super::setup::{API, REDIS, Setup};
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 
 const CONNECTIONS: usize = 512;

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases to measure.
 
 mod attack;
 mod bomb;
@@ -14,34 +14,34 @@ use clap::ValueEnum;
 
 pub(crate) use self::setup::Setup;
 use crate::failure::Failure;
-use crate::report::Report;
+use crate::figures::Report;
 use crate::stage::Stage;
 
 /// A case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {
-    /// CPU and latency a webhook, each provider beside a bare handler and one LPUSH a request.
+    /// CPU time and latency for each webhook, compared with a bare handler and one LPUSH for each request.
     Ingest,
-    /// Throughput with every push on disk before its answer.
+    /// Throughput when every push is on disk before its response.
     IngestAlways,
-    /// One consumer empties a queue, beside one connection that only inserts.
+    /// One consumer that drains a queue, compared with one connection that only inserts.
     Drain,
-    /// Two consumers beside one.
+    /// Two consumers compared with one.
     DrainTwo,
-    /// A backlog at full speed while two other providers go on.
+    /// A bomb at full speed while two other providers continue.
     Bomb,
     /// A million webhooks an hour.
     Idle,
-    /// From a 200 to its sight in SQL.
+    /// The time from a 200 until the report is visible in SQL.
     Freshness,
-    /// Floods and nonsense of a minute each, under the manifests' memory limits.
+    /// Floods and invalid requests of a minute each, with the manifests' memory limits.
     Attack,
-    /// Bytes of disk and memory a message, an event and a vehicle.
+    /// Bytes of disk and memory for each message, event and vehicle.
     Sizing,
 }
 
 impl Case {
-    /// Its name on the command line and of its file.
+    /// The name on the command line and of the JSON file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
@@ -63,10 +63,10 @@ impl Case {
         }
     }
 
-    /// Measures it on a stage of its own, which is handed back for questions.
+    /// Measures the case on its own stage. Returns the stage for further queries.
     pub(crate) fn run(self, setup: &Setup) -> Result<(Report, Stage), Failure> {
-        // A rewrite of the append-only file would fall into some rounds and not into others. It stays on where a whole
-        // system is shown.
+        // A rewrite of the append-only file would affect some rounds only, so it is off, except where a whole
+        // system is measured.
         let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
         let redis = match self {
             Self::Bomb | Self::Idle | Self::Freshness | Self::Attack => &[],

@@ -1,24 +1,24 @@
-//! What every case needs to know.
+//! The options of every case.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_harness::Interrupt;
 
-/// How to measure.
+/// The options of a measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// Where API and consumer are.
+    /// The folder of the API and the consumer.
     pub(crate) bin_dir: PathBuf,
-    /// Small sizes, to see whether it works.
+    /// Whether to run small sizes, only to check that the benchmark works.
     pub(crate) quick: bool,
-    /// How often each case and its reference run, in turn.
+    /// How many rounds to run.
     pub(crate) rounds: u32,
     pub(crate) interrupt: Interrupt,
 }
 
 impl Setup {
-    /// One of two sizes.
+    /// The full or the quick value.
     pub(super) fn size<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -32,7 +32,7 @@ impl Setup {
     }
 }
 
-/// What a part of the system is called where its resources are told.
+/// The names of the system's parts in the tables of resources.
 pub(super) const API: &str = "api";
 pub(super) const CONSUMER: &str = "consumer";
 pub(super) const REDIS: &str = "redis";

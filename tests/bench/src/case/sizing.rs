@@ -1,4 +1,5 @@
-//! Bytes of disk and memory that a message, an event and a vehicle take, and the connections of a consumer.
+//! Measures the disk and memory bytes of a message, an event and a vehicle, and the connections of a
+//! consumer.
 //!
 //! They do not depend on the machine's speed, except for PostgreSQL's log: more checkpoints make it larger.
 
@@ -8,14 +9,14 @@ use jiff::Timestamp;
 
 use super::setup::Setup;
 use crate::failure::Failure;
+use crate::figures::{Bound, Kind, Report};
 use crate::provider::{Provider, Status};
-use crate::report::{Bound, Kind, Report};
 use crate::stage::Stage;
 use crate::usual::Usual;
 
 const VEHICLES: u32 = 5_000;
 
-/// Nothing here takes longer, or the run fails.
+/// The run fails if storing takes longer.
 const STORED_WITHIN: Duration = Duration::from_mins(10);
 
 const TABLE_BYTES: &str =
@@ -40,7 +41,7 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// A backlog in Redis, and the rows that it becomes.
+/// Measures a backlog in Redis and the rows that it becomes.
 fn messages_and_events(
     setup: &Setup,
     stage: &mut Stage,
@@ -74,7 +75,7 @@ fn messages_and_events(
     Ok(())
 }
 
-/// What the append-only file grows by for a message that shares its push with no other, as while little comes in.
+/// How much the append-only file grows for a message that is pushed alone, as under low load.
 fn file_bytes_alone(setup: &Setup, stage: &Stage, provider: Provider, usual: &Usual) -> Result<f64, Failure> {
     let messages = setup.size(5_000, 500);
     let body = usual.body(Status { vehicle: 1, at_ms: Timestamp::now().as_millisecond() });
@@ -83,7 +84,7 @@ fn file_bytes_alone(setup: &Setup, stage: &Stage, provider: Provider, usual: &Us
     Ok((stage.redis.file_bytes()? - before) as f64 / f64::from(messages))
 }
 
-/// Rows of `vehicles`, new and after ten more reports each.
+/// Measures rows of `vehicles`: new ones, and after ten more reports for each.
 fn vehicles(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     let vehicles = setup.size(100_000, 2_000);
     let usual = Usual::of(Provider::Niu)?;
@@ -102,14 +103,14 @@ fn vehicles(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(),
     Ok(())
 }
 
-/// The most that were open at a time.
+/// The maximum number of open connections.
 #[derive(Clone, Copy, Debug, Default)]
 struct Connections {
     postgres: i64,
     redis: i64,
 }
 
-/// A consumer stores the backlog until `messages` are settled in all.
+/// Runs a consumer until `messages` in total are settled.
 fn store(stage: &mut Stage, provider: Provider, messages: u32) -> Result<Connections, Failure> {
     let mut most = Connections::default();
     let others = stage.redis.clients()?;

@@ -1,13 +1,13 @@
-//! One keep-alive connection with at most one request under way.
+//! A keep-alive connection with at most one request in flight.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-/// Room for any of the product's answers.
+/// Large enough for any response of the product.
 const READ_BYTES: usize = 4096;
 
-/// A connection, and the request on it.
+/// A connection and its request.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -18,18 +18,18 @@ pub(super) struct Connection {
     pub(super) due: Instant,
     /// Reports in the request.
     pub(super) reports: u64,
-    /// A request is under way.
+    /// Whether a request is in flight.
     pub(super) is_busy: bool,
 }
 
-/// What a readable or writable connection has come to.
+/// What happened on a readable or writable connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Nothing yet.
     Waiting,
-    /// The answer, with its status.
+    /// A complete response with this status.
     Answered(u16),
-    /// Closed by the server before a byte of an answer.
+    /// The server closed it before the first byte of a response.
     Closed,
 }
 
@@ -50,7 +50,7 @@ impl Connection {
         &self.stream
     }
 
-    /// Replaces a connection that the server has closed, keeping its request.
+    /// Replaces a connection that the server closed, and keeps its request.
     pub(super) fn reconnect(&mut self, target: SocketAddr) -> io::Result<()> {
         self.stream = connect(target)?;
         self.written = 0;
@@ -58,21 +58,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Begins a request.
+    /// Starts a request.
     pub(super) fn send(&mut self, request: Vec<u8>, reports: u64, due: Instant) -> io::Result<()> {
         (self.request, self.reports, self.due) = (request, reports, due);
         self.is_busy = true;
         self.send_again()
     }
 
-    /// Begins the last request once more.
+    /// Starts the last request again.
     pub(super) fn send_again(&mut self) -> io::Result<()> {
         self.written = 0;
         self.answer.clear();
         self.write()
     }
 
-    /// Goes on with what is under way.
+    /// Continues the request in flight.
     pub(super) fn advance(&mut self) -> io::Result<Progress> {
         match self.write().and_then(|()| self.read()) {
             Err(error) if is_closed(&error) && self.answer.is_empty() => Ok(Progress::Closed),
@@ -100,7 +100,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Waiting),
                 Err(error) => return Err(error),
             }
-            // One request, one answer: nothing can follow a whole one.
+            // There is only one request, so nothing follows a complete response.
             if let Some(status) = whole_answer(&self.answer)? {
                 return Ok(Progress::Answered(status));
             }
@@ -119,7 +119,7 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
-/// The status of an answer that is here with its whole body.
+/// The status of a response, if it is complete with its body.
 pub(crate) fn whole_answer(bytes: &[u8]) -> io::Result<Option<u16>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut answer = httparse::Response::new(&mut headers);
@@ -127,7 +127,7 @@ pub(crate) fn whole_answer(bytes: &[u8]) -> io::Result<Option<u16>> {
     let httparse::Status::Complete(head_bytes) = parsed else { return Ok(None) };
     let length = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    let body_bytes = length.ok_or_else(|| io::Error::other("an answer has no content-length"))?;
+    let body_bytes = length.ok_or_else(|| io::Error::other("a response has no content-length"))?;
     Ok((bytes.len() >= head_bytes + body_bytes).then_some(answer.code.unwrap_or_default()))
 }
 

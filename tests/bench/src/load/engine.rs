@@ -1,4 +1,4 @@
-//! One thread's loop over its connections.
+//! The event loop of one thread over its connections.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,13 +20,13 @@ use super::shared::{Counts, Shared};
 use super::traffic::Requests;
 use crate::failure::Failure;
 
-/// The longest wait without a look at whether to stop.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// The longest wait before the loop checks whether to stop.
+const STOP_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
-/// How long a refused request waits before it is sent again.
+/// The pause before a refused request is retried.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// The timer among the epoll's sources.
+/// The id of the timer in the epoll.
 const TIMER: u64 = u64::MAX;
 
 /// One thread of the load generator.
@@ -34,23 +34,24 @@ const TIMER: u64 = u64::MAX;
 pub(super) struct Engine {
     target: SocketAddr,
     epoll: OwnedFd,
-    /// epoll's own timeout counts milliseconds, which is longer than most answers take.
+    /// The timer, because epoll's own timeout has a precision of 1 ms, longer than most responses take.
     timer: OwnedFd,
     connections: Vec<Connection>,
-    /// Those without a request, the one that has been idle longest first: the API closes idle ones.
+    /// The connections without a request. The one that has been idle longest comes first, because the API
+    /// closes idle ones.
     idle: VecDeque<usize>,
     refused: VecDeque<(Instant, usize)>,
     requests: Requests,
     pace: Option<Pace>,
-    /// Reports to be accepted.
+    /// How many reports must be accepted.
     limit: Option<u64>,
-    /// Reports handed out.
+    /// How many reports have been sent.
     begun: u64,
     shared: Arc<Shared>,
     counts: Counts,
 }
 
-/// Requests are due at fixed times.
+/// The times at which requests are due.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     start: Instant,
@@ -76,7 +77,7 @@ impl Engine {
             epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), flags)?;
             Ok((epoll, timer))
         };
-        let (epoll, timer) = open().map_err(Failure::io("make an epoll"))?;
+        let (epoll, timer) = open().map_err(Failure::io("create an epoll"))?;
         let pace = load.per_second.map(|rate| Pace {
             start: Instant::now(),
             interval: Duration::from_secs_f64(threads as f64 / rate),
@@ -108,7 +109,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Sends until it is told to stop, or all is accepted.
+    /// Sends until it is told to stop, or until all reports are accepted.
     pub(super) fn run(mut self) -> Result<Counts, Failure> {
         let mut events = Vec::with_capacity(self.connections.len() + 1);
         while !self.shared.stopping.load(Ordering::Acquire) && !self.is_done() {
@@ -122,11 +123,11 @@ impl Engine {
         self.send_refused()?;
         if let Some(pace) = &self.pace {
             let left = pace.next_due().saturating_duration_since(Instant::now());
-            // Zero disarms it: without a free connection an answer, not the time, is what is waited for.
+            // Zero disarms the timer. Without a free connection the loop waits for a response instead.
             let left = if self.idle.is_empty() { Duration::ZERO } else { left.max(Duration::from_nanos(1)) };
             set_timer(&self.timer, left)?;
         }
-        epoll::wait(&self.epoll, spare_capacity(events), Some(&LOOK))?;
+        epoll::wait(&self.epoll, spare_capacity(events), Some(&STOP_CHECK))?;
         for event in events.drain(..) {
             let data = event.data;
             if let Ok(index) = usize::try_from(data.u64())
@@ -157,7 +158,7 @@ impl Engine {
             self.begun += reports;
             self.count_sent();
             let sent = self.connections[index].send(request, reports, due);
-            self.mend(index, sent)?;
+            self.reconnect(index, sent)?;
         }
         Ok(())
     }
@@ -169,7 +170,7 @@ impl Engine {
             self.refused.pop_front();
             self.count_sent();
             let sent = self.connections[index].send_again();
-            self.mend(index, sent)?;
+            self.reconnect(index, sent)?;
         }
         Ok(())
     }
@@ -200,8 +201,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The server closes connections that were idle for long; what was just sent on one is sent again.
-    fn mend(&mut self, index: usize, sent: io::Result<()>) -> io::Result<()> {
+    /// Reconnects if the server closed a connection that was idle for long, and sends the request again.
+    fn reconnect(&mut self, index: usize, sent: io::Result<()>) -> io::Result<()> {
         match sent {
             Ok(()) => Ok(()),
             Err(_closed) => self.replace(index),

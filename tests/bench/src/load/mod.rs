@@ -1,4 +1,5 @@
-//! The load generator: prepared requests over raw sockets, a process of its own so that its CPU is its own.
+//! The load generator: prepared requests over raw sockets. Runs in its own process, so that its CPU time is
+//! measured separately.
 
 mod connection;
 mod engine;
@@ -20,7 +21,7 @@ use self::shared::{Counts, Shared};
 use crate::failure::Failure;
 use crate::usage::{self, CpuMicros};
 
-/// What had been used and done when the measurement began.
+/// The CPU times and counts when the measurement began.
 struct Begin {
     at: Instant,
     cpu: CpuMicros,
@@ -41,14 +42,14 @@ impl Begin {
     }
 }
 
-/// Sends it.
+/// Sends the load and returns the outcome.
 pub(crate) fn run(load: &Load) -> Result<Outcome, Failure> {
     let shared = Arc::new(Shared::default());
     let mut engines = Vec::new();
     for index in 0..load.threads {
         engines.push(Engine::connect(load, index, Arc::clone(&shared))?);
     }
-    // Without a warm-up the very first request counts.
+    // Without a warm-up the first request already counts.
     let at_once = if load.warm_up.is_zero() { Some(Begin::now(load, &shared)?) } else { None };
     let (ended, ends) = mpsc::sync_channel::<()>(load.threads);
     let mut workers = Vec::new();
@@ -56,7 +57,7 @@ pub(crate) fn run(load: &Load) -> Result<Outcome, Failure> {
         let ended = ended.clone();
         workers.push(thread::spawn(move || {
             let result = engine.run();
-            // Whichever way it ended, the main thread looks.
+            // Wakes the main thread, whether the worker succeeded or failed.
             let _nobody_waits = ended.send(());
             result
         }));
@@ -70,7 +71,7 @@ pub(crate) fn run(load: &Load) -> Result<Outcome, Failure> {
         }
     };
     match load.end {
-        // A thread that ends before its time has failed, or has sent all it had to.
+        // A thread that ends early has failed, or has sent everything.
         End::After(duration) => {
             let _ended = ends.recv_timeout(duration);
         }

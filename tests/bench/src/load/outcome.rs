@@ -1,4 +1,4 @@
-//! What the load generator measured.
+//! The results of the load generator.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::usage::CpuMicros;
 
-/// What came of it; only what was measured.
+/// The results, without the warm-up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// Answers by status.
+    /// Responses by status.
     pub(crate) answers: BTreeMap<u16, u64>,
-    /// Reports in the requests that were answered 200.
+    /// Reports in the requests that got a 200.
     pub(crate) reports: u64,
-    /// Requests sent, answered or not, those sent again included.
+    /// Requests sent, including retries and those without a response.
     pub(crate) sent: u64,
-    /// How long it was measured.
+    /// The duration of the measurement.
     pub(crate) seconds: f64,
-    /// Milliseconds from when a request was due to its answer.
+    /// Milliseconds from when a request was due to its response.
     pub(crate) latency: Latency,
-    /// CPU of the watched processes.
+    /// The CPU time of the watched processes.
     pub(crate) cpu_micros: CpuMicros,
-    /// CPU of the load generator.
+    /// The CPU time of the load generator.
     pub(crate) own_cpu_micros: f64,
 }
 
-/// Milliseconds.
+/// Latencies in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
@@ -35,17 +35,17 @@ pub(crate) struct Latency {
     pub(crate) max_ms: f64,
 }
 
-/// The longest latency that is told apart from longer ones, microseconds.
+/// The upper limit of the histogram, microseconds.
 const LONGEST_MICROS: u64 = 10 * 60 * 1_000_000;
 
 impl Latency {
-    /// An empty histogram of microseconds. Its bounds are fixed: recording never fails, and clamps what is longer.
+    /// An empty histogram of microseconds with fixed bounds. Recording never fails and clamps larger values.
     pub(crate) fn histogram() -> Histogram<u64> {
         Histogram::new_with_bounds(1, LONGEST_MICROS, 3)
             .unwrap_or_else(|_| unreachable!("the bounds are valid"))
     }
 
-    /// Of a histogram of microseconds.
+    /// Converts a histogram of microseconds.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
         let ms = |micros: u64| micros as f64 / 1000.0;
         Self {
@@ -57,28 +57,28 @@ impl Latency {
 }
 
 impl Outcome {
-    /// Requests answered 200.
+    /// The number of requests that got a 200.
     pub(crate) fn accepted(&self) -> u64 {
         self.answers.get(&200).copied().unwrap_or_default()
     }
 
-    /// Requests answered 200 in a second.
+    /// Requests a second that got a 200.
     pub(crate) fn accepted_per_second(&self) -> f64 {
         self.accepted() as f64 / self.seconds
     }
 
-    /// CPU of these processes for each request answered 200, microseconds.
+    /// The CPU time of these processes for each request that got a 200, microseconds.
     pub(crate) fn cpu_a_request(&self, names: &[&str]) -> f64 {
         let sum: f64 = names.iter().filter_map(|&name| self.cpu_micros.get(name)).sum();
         sum / self.accepted() as f64
     }
 
-    /// Fails unless every answer was 200.
+    /// Fails unless every response was a 200.
     pub(crate) fn require_all_accepted(&self, what: &str) -> Result<(), Failure> {
         if self.accepted() > 0 && self.answers.len() == 1 {
             return Ok(());
         }
-        Err(Failure::measurement(format!("{what} answered {:?} instead of 200s alone", self.answers)))
+        Err(Failure::measurement(format!("{what} responded with {:?} instead of only 200", self.answers)))
     }
 }
 

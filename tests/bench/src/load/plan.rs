@@ -1,4 +1,4 @@
-//! What the load generator is asked for.
+//! The options of the load generator.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,45 +11,45 @@ use crate::usage::Watched;
 /// What to send, how fast and for how long.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
-    /// Where to.
+    /// The address to send to.
     pub(crate) target: SocketAddr,
-    /// Keep-alive connections, divided among the threads.
+    /// The number of keep-alive connections, divided among the threads.
     pub(crate) connections: usize,
-    /// Threads; each drives its connections with one epoll.
+    /// The number of threads. Each has one epoll for its connections.
     pub(crate) threads: usize,
     /// What is sent.
     pub(crate) traffic: Traffic,
-    /// Requests a second, sent at fixed times whether or not earlier ones are answered, latency counting from those
-    /// times; absent: each connection sends as soon as it is answered.
+    /// Requests a second. They are sent at fixed times, whether or not earlier ones got a response, and
+    /// latency counts from those times. If absent, each connection sends as soon as it gets a response.
     pub(crate) per_second: Option<f64>,
-    /// Sent, but not measured.
+    /// How long to send before the measurement begins.
     pub(crate) warm_up: Duration,
     /// When to end.
     pub(crate) end: End,
-    /// Whose CPU to read at the beginning and the end of what is measured.
+    /// The processes whose CPU time to measure.
     pub(crate) watched: Watched,
 }
 
-/// What is sent.
+/// The kind of requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Traffic {
-    /// A few thousand requests, rendered beforehand, again and again.
+    /// A few thousand requests that are rendered beforehand and repeated.
     Repeated {
-        /// Whose.
+        /// The provider.
         provider: Provider,
-        /// Different vehicles.
+        /// The number of vehicles.
         vehicles: u32,
     },
-    /// Every report new, observed as it is sent; the providers in turn.
+    /// Only new reports, observed when they are sent. The providers take turns.
     Fresh {
-        /// Whose.
+        /// The providers.
         providers: Vec<Provider>,
-        /// Different vehicles of each.
+        /// The number of vehicles of each provider.
         vehicles: u32,
     },
-    /// Half an hour of NIU's reports: for every hundred single ones an array of a hundred.
+    /// 30 minutes of NIU's reports: for every hundred single ones an array of a hundred.
     Bomb {
-        /// Different vehicles.
+        /// The number of vehicles.
         vehicles: u32,
     },
 }
@@ -59,7 +59,7 @@ pub(crate) enum Traffic {
 pub(crate) enum End {
     /// After this time.
     After(Duration),
-    /// When so many reports are answered 200; those refused with 503 are sent again.
+    /// After this many reports got a 200. Those refused with 503 are retried.
     Reports(u64),
     /// When standard input ends.
     StdinCloses,

@@ -1,4 +1,4 @@
-//! What the load generator's threads share, and what each one counts.
+//! What the load generator's threads share, and what each thread counts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -15,7 +15,7 @@ pub(super) struct Shared {
     pub(super) reports: AtomicU64,
 }
 
-/// What one thread counted while it was measured.
+/// The counts of one thread during the measurement.
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) answers: BTreeMap<u16, u64>,
@@ -33,7 +33,7 @@ impl Counts {
             *self.answers.entry(status).or_default() += count;
         }
         self.sent += other.sent;
-        // They have the same bounds.
+        // Fails only for different bounds, and these are equal.
         let _added = self.latency_micros.add(&other.latency_micros);
     }
 }

@@ -1,27 +1,27 @@
-//! Where the requests come from.
+//! Creates the requests.
 
 use jiff::Timestamp;
 
 use super::plan::Traffic;
 use crate::provider::{Provider, Status, niu_array};
 
-/// Reports in one array of the bomb.
+/// The number of reports in one array of the bomb.
 const ARRAY: u64 = 100;
 
-/// Every vehicle of a bomb reports this often.
+/// The time between two reports of a vehicle in the bomb.
 const BOMB_STEP_MS: i64 = 5_000;
 
-/// Requests rendered beforehand.
+/// The number of requests rendered beforehand.
 const POOL: u32 = 4_096;
 
-/// One thread's requests.
+/// The requests of one thread.
 #[derive(Debug)]
 pub(super) enum Requests {
-    /// The same ones again and again.
+    /// The same requests again and again.
     Repeated { pool: Vec<Vec<u8>>, next: usize },
-    /// New ones; every `step`-th of all, so that threads do not repeat each other.
+    /// New requests. Each thread takes every `step`-th one, so that they do not repeat each other.
     Fresh { providers: Vec<Provider>, vehicles: u32, sequence: u64, step: u64 },
-    /// A backlog from `start_ms` on.
+    /// A backlog that begins at `start_ms`.
     Bomb { vehicles: u32, sequence: u64, report: u64, step: u64, start_ms: i64 },
 }
 

@@ -15,7 +15,8 @@ fn exported() -> &'static BTreeSet<String> {
         let crates = std::fs::read_dir(repository().join("crates")).unwrap();
         let files = crates.flat_map(|folder| {
             let source = folder.unwrap().path().join("src");
-            ["metrics.rs", "metrics/queues.rs", "metrics/dropped.rs"].map(|file| source.join(file))
+            let folder = std::fs::read_dir(source.join("metrics")).into_iter().flatten();
+            folder.map(|file| file.unwrap().path()).chain([source.join("metrics.rs")])
         });
         let sources: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
         let quoted = sources.split('"');

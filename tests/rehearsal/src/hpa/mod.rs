@@ -1,7 +1,8 @@
-//! The rule of the HorizontalPodAutoscaler, as kube-controller-manager 1.30 and newer apply it to autoscaling/v2.
+//! The algorithm of the HorizontalPodAutoscaler for autoscaling/v2, as in kube-controller-manager 1.30 and
+//! newer.
 //!
-//! Pure: time is an argument, metrics are values. The steps are those of the controller: a proposal a metric, the
-//! highest of them, stabilisation, the limits on the rate, minimum and maximum.
+//! Pure functions: time and metrics are arguments. The steps are those of the controller: one proposal for
+//! each metric, the highest proposal, stabilization, the rate limits, minimum and maximum.
 
 mod propose;
 mod rules;
@@ -14,32 +15,32 @@ use std::time::Duration;
 pub(crate) use self::propose::Pod;
 pub(crate) use self::rules::{Limit, Metric, Policy, Rules, Scaling, Select};
 
-/// What a metric's source says, in the order of [`Rules::metrics`].
+/// The value of a metric. The order is that of [`Rules::metrics`].
 #[derive(Clone, Debug)]
 pub(crate) enum Reading {
-    /// The sum of an External metric's series; `None` if its source does not answer.
+    /// The sum of an External metric's series, or `None` if its source is unavailable.
     External(Option<f64>),
     /// The replicas' CPU.
     Cpu { pods: Vec<Pod>, request_milli: u32 },
 }
 
-/// What the controller wants.
+/// The result of one sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// Replicas from now on.
+    /// The number of replicas from now on.
     pub(crate) desired: u32,
-    /// What each metric asked for; `None` if it is not available.
+    /// The proposal of each metric, or `None` if the metric is unavailable.
     pub(crate) proposals: Vec<Option<u32>>,
 }
 
-/// A number of replicas at a time: what was recommended, or how many were added or removed.
+/// A recommended number of replicas, or a number of replicas added or removed, with its time.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     at: Duration,
     replicas: u32,
 }
 
-/// The controller of one HPA, with its memory.
+/// The controller of one HPA and its history.
 #[derive(Clone, Debug)]
 pub(crate) struct Controller {
     rules: Rules,
@@ -49,12 +50,12 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// A controller that has seen nothing yet.
+    /// A controller without history.
     pub(crate) fn new(rules: Rules) -> Self {
         Self { rules, recommended: Vec::new(), added: Vec::new(), removed: Vec::new() }
     }
 
-    /// One pass, `now` after any fixed moment. What it wants is taken to be done.
+    /// One sync. `now` counts from any fixed time. The controller assumes that its decision is carried out.
     pub(crate) fn decide(&mut self, now: Duration, current: u32, readings: &[Reading]) -> Decision {
         if self.recommended.is_empty() {
             self.recommended.push(Noted { at: now, replicas: current });
@@ -94,7 +95,8 @@ impl Controller {
         self.rules.metrics.iter().zip(readings).map(propose).collect()
     }
 
-    /// Into the span between the lowest recommendation of the window upwards and the highest of the one downwards.
+    /// Limits the recommendation. Scaling up is limited to the lowest recommendation of its window, scaling
+    /// down to the highest one of its window.
     fn stabilize(&mut self, now: Duration, current: u32, recommendation: u32) -> u32 {
         let (up, down) = (self.rules.up.window, self.rules.down.window);
         let within = |window: Duration| move |noted: &&Noted| is_within(noted, now, window);
@@ -107,7 +109,7 @@ impl Controller {
         current.max(lowest).min(highest)
     }
 
-    /// As much of the change as the policies, the minimum and the maximum allow.
+    /// Limits the change to what the policies, the minimum and the maximum allow.
     fn limit(&self, now: Duration, current: u32, wanted: u32) -> u32 {
         if wanted > current {
             let allowed = self.policy_limit(now, current, &self.rules.up, 1.0).max(current);
@@ -120,7 +122,8 @@ impl Controller {
         }
     }
 
-    /// The furthest that the policies of one direction let the replicas go; `sign` is 1 for up, -1 for down.
+    /// The number of replicas that the policies of one direction allow at most. `sign` is 1 for up, -1 for
+    /// down.
     fn policy_limit(&self, now: Duration, current: u32, scaling: &Scaling, sign: f64) -> u32 {
         let limits = scaling.policies.iter().map(|policy| {
             let changed = |noted: &[Noted]| -> u32 {
@@ -135,7 +138,7 @@ impl Controller {
                 Limit::Pods(pods) => f64::from(start) + sign * f64::from(pods),
                 Limit::Percent(percent) => f64::from(start) * (1.0 + sign * f64::from(percent) / 100.0),
             };
-            // Either way a small number of replicas must be able to change by one.
+            // Rounds away from the current number, so that a small number of replicas can change by one.
             if sign > 0.0 { propose::ceil(furthest) } else { propose::floor(furthest) }
         });
         let limit = match (scaling.select, sign > 0.0) {
@@ -147,7 +150,7 @@ impl Controller {
     }
 
     fn note_change(&mut self, now: Duration, current: u32, desired: u32) {
-        // Both lists are asked for the periods of both directions.
+        // Each direction reads both lists, so both must cover the longest period of either direction.
         let policies = self.rules.up.policies.iter().chain(&self.rules.down.policies);
         let longest = policies.map(|policy| policy.period).max().unwrap_or_default();
         let noted = match desired.cmp(&current) {
@@ -160,7 +163,8 @@ impl Controller {
     }
 }
 
-/// The highest proposal. None if there is no proposal, or if one is missing and the others would take replicas away.
+/// The highest proposal. `None` if there is no proposal, or if a metric is unavailable and the others propose
+/// fewer replicas than now.
 fn agree(proposals: &[Option<u32>], current: u32) -> Option<u32> {
     let highest = proposals.iter().flatten().copied().max()?;
     let all = proposals.iter().all(Option::is_some);

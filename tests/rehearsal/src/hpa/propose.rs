@@ -1,24 +1,25 @@
-//! How many replicas one metric asks for.
+//! Computes how many replicas one metric proposes.
 
 use super::rules::Rules;
 
-/// One replica as the resource metrics show it.
+/// One replica in the resource metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
-    /// Thousandths of a core; absent while there is no sample of it.
+    /// Thousandths of a core, or `None` if there is no sample.
     pub(crate) used_milli: Option<u32>,
-    /// Whether its sample is one of a replica at work: not of its start, and not of an unready one.
+    /// Whether the sample counts. Samples from a replica's start or from an unready replica do not.
     pub(crate) settled: bool,
 }
 
-/// An External metric with an AverageValue: `total` is the sum of its series.
+/// The proposal of an External metric with an AverageValue. `total` is the sum of its series.
 pub(super) fn external(rules: &Rules, total: f64, average: f64, current: u32) -> u32 {
     let ratio = total / (average * f64::from(current));
     if rules.is_tolerable(ratio) { current } else { ceil(total / average) }
 }
 
-/// ContainerResource cpu: nothing if no replica at work has a sample. Replicas without a sample, or that only begin, damp
-/// the change: they count as idle where the others ask for more, those without a sample as full where they ask for less.
+/// The proposal of ContainerResource cpu, or `None` if no settled replica has a sample. Replicas that lack a
+/// sample or are starting reduce the change: both count as idle if the others would scale up; those without a
+/// sample count as fully used if the others would scale down.
 pub(super) fn cpu(rules: &Rules, pods: &[Pod], request_milli: u32, target: u32, current: u32) -> Option<u32> {
     let mut used: Vec<u32> = pods.iter().filter(|pod| pod.settled).filter_map(|pod| pod.used_milli).collect();
     let missing = pods.iter().filter(|pod| pod.used_milli.is_none()).count();
@@ -50,7 +51,7 @@ pub(super) fn cpu(rules: &Rules, pods: &[Pod], request_milli: u32, target: u32, 
     Some(if contradicts { current } else { proposal })
 }
 
-/// The average in whole percent of the request, cut off as the controller cuts it.
+/// The average in percent of the request, truncated to an integer as the controller does.
 fn utilization(used: &[u32], request_milli: u32) -> f64 {
     let total: u64 = used.iter().copied().map(u64::from).sum();
     let requested = u64::from(request_milli) * u64::from(count(used.len()));
@@ -62,22 +63,14 @@ fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Rounded up; what is no number of replicas is cut to one.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, as it should"
-)]
+/// Rounds up. Values outside of the range saturate.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is intended")]
 pub(super) fn ceil(replicas: f64) -> u32 {
     replicas.ceil() as u32
 }
 
-/// Rounded down, likewise.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, as it should"
-)]
+/// Rounds down. Values outside of the range saturate.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is intended")]
 pub(super) fn floor(replicas: f64) -> u32 {
     replicas as u32
 }

@@ -1,13 +1,13 @@
-//! What a HorizontalPodAutoscaler says.
+//! The specification of a HorizontalPodAutoscaler.
 
 use std::time::Duration;
 
-/// An HPA of autoscaling/v2, apart from whom it scales.
+/// An HPA of autoscaling/v2 without its scale target.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rules {
     pub(crate) min_replicas: u32,
     pub(crate) max_replicas: u32,
-    /// Each proposes a number; the highest wins.
+    /// Each metric proposes a number of replicas. The highest one is used.
     pub(crate) metrics: Vec<Metric>,
     pub(crate) up: Scaling,
     pub(crate) down: Scaling,
@@ -25,15 +25,15 @@ pub(crate) enum Metric {
 /// One direction of `behavior`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scaling {
-    /// Going up, the lowest recommendation of this window counts; going down, the highest.
+    /// The stabilization window. Scaling up uses its lowest recommendation, scaling down its highest.
     pub(crate) window: Duration,
     pub(crate) select: Select,
     pub(crate) policies: Vec<Policy>,
-    /// How far usage may be from its target, as a fraction of it, before anything changes.
+    /// How far usage may deviate from the target, as a fraction of the target, without a change.
     pub(crate) tolerance: f64,
 }
 
-/// Which of several policies counts.
+/// How several policies are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Select {
     /// The one that allows the largest change.
@@ -51,22 +51,23 @@ pub(crate) struct Policy {
     pub(crate) period: Duration,
 }
 
-/// How much a policy allows.
+/// The change that a policy allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Pods(u32),
-    /// Of the replicas at the period's start.
+    /// Of the replicas at the start of the period.
     Percent(u32),
 }
 
 impl Rules {
-    /// What a ratio of usage to target may be without any change: one direction's tolerance on either side. Compared as
-    /// by Kubernetes 1.33 and newer; to older versions, by rounding, exactly 1.1 is more than a tenth too much.
+    /// Whether the ratio of usage to target is within both tolerances. The comparison is that of Kubernetes
+    /// 1.33 and newer. In older versions a ratio of exactly 1.1 exceeds a tolerance of 0.1 because of
+    /// rounding.
     pub(super) fn is_tolerable(&self, ratio: f64) -> bool {
         1.0 - self.down.tolerance <= ratio && ratio <= 1.0 + self.up.tolerance
     }
 
-    /// Every window and period divided by `speed`.
+    /// Divides every window and period by `speed`.
     pub(crate) fn compressed(mut self, speed: f64) -> Self {
         for scaling in [&mut self.up, &mut self.down] {
             scaling.window = scaling.window.div_f64(speed);

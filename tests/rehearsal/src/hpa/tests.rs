@@ -1,5 +1,5 @@
-//! The rule against the examples of the Kubernetes documentation ("Horizontal Pod Autoscaling", "Algorithm details" and
-//! "Configurable scaling behavior") and the cases that the controller's source decides.
+//! Tests the algorithm with the examples of the Kubernetes documentation ("Horizontal Pod Autoscaling",
+//! "Algorithm details" and "Configurable scaling behavior") and with cases from the controller's source.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn scaling(window: u64, policies: &[Policy]) -> Scaling {
     }
 }
 
-/// Free to go anywhere at once.
+/// Rules that allow any change at once.
 fn free(metrics: Vec<Metric>) -> Rules {
     let anything = [policy(Limit::Percent(100_000), SYNC)];
     let nothing = [policy(Limit::Percent(100), SYNC)];
@@ -33,7 +33,7 @@ fn free(metrics: Vec<Metric>) -> Rules {
     }
 }
 
-/// The consumer's behaviour in deploy/k8s, on one External metric with a target of 100.
+/// The consumer's behavior in deploy/k8s, with one External metric and a target of 100.
 fn production() -> Rules {
     Rules {
         min_replicas: 3,
@@ -59,19 +59,20 @@ fn settled(used_milli: u32) -> Pod {
 const STARTING: Pod = Pod { used_milli: Some(900), settled: false };
 const MISSING: Pod = Pod { used_milli: None, settled: true };
 
-/// One pass of a fresh controller.
+/// One sync of a new controller.
 fn once(rules: Rules, current: u32, readings: &[Reading]) -> u32 {
     Controller::new(rules).decide(Duration::ZERO, current, readings).desired
 }
 
-/// One pass on CPU, with a request of 1000m and a target of 50 %.
+/// One sync with CPU only. The request is 1000m and the target 50 %.
 fn on_cpu(pods: &[Pod]) -> u32 {
     let current = u32::try_from(pods.len()).unwrap();
     let reading = Reading::Cpu { pods: pods.to_vec(), request_milli: 1_000 };
     once(free(vec![Metric::Cpu { percent: 50 }]), current, &[reading])
 }
 
-/// Passes a sync period apart from `start` on, one a total; what each wants is there at the next.
+/// One sync for each total, a sync period apart, from `start` on. Each decision is carried out before the
+/// next sync.
 fn passes(controller: &mut Controller, start: u64, mut current: u32, totals: &[f64]) -> Vec<u32> {
     let seconds = (0..).map(|pass| start + pass * SYNC);
     let steps = totals.iter().zip(seconds).map(|(value, second)| {
@@ -83,10 +84,10 @@ fn passes(controller: &mut Controller, start: u64, mut current: u32, totals: &[f
 
 #[test]
 fn replicas_follow_the_ratio_of_value_to_target() {
-    // The documentation's: a value of 200m against 100m doubles, 50m against 100m halves.
+    // From the documentation: a value of 200m with a target of 100m doubles the replicas, 50m halves them.
     assert_eq!(on_cpu(&[settled(1_000), settled(1_000)]), 4);
     assert_eq!(on_cpu(&[settled(250), settled(250)]), 1);
-    // External: the sum of all series over the target for one replica, rounded up.
+    // External: the sum of all series divided by the target of one replica, rounded up.
     assert_eq!(once(free(vec![external(100.0)]), 3, &[total(601.0)]), 7);
     assert_eq!(once(free(vec![external(100.0)]), 5, &[total(101.0)]), 2);
 }
@@ -96,7 +97,7 @@ fn a_tenth_either_way_changes_nothing() {
     let at = |value| once(free(vec![external(100.0)]), 10, &[total(value)]);
     assert_eq!([at(1_100.0), at(900.0)], [10, 10]);
     assert_eq!([at(1_100.1), at(899.9)], [12, 9]);
-    // CPU is compared in whole percent: 55.9 % of the request is 55 %, which is a tenth above 50 %.
+    // CPU is compared in whole percent: 55.9 % of the request counts as 55 %, which is a tenth above 50 %.
     assert_eq!(on_cpu(&[settled(559); 10]), 10);
     assert_eq!(on_cpu(&[settled(560); 10]), 12);
 }
@@ -136,29 +137,29 @@ fn a_pass_without_a_metric_recommends_nothing() {
         let readings = [Reading::External(None), total(0.0)];
         assert_eq!(controller.decide(Duration::from_secs(second), 12, &readings).desired, 12);
     }
-    // Nothing of the outage stands in the way, or helps: the window has passed, one step is allowed.
+    // The outage has no effect afterwards: the window has passed, and one step is allowed.
     assert_eq!(controller.decide(Duration::from_secs(600), 12, &[total(0.0), total(0.0)]).desired, 9);
 }
 
 #[test]
 fn replicas_that_start_count_as_idle_for_more_and_not_at_all_for_fewer() {
-    // 90 % on average; the one that starts halves it: 2 × 90 / 3 = 60 % of 3, and 60 / 50 × 3 = 3.6.
+    // 90 % on average. The starting replica counts as idle: 2 × 90 / 3 = 60 %, and 60 / 50 × 3 = 3.6.
     assert_eq!(on_cpu(&[settled(900), settled(900), STARTING]), 4);
-    // 20 %: only the settled two count, 20 / 50 × 2 = 0.8.
+    // 20 %: only the two settled ones count, 20 / 50 × 2 = 0.8.
     assert_eq!(on_cpu(&[settled(200), settled(200), STARTING]), 1);
-    // 60 % would be 3 for 2, but idle ones turn it below the target: no change.
+    // 60 % alone would propose 3 for 2. With the idle ones it is below the target, so nothing changes.
     assert_eq!(on_cpu(&[settled(600), settled(600), STARTING, STARTING]), 4);
 }
 
 #[test]
 fn replicas_without_a_sample_damp_either_direction() {
-    // Full for fewer: (100 + 200 + 200 + 1000) / 4 = 37 %, and 37 / 50 × 4 = 2.96.
+    // The missing one counts as fully used: (100 + 200 + 200 + 1000) / 4 = 37 %, and 37 / 50 × 4 = 2.96.
     assert_eq!(on_cpu(&[settled(100), settled(200), settled(200), MISSING]), 3);
-    // Idle for more: (900 + 900 + 0) / 3 = 60 %, as above.
+    // The missing one counts as idle: (900 + 900 + 0) / 3 = 60 %, as above.
     assert_eq!(on_cpu(&[settled(900), settled(900), MISSING]), 4);
-    // Full turns it above the target: no change.
+    // Fully used, the missing one lifts the average above the target, so nothing changes.
     assert_eq!(on_cpu(&[settled(400), MISSING]), 2);
-    // Nothing to go by is a missing metric.
+    // Without any sample the metric is unavailable.
     assert_eq!(on_cpu(&[MISSING, STARTING]), 2);
 }
 
@@ -191,7 +192,8 @@ fn downwards_a_step_a_period_once_the_window_has_passed() {
     let mut totals = vec![1_200.0];
     totals.resize(40, 0.0);
     let replicas = passes(&mut controller, 0, 12, &totals);
-    // 300 s of window, then a quarter of what was there a minute ago: 12 × 3/4 = 9, 6.75, 4.5; then the minimum.
+    // After 300 s, each step keeps three quarters of what was there a minute ago: 12 × 3/4 = 9, 6.75, 4.5,
+    // then the minimum.
     assert_eq!(replicas[..20], [12; 20]);
     assert_eq!(replicas[20..24], [9; 4]);
     assert_eq!(replicas[24..28], [6; 4]);
@@ -207,7 +209,7 @@ fn one_high_recommendation_holds_the_replicas_for_the_window() {
     totals.push(900.0);
     totals.extend([0.0; 20]);
     let replicas = passes(&mut controller, 0, 12, &totals);
-    // The 900 of pass 29 asks for nine replicas, and holds nine until pass 49.
+    // The 900 of sync 29 asks for nine replicas and holds nine until sync 49.
     assert_eq!(replicas[27..29], [12; 2]);
     assert_eq!(replicas[29..49], [9; 20]);
     assert!(replicas[49] < 9);
@@ -223,7 +225,8 @@ fn upwards_the_lowest_recommendation_of_the_window_counts() {
 
 #[test]
 fn ten_percent_of_seventy_two_are_eight() {
-    // The documentation's: 80 to 10 by Pods 4 and Percent 10 a minute goes by 8, then 7.2 rounded up; below 40 by 4.
+    // From the documentation: 80 to 10 with Pods 4 and Percent 10 a minute. First by 8, then by 7.2 rounded
+    // up; below 40 by 4.
     let rules = Rules {
         min_replicas: 1,
         max_replicas: 100,

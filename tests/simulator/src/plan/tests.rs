@@ -1,4 +1,4 @@
-//! What the scenarios send.
+//! Tests what the scenarios send.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ fn plan(scenario: Scenario, vehicles: u32) -> Plan {
 }
 
 fn all(mut plan: Plan, count: usize) -> Vec<Arc<Webhook>> {
-    // The wall clock stands still: times must differ all the same.
+    // Although the wall clock does not advance here, the times must differ.
     let mut sent: Vec<_> = (0..count).map(|_| plan.next_webhook(1_718_000_000_000)).collect();
     sent.extend(plan.into_rest());
     sent

@@ -1,4 +1,4 @@
-//! INVERS: JSON envelopes in which every property has a time of its own, often older than the event.
+//! INVERS: JSON envelopes. Every property has its own time, often older than the event.
 
 use serde_json::{Map, Value, json};
 
@@ -6,10 +6,10 @@ use super::{Credentials, Event, Webhook, iso};
 use crate::model::{Fix, Observation, Seen};
 use crate::vehicle::{Role, Vehicle};
 
-/// Mileage and charge are read once in a while and repeated with the old time until then.
+/// Mileage and charge are read at this interval. In between they are repeated with the old time.
 const SLOW_PROPERTIES_EVERY_MS: i64 = 10_000;
 
-/// A vehicle's state; `id` is the event's.
+/// A vehicle's state. `id` is the event's id.
 pub fn state(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook {
     let (state, seen) = properties(vehicle);
     let occurred_at = written(vehicle, iso(vehicle.state_ms, true));
@@ -23,14 +23,14 @@ pub fn state(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook 
     request(vehicle, seen, json!({ "metadata": metadata, "data": data }), credentials)
 }
 
-/// A type nobody knows: stored, without effect on the vehicle's state.
+/// An unknown type. It is stored and does not change the vehicle state.
 pub fn unknown(vehicle: &Vehicle, id: &str, credentials: &Credentials) -> Webhook {
     let metadata = metadata("RoofBoxOpened", id, &iso(vehicle.state_ms, true));
     let data = json!({ "vehicle_id": vehicle.id, "opened_by": "wind" });
     request(vehicle, Vec::new(), json!({ "metadata": metadata, "data": data }), credentials)
 }
 
-/// A time in the notation of the vehicle's unit.
+/// A time in the format of the vehicle's unit.
 fn written(vehicle: &Vehicle, time: String) -> String {
     match vehicle.variant % 7 {
         3 => time.to_ascii_lowercase(),
@@ -57,11 +57,11 @@ fn request(vehicle: &Vehicle, seen: Vec<Seen>, mut body: Value, credentials: &Cr
         .with_credential("authorization", format!("Bearer {}", credentials.invers_token))
 }
 
-/// The state's properties as sent, and what they mean.
+/// The state's properties as sent, and their meaning.
 fn properties(vehicle: &Vehicle) -> (Map<String, Value>, Vec<Seen>) {
     let now_ms = vehicle.state_ms;
     let slow_ms = now_ms - now_ms % SLOW_PROPERTIES_EVERY_MS;
-    // Units without a sub-second clock write no fraction.
+    // Some units have no sub-second clock and write no fraction.
     let second_ms = now_ms - now_ms % 1_000;
     let mut sent = Map::new();
     let mut seen = Vec::new();

@@ -1,4 +1,4 @@
-//! What goes over the wire: a webhook's exact bytes, and what they mean.
+//! A webhook's exact bytes, and their meaning.
 
 pub mod invers;
 pub mod niu;
@@ -13,19 +13,19 @@ use bytes::Bytes;
 use crate::cli::RunArgs;
 use crate::model::Seen;
 
-/// What a provider shows to prove who it is.
+/// The credentials of the providers.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// NIU's `token` header.
     pub niu_token: String,
-    /// The secret under Segway's signature.
+    /// The secret for Segway's signature.
     pub segway_secret: String,
     /// INVERS' bearer token.
     pub invers_token: String,
 }
 
 impl Credentials {
-    /// The right ones.
+    /// The right credentials.
     pub fn from_args(args: &RunArgs) -> Self {
         Self {
             niu_token: args.niu_token.clone(),
@@ -34,7 +34,7 @@ impl Credentials {
         }
     }
 
-    /// Wrong ones.
+    /// Wrong credentials.
     #[must_use]
     pub fn forged(&self) -> Self {
         let wrong = |secret: &str| format!("not-{secret}");
@@ -46,21 +46,21 @@ impl Credentials {
     }
 }
 
-/// One provider event and what it says.
+/// One event of a provider and its meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Index of the vehicle in the fleet.
+    /// The vehicle's index in the fleet.
     pub vehicle: usize,
-    /// Its number in the run, which its bytes carry: the check finds each event by it.
+    /// Its number in the run. The bytes contain it, and the check finds the event by it.
     pub sequence: u64,
-    /// What it says; nothing for alerts and unknown types.
+    /// Its observations. Empty for alerts and unknown types.
     pub seen: Vec<Seen>,
-    /// It carries a time of its own that the API keeps, so that a resend of it is the same telemetry row.
-    /// Without one the time of receipt is part of the row's key, and a resend is another row.
+    /// Whether the event has its own time and the API keeps it. Then a resend is the same telemetry row.
+    /// Otherwise the time of receipt is part of the row's key, and a resend is another row.
     pub keeps_time: bool,
 }
 
-/// How the API must answer.
+/// The expected response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     /// 200.
@@ -69,10 +69,10 @@ pub enum Expect {
     Refused,
 }
 
-/// One HTTP request, sent again with the same bytes when it is retried or duplicated.
+/// One HTTP request. Retries and duplicates use the same bytes.
 #[derive(Debug)]
 pub struct Webhook {
-    /// Path below the API's base URL.
+    /// The path relative to the API's base URL.
     pub path: &'static str,
     /// Content type of the body.
     pub content_type: &'static str,
@@ -82,7 +82,7 @@ pub struct Webhook {
     pub body: Bytes,
     /// The events in it, in order.
     pub events: Vec<Event>,
-    /// How the API must answer.
+    /// The expected response.
     pub expect: Expect,
     acknowledged: AtomicBool,
 }
@@ -102,12 +102,12 @@ impl Webhook {
         self
     }
 
-    /// Marks it acknowledged; true the first time only (duplicates share the webhook).
+    /// Marks it as acknowledged. Returns true only the first time; duplicates share the webhook.
     pub fn acknowledge(&self) -> bool {
         !self.acknowledged.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether any delivery of it was answered 200.
+    /// Whether any delivery of it got a 200.
     pub fn is_acknowledged(&self) -> bool {
         self.acknowledged.load(Ordering::Acquire)
     }

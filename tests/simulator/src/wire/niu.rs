@@ -1,4 +1,4 @@
-//! NIU: JSON objects in the field names of its app's `index_info`, or arrays of them after a hiccup.
+//! NIU: JSON objects with the field names of its app's `index_info`, or arrays of them after an outage.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::vehicle::{Role, Vehicle};
 
 const PATH: &str = "/webhooks/niu";
 
-/// One report: the JSON object, and what it means.
+/// One report: the JSON object and its meaning.
 pub fn report(vehicle: &Vehicle) -> (Value, Event) {
     let mut report = json!({
         "type": kind(vehicle),
@@ -28,7 +28,7 @@ pub fn report(vehicle: &Vehicle) -> (Value, Event) {
         "batteries": batteries(vehicle),
     });
     if has_padded_text(vehicle) {
-        // How firmware written in C pads its texts.
+        // Firmware written in C pads its texts like this.
         report["soft_version"] = json!("TRB2\0\0");
     }
     if sends_no_fix_time(vehicle) {
@@ -45,7 +45,7 @@ pub fn report(vehicle: &Vehicle) -> (Value, Event) {
     (report, event(vehicle, meaning(vehicle)))
 }
 
-/// A type nobody knows: stored, without effect on the vehicle's state.
+/// An unknown type. It is stored and does not change the vehicle state.
 pub fn unknown(vehicle: &Vehicle) -> (Value, Event) {
     let time = vehicle.state_ms;
     let report = json!({ "sn": vehicle.id, "type": "ota_progress", "time": time, "infoTimestamp": time, "progress": 40,
@@ -53,22 +53,22 @@ pub fn unknown(vehicle: &Vehicle) -> (Value, Event) {
     (report, event(vehicle, Vec::new()))
 }
 
-/// One report as a request.
+/// A request with one report.
 pub fn single((report, event): (Value, Event), credentials: &Credentials) -> Webhook {
-    // Now and then in the wrapper of NIU's own answers.
+    // Some reports are wrapped like NIU's own responses.
     let wrapped = event.seen.first().is_some_and(|seen| seen.at_ms % 16 == 0);
     let body = if wrapped { json!({ "data": report }) } else { report };
     request(&body, vec![event], credentials)
 }
 
-/// A backlog as a request.
+/// A request with an array of reports.
 pub fn backlog(reports: Vec<(Value, Event)>, credentials: &Credentials) -> Webhook {
     let (bodies, events): (Vec<Value>, Vec<Event>) = reports.into_iter().unzip();
     request(&Value::Array(bodies), events, credentials)
 }
 
 fn request(body: &Value, events: Vec<Event>, credentials: &Credentials) -> Webhook {
-    // Some libraries write a byte order mark, and some label everything as a form.
+    // Some libraries write a byte order mark, and some label every body as a form.
     let (mark, content_type) = match events.first().map_or(0, |event| event.sequence) % 8 {
         3 => ("\u{feff}", "application/json"),
         1 => ("", "application/x-www-form-urlencoded"),
@@ -82,7 +82,7 @@ fn has_padded_text(vehicle: &Vehicle) -> bool {
     vehicle.variant % 6 == 1
 }
 
-/// Its position is as old as the report then.
+/// Whether the report has no fix time. Its position is then as old as the report.
 fn sends_no_fix_time(vehicle: &Vehicle) -> bool {
     vehicle.variant % 9 == 2
 }
@@ -100,7 +100,7 @@ fn kind(vehicle: &Vehicle) -> &'static str {
     }
 }
 
-/// Some models never say whether their alarm is armed.
+/// Whether the model reports that its alarm is armed. Some models never do.
 fn arms(vehicle: &Vehicle) -> bool {
     !vehicle.variant.is_multiple_of(3)
 }
@@ -117,7 +117,7 @@ fn is_dual(vehicle: &Vehicle) -> bool {
     vehicle.variant.is_multiple_of(2)
 }
 
-/// A dual-battery model is sometimes driven with its second compartment empty.
+/// Whether the second battery of a dual-battery model is inserted. Sometimes the compartment is empty.
 fn second_connected(vehicle: &Vehicle) -> bool {
     is_dual(vehicle) && !vehicle.reports.is_multiple_of(9)
 }

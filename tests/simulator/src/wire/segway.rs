@@ -1,4 +1,4 @@
-//! Segway: signed forms, one message type a sub-path; older units send status and location in one.
+//! Segway: signed forms, one sub-path for each message type. Older units send status and location together.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::vehicle::{Role, Vehicle};
 
 type Fields = BTreeMap<&'static str, String>;
 
-/// Status with the location in it (v1).
+/// Status with location (v1).
 pub fn status_with_location(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let mut fields = status_fields(vehicle);
     fields.extend(location_fields(vehicle, vehicle.fix_ms));
@@ -20,21 +20,21 @@ pub fn status_with_location(vehicle: &Vehicle, credentials: &Credentials) -> Web
     request("/webhooks/segway", fields, event(vehicle, seen), credentials)
 }
 
-/// Status alone (v2).
+/// Status only (v2).
 pub fn status(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let event = event(vehicle, status_meaning(vehicle));
     request("/webhooks/segway/vehicle/status", status_fields(vehicle), event, credentials)
 }
 
-/// Location alone (v2), with a clock of its own.
+/// Location only (v2), with its own clock.
 pub fn location(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
-    // Not the time of the last fix: two reports of one fix would be one event, sent twice.
+    // Not the time of the last fix, because two reports of one fix would be the same event.
     let at_ms = vehicle.state_ms;
     let event = event(vehicle, location_meaning(vehicle, at_ms).into_iter().collect());
     request("/webhooks/segway/vehicle/location", location_fields(vehicle, at_ms), event, credentials)
 }
 
-/// An alert: no time the API knows, no effect on the vehicle's state.
+/// An alert. It has no time that the API knows and does not change the vehicle state.
 pub fn alert(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let codes = ["1", "2", "3", "4", "6"];
     let code = usize::try_from(vehicle.reports).map_or("1", |reports| codes[reports % codes.len()]);
@@ -43,7 +43,7 @@ pub fn alert(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     request("/webhooks/segway/vehicle/alert", fields, no_effect(vehicle), credentials)
 }
 
-/// A type nobody knows.
+/// An unknown type.
 pub fn unknown(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     let mut fields = identity(vehicle);
     fields.insert("firmwareVersion", "1.2.3".to_owned());
@@ -51,12 +51,12 @@ pub fn unknown(vehicle: &Vehicle, credentials: &Credentials) -> Webhook {
     request(path, fields, no_effect(vehicle), credentials)
 }
 
-/// Upper-case text for some vehicles: receivers are known to lower-case it.
+/// Upper case for some vehicles, because some receivers convert signatures to lower case.
 fn signature_case(vehicle_code: &str, signature: String) -> String {
     if vehicle_code.ends_with('7') { signature.to_ascii_uppercase() } else { signature }
 }
 
-/// MD5 over `key=value` joined with `&` in key order and the secret as last pair; 32 hex digits.
+/// MD5 over `key=value` pairs in key order, joined with `&`, with the secret as the last pair. 32 hex digits.
 pub fn sign(fields: &BTreeMap<&'static str, String>, secret: &str) -> String {
     let mut text: String = fields.iter().map(|(key, value)| format!("{key}={value}&")).collect();
     text.push_str("client_secret=");
@@ -93,7 +93,7 @@ fn identity(vehicle: &Vehicle) -> Fields {
     Fields::from([
         ("iotCode", vehicle.id.clone()),
         ("platformCode", "E00001".to_owned()),
-        // A parameter the API does not know; it also tells two alerts of one millisecond apart.
+        // A parameter that the API does not know. It also distinguishes two alerts of the same millisecond.
         ("sequence", vehicle.sequence.to_string()),
         ("vehicleCode", format!("SGWTEST{:04}", vehicle.index)),
     ])

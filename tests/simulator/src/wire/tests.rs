@@ -1,4 +1,4 @@
-//! The generators against the samples of the providers' formats.
+//! Tests the generators with the providers' sample messages.
 
 use std::collections::BTreeMap;
 

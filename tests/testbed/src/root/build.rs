@@ -1,4 +1,4 @@
-//! Makes a root with mmdebstrap.
+//! Creates a root with mmdebstrap.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -9,25 +9,26 @@ use std::process::{Command, Stdio};
 use super::once::{Folder, once};
 use crate::{Error, Progress};
 
-/// What a root is made of.
+/// How to create a root.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    /// The root's folder name. A new recipe needs a new name: another checkout may be running the old one.
+    /// The root's folder name. Changing a recipe requires a new name, because another checkout may use the
+    /// old root.
     pub(super) name: &'static str,
-    /// mmdebstrap's variant: `minbase` to run programs inside with chroot, `extract` for the files alone.
+    /// The variant of mmdebstrap: `minbase` to run programs inside with chroot, `extract` for the files only.
     pub(super) variant: &'static str,
-    /// Debian's packages, separated by commas.
+    /// The Debian packages, separated by commas.
     pub(super) packages: &'static str,
-    /// What is removed in the end, relative to the root.
+    /// Paths to remove at the end, relative to the root.
     pub(super) left_out: &'static [&'static str],
-    /// What is said while it is made.
+    /// The progress message.
     pub(super) announcement: &'static str,
 }
 
-/// How many lines of a failed command an error shows.
+/// The number of output lines of a failed command in an error.
 const TAIL_LINES: usize = 15;
 
-/// Refuses what can never work here, before anything is downloaded.
+/// Fails early, before any download, on a system that is not supported.
 pub(super) fn require_supported_system() -> Result<(), Error> {
     if !cfg!(target_os = "linux") {
         return Err(no_root(format!("it needs Linux, this is {}.", std::env::consts::OS)));
@@ -38,13 +39,13 @@ pub(super) fn require_supported_system() -> Result<(), Error> {
     Ok(())
 }
 
-/// The complete root's folder in `cache`, made now if it is not there.
+/// The folder of the complete root in `cache`. Creates it if it does not exist.
 pub(super) fn ensure(cache: &Path, recipe: &Recipe, progress: &Progress) -> Result<PathBuf, Error> {
     let folder = Folder { cache, name: recipe.name, content: recipe.packages };
     once(&folder, progress, |unfinished| debootstrap(unfinished, recipe, progress))
 }
 
-/// Whether the root is there already.
+/// Whether the root exists.
 pub(super) fn exists(cache: &Path, recipe: &Recipe) -> bool {
     Folder { cache, name: recipe.name, content: recipe.packages }.is_complete()
 }
@@ -65,7 +66,7 @@ fn debootstrap(unfinished: &Path, recipe: &Recipe, progress: &Progress) -> Resul
     Ok(())
 }
 
-/// Installs mmdebstrap, and on Ubuntu Debian's signing keys, if they are missing.
+/// Installs mmdebstrap if it is missing, and on Ubuntu also Debian's signing keys.
 fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
     let keys = ["gpg", "pgp"].map(|end| format!("/usr/share/keyrings/debian-archive-keyring.{end}"));
     if on_path("mmdebstrap") && keys.iter().any(|key| Path::new(key).exists()) {
@@ -80,7 +81,7 @@ fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
     apt_get_install(&["mmdebstrap", "debian-archive-keyring"], progress).map_err(no_root)
 }
 
-/// Installs packages of the system's own; what went wrong if it cannot.
+/// Installs packages of this system. Returns what failed.
 pub(super) fn apt_get_install(packages: &[&str], progress: &Progress) -> Result<(), String> {
     progress.say(&format!("installing {}", packages.join(", ")));
     let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
@@ -95,7 +96,7 @@ pub(super) fn apt_get_install(packages: &[&str], progress: &Progress) -> Result<
     Ok(())
 }
 
-/// Runs a command, shows each line of its stderr as progress, and returns the last ones if it fails.
+/// Runs a command and shows each line of its stderr as progress. Returns the last lines if it fails.
 pub(super) fn run(mut command: Command, progress: &Progress) -> Result<(), String> {
     let name = command.get_program().display().to_string();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

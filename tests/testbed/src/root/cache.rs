@@ -1,20 +1,20 @@
-//! Where the root is kept between runs.
+//! The folder that keeps roots and tools between runs.
 
 use std::path::PathBuf;
 
 use crate::Error;
 
-/// The cache folder: `$FLEET_TEST_CACHE`, else `$XDG_CACHE_HOME/fleet-testbed`, else
-/// `~/.cache/fleet-testbed`. `lookup` reads the environment; an empty variable counts as not set.
+/// The cache folder: `$FLEET_TEST_CACHE`, or `$XDG_CACHE_HOME/fleet-testbed`, or `~/.cache/fleet-testbed`.
+/// `lookup` reads the environment. An empty variable counts as not set.
 pub(super) fn folder(lookup: impl Fn(&str) -> Option<String>) -> Result<PathBuf, Error> {
     let read = |name| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = read("FLEET_TEST_CACHE")
         .or_else(|| Some(read("XDG_CACHE_HOME")?.join("fleet-testbed")))
         .or_else(|| Some(read("HOME")?.join(".cache/fleet-testbed")))
         .ok_or_else(|| Error::NoRoot {
-            missing: "no folder to keep a Debian root in; set FLEET_TEST_CACHE or HOME.".to_owned(),
+            missing: "no folder for a Debian root; set FLEET_TEST_CACHE or HOME.".to_owned(),
         })?;
-    // chroot and mmdebstrap are given this path after a change of folder.
+    // chroot and mmdebstrap use this path from another working folder.
     std::path::absolute(&folder).map_err(Error::io(format!("find the absolute path of {}", folder.display())))
 }
 

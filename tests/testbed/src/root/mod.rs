@@ -1,4 +1,4 @@
-//! The private Debian root the servers run from, and the tools beside it.
+//! The private Debian roots that the servers run from, and the tools.
 
 mod build;
 mod cache;
@@ -16,37 +16,37 @@ pub use tools::Tools;
 use self::build::Recipe;
 use crate::{Error, Progress};
 
-/// The root of the servers.
+/// The root with Redis and TimescaleDB.
 const SERVERS: Recipe = Recipe {
     name: "trixie-1",
     variant: "minbase",
     packages: "postgresql-17-timescaledb,redis-server",
     left_out: &[],
-    announcement: "making a private Debian root with Redis and TimescaleDB (once; about 20 s and 540 MB)",
+    announcement: "creating a private Debian root with Redis and TimescaleDB (once; about 20 s and 540 MB)",
 };
 
-/// The root of Valkey, which only tests of the queue start.
+/// The root with Valkey, which only tests of the queue use.
 const VALKEY: Recipe = Recipe {
     name: "trixie-valkey-1",
     variant: "minbase",
     packages: "valkey-server",
     left_out: &[],
-    announcement: "making a private Debian root with Valkey (once; about 12 s and 140 MB)",
+    announcement: "creating a private Debian root with Valkey (once; about 12 s and 140 MB)",
 };
 
-/// The root of the connection pooler, which only the tests of it need.
+/// The root with PgBouncer, which only its own tests use.
 const POOLER: Recipe = Recipe {
     name: "trixie-pgbouncer-1",
     variant: "minbase",
     packages: "pgbouncer",
     left_out: &[],
-    announcement: "making a private Debian root with PgBouncer (once; about 20 s and 200 MB)",
+    announcement: "creating a private Debian root with PgBouncer (once; about 20 s and 200 MB)",
 };
 
-/// Where Debian keeps PostgreSQL's programs, inside the root.
+/// The folder of PostgreSQL's programs inside the root.
 pub(crate) const POSTGRES_BIN: &str = "/usr/lib/postgresql/17/bin";
 
-/// The only search path used here: a user's may lack /usr/sbin, where some systems keep chroot.
+/// The search path for all commands. The user's PATH may lack /usr/sbin, where some systems keep chroot.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An unprivileged user of the root.
@@ -56,31 +56,33 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
 }
 
-/// A complete private Debian root: of Redis and TimescaleDB, or of Valkey.
+/// A complete private Debian root: of Redis and TimescaleDB, of Valkey, or of PgBouncer.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
 }
 
 impl Root {
-    /// The root in the user's cache folder, made now (20 s, 540 MB) if it is not there. Processes that need
-    /// it at the same time make it once.
+    /// The root in the user's cache folder. Creates it if it does not exist (20 s, 540 MB). If several
+    /// processes need it at the same time, one of them creates it.
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where it cannot be made or used.
+    ///
+    /// [`Error::NoRoot`] if it cannot be created or used.
     pub fn ensure(progress: &Progress) -> Result<Self, Error> {
         Self::of(&SERVERS, progress)
     }
 
-    /// The root of Valkey, made now (12 s, 140 MB) if it is not there.
+    /// The root of Valkey. Creates it if it does not exist (12 s, 140 MB).
     ///
     /// # Errors
-    /// [`Error::NoRoot`] where it cannot be made or used.
+    ///
+    /// [`Error::NoRoot`] if it cannot be created or used.
     pub fn valkey(progress: &Progress) -> Result<Self, Error> {
         Self::of(&VALKEY, progress)
     }
 
-    /// The root of the connection pooler.
+    /// The root of PgBouncer.
     pub(crate) fn with_pooler(progress: &Progress) -> Result<Self, Error> {
         Self::of(&POOLER, progress)
     }
@@ -97,12 +99,12 @@ impl Root {
         &self.path
     }
 
-    /// Where this process finds what is at `inside` in the root.
+    /// The path outside of the root of what is at `inside` in the root.
     pub(crate) fn host_path(&self, inside: &str) -> PathBuf {
         self.path.join(inside.trim_start_matches('/'))
     }
 
-    /// The ids of a user of the root.
+    /// The user and group id of a user of the root.
     pub(crate) fn account(&self, user: &str) -> Result<Account, Error> {
         let file = self.host_path("/etc/passwd");
         let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
@@ -111,8 +113,8 @@ impl Root {
         })
     }
 
-    /// A command that runs `argv` inside the root as `account`, with a clean environment, no stdin, and its
-    /// own process group, so that Ctrl-C reaches it only through its owner.
+    /// A command that runs `argv` inside the root as `account`, with an empty environment, without stdin, and
+    /// in its own process group, so that Ctrl-C reaches it only through its owner.
     pub(crate) fn command_as(
         &self,
         account: Account,

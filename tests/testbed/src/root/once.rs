@@ -1,11 +1,11 @@
-//! Folders of the cache that are made once, whoever needs them at the same time.
+//! Creates a folder of the cache once, even if several processes need it at the same time.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Progress};
 
-/// Written last, inside the folder: without it the folder is not complete.
+/// A file inside the folder that is written last. Without it the folder is incomplete.
 const MARKER: &str = "fleet-testbed.complete";
 
 /// A folder of the cache.
@@ -13,7 +13,7 @@ const MARKER: &str = "fleet-testbed.complete";
 pub(super) struct Folder<'a> {
     pub(super) cache: &'a Path,
     pub(super) name: &'static str,
-    /// What the marker says: a folder that was made of something else is made again.
+    /// The content of the marker. If it has changed, the folder is created again.
     pub(super) content: &'a str,
 }
 
@@ -28,8 +28,8 @@ impl Folder<'_> {
     }
 }
 
-/// The complete folder. `make` is given the path of another, which does not exist yet and is renamed in the end, so
-/// that nobody sees half of one.
+/// Returns the complete folder. `make` gets the path of another folder, which does not exist yet and is
+/// renamed at the end, so that no process sees an incomplete folder.
 pub(super) fn once(
     folder: &Folder<'_>,
     progress: &Progress,
@@ -49,7 +49,7 @@ pub(super) fn once(
         progress.say("waiting for another process that is filling the cache folder");
         lock.lock().map_err(Error::io(doing()))?;
     }
-    // Another process may have made it while this one waited.
+    // Another process may have created it while this one waited.
     if folder.is_complete() {
         return Ok(path);
     }
@@ -60,7 +60,7 @@ pub(super) fn once(
         }
     }
     if let Err(error) = make(&unfinished) {
-        // Half of it is of no use to anybody, and large.
+        // An incomplete folder is useless and large.
         drop(fs::remove_dir_all(&unfinished));
         return Err(error);
     }

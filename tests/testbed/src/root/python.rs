@@ -1,4 +1,4 @@
-//! The checks that are written in Python, in a virtual environment of their own.
+//! The checks that are written in Python, in their own virtual environment.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,13 +7,13 @@ use super::build::{apt_get_install, on_path, run};
 use super::once::{Folder, once};
 use crate::{Error, Progress};
 
-/// Every package with its version, those that the two need included.
+/// Every package with its version, including dependencies.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// A new folder name is needed only when something else than the requirements changes.
+/// Change the folder's name only if something other than the requirements changes.
 const NAME: &str = "python-tools-1";
 
-/// The interpreter of the virtual environment in `cache`, made now if it is not there.
+/// The interpreter of the virtual environment in `cache`. Creates the environment if it does not exist.
 pub(super) fn ensure(cache: &Path, progress: &Progress) -> Result<PathBuf, Error> {
     let folder = Folder { cache, name: NAME, content: REQUIREMENTS };
     let made = once(&folder, progress, |unfinished| {
@@ -25,7 +25,8 @@ pub(super) fn ensure(cache: &Path, progress: &Progress) -> Result<PathBuf, Error
     Ok(interpreter(&made))
 }
 
-/// Programs in `bin` name the folder they were made in; the interpreter does not, and so survives the renaming.
+/// The interpreter. Programs in `bin` contain the path that they were installed to and break when the folder
+/// is renamed; the interpreter does not.
 fn interpreter(environment: &Path) -> PathBuf {
     environment.join("bin/python")
 }
@@ -37,7 +38,7 @@ fn create(environment: &Path, progress: &Progress) -> Result<(), String> {
         run(command, progress)
     };
     create().or_else(|failure| {
-        // Debian keeps the module in a package of its own.
+        // Debian has the module in a separate package.
         if !on_path("apt-get") || !rustix::process::geteuid().is_root() {
             return Err(format!("{failure}\ninstall Python 3.10 or newer with its venv module"));
         }

@@ -1,4 +1,4 @@
-//! The programs that check what is in `deploy/k8s`: kubectl, promtool, kubernetes-validate, yamllint.
+//! The programs that check the files in `deploy/k8s`: kubectl, promtool, kubernetes-validate, yamllint.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,28 @@ use super::build::{self, Recipe};
 use super::{cache, python};
 use crate::{Error, Progress};
 
-/// Files alone: nothing runs as root, and nothing inside a chroot, which could not see the manifests.
+/// Only extracts files. Nothing runs as root, and nothing runs inside a chroot, which could not see the
+/// manifests.
 const RECIPE: Recipe = Recipe {
     name: "trixie-tools-1",
     variant: "extract",
     packages: "kubernetes-client,prometheus",
-    // The server, and what only people read: half of the size.
+    // The server and the documentation, half of the size.
     left_out: &["usr/bin/prometheus", "usr/share", "var"],
-    announcement: "fetching kubectl and promtool from Debian (once; about 15 s and 180 MB)",
+    announcement: "downloading kubectl and promtool from Debian (once; about 15 s and 180 MB)",
 };
 
 /// Where kubectl and promtool are.
 #[derive(Debug)]
 enum Programs {
-    /// In the private root, with the C library they were built for.
+    /// In the private root, together with the C library that they need.
     Root { bin: PathBuf, loader: PathBuf, libraries: PathBuf },
-    /// On the search path: where no root can be made.
+    /// On the search path, on systems where no root can be created.
     SearchPath,
 }
 
-/// The programs that check manifests and alert rules. None needs a cluster or, once here, the network.
+/// The programs that check manifests and alert rules. They need no cluster, and no network once they are
+/// downloaded.
 #[derive(Debug)]
 pub struct Tools {
     programs: Programs,
@@ -35,36 +37,37 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The tools in the user's cache folder, fetched now (half a minute, 330 MB) if they are not there. Without
-    /// root, kubectl and promtool are those on the search path.
+    /// The tools in the user's cache folder. Downloads them if they are missing (half a minute, 330 MB).
+    /// Users other than root need kubectl and promtool on the search path.
     ///
     /// # Errors
-    /// [`Error::NoTools`] where there is no way to them.
+    ///
+    /// [`Error::NoTools`] if they can neither be found nor downloaded.
     pub fn ensure(progress: &Progress) -> Result<Self, Error> {
         let cache = cache::folder(|name| std::env::var(name).ok()).map_err(as_no_tools)?;
         let programs = programs(&cache, progress).map_err(as_no_tools)?;
         Ok(Self { programs, python: python::ensure(&cache, progress)? })
     }
 
-    /// `kubectl`, 1.27 or newer, without arguments yet.
+    /// The command `kubectl`, 1.27 or newer, without arguments.
     #[must_use]
     pub fn kubectl(&self) -> Command {
         self.program("kubectl")
     }
 
-    /// `promtool`, without arguments yet.
+    /// The command `promtool`, without arguments.
     #[must_use]
     pub fn promtool(&self) -> Command {
         self.program("promtool")
     }
 
-    /// `kubernetes-validate`, without arguments yet; its schemas come with it.
+    /// The command `kubernetes-validate`, without arguments. It includes its schemas.
     #[must_use]
     pub fn kubernetes_validate(&self) -> Command {
         self.module("kubernetes_validate")
     }
 
-    /// `yamllint`, without arguments yet.
+    /// The command `yamllint`, without arguments.
     #[must_use]
     pub fn yamllint(&self) -> Command {
         self.module("yamllint")
@@ -103,7 +106,7 @@ fn programs(cache: &Path, progress: &Progress) -> Result<Programs, Error> {
     Ok(Programs::Root { bin: root.join("usr/bin"), loader, libraries })
 }
 
-/// The one entry of `folder` whose name, which differs between processors, is as wanted.
+/// The only entry of `folder` whose name is `wanted`. The name depends on the processor.
 fn entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io(format!("read {}", folder.display())))?;
     let mut entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -113,7 +116,7 @@ fn entry(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf, Error>
     })
 }
 
-/// What stops a root of servers stops one of tools, with other ways out.
+/// The tools fail for the same reasons as the root of the servers, but the advice differs.
 fn as_no_tools(error: Error) -> Error {
     match error {
         Error::NoRoot { missing } => Error::NoTools { missing },

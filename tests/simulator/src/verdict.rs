@@ -1,4 +1,4 @@
-//! The verdict, the tables and the JSON line.
+//! The result of a run: its verdict, the tables and the JSON line.
 
 use std::io::{Write, stderr, stdout};
 
@@ -9,70 +9,70 @@ use crate::compare::Mismatch;
 use crate::error::Error;
 use crate::tables::SHOWN;
 
-/// Mismatches printed at most.
+/// The maximum number of mismatches to print.
 const MAX_PRINTED: usize = 20;
 
-/// All counts of a run; the fields of the JSON line.
+/// All counts of a run. They are the fields of the JSON line.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Everything agrees.
+    /// Whether everything agrees.
     pub ok: bool,
     /// Name of the scenario.
     pub scenario: &'static str,
     /// Seed of the run.
     pub seed: u64,
-    /// Requests posted, resends included, retries not.
+    /// Requests posted, including resends but not retries.
     pub posted: u64,
-    /// Answered 200.
+    /// Requests that got a 200.
     pub answered_200: u64,
-    /// Forgeries answered 401.
+    /// Forged requests that got a 401.
     pub refused_401: u64,
-    /// Attempts repeated after 503 or a lost connection.
+    /// Retries after 503 or a lost connection.
     pub retried: u64,
-    /// Answered otherwise than they must.
+    /// Requests that got an unexpected status.
     pub answered_other: u64,
-    /// Not answered to the end of the retries.
+    /// Requests without a final response when their retries ended.
     pub unacknowledged: u64,
-    /// Median time to an answer, ms.
+    /// Median response time, ms.
     pub answer_p50_ms: f64,
-    /// 99th percentile of the time to an answer, ms.
+    /// 99th percentile of the response time, ms.
     pub answer_p99_ms: f64,
-    /// Events acknowledged, resends not counted.
+    /// Acknowledged events without resends.
     pub distinct_events: u64,
-    /// Telemetry rows there may be at most.
+    /// The maximum number of telemetry rows.
     pub telemetry_rows_max: u64,
     /// Telemetry rows of the run's vehicles.
     pub telemetry_rows: u64,
-    /// Reports answered 200 that are not in telemetry.
+    /// Acknowledged reports that are not in telemetry.
     pub lost: u64,
     /// Reports that are in telemetry more than once although their time makes them one event.
     pub repeated: u64,
-    /// Reports answered 401 that are in telemetry.
+    /// Reports that were rejected with 401 and are in telemetry.
     pub intruded: u64,
     /// Dead letters received since the run began.
     pub dead_letters: u64,
-    /// Accepted and not settled messages in Redis; null without `--redis-url`.
+    /// Messages in Redis that are accepted and not settled. Null without `--redis-url`.
     pub backlog: Option<i64>,
-    /// Vehicles compared, those that must not exist included.
+    /// Vehicles compared, including those that must not exist.
     pub vehicles_compared: u64,
-    /// Vehicles whose row is exactly what was sent.
+    /// Vehicles whose row equals what was sent.
     pub vehicles_current: u64,
     /// Attributes that differ.
     pub mismatches: u64,
-    /// Longest time between two answers 200, ms.
+    /// The longest time between two 200 responses, ms.
     pub answer_stall_ms: u64,
-    /// Longest time in which a backlog stood still, ms; null without `--redis-url`.
+    /// The longest time in which a backlog did not shrink, ms. Null without `--redis-url`.
     pub apply_stall_ms: Option<u64>,
-    /// Seconds from the first to the last answer.
+    /// Seconds from the first to the last response.
     pub send_s: f64,
-    /// Seconds from the last answer until everything agreed (or the wait was given up).
+    /// Seconds from the last response until everything agreed, or until the wait timed out.
     pub settle_s: f64,
-    /// Why it is not OK; empty if it is.
+    /// Why the run failed. Empty if it is OK.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// Decides whether the run is OK, and says why not.
+    /// Decides whether the run is OK and adds the problems.
     #[must_use]
     pub fn judged(mut self) -> Self {
         let mut problems = Vec::new();
@@ -81,12 +81,9 @@ impl Report {
                 problems.push(problem);
             }
         };
-        check(self.unacknowledged > 0, format!("{} requests were never answered", self.unacknowledged));
-        check(
-            self.answered_other > 0,
-            format!("{} requests got another answer than they must", self.answered_other),
-        );
-        check(self.distinct_events == 0, "nothing was acknowledged".to_owned());
+        check(self.unacknowledged > 0, format!("{} requests got no final response", self.unacknowledged));
+        check(self.answered_other > 0, format!("{} requests got an unexpected status", self.answered_other));
+        check(self.distinct_events == 0, "no event was acknowledged".to_owned());
         let (rows, least, most) = (self.telemetry_rows, self.distinct_events, self.telemetry_rows_max);
         check(rows < least, format!("{} telemetry rows are missing", least.saturating_sub(rows)));
         check(rows > most, format!("{} telemetry rows too many", rows.saturating_sub(most)));
@@ -102,11 +99,11 @@ impl Report {
         self
     }
 
-    /// One line: the verdict.
+    /// The verdict in one line.
     pub fn verdict(&self) -> String {
         if self.ok {
             format!(
-                "OK: {} vehicles are exactly what {} acknowledged events say",
+                "OK: {} vehicles equal what {} acknowledged events report",
                 self.vehicles_current, self.distinct_events
             )
         } else {
@@ -140,9 +137,10 @@ impl Report {
     }
 }
 
-/// Prints tables and verdict to stdout; with `json` to stderr, and the counts to stdout.
+/// Prints tables and verdict to stdout. With `json` they go to stderr and the counts to stdout.
 ///
 /// # Errors
+///
 /// If they cannot be written.
 pub fn print(
     report: &Report,
@@ -203,9 +201,9 @@ mod tests {
     #[test]
     fn every_difference_fails_the_run_and_is_named() {
         let wrong = [
-            (Report::default(), "nothing was acknowledged"),
-            (Report { unacknowledged: 1, ..agreeing() }, "1 requests were never answered"),
-            (Report { answered_other: 2, ..agreeing() }, "2 requests got another answer than they must"),
+            (Report::default(), "no event was acknowledged"),
+            (Report { unacknowledged: 1, ..agreeing() }, "1 requests got no final response"),
+            (Report { answered_other: 2, ..agreeing() }, "2 requests got an unexpected status"),
             (Report { telemetry_rows: 9, ..agreeing() }, "1 telemetry rows are missing"),
             (Report { telemetry_rows: 13, ..agreeing() }, "2 telemetry rows too many"),
             (Report { lost: 1, ..agreeing() }, "1 acknowledged events are lost"),

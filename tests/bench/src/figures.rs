@@ -1,4 +1,4 @@
-//! What was measured, as a table, as JSON and in the document.
+//! The figures of a case as a table, as JSON and in the document.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use serde::Serialize;
 
 use crate::machine::Machine;
 
-/// One case's figures and what is asked of them.
+/// One case's figures, and the requirements for them.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The case's name.
     pub(crate) case: &'static str,
-    /// Small sizes, once: the figures mean nothing.
+    /// Whether the run was small and short, so that the figures mean nothing.
     pub(crate) quick: bool,
     series: Vec<Series>,
     checks: Vec<Check>,
 }
 
-/// One figure, measured once a round.
+/// One figure with its value in each round.
 #[derive(Debug, Serialize)]
 struct Series {
     name: String,
@@ -30,7 +30,7 @@ struct Series {
     values: Vec<f64>,
 }
 
-/// What is asked of the median of a series.
+/// A requirement for the median of a figure.
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
@@ -40,17 +40,17 @@ struct Check {
     holds: bool,
 }
 
-/// How much a bound matters.
+/// How important a requirement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// The run fails without it.
+    /// The run fails if it is not met.
     Must,
-    /// It would be good.
+    /// Desirable.
     Aim,
 }
 
-/// On which side of a number a figure has to be.
+/// The bound of a figure.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Bound {
@@ -81,7 +81,7 @@ impl Report {
         Self { case, quick, series: Vec::new(), checks: Vec::new() }
     }
 
-    /// Notes one round's value of a figure.
+    /// Adds the value of a figure in one round.
     pub(crate) fn note(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
         let name = name.into();
         if let Some(series) = self.series.iter_mut().find(|series| series.name == name) {
@@ -101,19 +101,19 @@ impl Report {
         }
     }
 
-    /// Asks something of a figure's median. A figure that was never noted holds nothing.
+    /// Adds a requirement for a figure's median. It is not met if the figure was never noted.
     pub(crate) fn ask(&mut self, name: &str, kind: Kind, bound: Bound) {
         let series = self.series.iter().find(|series| series.name == name);
         let value = series.map_or(f64::NAN, |series| series.median);
         self.checks.push(Check { name: name.to_owned(), kind, bound, value, holds: bound.holds(value) });
     }
 
-    /// Whether everything that must hold does.
+    /// Whether every `must` is met.
     pub(crate) fn holds(&self) -> bool {
         self.checks.iter().all(|check| check.kind == Kind::Aim || check.holds)
     }
 
-    /// The JSON file's content.
+    /// The content of the JSON file.
     pub(crate) fn json(&self, machine: &Machine) -> Result<String, serde_json::Error> {
         #[derive(Serialize)]
         struct File<'a> {
@@ -126,12 +126,12 @@ impl Report {
         serde_json::to_string_pretty(&File { machine, report: self, holds: self.holds() })
     }
 
-    /// For the terminal.
+    /// The tables for the terminal.
     pub(crate) fn text(&self) -> String {
         format!("{}\n\n{}", self.figures(false), self.verdicts(false))
     }
 
-    /// For the document.
+    /// The tables for the document.
     pub(crate) fn markdown(&self, machine: &Machine) -> String {
         format!("{}\n\n{}\n\n{}\n", machine.sentence(), self.figures(true), self.verdicts(true))
     }
@@ -172,7 +172,7 @@ fn right(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-/// Of at least one value.
+/// The median of at least one value.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -180,7 +180,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
 }
 
-/// About three digits that mean something.
+/// Rounds to about three significant digits.
 fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => thousands(value),
