@@ -1,4 +1,12 @@
 -- Whether the immobiliser lets the vehicle be driven. INVERS sends it.
+
+-- Consumers and readers wait behind this migration while it waits for a long transaction. Rather fail, and be run again.
+SET LOCAL lock_timeout = '10s';
+
+-- Locks the view and then the table, in the order in which readers of the view lock them. In the other order this
+-- migration and a reader would wait for each other.
+LOCK TABLE vehicle_positions IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE vehicles ADD COLUMN driving_enabled boolean;
 ALTER TABLE vehicles ADD COLUMN driving_enabled_at timestamptz;
 ALTER TABLE vehicles ADD COLUMN driving_enabled_received_at timestamptz;

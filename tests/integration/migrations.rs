@@ -5,7 +5,7 @@ use fleet_store::{Database, DatabaseOptions, Schema, migrate, statements};
 use fleet_testbed::DatabaseLogin;
 
 use crate::documents::text::{read, root};
-use crate::support::TestDatabase;
+use crate::support::{TestDatabase, eventually};
 
 #[tokio::test]
 async fn from_empty_and_again() {
@@ -32,6 +32,50 @@ async fn several_at_once() {
         tokio::join!(run(Schema::State), run(Schema::State), run(Schema::Telemetry), run(Schema::Telemetry));
     assert_eq!([a.min(b), c.min(d)], [0, 0], "each migration is applied once");
     assert!(a + b > 0 && c + d > 0);
+}
+
+/// The schema before state V6, as its migration finds it.
+const BEFORE_DRIVING_ENABLED: &str = "
+    DO $$
+    DECLARE owner name := (SELECT relowner::regrole FROM pg_class WHERE oid = 'vehicles'::regclass);
+    BEGIN
+        DROP VIEW vehicle_positions;
+        ALTER TABLE vehicles DROP COLUMN driving_enabled, DROP COLUMN driving_enabled_at,
+                             DROP COLUMN driving_enabled_received_at;
+        DROP TYPE vehicle_row_v6;
+        CREATE VIEW vehicle_positions AS
+            SELECT provider, provider_vehicle_id, vehicle_id, lat, lon, position_at,
+                   now() - position_at AS position_age, battery_percent, range_m, odometer_m, powered_on, locked,
+                   charging, online, last_seen_at
+              FROM vehicles;
+        EXECUTE format('ALTER VIEW vehicle_positions OWNER TO %s', owner);
+        DELETE FROM fleet_state_migrations WHERE version >= 6;
+    END $$";
+
+/// The migration waits for a consumer's transaction, and a reader of the view comes meanwhile.
+#[tokio::test]
+async fn a_reader_and_a_writer_do_not_stop_the_migration_that_changes_a_table_and_its_view() {
+    let database = TestDatabase::migrated().await;
+    let (writer, reader) = (database.client().await, database.client().await);
+    writer.batch_execute(BEFORE_DRIVING_ENABLED).await.unwrap();
+    writer.batch_execute("BEGIN; LOCK TABLE vehicles IN ROW EXCLUSIVE MODE").await.unwrap();
+    let waiting = async |count: i64| {
+        let query = "SELECT count(*) FROM pg_locks WHERE NOT granted
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("the other sessions to wait", async || {
+            let found: i64 = writer.query_one(query, &[]).await.unwrap().get(0);
+            (found >= count).then_some(())
+        })
+        .await;
+    };
+    let url = database.url_as(DatabaseLogin::Migrator);
+    let migration = tokio::spawn(async move { migrate(&DatabaseOptions::new(&url), Schema::State).await });
+    waiting(1).await;
+    let reading = tokio::spawn(async move { reader.query("SELECT * FROM vehicle_positions", &[]).await });
+    waiting(2).await;
+    writer.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(migration.await.unwrap().unwrap().len(), 1);
+    reading.await.unwrap().unwrap();
 }
 
 #[tokio::test]

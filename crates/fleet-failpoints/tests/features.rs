@@ -27,3 +27,12 @@ fn no_failpoint_depends_on_a_feature() {
     let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     assert!(!code.concat().contains("feature"), "a failpoint depends on a cargo feature");
 }
+
+/// Cargo runs tests in builds that everything else is made of.
+#[test]
+fn this_build_has_no_failpoints() {
+    assert_eq!(option_env!("FLEET_FAILPOINTS"), None, "unset FLEET_FAILPOINTS and build again");
+    for failpoint in fleet_failpoints::Failpoint::ALL {
+        assert!(!failpoint.is_active(), "{}", failpoint.name());
+    }
+}

@@ -29,7 +29,8 @@ impl RetryPauses {
     pub fn start(self) -> Backoff {
         // The jitter of `backon` adds up to the whole pause.
         let builder = ExponentialBuilder::new()
-            .with_min_delay(self.first / 2)
+            // Twice nothing is nothing: there would never be a pause.
+            .with_min_delay((self.first / 2).max(Duration::from_nanos(1)))
             .with_max_delay(self.longest / 2)
             .without_max_times()
             .with_jitter();
@@ -66,6 +67,13 @@ mod tests {
             let rounding = Duration::from_micros(1);
             assert!(bound / 2 <= pause + rounding && pause <= bound + rounding, "{pause:?} of {bound:?}");
         }
+    }
+
+    #[test]
+    fn the_shortest_first_pause_grows_too() {
+        let mut backoff = RetryPauses { first: Duration::from_nanos(1), ..PAUSES }.start();
+        let pauses: Vec<_> = (0..40).map(|_| backoff.next_pause()).collect();
+        assert!(pauses.last() >= Some(&(PAUSES.longest / 2)), "{pauses:?}");
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub enum ErrorClass {
 }
 
 /// How often a transaction is retried after consecutive errors of class [`ErrorClass::Session`]. With the default
-/// pauses this takes 16 seconds.
-pub const SESSION_RETRIES: u32 = 8;
+/// pauses this takes 13 to 26 seconds.
+pub const SESSION_RETRIES: u32 = 10;

@@ -22,7 +22,7 @@ use crate::permits::Permits;
 mod cap;
 mod committer;
 mod limits;
-mod report;
+mod push_log;
 mod share;
 mod waiting;
 

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::{Cargo, Failure, Interrupt, Job};
 
 /// The programs of a run with failpoints: the two that have failpoints, and the simulator.
 const PROGRAMS: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simulator"];
+
+/// The variable that compiles failpoints in.
+const FAILPOINTS: &str = "FLEET_FAILPOINTS";
 
 /// Builds every program of the workspace in debug mode. Cargo prints its progress on stderr.
 ///
@@ -14,7 +18,8 @@ const PROGRAMS: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simul
 ///
 /// [`Failure::Exit`] if the build fails.
 pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
+    let mut command = cargo.command(&["build", "--workspace", "--bins"]);
+    Job::run("cargo build", without_failpoints(&mut command), interrupt)
 }
 
 /// Builds the same programs in release mode, as shipped, and returns their folder.
@@ -25,7 +30,7 @@ pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
 pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
     let mut command = cargo.command(&["build", "--release"]);
     command.args(PROGRAMS.map(|name| ["--package", name]).concat());
-    Job::run("cargo build --release", &mut command, interrupt)?;
+    Job::run("cargo build --release", without_failpoints(&mut command), interrupt)?;
     Ok(cargo.bin_dir().with_file_name("release"))
 }
 
@@ -36,7 +41,7 @@ pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure>
 /// [`Failure::Exit`] if the build fails, [`Failure::Io`] if the programs cannot be copied.
 pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
     let mut command = cargo.command(&["build", "--workspace", "--bins"]);
-    command.env("FLEET_FAILPOINTS", "1");
+    command.env(FAILPOINTS, "1");
     Job::run("cargo build with failpoints", &mut command, interrupt)?;
     let folder = cargo.bin_dir().with_file_name("failpoints");
     let copied = fs::create_dir_all(&folder).and_then(|()| {
@@ -49,4 +54,9 @@ pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, 
     // Everything else starts programs from cargo's folder, so those must be without failpoints again.
     debug(cargo, interrupt)?;
     Ok(folder)
+}
+
+/// Whatever the user's environment says.
+fn without_failpoints(command: &mut Command) -> &mut Command {
+    command.env_remove(FAILPOINTS)
 }

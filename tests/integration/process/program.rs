@@ -270,6 +270,11 @@ impl Program {
         .await
     }
 
+    /// What the program has logged so far.
+    pub(crate) fn log(&self) -> String {
+        read(&self.errors)
+    }
+
     /// Waits until the program has logged this, and returns the log.
     pub(crate) async fn logged(&self, text: &str) -> String {
         eventually(&format!("the log to say {text}"), async || {

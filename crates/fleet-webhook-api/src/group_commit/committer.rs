@@ -7,7 +7,7 @@ use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed};
 use fleet_runtime::liveness::idle;
 
 use super::cap::Cap;
-use super::report::Report;
+use super::push_log::PushLog;
 use super::share::Share;
 use super::waiting::{Batch, FirstMessage, Waiting};
 use crate::metrics::{CommitMetrics, Shed};
@@ -30,7 +30,7 @@ pub(super) struct Committer {
     metrics: CommitMetrics,
     waiting: Arc<Waiting>,
     history: PushHistory,
-    report: Report,
+    log: PushLog,
 }
 
 /// Runs also if the task panics, so that no request waits for a push that will not happen.
@@ -48,8 +48,8 @@ impl Committer {
         metrics: CommitMetrics,
         waiting: Arc<Waiting>,
     ) -> Self {
-        let report = Report::new(metrics.clone());
-        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), report }
+        let log = PushLog::new(metrics.clone());
+        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), log }
     }
 
     /// Pushes until no request brings a message any more.
@@ -124,16 +124,16 @@ impl Committer {
         let Pushed { waiting_messages, ledger } = match result {
             Ok(pushed) => pushed,
             Err(error) => {
-                self.report.failed_push(&error, messages, first);
+                self.log.failed_push(&error, messages, first);
                 return Outcome::QueueUnavailable;
             }
         };
-        self.report.succeeded_push();
+        self.log.succeeded_push();
         let (messages, bytes) = (wide(messages), wide(bytes));
         match ledger {
             Ok(ledger) => self.counted(&ledger, messages),
             Err(error) => {
-                self.report.failed_count(&error, messages);
+                self.log.failed_count(&error, messages);
                 self.history.forget();
                 // Only the length of the list is known then.
                 self.cap.pushed(waiting_messages.saturating_mul(bytes / messages.max(1)));
@@ -144,9 +144,9 @@ impl Committer {
 
     /// Evaluates the ledger as it is after a push.
     fn counted(&mut self, ledger: &Ledger, messages: u64) {
-        self.report.succeeded_count();
+        self.log.succeeded_count();
         if let Some(loss) = self.history.pushed(ledger, messages) {
-            self.report.loss(loss);
+            self.log.loss(loss);
         }
         self.cap.pushed(ledger.backlog().bytes);
     }
@@ -171,11 +171,11 @@ impl Committer {
             }
             match self.producer.ledger().await.map(|ledger| ledger.backlog().bytes) {
                 Ok(bytes) => {
-                    self.report.succeeded_read();
+                    self.log.succeeded_read();
                     self.cap.looked(bytes);
                 }
                 Err(error) if error.is_broken_key() => self.cap.probe(),
-                Err(error) => self.report.failed_read(&error),
+                Err(error) => self.log.failed_read(&error),
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::metrics::{self, CommitMetrics, Shed};
 const TARGET: &str = "fleet_webhook_api::group_commit";
 
 /// Logs and counts what goes wrong with one provider's pushes.
-pub(super) struct Report {
+pub(super) struct PushLog {
     metrics: CommitMetrics,
     /// Counts webhooks.
     failed_pushes: OutageLog,
@@ -22,7 +22,7 @@ pub(super) struct Report {
     failed_reads: OutageLog,
 }
 
-impl Report {
+impl PushLog {
     pub(super) fn new(metrics: CommitMetrics) -> Self {
         Self {
             metrics,
