@@ -2,15 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
+use crate::cargo::FAILPOINTS;
 use crate::{Cargo, Failure, Interrupt, Job};
 
 /// The programs of a run with failpoints: the two that have failpoints, and the simulator.
 const PROGRAMS: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-simulator"];
-
-/// The variable that compiles failpoints in.
-const FAILPOINTS: &str = "FLEET_FAILPOINTS";
 
 /// Builds every program of the workspace in debug mode. Cargo prints its progress on stderr.
 ///
@@ -18,8 +15,7 @@ const FAILPOINTS: &str = "FLEET_FAILPOINTS";
 ///
 /// [`Failure::Exit`] if the build fails.
 pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    let mut command = cargo.command(&["build", "--workspace", "--bins"]);
-    Job::run("cargo build", without_failpoints(&mut command), interrupt)
+    Job::run("cargo build", &mut cargo.command(&["build", "--workspace", "--bins"]), interrupt)
 }
 
 /// Builds the same programs in release mode, as shipped, and returns their folder.
@@ -30,7 +26,7 @@ pub fn debug(cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
 pub fn release(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, Failure> {
     let mut command = cargo.command(&["build", "--release"]);
     command.args(PROGRAMS.map(|name| ["--package", name]).concat());
-    Job::run("cargo build --release", without_failpoints(&mut command), interrupt)?;
+    Job::run("cargo build --release", &mut command, interrupt)?;
     Ok(cargo.bin_dir().with_file_name("release"))
 }
 
@@ -54,9 +50,4 @@ pub fn with_failpoints(cargo: &Cargo, interrupt: &Interrupt) -> Result<PathBuf, 
     // Everything else starts programs from cargo's folder, so those must be without failpoints again.
     debug(cargo, interrupt)?;
     Ok(folder)
-}
-
-/// Whatever the user's environment says.
-fn without_failpoints(command: &mut Command) -> &mut Command {
-    command.env_remove(FAILPOINTS)
 }

@@ -10,6 +10,9 @@ use crate::Failure;
 const SET_FOR_XTASK: [&str; 6] =
     ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
 
+/// Compiles failpoints in. Only a build that needs them sets it, whatever the user's environment says.
+pub(crate) const FAILPOINTS: &str = "FLEET_FAILPOINTS";
+
 /// Cargo in this workspace.
 #[derive(Debug)]
 pub struct Cargo {
@@ -34,7 +37,7 @@ impl Cargo {
     /// The command `cargo <arguments>` in the workspace's folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.workspace).args(arguments);
+        command.current_dir(&self.workspace).args(arguments).env_remove(FAILPOINTS);
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(is_set_for_xtask) {
                 command.env_remove(name);
