@@ -135,3 +135,20 @@ fn halve(provider: &'static str, cause: SplitCause, ranges: &mut Vec<RecordRange
     let [first, second] = range.halves();
     ranges.extend([second, first]);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fleet_runtime::settings::Settings;
+
+    use super::SESSION_RETRIES;
+
+    /// As ARCHITECTURE.md and [`SESSION_RETRIES`] say: longer than the restart of a connection pooler.
+    #[test]
+    fn session_errors_are_retried_for_13_seconds_at_least() {
+        let mut backoff = Settings::default().consumer.retries().start();
+        let total: Duration = (0..SESSION_RETRIES).map(|_retry| backoff.next_pause()).sum();
+        assert!((13.0..=26.5).contains(&total.as_secs_f64()), "{total:?}");
+    }
+}
