@@ -8,12 +8,15 @@
 
 mod cancel;
 mod composite;
+mod connection;
 mod connector;
 mod database;
 mod dead_letters;
 mod deletion;
 mod error;
 mod error_class;
+mod host_config;
+mod hosts;
 mod migrations;
 mod options;
 mod replay;

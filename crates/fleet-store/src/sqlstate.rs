@@ -84,9 +84,10 @@ impl Refusal<'_> {
     }
 }
 
-/// Whether the server ends the connection with this state.
+/// Whether a connection is of no further use after this state.
 pub(crate) fn ends_connection(state: &str) -> bool {
-    const LAST_WORDS: [&str; 5] = [
+    const LAST_WORDS: [&str; 6] = [
+        "25006", // the server has become a standby
         "57P01", // terminated by an administrator, or the server stops
         "57P02", // another backend crashed
         "57P03", // a pooler without a server
