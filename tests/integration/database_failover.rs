@@ -3,6 +3,7 @@
 mod hosts;
 mod losses;
 mod pair;
+mod unreplicated;
 
 /// Runs a call of the testbed, which blocks.
 async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
