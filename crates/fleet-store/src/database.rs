@@ -106,6 +106,19 @@ impl Database {
         self.run(Statement::Prepared { statement, parameters }).await
     }
 
+    /// Runs one statement in a transaction that is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::query`].
+    pub(crate) async fn rehearse(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), StoreError> {
+        self.run(Statement::Rehearsed { statement, parameters }).await.map(drop)
+    }
+
     /// The first row of the result; otherwise as [`Database::query`].
     ///
     /// # Errors
@@ -189,6 +202,8 @@ impl Database {
 enum Statement<'a> {
     /// Prepared once per connection.
     Prepared { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
+    /// Prepared once per connection, and rolled back.
+    Rehearsed { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
     /// Planned for its parameters, with settings of its own: see [`Database::query_by_index`].
     Planned { settings: &'static str, statement: &'a str, parameters: &'a [(&'a (dyn ToSql + Sync), Type)] },
 }
@@ -230,6 +245,7 @@ impl Busy<'_> {
                 let statement = client.prepare_cached(statement).await?;
                 Ok(client.query(&statement, parameters).await?)
             }
+            Statement::Rehearsed { statement, parameters } => rehearsed(client, statement, parameters).await,
             Statement::Planned { settings, statement, parameters } => {
                 planned(client, settings, statement, parameters).await
             }
@@ -249,6 +265,18 @@ impl Drop for Busy<'_> {
             self.canceller.abandon(connection.client);
         }
     }
+}
+
+async fn rehearsed(
+    client: &mut ClientWrapper,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let transaction = client.transaction().await?;
+    let statement = transaction.prepare_cached(statement).await?;
+    let rows = transaction.query(&statement, parameters).await?;
+    transaction.rollback().await?;
+    Ok(rows)
 }
 
 async fn planned(

@@ -29,6 +29,12 @@ pub enum StoreError {
     /// The server committed, but an administrator or a cancel request ended its wait for the synchronous standbys.
     #[error("the commit did not reach the synchronous standby; check the standbys in pg_stat_replication")]
     Unreplicated,
+    /// The database refuses a harmless record as well as one of the batch, so that the data are not the cause.
+    #[error(
+        "the database refuses even a harmless record, so its tables are the cause: {0}; check the columns, constraints and \
+             triggers that were added to them, run `fleet-consumer migrate`"
+    )]
+    RefusesAll(Box<Self>),
     /// The TLS handshake failed, or the server offers no TLS.
     #[error("{}", describe_handshake(.0))]
     Handshake(tokio_postgres::Error),
@@ -95,7 +101,7 @@ impl StoreError {
             | Self::Settings(_)
             | Self::Pool(_)
             | Self::Timeout(_) => ErrorClass::Unavailable,
-            Self::NoRow => ErrorClass::Session,
+            Self::NoRow | Self::RefusesAll(_) => ErrorClass::Session,
             Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.as_db_error() {
                 Some(refusal) => Refusal::from(refusal).class(),
@@ -116,6 +122,7 @@ impl StoreError {
                 None => "io",
             },
             Self::Lookup(..) => "io",
+            Self::RefusesAll(error) => error.label(),
             // One label for all: the hosts of one URL usually fail alike.
             Self::Hosts(failures) => failures.first().map_or("io", |(_host, error)| error.label()),
             Self::Unreplicated => "unreplicated",
@@ -141,6 +148,7 @@ impl StoreError {
             | Self::Lookup(..)
             | Self::Hosts(_)
             | Self::Unreplicated
+            | Self::RefusesAll(_)
             | Self::Handshake(_)
             | Self::Settings(_)
             | Self::Pool(_)
@@ -173,6 +181,7 @@ impl StoreError {
             Self::Hosts(failures) => failures.iter().any(|(_host, error)| error.is_refused()),
             Self::Lookup(..)
             | Self::Unreplicated
+            | Self::RefusesAll(_)
             | Self::Handshake(_)
             | Self::Settings(_)
             | Self::Pool(_)

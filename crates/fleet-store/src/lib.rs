@@ -15,6 +15,7 @@ mod dead_letters;
 mod deletion;
 mod error;
 mod error_class;
+mod harmless;
 mod host_config;
 mod hosts;
 mod migrations;
