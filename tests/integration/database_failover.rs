@@ -1,5 +1,6 @@
 //! The database is a primary and a standby. The primary is lost, and the standby is promoted.
 
+mod durability;
 mod hosts;
 mod losses;
 mod pair;

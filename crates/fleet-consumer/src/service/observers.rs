@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::connect::{Databases, keys_of_one_queue, redis_link};
 use crate::error::ConsumerError;
 use crate::observe::witness::Witnesses;
-use crate::observe::{durability, pools, queues, witness};
+use crate::observe::{database, durability, pools, queues, witness};
 
 /// Starts every observer.
 pub(super) fn start(
@@ -26,6 +26,8 @@ pub(super) fn start(
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));
+    let database = database::observe(databases.clone(), settings.database.synchronous_standbys);
+    observers.spawn(liveness.watch("database observer".to_owned(), longest_wait, database));
     let pools = pools::observe(databases, every);
     observers.spawn(liveness.watch("pool observer".to_owned(), longest_wait, pools));
     Ok(observers)
