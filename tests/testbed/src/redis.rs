@@ -94,6 +94,14 @@ impl RedisServer {
         }
     }
 
+    /// The users that this server can load: Redis 7.0 does not know WAITAOF, and refuses a file that names it.
+    fn users(self, acl: &str) -> String {
+        match self {
+            Self::Redis | Self::Valkey => acl.to_owned(),
+            Self::Redis7 => acl.replace(" +waitaof", ""),
+        }
+    }
+
     fn program(self) -> &'static str {
         match self {
             Self::Redis | Self::Redis7 => "/usr/bin/redis-server",
@@ -169,7 +177,8 @@ impl Redis {
     pub(crate) fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
         let account = root.account(options.server.user())?;
         let folder = DataFolder::create(root, account)?;
-        folder.write(account, ACL, &options.acl.clone().unwrap_or_else(redis_users_for_tests))?;
+        let users = options.acl.clone().unwrap_or_else(redis_users_for_tests);
+        folder.write(account, ACL, &options.server.users(&users))?;
         if let Some(certificate) = &options.tls {
             show(&folder, account, certificate)?;
         }
@@ -204,7 +213,7 @@ impl Redis {
     ///
     /// [`Error::Io`] if it cannot be written.
     pub fn set_acl(&self, acl: &str) -> Result<(), Error> {
-        self.folder.write(self.account, ACL, acl)
+        self.folder.write(self.account, ACL, &self.options.server.users(acl))
     }
 
     /// The folder of the append-only file. It remains after [`Redis::kill`].
