@@ -21,7 +21,7 @@ use fleet_queue::{
     ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink,
     RedisLinkOptions, Volume,
 };
-use fleet_testbed::{Redis, RedisLogin, RedisOptions, RedisServer};
+use fleet_testbed::{REDIS_SERVER_VARIABLE, Redis, RedisLogin, RedisOptions, RedisServer};
 use redis::FromRedisValue;
 use uuid::Uuid;
 
@@ -134,6 +134,24 @@ async fn private_redis(arguments: &'static [&'static str]) -> Redis {
     let extra = arguments.iter().map(|&argument| argument.to_owned()).collect();
     let options = RedisOptions { server: RedisServer::from_environment(), extra, ..RedisOptions::default() };
     tokio::task::spawn_blocking(|| Redis::private_with(options)).await.unwrap().unwrap()
+}
+
+/// Otherwise a run on another server would repeat the tests on this one.
+#[tokio::test]
+async fn these_tests_run_on_the_server_that_was_asked_for() {
+    let version = match RedisServer::from_environment() {
+        RedisServer::Redis => "redis_version:8.",
+        RedisServer::Valkey => "valkey_version:8.",
+        RedisServer::Redis7 => "redis_version:7.0.",
+    };
+    let private = private_redis(&[]).await;
+    // A server of a developer's own may be any.
+    let shared = std::env::var(REDIS_SERVER_VARIABLE).is_ok().then(redis_url);
+    for url in shared.into_iter().chain([private.url()]) {
+        let link = RedisLink::open(&RedisLinkOptions::new(&url, TIMEOUT)).unwrap();
+        let server: String = redis(&link, &["INFO", "server"]).await.unwrap();
+        assert!(server.contains(version), "{server}");
+    }
 }
 
 fn limits(max_messages: usize, max_bytes: usize) -> ClaimLimits {

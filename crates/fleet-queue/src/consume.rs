@@ -11,7 +11,6 @@ use crate::error::QueueError;
 use crate::keys::QueueKeys;
 use crate::lease::{ClaimLimits, Lease, Mark};
 use crate::link::RedisLink;
-use crate::transaction::Transaction;
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));
@@ -193,9 +192,12 @@ impl Consumer {
             command.arg(key).arg(0).arg(MOST_FOREIGN).arg("WITHSCORES");
             command
         };
-        let transaction = Transaction::new([first(&keys.leases), first(&keys.parked), redis::cmd("TIME")]);
+        // Not a transaction: a full Redis 7.0 refuses to queue any command, and then no batch would ever be claimed.
+        let mut reads = redis::pipe();
+        reads.add_command(first(&keys.leases)).add_command(first(&keys.parked)).cmd("TIME");
+        let reads = &reads;
         let (leases, parked, (seconds, micros)): (First, First, (f64, f64)) =
-            self.link.transaction(&transaction).await?;
+            self.link.run(|mut connection| async move { reads.query_async(&mut connection).await }).await?;
         let now_ms = (seconds * 1000.0) + (micros / 1000.0);
         let due = |first: First| {
             let mut due = first.into_iter().take_while(|(_id, due_ms)| *due_ms <= now_ms);

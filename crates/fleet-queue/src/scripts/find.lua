@@ -1,4 +1,4 @@
-#!lua flags=no-writes
+#!lua flags=no-writes,allow-oom
 -- Finds a message by its time of receipt: items are nearly in the order of receipt.
 --
 -- KEYS  list of envelopes

@@ -1,4 +1,4 @@
-#!lua flags=no-writes
+#!lua flags=no-writes,allow-oom
 -- The header line of each list's first item, with its newline and without the body.
 --
 -- KEYS  lists of envelopes

@@ -1,4 +1,4 @@
-#!lua flags=no-writes
+#!lua flags=no-writes,allow-oom
 -- Counts the messages of all claimed batches. A key of the wrong type counts as empty.
 --
 -- KEYS  owners, ledger

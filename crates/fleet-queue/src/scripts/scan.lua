@@ -1,4 +1,4 @@
-#!lua flags=no-writes
+#!lua flags=no-writes,allow-oom
 -- Searches a message in a part of a list. Parts go from the tail to the head: after claims and pushes in between, the next
 -- part overlaps this one, and no item is skipped.
 --
