@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connect::Databases;
 use crate::error::ConsumerError;
 use crate::metrics;
+use crate::queues::KnownQueues;
 use crate::service::schemas::Schemas;
 use crate::service::supervision::{stop_if_observer_panics, wait_for_workers};
 use crate::write::database_health::DatabasesHealth;
@@ -37,6 +38,7 @@ pub async fn run(
     let databases = Databases::new(settings)?;
     let health = DatabasesHealth::default();
     let queues = workers::of_every_queue(settings, &databases, &health, program)?;
+    let known = KnownQueues::open(settings)?;
     let mut schemas = Schemas::look(&databases, &health, &settings.consumer);
     tokio::select! {
         ready = schemas.first() => ready?,
@@ -51,7 +53,7 @@ pub async fn run(
     for queue in queues {
         queue.spawn(&mut tasks, readiness.liveness(), longest_wait, &shutdown, &deadline);
     }
-    let observers = observers::start(settings, databases, readiness.liveness(), longest_wait)?;
+    let observers = observers::start(settings, databases, &known, readiness.liveness(), longest_wait);
     let timeout = settings.consumer.shutdown_timeout;
     let consuming = wait_for_workers(tasks, timeout, &readiness, &shutdown, &deadline);
     stop_if_observer_panics(consuming, observers, &shutdown).await

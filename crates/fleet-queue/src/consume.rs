@@ -1,5 +1,6 @@
 //! The consumer's operations: claim, extend, take over, mark, park, release, acknowledge.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub struct Consumer {
 
 impl Consumer {
     /// A consumer of `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 

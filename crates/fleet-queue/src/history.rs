@@ -4,6 +4,7 @@
 //! Redis: the API keeps the reply to its last push ([`PushHistory`]), and the consumers write the counters that they read into
 //! the database ([`Witness`]).
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -157,7 +158,7 @@ type Fields = Vec<Value>;
 
 impl Lookout {
     /// A lookout for `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 

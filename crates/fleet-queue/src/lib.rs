@@ -1,7 +1,7 @@
 //! The queue between the API and the consumers: Redis lists with leases and a ledger.
 //!
-//! This is the only code that talks to Redis (7.0 or newer). Each queue (`{q}`, a provider's slug or a shard of it) has
-//! these keys:
+//! This is the only code that talks to Redis (7.0 or newer). Each queue (`{q}`, a provider's slug or
+//! a shard of it, see [`Queue`]) has these keys:
 //!
 //! | key | type | content |
 //! |---|---|---|
@@ -39,6 +39,7 @@ mod ledger;
 mod link;
 mod options;
 mod push;
+mod queue;
 mod status;
 mod transaction;
 
@@ -57,4 +58,5 @@ pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
 pub use options::RedisLinkOptions;
 pub use push::{Producer, PushBatch, Pushed};
+pub use queue::{MAX_SHARDS, Queue};
 pub use status::{Held, Observer, QueueStatus};

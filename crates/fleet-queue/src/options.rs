@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::keys::QueueKeys;
+
 /// Everything that [`RedisLink::open`](crate::RedisLink::open) needs to know. `Debug` does not show the URL, which may
 /// contain a password.
 #[derive(Clone, Debug)]
@@ -28,6 +30,12 @@ impl RedisLinkOptions {
     #[must_use]
     pub fn with_ca_file(self, ca_file: Option<&Path>) -> Self {
         Self { ca_file: ca_file.map(Path::to_path_buf), ..self }
+    }
+
+    /// Options for the server that holds the queue with these keys.
+    #[must_use]
+    pub fn for_queue(self, _keys: &QueueKeys) -> Self {
+        self
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -1,5 +1,6 @@
 //! The API's operation: pushing messages.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use fleet_failpoints::Failpoint;
@@ -73,7 +74,7 @@ pub struct Producer {
 
 impl Producer {
     /// A producer for `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
         Self { link, keys: QueueKeys::new(prefix, queue), confirmer: None }
     }
 

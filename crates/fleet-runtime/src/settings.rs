@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod load;
 mod names;
+mod queues;
 mod redis;
 mod retry;
 mod schema;

@@ -1,55 +1,69 @@
 //! Publishes the state of every queue and the memory of Redis as metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_providers::PROVIDERS;
-use fleet_queue::{BrokenKey, Observer, RedisLink, RedisMemory};
+use fleet_queue::{BrokenKey, Observer, Queue, RedisMemory};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::metrics;
+use crate::queues::{KnownQueues, OpenQueue};
 
 /// Publishes them once a `period`, until the process ends.
-pub(crate) async fn observe(link: RedisLink, prefix: String, period: Duration) {
-    let link = Arc::new(link);
-    let observer = |queue: &'static str| {
-        (Observer::new(Arc::clone(&link), &prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
-    };
-    let mut observers: Vec<_> = PROVIDERS.iter().map(|provider| observer(provider.slug)).collect();
+pub(crate) async fn observe(known: KnownQueues, prefix: String, period: Duration) {
+    let mut broken_keys: BTreeMap<Queue, BrokenKeys> = BTreeMap::new();
     let mut interval = tokio::time::interval(period);
     loop {
         interval.tick().await;
-        match RedisMemory::read(&link).await {
-            Ok(memory) => metrics::redis::redis_memory(memory),
-            // A user that may not run INFO gets no such metric.
-            Err(error) => tracing::debug!(%error, "cannot read how much memory Redis uses"),
+        let open: BTreeMap<_, _> = known.all().into_iter().map(|open| (open.queue, open)).collect();
+        for &queue in open.keys() {
+            broken_keys.entry(queue).or_insert_with(|| BrokenKeys::of(queue));
         }
-        for (observer, broken) in &mut observers {
-            match observer.status().await {
-                Ok(status) => {
-                    metrics::queues::queue(broken.queue, &status, Timestamp::now());
-                    broken.note(&status.broken);
-                }
-                Err(error) => metrics::redis::redis_error(error.kind()),
-            }
+        // Together, so that a server that does not respond delays no other queue.
+        let observing = broken_keys.values_mut().filter_map(|broken| {
+            let open = open.get(&broken.queue)?;
+            Some(observe_queue(open, &prefix, broken))
+        });
+        join_all(observing).await;
+    }
+}
+
+async fn observe_queue(open: &OpenQueue, prefix: &str, broken: &mut BrokenKeys) {
+    let (queue, link) = (open.queue, &open.link);
+    match RedisMemory::read(link).await {
+        Ok(memory) => metrics::redis::redis_memory(queue, memory),
+        // A user that may not run INFO gets no such metric.
+        Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
+    }
+    match Observer::new(Arc::clone(link), prefix, queue).status().await {
+        Ok(status) => {
+            metrics::queues::queue(queue, &status, Timestamp::now());
+            broken.note(&status.broken);
         }
+        Err(error) => metrics::redis::redis_error(error.kind()),
     }
 }
 
 /// Counts the keys of one queue that another program overwrote, and logs them when that begins, goes on and ends.
 struct BrokenKeys {
-    queue: &'static str,
+    queue: Queue,
     log: OutageLog,
 }
 
 impl BrokenKeys {
+    fn of(queue: Queue) -> Self {
+        Self { queue, log: OutageLog::default() }
+    }
+
     fn note(&mut self, broken: &[BrokenKey]) {
         let (queue, now) = (self.queue, Instant::now());
         if broken.is_empty() {
             if let Some(Over { lasted, .. }) = self.log.succeeded(now) {
                 tracing::info!(
-                    queue,
+                    %queue,
                     seconds = lasted.as_secs(),
                     "the queue's keys are as they should be again"
                 );
@@ -63,7 +77,7 @@ impl BrokenKeys {
             let seconds = lasted.as_secs();
             for one in broken {
                 tracing::error!(
-                    queue,
+                    %queue,
                     seconds,
                     kind = one.kind(),
                     "something else has written to the queue: {one}"

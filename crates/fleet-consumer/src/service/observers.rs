@@ -6,27 +6,29 @@ use fleet_runtime::liveness::Liveness;
 use fleet_runtime::settings::Settings;
 use tokio::task::JoinSet;
 
-use crate::connect::{Databases, keys_of_one_queue, redis_link};
-use crate::error::ConsumerError;
+use crate::connect::Databases;
 use crate::observe::witness::Witnesses;
 use crate::observe::{durability, pools, queues, witness};
+use crate::queues::KnownQueues;
 
 /// Starts every observer.
 pub(super) fn start(
     settings: &Settings,
     databases: Databases,
+    known: &KnownQueues,
     liveness: &Liveness,
     longest_wait: Duration,
-) -> Result<JoinSet<()>, ConsumerError> {
+) -> JoinSet<()> {
     let every = settings.consumer.status_interval;
     let mut observers = JoinSet::new();
-    let queues = queues::observe(redis_link(settings)?, settings.queue.prefix.clone(), every);
+    let prefix = &settings.queue.prefix;
+    let queues = queues::observe(known.clone(), prefix.clone(), every);
     observers.spawn(liveness.watch("queue observer".to_owned(), longest_wait, queues));
-    let durability = durability::observe(redis_link(settings)?, keys_of_one_queue(settings));
+    let durability = durability::observe(known.clone(), prefix.clone());
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
-    let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
+    let witness = witness::watch(Witnesses::new(settings, &databases, known.clone()), every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));
     let pools = pools::observe(databases, every);
     observers.spawn(liveness.watch("pool observer".to_owned(), longest_wait, pools));
-    Ok(observers)
+    observers
 }

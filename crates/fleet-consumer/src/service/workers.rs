@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
-use fleet_queue::{Consumer, QueueError};
+use fleet_queue::{Consumer, Queue, QueueError};
 use fleet_runtime::liveness::Liveness;
 use fleet_runtime::settings::Settings;
 use fleet_store::{StateStore, TelemetryStore};
@@ -35,7 +35,7 @@ use crate::write::writer::Writer;
 /// The workers of one queue.
 #[derive(Debug)]
 pub(super) struct QueueWorkers {
-    queue: &'static str,
+    queue: Queue,
     worker: Arc<Worker>,
     parked: ParkedWorker,
     /// How many loops claim batches.
@@ -76,7 +76,7 @@ pub(super) fn of_every_queue(
     let days = i64::from(settings.retention.telemetry_days);
     let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
     let workers = |provider: &'static Provider| {
-        let pipeline = Pipeline {
+        let pipeline = Arc::new(Pipeline {
             provider,
             limits,
             max_records: settings.consumer.max_transaction_events,
@@ -84,16 +84,19 @@ pub(super) fn of_every_queue(
             unused_values: UnusedValues::new(provider.slug),
             rate_limit: Arc::clone(&rate_limit),
             writer: writer(settings, databases, health, provider),
-        };
-        queue_workers(settings, pipeline)
+        });
+        settings.queues_of(provider.slug).map(move |queue| queue_workers(settings, queue, Arc::clone(&pipeline)))
     };
-    PROVIDERS.iter().map(workers).collect()
+    PROVIDERS.iter().flat_map(workers).collect()
 }
 
-fn queue_workers(settings: &Settings, pipeline: Pipeline) -> Result<QueueWorkers, QueueError> {
-    let queue = pipeline.provider.slug;
+fn queue_workers(
+    settings: &Settings,
+    queue: Queue,
+    pipeline: Arc<Pipeline>,
+) -> Result<QueueWorkers, QueueError> {
     // Each queue has its own connection, so that no queue's batches wait for another's.
-    let link = Arc::new(redis_link(settings)?);
+    let link = redis_link(settings, queue)?;
     let consumer = Consumer::new(link, &settings.queue.prefix, queue);
     let settings = &settings.consumer;
     let calls = Arc::new(RedisCalls::new(queue));

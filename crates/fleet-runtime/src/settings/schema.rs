@@ -293,6 +293,8 @@ pub struct ProviderSettings {
     pub max_body_bytes: Option<u64>,
     /// Most new vehicles that one consumer accepts per minute; events of others become dead letters. Unlimited if absent.
     pub max_new_vehicles_per_minute: Option<u32>,
+    /// How many queues the provider's messages are spread over, 1 to 64. In a Redis Cluster, they are on several servers.
+    pub shards: u8,
 }
 
 impl Default for ProviderSettings {
@@ -304,6 +306,7 @@ impl Default for ProviderSettings {
             max_backlog_bytes: 1536 * MIB,
             max_body_bytes: None,
             max_new_vehicles_per_minute: None,
+            shards: 1,
         }
     }
 }

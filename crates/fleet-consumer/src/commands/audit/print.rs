@@ -1,8 +1,10 @@
 //! Prints the ledgers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use comfy_table::Table;
+use fleet_queue::Durability;
 
 use crate::commands::audit::ledgers::{Audit, AuditedQueue};
 use crate::observe::witness::Unaccounted;
@@ -20,7 +22,7 @@ impl fmt::Display for Audit {
                 status.settled.messages,
                 queue.unaccounted.messages,
             ];
-            let mut row = vec![queue.name.to_owned()];
+            let mut row = vec![queue.queue.to_string()];
             row.extend(counts.map(|count| count.to_string()));
             row.push(if queue.balances() { "yes" } else { "NO" }.to_owned());
             queues.add_row(row);
@@ -49,11 +51,13 @@ impl fmt::Display for Audit {
         for queue in &self.queues {
             queue.explain(formatter)?;
         }
-        for weakness in self.durability.weaknesses() {
+        let weaknesses: BTreeSet<_> = self.durability.values().flat_map(Durability::weaknesses).collect();
+        for weakness in weaknesses {
             writeln!(formatter, "Redis is set up weaker than it should be: {weakness}")?;
         }
-        let unseen = self.durability.unseen().join(", ");
+        let unseen: BTreeSet<_> = self.durability.values().flat_map(Durability::unseen).collect();
         if !unseen.is_empty() {
+            let unseen = unseen.into_iter().collect::<Vec<_>>().join(", ");
             writeln!(
                 formatter,
                 "This user may not read all of Redis' settings. Make sure that Redis has: {unseen}."
@@ -66,7 +70,7 @@ impl fmt::Display for Audit {
 impl AuditedQueue {
     /// Explains what needs attention, below the tables.
     fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, held, unaccounted, status, at_rest: _ } = self;
+        let Self { queue: name, held, unaccounted, status, at_rest: _ } = self;
         for broken in self.broken() {
             writeln!(formatter, "{name}: {broken}")?;
         }
