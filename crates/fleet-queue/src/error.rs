@@ -43,7 +43,7 @@ pub enum QueueError {
          cluster-enabled no"
     )]
     Cluster,
-    /// Too few replicas confirm writes on a new connection. Nothing was pushed.
+    /// Too few replicas confirm writes. [`Producer::push_batch`](crate::Producer::push_batch) has pushed nothing then.
     #[error(
         "of {} replicas that must confirm (FLEET_QUEUE__REPLICAS), {} received a write and {} stored it on disk; check that the \
          replicas run, are connected to the primary and have appendonly yes, or set FLEET_QUEUE__REPLICAS to their number",
