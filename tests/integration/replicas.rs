@@ -60,6 +60,15 @@ async fn ask<T: FromRedisValue>(server: &Redis, words: &[&str]) -> T {
     command.arg(&words[1..]).query_async(&mut connection).await.unwrap()
 }
 
+/// As [`api_on`], once a webhook was accepted: a replica that has just synchronized rewrites its append-only file first.
+async fn accepting_api_on(primary: &Redis, replicas: &str, timeout: &str) -> (Fleet, Vec<Uuid>) {
+    let fleet = api_on(primary, replicas, timeout).await;
+    let first = accepted_again(&fleet).await;
+    let queued = queued(&fleet, primary).await;
+    assert_eq!(queued.last(), Some(&first));
+    (fleet, queued)
+}
+
 /// The API on `primary`. Each push waits for so many replicas.
 async fn api_on(primary: &Redis, replicas: &str, timeout: &str) -> Fleet {
     let variables = [

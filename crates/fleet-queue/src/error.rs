@@ -94,6 +94,11 @@ impl QueueError {
         matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
     }
 
+    /// Whether the user may not run the command.
+    pub(crate) fn is_missing_permission(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NOPERM")
+    }
+
     /// The same error, with the name of the key.
     pub(crate) fn on(self, key: &str, expected: &'static str) -> Self {
         if self.is_broken_key() && !matches!(self, Self::Broken(_)) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_testbed::RedisServer;
 use tokio::task::JoinSet;
 
-use super::{api_on, ask, post, primary, primary_with, queued, replica_of, replica_with, set};
+use super::{accepting_api_on, api_on, ask, post, primary, primary_with, queued, replica_of, replica_with, set};
 use crate::answers::client::post_niu;
 
 #[tokio::test]
@@ -13,7 +13,7 @@ async fn what_was_answered_200_is_on_the_replica_when_the_primary_is_killed() {
     for server in [RedisServer::Redis, RedisServer::Valkey] {
         let mut primary = primary_with(server, &[]).await;
         let replica = replica_with(server, &primary, &[]).await;
-        let fleet = api_on(&primary, "1", "1s").await;
+        let (fleet, _first) = accepting_api_on(&primary, "1", "5s").await;
         let mut clients = JoinSet::new();
         for _ in 0..8 {
             let api = fleet.api.clone();
@@ -43,27 +43,26 @@ async fn what_was_answered_200_is_on_the_replica_when_the_primary_is_killed() {
 async fn a_webhook_waits_for_a_replica_that_is_slow() {
     let primary = primary().await;
     let mut replica = replica_of(&primary).await;
-    let fleet = api_on(&primary, "1", "20s").await;
-    let first = super::accepted(&fleet).await;
+    let (fleet, mut before) = accepting_api_on(&primary, "1", "20s").await;
     replica.pause().unwrap();
     let posting = post(&fleet);
     tokio::pin!(posting);
     let early = tokio::time::timeout(Duration::from_millis(500), posting.as_mut()).await;
     assert!(early.is_err(), "a response without the replica: {early:?}");
-    assert_eq!(queued(&fleet, &primary).await.len(), 2, "the primary has the push");
+    assert_eq!(queued(&fleet, &primary).await.len(), before.len() + 1, "the primary has the push");
     replica.resume().unwrap();
     let answer = posting.await;
     assert_eq!(answer.status, 200);
-    assert_eq!(queued(&fleet, &primary).await, [first, answer.message_id()], "it was not pushed again");
-    assert_eq!(queued(&fleet, &replica).await, [first, answer.message_id()]);
+    before.push(answer.message_id());
+    assert_eq!(queued(&fleet, &primary).await, before, "it was not pushed again");
+    assert_eq!(queued(&fleet, &replica).await, before);
 }
 
 #[tokio::test]
 async fn webhooks_that_arrive_while_a_push_waits_share_the_next_one() {
     let primary = primary().await;
     let mut replica = replica_of(&primary).await;
-    let fleet = api_on(&primary, "1", "20s").await;
-    super::accepted(&fleet).await;
+    let (fleet, before) = accepting_api_on(&primary, "1", "20s").await;
     replica.pause().unwrap();
     let mut clients = JoinSet::new();
     for _ in 0..50 {
@@ -77,11 +76,11 @@ async fn webhooks_that_arrive_while_a_push_waits_share_the_next_one() {
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
     let ids: Vec<_> = answers.iter().map(|answer| answer.message_id()).collect();
     let queued = queued(&fleet, &primary).await;
-    assert_eq!(queued.len(), 51, "each was pushed once");
+    assert_eq!(queued.len(), before.len() + 50, "each was pushed once");
     assert!(set(&ids).is_subset(&set(&queued)));
     let stats: String = ask(&primary, &["INFO", "commandstats"]).await;
     let pushes = stats.split_once("cmdstat_rpush:calls=").unwrap().1.split(',').next().unwrap();
-    assert!(pushes.parse::<u32>().unwrap() <= 10, "{pushes} pushes for 51 webhooks");
+    assert!(pushes.parse::<u32>().unwrap() <= 15, "{pushes} pushes for 51 webhooks");
 }
 
 #[tokio::test]
