@@ -85,6 +85,27 @@ impl RedisLink {
         Ok(Self { client, timeout: options.timeout(), current: Mutex::default() })
     }
 
+    /// A link to another server, with this one's login, TLS and timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::Url`] if this is no address.
+    pub(crate) fn to_other_server(&self, host: &str, port: u16) -> Result<Self, QueueError> {
+        let info = self.client.get_connection_info().clone();
+        let host = host.to_owned();
+        let address = match info.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                let (insecure, tls_params) = (*insecure, tls_params.clone());
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            // A socket has no other servers.
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        let client =
+            Client::open(info.set_addr(address)).map_err(|error| QueueError::Url(error.to_string()))?;
+        Ok(Self { client, timeout: self.timeout, current: Mutex::default() })
+    }
+
     /// Runs one operation, and retries it on a new connection at most twice. It retries if the existing connection turns out
     /// to be useless, because Redis or a load balancer closed it while it was idle or because the server is no longer the
     /// primary, and if a new connection breaks. The link's timeout bounds all attempts together.

@@ -10,13 +10,13 @@ use crate::metrics;
 /// How often Redis' settings are read. People change them while it runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Publishes how many settings endanger messages, and logs them whenever they change.
-pub(crate) async fn observe(link: RedisLink, keys: QueueKeys) {
+/// Publishes how many settings endanger messages, and logs them whenever they change. `replicas` must confirm pushes.
+pub(crate) async fn observe(link: RedisLink, keys: QueueKeys, replicas: u32) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut logged = Vec::new();
     loop {
         idle(interval.tick()).await;
-        match Durability::read(&link, &keys).await {
+        match Durability::read(&link, &keys, replicas).await {
             Ok(durability) => {
                 let weaknesses = durability.weaknesses();
                 metrics::redis::redis_weaknesses(weaknesses.len());

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fleet_providers::PROVIDERS;
-use fleet_queue::{BrokenKey, Observer, RedisLink, RedisMemory};
+use fleet_queue::{BrokenKey, Observer, RedisLink, RedisMemory, Replication};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use fleet_runtime::settings::QueueSettings;
 use jiff::Timestamp;
 
 use crate::metrics;
 
 /// Publishes them once a `period`, until the process ends.
-pub(crate) async fn observe(link: RedisLink, prefix: String, period: Duration) {
+pub(crate) async fn observe(link: RedisLink, settings: QueueSettings, period: Duration) {
     let link = Arc::new(link);
     let observer = |queue: &'static str| {
-        (Observer::new(Arc::clone(&link), &prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
+        (Observer::new(Arc::clone(&link), &settings.prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
     };
     let mut observers: Vec<_> = PROVIDERS.iter().map(|provider| observer(provider.slug)).collect();
     let mut interval = tokio::time::interval(period);
@@ -25,6 +26,9 @@ pub(crate) async fn observe(link: RedisLink, prefix: String, period: Duration) {
             // A user that may not run INFO gets no such metric.
             Err(error) => tracing::debug!(%error, "cannot read how much memory Redis uses"),
         }
+        if settings.replicas > 0 {
+            observe_replicas(&link).await;
+        }
         for (observer, broken) in &mut observers {
             match observer.status().await {
                 Ok(status) => {
@@ -34,6 +38,15 @@ pub(crate) async fn observe(link: RedisLink, prefix: String, period: Duration) {
                 Err(error) => metrics::redis::redis_error(error.kind()),
             }
         }
+    }
+}
+
+async fn observe_replicas(link: &RedisLink) {
+    match Replication::read(link).await {
+        Ok(Some(replication)) => metrics::redis::replication(&replication),
+        // A user that may not run ROLE gets no such metric.
+        Ok(None) => {}
+        Err(error) => metrics::redis::redis_error(error.kind()),
     }
 }
 

@@ -56,7 +56,8 @@ impl Audit {
                 status,
             });
         }
-        let durability = Durability::read(&link, &keys_of_one_queue(settings)).await?;
+        let durability =
+            Durability::read(&link, &keys_of_one_queue(settings), settings.queue.replicas).await?;
         Ok(Self { queues, settled, durability })
     }
 

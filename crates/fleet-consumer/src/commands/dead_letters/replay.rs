@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet_queue::{Producer, RedisLink};
-use fleet_runtime::settings::Settings;
+use fleet_runtime::settings::{QueueSettings, Settings};
 use fleet_runtime::stdout::print;
 use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadMessage};
 
@@ -37,7 +37,7 @@ pub(super) async fn replay(
         page.retain(|message| fleet_providers::provider(&message.provider).is_some());
         foreign += found - page.len();
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
-        push(&link, &settings.queue.prefix, page).await?;
+        push(&link, &settings.queue, page).await?;
         // Delete after the push: the other way round, a crash in between would lose the messages.
         letters += store.forget(&ids, start).await?;
         messages += ids.len();
@@ -53,13 +53,18 @@ pub(super) async fn replay(
 }
 
 /// Pushes each message once, however many of its events died.
-async fn push(link: &Arc<RedisLink>, prefix: &str, page: Vec<DeadMessage>) -> Result<(), ConsumerError> {
+async fn push(
+    link: &Arc<RedisLink>,
+    settings: &QueueSettings,
+    page: Vec<DeadMessage>,
+) -> Result<(), ConsumerError> {
     let mut queues: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for DeadMessage { provider, envelope, .. } in page {
         queues.entry(provider).or_default().push(envelope);
     }
     for (provider, envelopes) in queues {
-        Producer::new(Arc::clone(link), prefix, &provider).push(&envelopes).await?;
+        let producer = Producer::new(Arc::clone(link), &settings.prefix, &provider);
+        producer.confirmed_by(settings.replicas).push_confirmed(&envelopes).await?;
     }
     Ok(())
 }
