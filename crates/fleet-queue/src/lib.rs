@@ -23,20 +23,26 @@
 
 mod broken;
 mod consume;
+mod dial;
 mod durability;
 mod envelope;
 mod error;
 mod error_kind;
 mod find;
+mod gather;
 mod greeting;
 mod history;
+mod hosts;
 mod keys;
 mod lease;
 mod ledger;
 mod link;
+mod locate;
 mod options;
 mod push;
+mod report;
 mod status;
+mod topology;
 mod transaction;
 
 pub use broken::BrokenKey;
@@ -50,6 +56,8 @@ pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
-pub use options::RedisLinkOptions;
+pub use options::{RedisLinkOptions, SentinelOptions};
 pub use push::{Producer, PushBatch, Pushed};
+pub use report::{Departure, Event, LinkState, Report};
 pub use status::{Held, Observer, QueueStatus};
+pub use topology::Topology;
