@@ -14,6 +14,9 @@ const SHAPE: &str = "use redis://[user:password@]host:port[,host:port][/db], or 
 const INSECURE: &str = "#insecure would accept any certificate and therefore any server; remove it and set FLEET_TLS__CA_FILE \
                         to the file of the CA that signed the server's certificate";
 
+/// Why a URL with an `@` behind the hosts is refused.
+const MISPLACED: &str = "has an @ after the first /, ? or #; write these characters as %2F, %3F and %23 in a user or a password";
+
 /// Parses a URL such as `rediss://user:password@a:1,b:2/0`. Every host gets the same login, database and protocol.
 ///
 /// # Errors
@@ -21,6 +24,9 @@ const INSECURE: &str = "#insecure would accept any certificate and therefore any
 /// All problems at once, without parts of the URL, which may contain a password in any place.
 pub(crate) fn parse(url: &str, topology: Topology) -> Result<Vec<ConnectionInfo>, Vec<String>> {
     let Parts { before, hosts, after } = Parts::of(url).ok_or_else(|| vec![format!("is no URL; {SHAPE}")])?;
+    if after.contains('@') {
+        return Err(vec![MISPLACED.to_owned()]);
+    }
     if hosts.len() > MAX_HOSTS {
         return Err(vec![format!("has more than {MAX_HOSTS} hosts; name fewer")]);
     }
