@@ -32,9 +32,10 @@ impl fmt::Debug for Server {
 impl Server {
     /// The host; empty for a Unix socket.
     pub(crate) fn host(&self) -> &str {
-        match &self.0 {
-            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host,
-            _ => "",
+        if let ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } = &self.0 {
+            host
+        } else {
+            ""
         }
     }
 }
@@ -75,25 +76,19 @@ impl Dialer {
 
     /// A server at this host and port.
     pub(crate) fn server(&self, host: &str, port: u16) -> Server {
-        Server(match self.template.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host: host.to_owned(),
-                port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(host.to_owned(), port),
-        })
+        if let ConnectionAddr::TcpTls { insecure, tls_params, .. } = self.template.addr() {
+            let (host, insecure, tls_params) = (host.to_owned(), *insecure, tls_params.clone());
+            return Server(ConnectionAddr::TcpTls { host, port, insecure, tls_params });
+        }
+        Server(ConnectionAddr::Tcp(host.to_owned(), port))
     }
 
     /// The server at an address of the URL.
     pub(crate) fn server_at(&self, address: &ConnectionAddr) -> Server {
-        match address {
-            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
-                self.server(host, *port)
-            }
-            other => Server(other.clone()),
+        if let ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } = address {
+            return self.server(host, *port);
         }
+        Server(address.clone())
     }
 
     /// Connects and logs in. The caller bounds the time.

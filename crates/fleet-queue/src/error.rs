@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet_tls::TlsError;
 
 use crate::broken::BrokenKey;
+use crate::confirmation::Confirmation;
 use crate::error_kind::ErrorKind;
 use crate::report::Departure;
 use crate::topology::Topology;
@@ -50,6 +51,13 @@ pub enum QueueError {
     /// No server is known to be the primary, as during a failover. Nothing was sent.
     #[error("found no primary of Redis: {0}")]
     NoPrimary(String),
+    /// Too few replicas confirm writes on a new connection. Nothing was pushed.
+    #[error(
+        "of {} replicas that must confirm (FLEET_QUEUE__REPLICAS), {} received a write and {} stored it on disk; check that the \
+         replicas run, are connected to the primary and have appendonly yes, or set FLEET_QUEUE__REPLICAS to their number",
+        .0.wanted, .0.received, .0.on_replicas
+    )]
+    Unconfirmed(Confirmation),
     /// Another program has overwritten a key of the queue. Redis may have run commands that do not need this key.
     #[error("{0}")]
     Broken(BrokenKey),
@@ -77,6 +85,7 @@ impl QueueError {
             Self::Connection(_) => ErrorKind::Connection,
             Self::WrongTopology { .. } => ErrorKind::Topology,
             Self::NoPrimary(_) => ErrorKind::NoPrimary,
+            Self::Unconfirmed(_) => ErrorKind::Unconfirmed,
             Self::Refused { code, .. } => ErrorKind::of_code(code),
             Self::Broken(broken) => broken.error_kind(),
             Self::Reply(_) => ErrorKind::Reply,
@@ -107,6 +116,8 @@ impl QueueError {
         match self {
             Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) => true,
             Self::WrongTopology { .. } | Self::NoPrimary(_) => true,
+            // The server may be a primary that nobody else takes for one any more.
+            Self::Unconfirmed(_) => true,
             // A connection keeps its login and its server. A new connection to the same address may reach another server.
             // An EXECABORT without a cause means that the server's role changed during the transaction.
             Self::Refused { .. } => matches!(
@@ -134,6 +145,7 @@ impl QueueError {
             ErrorKind::Loading => Departure::Loading,
             ErrorKind::Cluster | ErrorKind::Topology | ErrorKind::NoPrimary => Departure::Cluster,
             ErrorKind::Auth => Departure::Login,
+            ErrorKind::Unconfirmed => Departure::Unconfirmed,
             ErrorKind::Url | ErrorKind::Tls | ErrorKind::Connection | ErrorKind::Reply => {
                 Departure::Connection
             }
@@ -148,8 +160,11 @@ impl QueueError {
     /// Whether a retry on a new connection may succeed at once. Not after a timeout: what delayed this reply would delay the
     /// next one too.
     pub(crate) fn is_cured_by_new_connection(&self) -> bool {
-        self.breaks_connection()
-            && !matches!(self, Self::Timeout(_) | Self::WrongTopology { .. } | Self::NoPrimary(_))
+        let is_final = matches!(
+            self,
+            Self::Timeout(_) | Self::WrongTopology { .. } | Self::NoPrimary(_) | Self::Unconfirmed(_)
+        );
+        self.breaks_connection() && !is_final
     }
 }
 
@@ -205,6 +220,7 @@ mod tests {
             QueueError::Connection(String::new()),
             QueueError::WrongTopology { found: "", needs: Topology::Cluster },
             QueueError::NoPrimary(String::new()),
+            QueueError::Unconfirmed(Confirmation { wanted: 1, received: 0, on_primary: 1, on_replicas: 0 }),
             QueueError::Broken(BrokenKey::Counters { key: String::new(), why: String::new() }),
             QueueError::Reply(String::new()),
         ];

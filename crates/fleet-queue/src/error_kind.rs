@@ -11,6 +11,7 @@ pub(crate) enum ErrorKind {
     Topology,
     NoPrimary,
     Cluster,
+    Unconfirmed,
     Oom,
     Loading,
     #[strum(serialize = "readonly")]
@@ -63,7 +64,8 @@ impl ErrorKind {
                 "; something else wrote to this key: see the runbook, \"A key of the wrong type\""
             }
             Self::Url | Self::Tls | Self::Timeout | Self::Connection | Self::Aborted | Self::Busy => "",
-            Self::Corrupt | Self::Refused | Self::Reply | Self::Topology | Self::NoPrimary => "",
+            Self::Corrupt | Self::Refused | Self::Reply | Self::Unconfirmed => "",
+            Self::Topology | Self::NoPrimary => "",
         }
     }
 }

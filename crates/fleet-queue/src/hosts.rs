@@ -15,7 +15,8 @@ const INSECURE: &str = "#insecure would accept any certificate and therefore any
                         to the file of the CA that signed the server's certificate";
 
 /// Why a URL with an `@` behind the hosts is refused.
-const MISPLACED: &str = "has an @ after the first /, ? or #; write these characters as %2F, %3F and %23 in a user or a password";
+const MISPLACED: &str =
+    "has an @ after the first /, ? or #; write these characters as %2F, %3F and %23 in a user or a password";
 
 /// Parses a URL such as `rediss://user:password@a:1,b:2/0`. Every host gets the same login, database and protocol.
 ///

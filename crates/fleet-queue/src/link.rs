@@ -184,7 +184,6 @@ impl RedisLink {
 
     /// Drops a connection whose replicas do not confirm, unless the link has replaced it already. The next call locates the
     /// primary, and may find the same server.
-    #[allow(dead_code, reason = "for the confirmation by replicas")]
     pub(crate) async fn leave(&self, generation: u64) {
         self.lines.leave(generation, Departure::Unconfirmed).await;
     }
@@ -193,6 +192,11 @@ impl RedisLink {
     /// the link has left its server. Links of several queues may have the same server.
     pub async fn server(&self) -> Option<String> {
         self.lines.server().await
+    }
+
+    /// Most time for one call.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Checks that Redis replies.

@@ -13,6 +13,7 @@ use fleet_queue::{Envelope, Producer};
 use self::cap::Cap;
 use self::committer::Committer;
 pub(crate) use self::limits::CommitLimits;
+use self::replica_wait::ReplicaWait;
 pub(crate) use self::share::Share;
 use self::waiting::Waiting;
 use crate::metrics::{CommitMetrics, Shed, ShedMetrics};
@@ -23,6 +24,8 @@ mod cap;
 mod committer;
 mod limits;
 mod push_log;
+mod replica_log;
+mod replica_wait;
 mod share;
 mod waiting;
 
@@ -46,7 +49,10 @@ impl GroupCommit {
         let shedding = Arc::new(AtomicBool::new(false));
         let shed = metrics.shed.clone();
         let cap = Cap::new(limits.max_backlog_bytes, Arc::clone(&shedding), metrics.clone());
-        let committer = Committer::new(producer, cap, share, metrics, Arc::clone(&waiting));
+        let replicas = limits.replica_patience.map(|patience| {
+            ReplicaWait::new(producer.clone(), Arc::clone(&waiting), metrics.clone(), patience)
+        });
+        let committer = Committer::new(producer, cap, share, metrics, Arc::clone(&waiting), replicas);
         (Self { waiting, shedding, shed }, committer.run())
     }
 
@@ -56,7 +62,7 @@ impl GroupCommit {
     }
 
     /// Puts one message into the next push. The future waits for the push's outcome, which is [`Outcome::Accepted`] only
-    /// after Redis has replied.
+    /// after Redis has replied and the replicas that must confirm the push have done so.
     pub(crate) fn push(
         &self,
         envelope: &Envelope<'_>,

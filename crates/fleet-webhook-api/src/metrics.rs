@@ -20,6 +20,9 @@ const COMMIT_DURATION: &str = "fleet_api_commit_duration_seconds";
 const REDIS_ERRORS: &str = "fleet_api_redis_errors_total";
 const SHEDDING: &str = "fleet_api_shedding";
 const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
+const UNCONFIRMED: &str = "fleet_api_unconfirmed_pushes_total";
+const AWAITING_REPLICAS: &str = "fleet_api_awaiting_replicas";
+const AWAITING_REPLICAS_SECONDS: &str = "fleet_api_awaiting_replicas_seconds";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 
 /// Fine between 1 and 50 ms, where most responses should be.
@@ -40,7 +43,7 @@ pub(crate) fn describe() {
     describe_histogram!(
         COMMIT_DURATION,
         Unit::Seconds,
-        "Duration of one push to Redis, including failed ones"
+        "Duration of one push to Redis, including failed ones and the wait for replicas"
     );
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
     describe_gauge!(
@@ -50,6 +53,16 @@ pub(crate) fn describe() {
     describe_counter!(
         UNACCOUNTED,
         "Upper bound of the webhooks answered 200 that Redis lost before they were settled, as this process noticed"
+    );
+    describe_counter!(UNCONFIRMED, "Pushes that too few replicas had confirmed when Redis replied");
+    describe_gauge!(
+        AWAITING_REPLICAS,
+        "1 while nothing is pushed because replicas have not confirmed the last push, or confirm no writes"
+    );
+    describe_gauge!(
+        AWAITING_REPLICAS_SECONDS,
+        Unit::Seconds,
+        "How long nothing has been pushed because of missing confirmations; 0 if pushes go on"
     );
     describe_gauge!(
         REDIS_WEAKNESSES,
@@ -122,6 +135,8 @@ pub(crate) enum Shed {
     CommitQueueFull,
     /// The push to Redis failed.
     RedisUnavailable,
+    /// Too few replicas have confirmed the push, or confirm pushes at all.
+    Unconfirmed,
 }
 
 /// Handles for one provider's 503s.
@@ -155,6 +170,9 @@ pub(crate) struct CommitMetrics {
     duration: Histogram,
     shedding: Gauge,
     unaccounted: Counter,
+    unconfirmed: Counter,
+    awaiting_replicas: Gauge,
+    awaiting_replicas_seconds: Gauge,
 }
 
 impl CommitMetrics {
@@ -167,6 +185,9 @@ impl CommitMetrics {
             duration: histogram!(COMMIT_DURATION, "provider" => provider),
             shedding: gauge!(SHEDDING, "provider" => provider),
             unaccounted: counter!(UNACCOUNTED, "provider" => provider),
+            unconfirmed: counter!(UNCONFIRMED, "provider" => provider),
+            awaiting_replicas: gauge!(AWAITING_REPLICAS, "provider" => provider),
+            awaiting_replicas_seconds: gauge!(AWAITING_REPLICAS_SECONDS, "provider" => provider),
         }
     }
 
@@ -177,6 +198,17 @@ impl CommitMetrics {
 
     pub(crate) fn unaccounted(&self, messages: u64) {
         self.unaccounted.increment(messages);
+    }
+
+    /// Counts a push that too few replicas had confirmed.
+    pub(crate) fn unconfirmed(&self) {
+        self.unconfirmed.increment(1);
+    }
+
+    /// Sets since when nothing is pushed because of missing confirmations; `None` if pushes go on.
+    pub(crate) fn awaiting_replicas(&self, since: Option<Duration>) {
+        self.awaiting_replicas.set(u8::from(since.is_some()));
+        self.awaiting_replicas_seconds.set(since.unwrap_or_default());
     }
 
     pub(crate) fn shedding(&self, shedding: bool) {
@@ -198,6 +230,7 @@ mod tests {
             "body_bytes_in_flight",
             "commit_queue_full",
             "redis_unavailable",
+            "unconfirmed",
         ];
         assert_eq!(names, expected);
     }

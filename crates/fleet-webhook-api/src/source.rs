@@ -40,7 +40,7 @@ impl Source {
         // A connection for each provider, so that one provider's pushes never wait behind another's.
         let link = Arc::new(link(settings)?);
         let (commit, committer) = GroupCommit::new(
-            Producer::new(link, &settings.queue.prefix, slug),
+            Producer::new(link, &settings.queue.prefix, slug).confirmed_by(settings.queue.replicas),
             commit_limits(settings, source),
             share,
             CommitMetrics::new(slug),
@@ -63,6 +63,7 @@ fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
         max_bytes: settings.api.commit_max_bytes,
         queue: settings.api.commit_queue.max(1),
         max_backlog_bytes: source.max_backlog_bytes,
+        replica_patience: (settings.queue.replicas > 0).then_some(settings.queue.timeout),
     }
 }
 

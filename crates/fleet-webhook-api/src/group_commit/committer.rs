@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed};
+use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
 use fleet_runtime::liveness::idle;
 
 use super::cap::Cap;
 use super::push_log::PushLog;
+use super::replica_wait::{PROVE_EVERY, ReplicaWait};
 use super::share::Share;
-use super::waiting::{Batch, FirstMessage, Waiting};
-use crate::metrics::{CommitMetrics, Shed};
+use super::waiting::{Batch, FirstMessage, Requests, Waiting};
+use crate::metrics::{self, CommitMetrics, Shed};
 use crate::outcome::Outcome;
 
 /// How often the backlog is read while it is above its cap.
@@ -31,6 +32,8 @@ pub(super) struct Committer {
     waiting: Arc<Waiting>,
     history: PushHistory,
     log: PushLog,
+    /// Absent if pushes wait for no replica.
+    replicas: Option<ReplicaWait>,
 }
 
 /// Runs also if the task panics, so that no request waits for a push that will not happen.
@@ -47,18 +50,19 @@ impl Committer {
         share: Share,
         metrics: CommitMetrics,
         waiting: Arc<Waiting>,
+        replicas: Option<ReplicaWait>,
     ) -> Self {
         let log = PushLog::new(metrics.clone());
-        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), log }
+        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), log, replicas }
     }
 
     /// Pushes until no request brings a message any more.
     pub(super) async fn run(mut self) {
         while let Some(batch) = self.next().await {
-            let Batch { push, first, requests } = batch;
+            let Batch { push, first, requests, .. } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
             self.share.before_push();
-            requests.resolve(self.push(push, &first).await);
+            self.push(push, &first, requests).await;
             let pause = self.share.after_push(bytes, started.elapsed());
             if !pause.is_zero() {
                 idle(tokio::time::sleep(pause)).await;
@@ -84,6 +88,9 @@ impl Committer {
 
     /// Waits for the next message. Meanwhile reads the ledger until the last messages are settled.
     async fn arrival(&mut self) {
+        if self.replicas.as_ref().is_some_and(ReplicaWait::is_owed) {
+            return self.arrival_or_confirmation().await;
+        }
         if !self.history.is_owed() {
             return idle(self.waiting.arrival()).await;
         }
@@ -98,6 +105,23 @@ impl Committer {
                 Ok(ledger) => self.history.looked(&ledger),
                 Err(error) if error.is_broken_key() => self.history.forget(),
                 Err(_next_time) => {}
+            }
+        }
+    }
+
+    /// Waits for the next message, and asks from time to time whether replicas confirm writes again.
+    async fn arrival_or_confirmation(&mut self) {
+        if tokio::time::timeout(PROVE_EVERY, self.waiting.arrival()).await.is_ok() {
+            return;
+        }
+        // A message that arrives meanwhile waits: if this were cancelled, the WAIT would still block the connection.
+        let proven = self.producer.prove().await;
+        let Some(replicas) = &mut self.replicas else { return };
+        match proven {
+            Ok(()) => replicas.confirmed(),
+            Err(error) => {
+                metrics::redis_error(error.kind());
+                replicas.withheld();
             }
         }
     }
@@ -117,18 +141,28 @@ impl Committer {
         }
     }
 
-    async fn push(&mut self, batch: PushBatch, first: &FirstMessage) -> Outcome {
+    async fn push(&mut self, batch: PushBatch, first: &FirstMessage, requests: Requests) {
         let (started, messages, bytes) = (Instant::now(), batch.messages(), batch.bytes());
         let result = self.producer.push_batch(batch).await;
         self.metrics.pushed(messages, started.elapsed());
-        let Pushed { waiting_messages, ledger } = match result {
+        let Pushed { waiting_messages, ledger, unconfirmed } = match result {
             Ok(pushed) => pushed,
-            Err(error) => {
-                self.log.failed_push(&error, messages, first);
-                return Outcome::QueueUnavailable;
-            }
+            Err(error) => return self.failed(&error, messages, first, requests),
         };
         self.log.succeeded_push();
+        let requests = match (unconfirmed, &mut self.replicas) {
+            (Some(push), Some(replicas)) => {
+                if !replicas.wait(push, requests, messages, started).await {
+                    return;
+                }
+                None
+            }
+            (_, Some(replicas)) => {
+                replicas.confirmed();
+                Some(requests)
+            }
+            (_, None) => Some(requests),
+        };
         let (messages, bytes) = (wide(messages), wide(bytes));
         match ledger {
             Ok(ledger) => self.counted(&ledger, messages),
@@ -139,7 +173,22 @@ impl Committer {
                 self.cap.pushed(waiting_messages.saturating_mul(bytes / messages.max(1)));
             }
         }
-        Outcome::Accepted
+        if let Some(requests) = requests {
+            requests.resolve(Outcome::Accepted);
+        }
+    }
+
+    /// Answers the requests of a push that failed.
+    fn failed(&mut self, error: &QueueError, messages: usize, first: &FirstMessage, requests: Requests) {
+        self.log.failed_push(error, messages, first);
+        let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
+        requests.resolve(if is_unconfirmed { Outcome::Unconfirmed } else { Outcome::QueueUnavailable });
+        if let Some(replicas) = &mut self.replicas {
+            if is_unconfirmed {
+                replicas.withheld();
+            }
+            replicas.expire();
+        }
     }
 
     /// Evaluates the ledger as it is after a push.

@@ -1,5 +1,7 @@
 //! The bounds of one provider's pushes.
 
+use std::time::Duration;
+
 /// Bounds of the pushes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitLimits {
@@ -11,4 +13,6 @@ pub(crate) struct CommitLimits {
     pub(crate) queue: usize,
     /// Most bytes of the provider in Redis, waiting or in flight.
     pub(crate) max_backlog_bytes: u64,
+    /// Longest wait of a request for replicas that must confirm pushes; absent if pushes wait for none.
+    pub(crate) replica_patience: Option<Duration>,
 }

@@ -55,7 +55,9 @@ impl PushLog {
     /// A push failed. The line names the first message of the latest push.
     pub(super) fn failed_push(&mut self, error: &QueueError, messages: usize, first: &FirstMessage) {
         metrics::redis_error(error.kind());
-        self.metrics.shed.count_all(Shed::RedisUnavailable, messages);
+        let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
+        let reason = if is_unconfirmed { Shed::Unconfirmed } else { Shed::RedisUnavailable };
+        self.metrics.shed.count_all(reason, messages);
         let (provider, kind) = (self.metrics.provider, error.kind());
         tracing::debug!(target: TARGET, provider, messages, kind, %error, "a push failed");
         let webhooks = u64::try_from(messages).unwrap_or(u64::MAX);

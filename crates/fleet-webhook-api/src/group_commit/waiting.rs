@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fleet_queue::{Envelope, Producer, PushBatch};
 use fleet_runtime::logging::trace_id;
@@ -39,6 +40,8 @@ pub(super) struct Batch {
     pub(super) push: PushBatch,
     pub(super) first: FirstMessage,
     pub(super) requests: Requests,
+    /// When its first message was added.
+    began: Instant,
 }
 
 /// Identifies a batch in the log.
@@ -112,7 +115,7 @@ impl Waiting {
         let first = FirstMessage { message_id: envelope.message_id, trace_id };
         let outcome = Arc::new(SetOnce::new());
         let requests = Requests { outcome: Arc::clone(&outcome), permits: Some(permits) };
-        batches.push_back(Batch { push, first, requests });
+        batches.push_back(Batch { push, first, requests, began: Instant::now() });
         self.arrived.notify_one();
         Some(outcome)
     }
@@ -123,13 +126,28 @@ impl Waiting {
 
     /// The batch that has waited longest.
     pub(super) fn take(&self) -> Option<Batch> {
+        self.take_if(|_batch| true)
+    }
+
+    /// The batch that has waited longest, if it has waited for so long.
+    pub(super) fn take_older_than(&self, age: Duration) -> Option<Batch> {
+        self.take_if(|batch| batch.began.elapsed() >= age)
+    }
+
+    fn take_if(&self, is_due: impl FnOnce(&Batch) -> bool) -> Option<Batch> {
         let mut batches = self.lock();
+        batches.batches.front().filter(|batch| is_due(batch))?;
         let batch = batches.batches.pop_front()?;
         batches.messages -= batch.push.messages();
         let follow = |room: usize, size: usize| size.max(room - room / 8);
         let (messages, bytes) = batches.room;
         batches.room = (follow(messages, batch.push.messages()), follow(bytes, batch.push.bytes()));
         Some(batch)
+    }
+
+    /// Since when the batch that has waited longest waits.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.lock().batches.front().map(|batch| batch.began)
     }
 
     /// Waits for a batch to take, or for the end.
