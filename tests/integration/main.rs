@@ -42,6 +42,8 @@ mod queue;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod slices;

@@ -23,6 +23,7 @@ const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
 const UNCONFIRMED: &str = "fleet_api_unconfirmed_pushes_total";
 const AWAITING_REPLICAS: &str = "fleet_api_awaiting_replicas";
 const AWAITING_REPLICAS_SECONDS: &str = "fleet_api_awaiting_replicas_seconds";
+const REPLICAS_MISSING: &str = "fleet_api_redis_replicas_missing";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 
 /// Fine between 1 and 50 ms, where most responses should be.
@@ -64,6 +65,7 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "How long nothing has been pushed because of missing confirmations; 0 if pushes go on"
     );
+    describe_gauge!(REPLICAS_MISSING, "Replicas that must confirm pushes and confirm no writes; 0 is good");
     describe_gauge!(
         REDIS_WEAKNESSES,
         "Redis settings that are too weak to keep accepted messages safe; 0 is good"
@@ -81,6 +83,11 @@ pub(crate) fn redis_error(kind: &'static str) {
 /// Sets how many of Redis' settings are too weak.
 pub(crate) fn redis_weaknesses(count: u32) {
     gauge!(REDIS_WEAKNESSES).set(count);
+}
+
+/// Sets how many of the replicas that must confirm pushes are missing.
+pub(crate) fn redis_replicas_missing(count: u32) {
+    gauge!(REPLICAS_MISSING).set(count);
 }
 
 /// Handles for one provider's requests, looked up once.

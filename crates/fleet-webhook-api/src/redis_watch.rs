@@ -9,6 +9,7 @@ use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::readiness::Readiness;
 
 use crate::metrics;
+use crate::replica_watch::ReplicaWatch;
 
 /// Time between two attempts to reach Redis at the start.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -17,19 +18,28 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 const READ_EVERY: Duration = Duration::from_secs(60);
 
 /// Sets the API ready once Redis responds. The API stays ready if Redis fails later: otherwise every replica would leave the
-/// load balancer at once, and providers would receive no 503. Then watches Redis' settings. Ends only with an error that no
-/// retry can solve.
+/// load balancer at once, and providers would receive no 503. Then watches Redis' settings, and its `replicas` if pushes wait
+/// for them. Ends only with an error that no retry can solve.
 pub(crate) async fn watch(
     link: RedisLink,
     keys: QueueKeys,
     readiness: Arc<Readiness>,
     caps_bytes: u64,
+    replicas: Option<ReplicaWatch>,
 ) -> QueueError {
     if let Err(unusable) = reach(&link).await {
         return unusable;
     }
     readiness.set_started();
-    match watch_durability(&link, &keys, caps_bytes).await {}
+    let wanted = replicas.as_ref().map_or(0, |replicas| replicas.wanted);
+    let durability = watch_durability(&link, &keys, caps_bytes, wanted);
+    match replicas {
+        None => match durability.await {},
+        Some(replicas) => tokio::select! {
+            never = durability => match never {},
+            never = replicas.run() => match never {},
+        },
+    }
 }
 
 async fn reach(link: &RedisLink) -> Result<(), QueueError> {
@@ -55,12 +65,12 @@ async fn reach(link: &RedisLink) -> Result<(), QueueError> {
     }
 }
 
-async fn watch_durability(link: &RedisLink, keys: &QueueKeys, caps_bytes: u64) -> Infallible {
+async fn watch_durability(link: &RedisLink, keys: &QueueKeys, caps_bytes: u64, replicas: u32) -> Infallible {
     let mut interval = tokio::time::interval(READ_EVERY);
     let mut said = None;
     loop {
         interval.tick().await;
-        match Durability::read(link, keys).await {
+        match Durability::read(link, keys, replicas).await {
             Ok(durability) => {
                 let weaknesses = weaknesses(&durability, caps_bytes);
                 metrics::redis_weaknesses(u32::try_from(weaknesses.len()).unwrap_or(u32::MAX));
@@ -86,7 +96,7 @@ fn weaknesses(durability: &Durability, caps_bytes: u64) -> Vec<String> {
     weaknesses
 }
 
-fn report(weaknesses: &[String], unseen: &[&str]) {
+fn report(weaknesses: &[String], unseen: &[String]) {
     for weakness in weaknesses {
         tracing::warn!("Redis is set up weaker than it should be: {weakness}");
     }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{QueueError, QueueKeys};
+use fleet_queue::{Producer, QueueError, QueueKeys};
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
@@ -17,6 +17,7 @@ use crate::group_commit::Share;
 use crate::handler::Handler;
 use crate::outcome_record::OutcomeRecord;
 use crate::redis_link::link;
+use crate::replica_watch::ReplicaWatch;
 use crate::source::Source;
 use crate::source_settings::SourceSettings;
 use crate::{metrics, redis_watch, refusals, secrets};
@@ -33,7 +34,7 @@ const IDLE_DRAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable
+/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::WrongTopology`] if Redis has another topology. An unreachable
 /// Redis is no error: until it is reachable, requests are answered 503.
 pub async fn run(
     settings: &Settings,
@@ -96,7 +97,15 @@ fn watch_redis(
     let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
     let first_queue = sources.first().map_or("", |source| source.provider.slug);
     let keys = QueueKeys::new(&settings.queue.prefix, first_queue);
-    Ok(redis_watch::watch(link(settings)?, keys, Arc::clone(readiness), caps_bytes))
+    let wanted = settings.queue.replicas;
+    let replicas = if wanted > 0 {
+        // A connection of its own, because WAIT blocks it.
+        let producer = Producer::new(Arc::new(link(settings)?), &settings.queue.prefix, first_queue);
+        Some(ReplicaWatch { producer: producer.confirmed_by(wanted), wanted })
+    } else {
+        None
+    };
+    Ok(redis_watch::watch(link(settings)?, keys, Arc::clone(readiness), caps_bytes, replicas))
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

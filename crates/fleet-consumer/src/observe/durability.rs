@@ -16,12 +16,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 type Weaknesses = BTreeMap<String, Vec<Queue>>;
 
 /// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different servers.
-pub(crate) async fn observe(known: KnownQueues, prefix: String) {
+/// `replicas` must confirm pushes.
+pub(crate) async fn observe(known: KnownQueues, prefix: String, replicas: u32) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut logged = Weaknesses::new();
     loop {
         idle(interval.tick()).await;
-        if let Some(weaknesses) = read(&known, &prefix).await {
+        if let Some(weaknesses) = read(&known, &prefix, replicas).await {
             metrics::redis::redis_weaknesses(weaknesses.len());
             if weaknesses != logged {
                 for (weakness, queues) in &weaknesses {
@@ -35,10 +36,10 @@ pub(crate) async fn observe(known: KnownQueues, prefix: String) {
 }
 
 /// `None` if no server responds.
-async fn read(known: &KnownQueues, prefix: &str) -> Option<Weaknesses> {
+async fn read(known: &KnownQueues, prefix: &str, replicas: u32) -> Option<Weaknesses> {
     let mut found = None;
     for open in known.all() {
-        match Durability::read(&open.link, &open.queue.keys(prefix)).await {
+        match Durability::read(&open.link, &open.queue.keys(prefix), replicas).await {
             Ok(durability) => {
                 let found = found.get_or_insert_with(Weaknesses::new);
                 for weakness in durability.weaknesses() {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{BrokenKey, Observer, Queue, RedisMemory};
+use fleet_queue::{BrokenKey, Observer, Queue, RedisLink, RedisMemory, Replication};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use fleet_runtime::settings::QueueSettings;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -13,7 +14,7 @@ use crate::metrics;
 use crate::queues::{KnownQueues, OpenQueue};
 
 /// Publishes them once a `period`, until the process ends.
-pub(crate) async fn observe(known: KnownQueues, prefix: String, period: Duration) {
+pub(crate) async fn observe(known: KnownQueues, settings: QueueSettings, period: Duration) {
     let mut broken_keys: BTreeMap<Queue, BrokenKeys> = BTreeMap::new();
     let mut interval = tokio::time::interval(period);
     loop {
@@ -25,24 +26,36 @@ pub(crate) async fn observe(known: KnownQueues, prefix: String, period: Duration
         // Together, so that a server that does not respond delays no other queue.
         let observing = broken_keys.values_mut().filter_map(|broken| {
             let open = open.get(&broken.queue)?;
-            Some(observe_queue(open, &prefix, broken))
+            Some(observe_queue(open, &settings, broken))
         });
         join_all(observing).await;
     }
 }
 
-async fn observe_queue(open: &OpenQueue, prefix: &str, broken: &mut BrokenKeys) {
+async fn observe_queue(open: &OpenQueue, settings: &QueueSettings, broken: &mut BrokenKeys) {
     let (queue, link) = (open.queue, &open.link);
     match RedisMemory::read(link).await {
         Ok(memory) => metrics::redis::redis_memory(queue, memory),
         // A user that may not run INFO gets no such metric.
         Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
     }
-    match Observer::new(Arc::clone(link), prefix, queue).status().await {
+    if settings.replicas > 0 {
+        observe_replicas(queue, link).await;
+    }
+    match Observer::new(Arc::clone(link), &settings.prefix, queue).status().await {
         Ok(status) => {
             metrics::queues::queue(queue, &status, Timestamp::now());
             broken.note(&status.broken);
         }
+        Err(error) => metrics::redis::redis_error(error.kind()),
+    }
+}
+
+async fn observe_replicas(queue: Queue, link: &RedisLink) {
+    match Replication::read(link).await {
+        Ok(Some(replication)) => metrics::redis::replication(queue, &replication),
+        // A user that may not run ROLE gets no such metric.
+        Ok(None) => {}
         Err(error) => metrics::redis::redis_error(error.kind()),
     }
 }

@@ -21,10 +21,10 @@ pub(super) fn start(
 ) -> JoinSet<()> {
     let every = settings.consumer.status_interval;
     let mut observers = JoinSet::new();
-    let prefix = &settings.queue.prefix;
-    let queues = queues::observe(known.clone(), prefix.clone(), every);
+    let queues = queues::observe(known.clone(), settings.queue.clone(), every);
     observers.spawn(liveness.watch("queue observer".to_owned(), longest_wait, queues));
-    let durability = durability::observe(known.clone(), prefix.clone());
+    let durability =
+        durability::observe(known.clone(), settings.queue.prefix.clone(), settings.queue.replicas);
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases, known.clone()), every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));
