@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleet_tls::TlsError;
 
 use crate::broken::BrokenKey;
+use crate::confirmation::Confirmation;
 use crate::error_kind::ErrorKind;
 
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether Redis ran
@@ -42,6 +43,13 @@ pub enum QueueError {
          cluster-enabled no"
     )]
     Cluster,
+    /// Too few replicas confirm writes on a new connection. Nothing was pushed.
+    #[error(
+        "of {} replicas that must confirm (FLEET_QUEUE__REPLICAS), {} received a write and {} stored it on disk; check that the \
+         replicas run, are connected to the primary and have appendonly yes, or set FLEET_QUEUE__REPLICAS to their number",
+        .0.wanted, .0.received, .0.on_replicas
+    )]
+    Unconfirmed(Confirmation),
     /// Another program has overwritten a key of the queue. Redis may have run commands that do not need this key.
     #[error("{0}")]
     Broken(BrokenKey),
@@ -68,6 +76,7 @@ impl QueueError {
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Connection(_) => ErrorKind::Connection,
             Self::Cluster => ErrorKind::Cluster,
+            Self::Unconfirmed(_) => ErrorKind::Unconfirmed,
             Self::Refused { code, .. } => ErrorKind::of_code(code),
             Self::Broken(broken) => broken.error_kind(),
             Self::Reply(_) => ErrorKind::Reply,
@@ -97,6 +106,8 @@ impl QueueError {
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) | Self::Cluster => true,
+            // The server may be a primary that nobody else takes for one any more.
+            Self::Unconfirmed(_) => true,
             // A connection keeps its login and its server. A new connection to the same address may reach another server.
             // An EXECABORT without a cause means that the server's role changed during the transaction.
             Self::Refused { .. } => matches!(
@@ -114,7 +125,7 @@ impl QueueError {
     /// Whether a retry on a new connection may succeed at once. Not after a timeout: what delayed this reply would delay the
     /// next one too.
     pub(crate) fn is_cured_by_new_connection(&self) -> bool {
-        self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster)
+        self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster | Self::Unconfirmed(_))
     }
 }
 
@@ -169,6 +180,7 @@ mod tests {
             QueueError::Timeout(Duration::ZERO),
             QueueError::Connection(String::new()),
             QueueError::Cluster,
+            QueueError::Unconfirmed(Confirmation { wanted: 1, received: 0, on_primary: 1, on_replicas: 0 }),
             QueueError::Broken(BrokenKey::Counters { key: String::new(), why: String::new() }),
             QueueError::Reply(String::new()),
         ];

@@ -9,6 +9,7 @@ pub(crate) enum ErrorKind {
     Timeout,
     Connection,
     Cluster,
+    Unconfirmed,
     Oom,
     Loading,
     #[strum(serialize = "readonly")]
@@ -58,7 +59,7 @@ impl ErrorKind {
                 "; something else wrote to this key: see the runbook, \"A key of the wrong type\""
             }
             Self::Url | Self::Tls | Self::Timeout | Self::Connection | Self::Aborted | Self::Busy => "",
-            Self::Corrupt | Self::Refused | Self::Reply => "",
+            Self::Corrupt | Self::Refused | Self::Reply | Self::Unconfirmed => "",
         }
     }
 }

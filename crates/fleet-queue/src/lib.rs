@@ -22,6 +22,9 @@
 //! queue could never drain. The push does not run with it.
 
 mod broken;
+mod confirm;
+mod confirmation;
+mod confirmer;
 mod consume;
 mod durability;
 mod envelope;
@@ -41,6 +44,8 @@ mod status;
 mod transaction;
 
 pub use broken::BrokenKey;
+pub use confirmation::Confirmation;
+pub use confirmer::Unconfirmed;
 pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};

@@ -33,6 +33,14 @@ pub struct RedisLink {
     current: Mutex<Current>,
 }
 
+/// One connection of a link.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) connection: MultiplexedConnection,
+    /// The number of this connection; the first one has 1.
+    pub(crate) generation: u64,
+}
+
 #[derive(Default)]
 struct Current {
     connection: Option<MultiplexedConnection>,
@@ -88,6 +96,14 @@ impl RedisLink {
     pub(crate) async fn run<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         operation: impl Fn(MultiplexedConnection) -> Running,
+    ) -> Result<T, QueueError> {
+        self.run_on_line(|line| operation(line.connection)).await
+    }
+
+    /// As [`RedisLink::run`], for an operation that needs to know its connection.
+    pub(crate) async fn run_on_line<T, Running: Future<Output = RedisResult<T>>>(
+        &self,
+        operation: impl Fn(Line) -> Running,
     ) -> Result<T, QueueError> {
         let deadline = Instant::now() + self.timeout;
         let mut retries = 0..MAX_RETRIES;
@@ -160,7 +176,7 @@ impl RedisLink {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, QueueError> {
-        let run = |mut connection| async move { call.invoke_async(&mut connection).await };
+        let run = |mut line: Line| async move { call.invoke_async(&mut line.connection).await };
         self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
     }
 
@@ -175,27 +191,38 @@ impl RedisLink {
     async fn attempt<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         deadline: Instant,
-        operation: &impl Fn(MultiplexedConnection) -> Running,
+        operation: &impl Fn(Line) -> Running,
     ) -> Result<T, Failed> {
         let too_late = |_elapsed| QueueError::Timeout(self.timeout);
         // The deadline includes the time that another caller's connection attempt takes.
         let connecting = tokio::time::timeout_at(deadline, self.connect()).await.map_err(too_late);
-        let Connected { connection, generation, was_open } =
+        let Connected { line, was_open } =
             connecting.flatten().map_err(|error| Failed { error, on: None })?;
-        let result = tokio::time::timeout_at(deadline, operation(connection)).await.map_err(too_late);
+        let generation = line.generation;
+        let result = tokio::time::timeout_at(deadline, operation(line)).await.map_err(too_late);
         let error = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => QueueError::from(error),
             Err(timeout) => timeout,
         };
         if error.breaks_connection() {
-            let mut current = self.current.lock().await;
-            if current.generation == generation {
-                current.connection = None;
-            }
+            self.leave(generation).await;
         }
         let on = Some(if was_open { Connection::Old } else { Connection::New });
         Err(Failed { error, on })
+    }
+
+    /// Drops a connection, unless the link has replaced it already. The next call opens a new one.
+    pub(crate) async fn leave(&self, generation: u64) {
+        let mut current = self.current.lock().await;
+        if current.generation == generation {
+            current.connection = None;
+        }
+    }
+
+    /// Most time for one call.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Checks that Redis replies.
@@ -210,8 +237,8 @@ impl RedisLink {
     async fn connect(&self) -> Result<Connected, QueueError> {
         let mut current = self.current.lock().await;
         if let Some(connection) = &current.connection {
-            let (connection, generation) = (connection.clone(), current.generation);
-            return Ok(Connected { connection, generation, was_open: true });
+            let line = Line { connection: connection.clone(), generation: current.generation };
+            return Ok(Connected { line, was_open: true });
         }
         // `attempt` has the only timeout.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
@@ -221,14 +248,13 @@ impl RedisLink {
         }
         current.generation += 1;
         current.connection = Some(connection.clone());
-        Ok(Connected { connection, generation: current.generation, was_open: false })
+        Ok(Connected { line: Line { connection, generation: current.generation }, was_open: false })
     }
 }
 
 /// A connection to run one operation on.
 struct Connected {
-    connection: MultiplexedConnection,
-    generation: u64,
+    line: Line,
     /// It existed before this call.
     was_open: bool,
 }

@@ -101,7 +101,9 @@ mod tests {
         for queue in every {
             assert_eq!(Queue::parse(&queue.to_string(), PROVIDERS), Some(queue));
         }
-        for other in ["", "niu.", "niu.64", "niu.07", "niu.+7", "niu.-1", "niu.1.2", "nius", "tier", "niu.999"] {
+        for other in
+            ["", "niu.", "niu.64", "niu.07", "niu.+7", "niu.-1", "niu.1.2", "nius", "tier", "niu.999"]
+        {
             assert_eq!(Queue::parse(other, PROVIDERS), None, "{other}");
         }
     }
@@ -134,7 +136,8 @@ mod tests {
     #[test]
     fn shards_have_different_slots() {
         for provider in PROVIDERS {
-            let mut slots: Vec<_> = Queue::all(provider, MAX_SHARDS).map(|queue| slot(&queue.to_string())).collect();
+            let mut slots: Vec<_> =
+                Queue::all(provider, MAX_SHARDS).map(|queue| slot(&queue.to_string())).collect();
             slots.sort_unstable();
             slots.dedup();
             assert_eq!(slots.len(), usize::from(MAX_SHARDS), "{provider}");
@@ -151,7 +154,10 @@ mod tests {
             assert_eq!(spread(provider, 4, 4), [1, 1, 1, 1], "{provider}, four primaries");
             assert!(spread(provider, 4, 3).into_iter().all(|shards| (1..=2).contains(&shards)), "{provider}");
             assert!(spread(provider, 6, 3).into_iter().all(|shards| (1..=3).contains(&shards)), "{provider}");
-            assert!(spread(provider, 12, 3).into_iter().all(|shards| (2..=5).contains(&shards)), "{provider}");
+            assert!(
+                spread(provider, 12, 3).into_iter().all(|shards| (2..=5).contains(&shards)),
+                "{provider}"
+            );
         }
     }
 }

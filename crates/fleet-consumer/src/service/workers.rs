@@ -85,7 +85,9 @@ pub(super) fn of_every_queue(
             rate_limit: Arc::clone(&rate_limit),
             writer: writer(settings, databases, health, provider),
         });
-        settings.queues_of(provider.slug).map(move |queue| queue_workers(settings, queue, Arc::clone(&pipeline)))
+        settings
+            .queues_of(provider.slug)
+            .map(move |queue| queue_workers(settings, queue, Arc::clone(&pipeline)))
     };
     PROVIDERS.iter().flat_map(workers).collect()
 }

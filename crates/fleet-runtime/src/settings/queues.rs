@@ -11,6 +11,11 @@ impl Settings {
         self.providers.get(provider).map_or(1, |given| given.shards)
     }
 
+    /// Whether all queues are on one server.
+    pub fn queues_share_a_server(&self) -> bool {
+        true
+    }
+
     /// The queues of the provider with this slug.
     pub fn queues_of(&self, provider: &'static str) -> impl Iterator<Item = Queue> + Clone {
         Queue::all(provider, self.shards(provider))

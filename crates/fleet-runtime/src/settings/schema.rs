@@ -163,11 +163,13 @@ pub struct QueueSettings {
     /// Most time for one call, including connecting and retries.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// Replicas of Redis that must have a push on disk before it counts as stored.
+    pub replicas: u32,
 }
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { prefix: "fleet".to_owned(), timeout: Duration::from_secs(3) }
+        Self { prefix: "fleet".to_owned(), timeout: Duration::from_secs(3), replicas: 0 }
     }
 }
 

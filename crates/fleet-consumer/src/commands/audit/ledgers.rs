@@ -69,7 +69,11 @@ impl Audit {
     /// records. While batches of a provider are in progress, the databases may differ by them.
     pub fn balances(&self) -> bool {
         let queues = self.queues.iter().all(|queue| queue.balances() && queue.unaccounted.messages == 0);
-        queues && self.settled.iter().all(|(provider, totals)| databases_agree(totals) || !self.is_at_rest(provider))
+        queues
+            && self
+                .settled
+                .iter()
+                .all(|(provider, totals)| databases_agree(totals) || !self.is_at_rest(provider))
     }
 
     /// Whether no queue of the provider had a batch in progress.

@@ -205,7 +205,10 @@ fn a_provider_has_one_queue_or_up_to_64_shards() {
     assert_eq!(names(&[("FLEET_PROVIDERS__INVERS__SHARDS", "64")]).len(), 66);
     for wrong in ["0", "65", "256", "-1", "two"] {
         let error = from_variables(&[("FLEET_PROVIDERS__NIU__SHARDS", wrong)]).unwrap_err().to_string();
-        assert!(error.contains("FLEET_PROVIDERS__NIU__SHARDS") && error.contains("1 to 64"), "{wrong}: {error}");
+        assert!(
+            error.contains("FLEET_PROVIDERS__NIU__SHARDS") && error.contains("1 to 64"),
+            "{wrong}: {error}"
+        );
     }
     let error = from_variables(&[("FLEET_PROVIDERS__NIMBUS__SHARDS", "2")]).unwrap_err().to_string();
     assert!(error.contains("no provider nimbus"), "{error}");
