@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_queue::QueueError;
+use fleet_queue::{Queue, QueueError};
 use fleet_runtime::metrics::Buckets;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
@@ -25,6 +25,7 @@ const AWAITING_REPLICAS: &str = "fleet_api_awaiting_replicas";
 const AWAITING_REPLICAS_SECONDS: &str = "fleet_api_awaiting_replicas_seconds";
 const REPLICAS_MISSING: &str = "fleet_api_redis_replicas_missing";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
+const SHARDS: &str = "fleet_api_shards";
 
 /// Fine between 1 and 50 ms, where most responses should be.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -49,7 +50,8 @@ pub(crate) fn describe() {
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
     describe_gauge!(
         SHEDDING,
-        "1 while the provider's backlog is above its cap and its webhooks are answered 503"
+        "1 while the queue's backlog is above its part of the provider's cap. If all queues of a provider are, its webhooks \
+         are answered 503"
     );
     describe_counter!(
         UNACCOUNTED,
@@ -70,6 +72,7 @@ pub(crate) fn describe() {
         REDIS_WEAKNESSES,
         "Redis settings that are too weak to keep accepted messages safe; 0 is good"
     );
+    describe_gauge!(SHARDS, "Queues that the provider's webhooks are spread over, as the settings say");
     for &kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
     }
@@ -85,9 +88,14 @@ pub(crate) fn redis_weaknesses(count: u32) {
     gauge!(REDIS_WEAKNESSES).set(count);
 }
 
-/// Sets how many of the replicas that must confirm pushes are missing.
-pub(crate) fn redis_replicas_missing(count: u32) {
-    gauge!(REPLICAS_MISSING).set(count);
+/// Sets how many of the replicas that must confirm a queue's pushes are missing.
+pub(crate) fn redis_replicas_missing(queue: Queue, count: u32) {
+    gauge!(REPLICAS_MISSING, "queue" => queue.to_string()).set(count);
+}
+
+/// Shows over how many queues a provider's webhooks are spread.
+pub(crate) fn shards(provider: &'static str, shards: usize) {
+    gauge!(SHARDS, "provider" => provider).set(u32::try_from(shards).unwrap_or(u32::MAX));
 }
 
 /// Handles for one provider's requests, looked up once.
@@ -168,10 +176,11 @@ impl ShedMetrics {
     }
 }
 
-/// Handles for one provider's pushes.
+/// Handles for the pushes to one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct CommitMetrics {
     pub(crate) provider: &'static str,
+    pub(crate) queue: Queue,
     pub(crate) shed: ShedMetrics,
     size: Histogram,
     duration: Histogram,
@@ -183,18 +192,20 @@ pub(crate) struct CommitMetrics {
 }
 
 impl CommitMetrics {
-    /// The handles of `provider`.
-    pub(crate) fn new(provider: &'static str) -> Self {
+    /// The handles of `queue`.
+    pub(crate) fn new(queue: Queue) -> Self {
+        let (provider, name) = (queue.provider(), queue.to_string());
         Self {
             provider,
+            queue,
             shed: ShedMetrics::new(provider),
             size: histogram!(COMMIT_SIZE, "provider" => provider),
             duration: histogram!(COMMIT_DURATION, "provider" => provider),
-            shedding: gauge!(SHEDDING, "provider" => provider),
-            unaccounted: counter!(UNACCOUNTED, "provider" => provider),
-            unconfirmed: counter!(UNCONFIRMED, "provider" => provider),
-            awaiting_replicas: gauge!(AWAITING_REPLICAS, "provider" => provider),
-            awaiting_replicas_seconds: gauge!(AWAITING_REPLICAS_SECONDS, "provider" => provider),
+            shedding: gauge!(SHEDDING, "provider" => provider, "queue" => name.clone()),
+            unaccounted: counter!(UNACCOUNTED, "provider" => provider, "queue" => name.clone()),
+            unconfirmed: counter!(UNCONFIRMED, "provider" => provider, "queue" => name.clone()),
+            awaiting_replicas: gauge!(AWAITING_REPLICAS, "provider" => provider, "queue" => name.clone()),
+            awaiting_replicas_seconds: gauge!(AWAITING_REPLICAS_SECONDS, "provider" => provider, "queue" => name.clone()),
         }
     }
 

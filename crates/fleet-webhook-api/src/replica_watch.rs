@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Obstacle, Producer};
+use fleet_queue::{Obstacle, Producer, Queue};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 use crate::metrics;
@@ -13,6 +13,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(15);
 
 /// The producer of one queue, over a connection of its own, and how many replicas must confirm.
 pub(crate) struct ReplicaWatch {
+    pub(crate) queue: Queue,
     pub(crate) producer: Producer,
     pub(crate) wanted: u32,
 }
@@ -27,8 +28,8 @@ impl ReplicaWatch {
             match self.producer.obstacle().await {
                 Ok(found) => {
                     let missing = found.map_or(0, |obstacle| obstacle.missing_replicas(self.wanted));
-                    metrics::redis_replicas_missing(missing);
-                    report(found, &mut said, &mut outage);
+                    metrics::redis_replicas_missing(self.queue, missing);
+                    report(self.queue, found, &mut said, &mut outage);
                 }
                 // The committers log that Redis does not respond.
                 Err(error) => metrics::redis_error(error.kind()),
@@ -38,11 +39,11 @@ impl ReplicaWatch {
 }
 
 /// Logs an obstacle when it begins, when it changes, once a minute, and when it is over.
-fn report(found: Option<Obstacle>, said: &mut Option<Obstacle>, outage: &mut OutageLog) {
+fn report(queue: Queue, found: Option<Obstacle>, said: &mut Option<Obstacle>, outage: &mut OutageLog) {
     let Some(obstacle) = found else {
         *said = None;
         if let Some(Over { lasted, .. }) = outage.succeeded(Instant::now()) {
-            tracing::info!(seconds = lasted.as_secs(), "replicas of Redis confirm writes");
+            tracing::info!(%queue, seconds = lasted.as_secs(), "replicas of Redis confirm writes");
         }
         return;
     };
@@ -51,7 +52,7 @@ fn report(found: Option<Obstacle>, said: &mut Option<Obstacle>, outage: &mut Out
         said.is_some_and(|said| std::mem::discriminant(&said) != std::mem::discriminant(&obstacle));
     if is_due.is_some() || is_other {
         let seconds = is_due.map(|Failing { lasted, .. }| lasted.as_secs());
-        tracing::warn!(seconds, "no push can be confirmed, so every webhook is answered 503: {obstacle}");
+        tracing::warn!(%queue, seconds, "no push can be confirmed, so every webhook is answered 503: {obstacle}");
         *said = Some(obstacle);
     }
 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Producer, QueueError, QueueKeys};
+use fleet_queue::{Producer, Queue, QueueError};
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
@@ -13,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::group_commit::Share;
+use crate::group_commit::Shares;
 use crate::handler::Handler;
 use crate::outcome_record::OutcomeRecord;
 use crate::redis_link::link;
+use crate::redis_watch::WatchedQueue;
 use crate::replica_watch::ReplicaWatch;
 use crate::source::Source;
 use crate::source_settings::SourceSettings;
@@ -51,12 +52,16 @@ pub async fn run(
         unknown: OutcomeRecord::of_unknown(),
         retry_after: settings.api.retry_after,
     };
-    for (share, source) in Share::among(sources.len()).zip(&sources) {
+    let shares = Shares::among(sources.len());
+    for (index, source) in sources.iter().enumerate() {
         let slug = source.provider.slug;
-        let (opened, committer) = Source::open(settings, source, share)?;
+        let shares = shares.of(index, source.queues.len(), settings.queues_share_a_server());
+        let (opened, committers) = Source::open(settings, source, shares)?;
         // The longest wait is one call to Redis: for a connection, then for the reply.
         let longest_wait = settings.queue.timeout;
-        tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
+        for (queue, committer) in committers {
+            tasks.spawn(readiness.liveness().watch(format!("committer {queue}"), longest_wait, committer));
+        }
         if let Some(path) = source.secrets_file.clone() {
             let watching = secrets::watch(slug, path, Arc::clone(&opened.secrets));
             tasks.spawn(until(shutdown.clone(), watching));
@@ -88,24 +93,39 @@ pub async fn run(
     Ok(clean)
 }
 
-/// Watches Redis over a connection of its own. The future ends only if Redis can never be used.
+/// Watches Redis over connections of its own, one for each queue. The future ends only if Redis can never be used.
 fn watch_redis(
     settings: &Settings,
     sources: &[SourceSettings],
     readiness: &Arc<Readiness>,
 ) -> Result<impl Future<Output = QueueError> + use<>, QueueError> {
-    let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
-    let first_queue = sources.first().map_or("", |source| source.provider.slug);
-    let keys = QueueKeys::new(&settings.queue.prefix, first_queue);
+    // In a cluster, it is not known which queues share a server, so only the caps of single queues are compared.
+    let all_caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
+    let shared = settings.queues_share_a_server();
+    let mut watched = Vec::new();
+    for source in sources {
+        for &queue in &source.queues {
+            let own = source.max_backlog_bytes / u64::try_from(source.queues.len()).unwrap_or(u64::MAX);
+            let caps_bytes = if shared { all_caps_bytes } else { own };
+            let keys = queue.keys(&settings.queue.prefix);
+            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
+        }
+    }
+    let servers = if shared { 1 } else { watched.len() };
+    let queues = watched.iter().map(|watched| watched.queue).take(servers);
+    let replicas = queues.map(|queue| replica_watch(settings, queue)).collect::<Result<Vec<_>, _>>()?;
+    Ok(redis_watch::watch(watched, Arc::clone(readiness), replicas.into_iter().flatten().collect()))
+}
+
+/// `None` if pushes wait for no replica.
+fn replica_watch(settings: &Settings, queue: Queue) -> Result<Option<ReplicaWatch>, QueueError> {
     let wanted = settings.queue.replicas;
-    let replicas = if wanted > 0 {
-        // A connection of its own, because WAIT blocks it.
-        let producer = Producer::new(Arc::new(link(settings)?), &settings.queue.prefix, first_queue);
-        Some(ReplicaWatch { producer: producer.confirmed_by(wanted), wanted })
-    } else {
-        None
-    };
-    Ok(redis_watch::watch(link(settings)?, keys, Arc::clone(readiness), caps_bytes, replicas))
+    if wanted == 0 {
+        return Ok(None);
+    }
+    // A connection of its own, because WAIT blocks it.
+    let producer = Producer::new(Arc::new(link(settings, queue)?), &settings.queue.prefix, queue);
+    Ok(Some(ReplicaWatch { queue, producer: producer.confirmed_by(wanted), wanted }))
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

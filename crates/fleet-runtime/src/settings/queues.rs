@@ -1,7 +1,7 @@
 //! From settings to the queues.
 
 use fleet_providers::PROVIDERS;
-use fleet_queue::Queue;
+use fleet_queue::{Queue, Topology};
 
 use super::schema::Settings;
 
@@ -9,6 +9,11 @@ impl Settings {
     /// How many shards the provider with this slug has.
     pub fn shards(&self, provider: &str) -> u8 {
         self.providers.get(provider).map_or(1, |given| given.shards)
+    }
+
+    /// Whether all queues are on one server. In a Redis Cluster they are not.
+    pub fn queues_share_a_server(&self) -> bool {
+        self.redis.topology != Topology::Cluster
     }
 
     /// The queues of the provider with this slug.

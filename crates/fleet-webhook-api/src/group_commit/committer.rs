@@ -1,4 +1,4 @@
-//! The task that pushes one provider's webhooks into Redis.
+//! The task that pushes webhooks into one queue in Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
 use fleet_runtime::liveness::idle;
 
 use super::cap::Cap;
+use super::health::HealthRecord;
 use super::push_log::PushLog;
 use super::replica_wait::{PROVE_EVERY, ReplicaWait};
 use super::share::Share;
@@ -23,7 +24,7 @@ const LEDGER_INTERVAL: Duration = Duration::from_secs(2);
 /// Most looks at the sockets before a push.
 const MAX_LOOKS: u32 = 8;
 
-/// Owns everything that the pushes of one provider need.
+/// Owns everything that the pushes to one queue need.
 pub(super) struct Committer {
     producer: Producer,
     cap: Cap,
@@ -34,6 +35,7 @@ pub(super) struct Committer {
     log: PushLog,
     /// Absent if pushes wait for no replica.
     replicas: Option<ReplicaWait>,
+    health: HealthRecord,
 }
 
 /// Runs also if the task panics, so that no request waits for a push that will not happen.
@@ -51,9 +53,20 @@ impl Committer {
         metrics: CommitMetrics,
         waiting: Arc<Waiting>,
         replicas: Option<ReplicaWait>,
+        health: HealthRecord,
     ) -> Self {
         let log = PushLog::new(metrics.clone());
-        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), log, replicas }
+        Self {
+            producer,
+            cap,
+            share,
+            metrics,
+            waiting,
+            history: PushHistory::default(),
+            log,
+            replicas,
+            health,
+        }
     }
 
     /// Pushes until no request brings a message any more.
@@ -63,10 +76,7 @@ impl Committer {
             let (started, bytes) = (Instant::now(), push.bytes());
             self.share.before_push();
             self.push(push, &first, requests).await;
-            let pause = self.share.after_push(bytes, started.elapsed());
-            if !pause.is_zero() {
-                idle(tokio::time::sleep(pause)).await;
-            }
+            self.share.after_push(bytes, started.elapsed());
             if self.cap.is_shedding() {
                 self.wait_for_room().await;
             }
@@ -75,6 +85,9 @@ impl Committer {
 
     async fn next(&mut self) -> Option<Batch> {
         loop {
+            if let Some(pause) = self.share.pause() {
+                idle(tokio::time::sleep(pause)).await;
+            }
             self.gather().await;
             if let Some(batch) = self.waiting.take() {
                 return Some(batch);
@@ -86,24 +99,29 @@ impl Committer {
         }
     }
 
-    /// Waits for the next message. Meanwhile reads the ledger until the last messages are settled.
+    /// Waits for the next message. Meanwhile reads the ledger until the last messages are settled, and after a failed push.
     async fn arrival(&mut self) {
         if self.replicas.as_ref().is_some_and(ReplicaWait::is_owed) {
             return self.arrival_or_confirmation().await;
         }
-        if !self.history.is_owed() {
-            return idle(self.waiting.arrival()).await;
-        }
+        let owed = self.history.is_owed().then_some(LEDGER_INTERVAL);
+        let Some(pause) = self.health.pause().or(owed) else { return idle(self.waiting.arrival()).await };
         let look = async {
-            tokio::time::sleep(LEDGER_INTERVAL).await;
+            tokio::time::sleep(pause).await;
             self.producer.ledger().await
         };
         // A message that arrives ends the read.
         tokio::select! {
             () = self.waiting.arrival() => {}
             looked = look => match looked {
-                Ok(ledger) => self.history.looked(&ledger),
-                Err(error) if error.is_broken_key() => self.history.forget(),
+                Ok(ledger) => {
+                    self.history.looked(&ledger);
+                    self.health.responds();
+                }
+                Err(error) if error.is_broken_key() => {
+                    self.history.forget();
+                    self.health.responds();
+                }
                 Err(_next_time) => {}
             }
         }
@@ -118,7 +136,10 @@ impl Committer {
         let proven = self.producer.prove().await;
         let Some(replicas) = &mut self.replicas else { return };
         match proven {
-            Ok(()) => replicas.confirmed(),
+            Ok(()) => {
+                replicas.confirmed();
+                self.health.responds();
+            }
             Err(error) => {
                 metrics::redis_error(error.kind());
                 replicas.withheld();
@@ -152,6 +173,7 @@ impl Committer {
         self.log.succeeded_push();
         let requests = match (unconfirmed, &mut self.replicas) {
             (Some(push), Some(replicas)) => {
+                self.health.failed();
                 if !replicas.wait(push, requests, messages, started).await {
                     return;
                 }
@@ -163,6 +185,7 @@ impl Committer {
             }
             (_, None) => Some(requests),
         };
+        self.health.succeeded();
         let (messages, bytes) = (wide(messages), wide(bytes));
         match ledger {
             Ok(ledger) => self.counted(&ledger, messages),
@@ -180,6 +203,7 @@ impl Committer {
 
     /// Answers the requests of a push that failed.
     fn failed(&mut self, error: &QueueError, messages: usize, first: &FirstMessage, requests: Requests) {
+        self.health.failed();
         self.log.failed_push(error, messages, first);
         let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
         requests.resolve(if is_unconfirmed { Outcome::Unconfirmed } else { Outcome::QueueUnavailable });

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Confirmation, QueueError};
+use fleet_queue::{Confirmation, Queue, QueueError};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 use crate::metrics;
 
-/// Logs what replicas do not confirm for one provider.
+/// Logs what replicas do not confirm for one queue.
 pub(super) struct ReplicaLog {
-    provider: &'static str,
+    queue: Queue,
     outage: OutageLog,
 }
 
 impl ReplicaLog {
-    pub(super) fn new(provider: &'static str) -> Self {
-        Self { provider, outage: OutageLog::default() }
+    pub(super) fn new(queue: Queue) -> Self {
+        Self { queue, outage: OutageLog::default() }
     }
 
     /// A push was sent, and too few replicas have confirmed it.
@@ -23,7 +23,8 @@ impl ReplicaLog {
         let Confirmation { wanted, received, on_primary, on_replicas } = found;
         if let Some(Failing { lasted, .. }) = self.outage.failed(Instant::now(), 1) {
             tracing::warn!(
-                provider = self.provider,
+                provider = self.queue.provider(),
+                queue = %self.queue,
                 seconds = lasted.as_secs(),
                 wanted,
                 received,
@@ -40,7 +41,8 @@ impl ReplicaLog {
         metrics::redis_error(error.kind());
         if let Some(Failing { lasted, .. }) = self.outage.failed(Instant::now(), 1) {
             tracing::warn!(
-                provider = self.provider,
+                provider = self.queue.provider(),
+                queue = %self.queue,
                 seconds = lasted.as_secs(),
                 kind = error.kind(),
                 %error,
@@ -52,7 +54,8 @@ impl ReplicaLog {
     /// A push stayed unconfirmed for too long.
     pub(super) fn gave_up(&self, waited: Duration) {
         tracing::warn!(
-            provider = self.provider,
+            provider = self.queue.provider(),
+            queue = %self.queue,
             seconds = waited.as_secs(),
             "a push stays unconfirmed: connecting to Redis again, because the server may not be the primary any more"
         );
@@ -62,7 +65,8 @@ impl ReplicaLog {
     pub(super) fn confirmed(&mut self) {
         if let Some(Over { lasted, .. }) = self.outage.succeeded(Instant::now()) {
             tracing::info!(
-                provider = self.provider,
+                provider = self.queue.provider(),
+                queue = %self.queue,
                 seconds = lasted.as_secs(),
                 "replicas confirm pushes again"
             );

@@ -50,7 +50,7 @@ impl ReplicaWait {
         metrics: CommitMetrics,
         patience: Duration,
     ) -> Self {
-        let log = ReplicaLog::new(metrics.provider);
+        let log = ReplicaLog::new(metrics.queue);
         Self { producer, waiting, metrics, patience, log, since: None }
     }
 

@@ -13,7 +13,7 @@ use super::limits::CommitLimits;
 use crate::outcome::Outcome;
 use crate::permits::Permits;
 
-/// One provider's waiting messages: requests add them, the committer takes them.
+/// One queue's waiting messages: requests add them, the committer takes them.
 #[derive(Debug)]
 pub(super) struct Waiting {
     producer: Producer,
@@ -84,6 +84,11 @@ impl Waiting {
     /// How many messages wait.
     pub(super) fn messages(&self) -> usize {
         self.lock().messages
+    }
+
+    /// How many messages wait, if more may.
+    pub(super) fn room(&self) -> Option<usize> {
+        Some(self.messages()).filter(|messages| *messages < self.limits.queue)
     }
 
     /// Whether the batch that has waited longest cannot grow any more.

@@ -71,9 +71,8 @@ impl Trace {
         });
         let mut partly_searched = Vec::new();
         for (open, found) in join_all(searches).await {
-            match self.note(open.queue, found) {
-                Some(Search { place: None, is_complete: false }) => partly_searched.push(open.clone()),
-                Some(_) | None => {}
+            if let Some(Search { place: None, is_complete: false }) = self.note(open.queue, found) {
+                partly_searched.push(open.clone());
             }
         }
         partly_searched
