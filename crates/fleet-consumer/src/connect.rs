@@ -50,10 +50,7 @@ pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
 ///
 /// All invalid URLs at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let mut errors = Vec::new();
-    if let Err(error) = redis_link(settings) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
+    let mut errors = settings.redis().problems();
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {
