@@ -56,14 +56,11 @@ pub(crate) fn parse(url: &str, topology: Topology) -> Result<Vec<ConnectionInfo>
 }
 
 fn problem(info: &ConnectionInfo, topology: Topology, several: bool) -> Option<&'static str> {
-    match info.addr() {
-        ConnectionAddr::TcpTls { insecure: true, .. } => return Some(INSECURE),
-        ConnectionAddr::Unix(_) if several || topology != Topology::Single => {
-            return Some(
-                "must not be a Unix socket with several hosts, Sentinels or a cluster; use host:port",
-            );
-        }
-        _ => {}
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Some(INSECURE);
+    }
+    if matches!(info.addr(), ConnectionAddr::Unix(_)) && (several || topology != Topology::Single) {
+        return Some("must not be a Unix socket with several hosts, Sentinels or a cluster; use host:port");
     }
     (topology == Topology::Cluster && info.redis_settings().db() != 0).then_some(
         "must not have a database number with FLEET_REDIS__TOPOLOGY=cluster, because a Redis Cluster has only \

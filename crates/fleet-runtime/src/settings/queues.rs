@@ -1,9 +1,9 @@
 //! From settings to the queues.
 
 use fleet_providers::PROVIDERS;
-use fleet_queue::{Queue, Topology};
+use fleet_queue::Queue;
 
-use super::schema::Settings;
+use super::schema::{RedisTopology, Settings};
 
 impl Settings {
     /// How many shards the provider with this slug has.
@@ -13,7 +13,7 @@ impl Settings {
 
     /// Whether all queues are on one server. In a Redis Cluster they are not.
     pub fn queues_share_a_server(&self) -> bool {
-        self.redis.topology != Topology::Cluster
+        self.redis.topology != RedisTopology::Cluster
     }
 
     /// The queues of the provider with this slug.
