@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::connect::Databases;
 use crate::observe::witness::Witnesses;
-use crate::observe::{durability, pools, queues, witness};
+use crate::observe::{database, durability, pools, queues, witness};
 use crate::queues::KnownQueues;
 
 /// Starts every observer.
@@ -28,6 +28,8 @@ pub(super) fn start(
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases, known.clone()), every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));
+    let database = database::observe(databases.clone(), settings.database.synchronous_standbys);
+    observers.spawn(liveness.watch("database observer".to_owned(), longest_wait, database));
     let pools = pools::observe(databases, every);
     observers.spawn(liveness.watch("pool observer".to_owned(), longest_wait, pools));
     observers
