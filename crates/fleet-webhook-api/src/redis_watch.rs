@@ -65,12 +65,7 @@ async fn reach(link: &RedisLink) -> Result<(), QueueError> {
     }
 }
 
-async fn watch_durability(
-    link: &RedisLink,
-    keys: &QueueKeys,
-    caps_bytes: u64,
-    replicas: u32,
-) -> Infallible {
+async fn watch_durability(link: &RedisLink, keys: &QueueKeys, caps_bytes: u64, replicas: u32) -> Infallible {
     let mut interval = tokio::time::interval(READ_EVERY);
     let mut said = None;
     loop {

@@ -47,7 +47,8 @@ fn report(found: Option<Obstacle>, said: &mut Option<Obstacle>, outage: &mut Out
         return;
     };
     let is_due = outage.failed(Instant::now(), 1);
-    let is_other = said.is_some_and(|said| std::mem::discriminant(&said) != std::mem::discriminant(&obstacle));
+    let is_other =
+        said.is_some_and(|said| std::mem::discriminant(&said) != std::mem::discriminant(&obstacle));
     if is_due.is_some() || is_other {
         let seconds = is_due.map(|Failing { lasted, .. }| lasted.as_secs());
         tracing::warn!(seconds, "no push can be confirmed, so every webhook is answered 503: {obstacle}");

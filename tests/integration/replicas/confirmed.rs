@@ -5,7 +5,9 @@ use std::time::Duration;
 use fleet_testbed::RedisServer;
 use tokio::task::JoinSet;
 
-use super::{accepting_api_on, api_on, ask, post, primary, primary_with, queued, replica_of, replica_with, set};
+use super::{
+    accepting_api_on, api_on, ask, post, primary, primary_with, queued, replica_of, replica_with, set,
+};
 use crate::answers::client::post_niu;
 
 #[tokio::test]

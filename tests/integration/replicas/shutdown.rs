@@ -18,8 +18,7 @@ async fn the_api_answers_and_ends_in_time() {
     let mut site = Site::new(NO_DATABASE);
     site.redis = primary.url();
     let command = &mut site.api(&[]);
-    let mut api =
-        Program::start(command.env("FLEET_QUEUE__REPLICAS", "1").env("FLEET_QUEUE__TIMEOUT", "2s"));
+    let mut api = Program::start(command.env("FLEET_QUEUE__REPLICAS", "1").env("FLEET_QUEUE__TIMEOUT", "2s"));
     api.readiness(200).await;
     let post = |number| {
         let request = reqwest::Client::new().post(api.webhooks()).header("token", TOKEN).body(report(number));

@@ -15,7 +15,10 @@ use crate::metrics;
 pub(crate) async fn observe(link: RedisLink, settings: QueueSettings, period: Duration) {
     let link = Arc::new(link);
     let observer = |queue: &'static str| {
-        (Observer::new(Arc::clone(&link), &settings.prefix, queue), BrokenKeys { queue, log: OutageLog::default() })
+        (
+            Observer::new(Arc::clone(&link), &settings.prefix, queue),
+            BrokenKeys { queue, log: OutageLog::default() },
+        )
     };
     let mut observers: Vec<_> = PROVIDERS.iter().map(|provider| observer(provider.slug)).collect();
     let mut interval = tokio::time::interval(period);

@@ -22,11 +22,8 @@ pub(super) fn start(
     let mut observers = JoinSet::new();
     let queues = queues::observe(redis_link(settings)?, settings.queue.clone(), every);
     observers.spawn(liveness.watch("queue observer".to_owned(), longest_wait, queues));
-    let durability = durability::observe(
-        redis_link(settings)?,
-        keys_of_one_queue(settings),
-        settings.queue.replicas,
-    );
+    let durability =
+        durability::observe(redis_link(settings)?, keys_of_one_queue(settings), settings.queue.replicas);
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases)?, every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));

@@ -126,11 +126,7 @@ impl ReplicaWait {
     }
 
     /// Asks once. Meanwhile answers the requests that have waited for too long. `None` if no request is left and none can come.
-    async fn ask(
-        &self,
-        push: &Unconfirmed,
-        pushed: &mut Pushed,
-    ) -> Option<Result<Confirmation, QueueError>> {
+    async fn ask(&self, push: &Unconfirmed, pushed: &mut Pushed) -> Option<Result<Confirmation, QueueError>> {
         let asking = self.producer.confirm(push);
         tokio::pin!(asking);
         loop {
