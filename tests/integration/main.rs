@@ -44,6 +44,8 @@ mod replay;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod slices;
 #[cfg(test)]
 mod state;
