@@ -191,7 +191,10 @@ async fn a_cluster_is_refused_at_the_start() {
     for mut command in [site.api(&[]), site.consumer(&[])] {
         let ended = Program::start(&mut command).ended().await;
         assert_eq!(ended.code, Some(78), "{ended:?}");
-        assert!(ended.errors.contains("cluster mode, which is not supported yet"), "{ended:?}");
+        assert!(
+            ended.errors.contains("runs in cluster mode; set FLEET_REDIS__TOPOLOGY=cluster"),
+            "{ended:?}"
+        );
     }
 }
 

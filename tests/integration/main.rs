@@ -15,6 +15,8 @@ mod documents;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
 mod imports;

@@ -1,6 +1,6 @@
 //! TLS to Redis and PostgreSQL: the real binaries with real servers, and certificates made for the test.
 
-mod authority;
+pub(crate) mod authority;
 
 use fleet_store::{Database, DatabaseOptions};
 use fleet_testbed::{Postgres, PostgresOptions, Redis, RedisOptions, ServerCertificate};

@@ -47,10 +47,7 @@ pub(crate) fn redis_link(settings: &Settings, queue: Queue) -> Result<Arc<RedisL
 ///
 /// All invalid URLs at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let mut errors = Vec::new();
-    if let Some(Err(error)) = settings.queues().next().map(|queue| redis_link(settings, queue)) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
+    let mut errors = settings.redis().problems();
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {

@@ -39,6 +39,11 @@ impl QueueKeys {
         &self.base
     }
 
+    /// The queue's own name, such as `niu`: the part that decides the slot.
+    pub(crate) fn tag(&self) -> &str {
+        self.base.rsplit_once('{').map_or(self.name(), |(_prefix, tag)| tag.trim_end_matches('}'))
+    }
+
     /// The list that holds one claimed batch.
     pub fn lease(&self, id: Uuid) -> String {
         format!("{}{id}", self.lease_prefix())

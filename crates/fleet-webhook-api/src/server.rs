@@ -34,7 +34,7 @@ const IDLE_DRAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable
+/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::WrongTopology`] if Redis has another topology. An unreachable
 /// Redis is no error: until it is reachable, requests are answered 503.
 pub async fn run(
     settings: &Settings,

@@ -8,8 +8,6 @@ use fleet_runtime::settings::{
     ApiSettings, GivenScheme, ProviderSettings, Settings, SettingsError, environment_name, read_secrets,
 };
 
-use crate::redis_link::link;
-
 /// One provider as configured.
 #[derive(Clone, Debug)]
 pub struct SourceSettings {
@@ -45,9 +43,7 @@ pub fn source_settings(settings: &Settings) -> Result<Vec<SourceSettings>, Setti
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
     }
-    if let Some(Err(error)) = settings.queues().next().map(|queue| link(settings, queue)) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
+    errors.extend(settings.redis().problems());
     if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }
 }
 

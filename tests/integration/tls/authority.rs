@@ -8,15 +8,15 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::NamedTempFile;
 
 /// The host names that the tests use for their servers.
-pub(super) const HERE: &[&str] = &["localhost", "127.0.0.1"];
+pub(crate) const HERE: &[&str] = &["localhost", "127.0.0.1"];
 
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     file: NamedTempFile,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut ca = params(HERE);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name.push(DnType::CommonName, "the test's CA");
@@ -27,17 +27,17 @@ impl Authority {
     }
 
     /// The file with the CA's certificate.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.file.path().to_owned()
     }
 
     /// Issues a certificate for these names and addresses.
-    pub(super) fn issue(&self, names: &[&str]) -> ServerCertificate {
+    pub(crate) fn issue(&self, names: &[&str]) -> ServerCertificate {
         self.sign(&params(names))
     }
 
     /// Issues a certificate that expired at the end of 2020.
-    pub(super) fn issue_expired(&self, names: &[&str]) -> ServerCertificate {
+    pub(crate) fn issue_expired(&self, names: &[&str]) -> ServerCertificate {
         let mut expired = params(names);
         expired.not_before = date_time_ymd(2020, 1, 1);
         expired.not_after = date_time_ymd(2020, 12, 31);
@@ -45,7 +45,7 @@ impl Authority {
     }
 
     /// The CA's own certificate, which is not valid for a server.
-    pub(super) fn own(&self) -> ServerCertificate {
+    pub(crate) fn own(&self) -> ServerCertificate {
         ServerCertificate { certificate: self.issuer.pem(), key: self.issuer.key().serialize_pem() }
     }
 

@@ -18,6 +18,8 @@
 //! [`Redis::private`] and [`Postgres::private`] start a server for a single test, which may kill, pause and
 //! restart it. [`RedisServer::Valkey`] has its own root, which is created on first use.
 //!
+//! [`Redis::replica`] starts a replica, [`Sentinels`] promote it, and [`RedisCluster`] is a Redis Cluster.
+//!
 //! [`PgBouncer`] is a connection pooler in front of a [`Postgres`]. Its small root is created on first use.
 //!
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules. They are downloaded once into
@@ -38,7 +40,9 @@ mod process;
 mod progress;
 mod proxy;
 mod redis;
+mod redis_cluster;
 mod root;
+mod sentinels;
 mod services;
 mod spawn;
 
@@ -48,9 +52,13 @@ pub use error::Error;
 pub use logins::{DatabaseLogin, RedisLogin, database_sql, redis_users, redis_users_for_tests};
 pub use pgbouncer::PgBouncer;
 pub use port::free_port;
-pub use postgres::{Postgres, PostgresOptions};
+pub use postgres::Postgres;
+pub use postgres::options::PostgresOptions;
+pub use postgres::standby::StandbyOptions;
 pub use progress::Progress;
 pub use proxy::Proxy;
 pub use redis::{REDIS_ARGUMENTS, Redis, RedisOptions, RedisServer};
+pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
 pub use root::{Root, Tools};
+pub use sentinels::{SENTINEL_NAME, SentinelOptions, Sentinels};
 pub use services::{DATABASE_URL_VARIABLE, LOGINS_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

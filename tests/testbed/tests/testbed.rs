@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fleet_testbed::{
-    DatabaseLogin, Error, MemoryLimits, Postgres, PostgresOptions, Progress, Redis, Root, Source, Tools,
+    DatabaseLogin, Error, MemoryLimits, Postgres, PostgresOptions, Progress, Proxy, Redis, Root, Source,
+    StandbyOptions, Tools,
 };
 
 /// Logs in as `fleet`, sends a command and reads this many bytes of the reply.
@@ -67,6 +68,39 @@ fn a_postgres_has_the_shipped_logins_unless_told_otherwise() {
     assert_eq!(Postgres::private(&[]).unwrap().psql(count).unwrap(), "4");
     let bare = PostgresOptions { without_logins: true, ..PostgresOptions::default() };
     assert_eq!(Postgres::private_with(bare).unwrap().psql(count).unwrap(), "0");
+}
+
+#[test]
+fn a_standby_survives_its_primary_and_gets_a_standby_of_its_own() {
+    let primary = Postgres::private(&[]).unwrap();
+    primary.psql("CREATE TABLE kept (number int)").unwrap();
+    let standby = Postgres::standby_of(&primary, StandbyOptions::default()).unwrap();
+    assert!(standby.is_in_recovery().unwrap() && !primary.is_in_recovery().unwrap());
+    primary.set_synchronous_standbys("ANY 1 (*)").unwrap();
+    assert!(primary.has_synchronous_standby().unwrap());
+    primary.psql("INSERT INTO kept VALUES (1)").unwrap();
+    let error = standby.psql("INSERT INTO kept VALUES (2)").unwrap_err().to_string();
+    assert!(error.contains("read-only transaction"), "{error}");
+
+    let port = primary.port();
+    primary.destroy().unwrap();
+    standby.promote().unwrap();
+    assert!(!standby.is_in_recovery().unwrap());
+    // The setting was copied, so that writes need the next standby.
+    let proxy = Proxy::start(standby.port()).unwrap();
+    let options = StandbyOptions {
+        name: "second".to_owned(),
+        port: Some(port),
+        primary_port: Some(proxy.port()),
+        ..StandbyOptions::default()
+    };
+    let second = Postgres::standby_of(&standby, options).unwrap();
+    assert_eq!(second.port(), port);
+    standby.psql("INSERT INTO kept VALUES (3)").unwrap();
+    proxy.black_hole();
+    standby.psql("SET synchronous_commit = local; INSERT INTO kept VALUES (4)").unwrap();
+    assert_eq!(standby.psql("SELECT string_agg(number::text, ' ') FROM kept").unwrap(), "1 3 4");
+    assert_eq!(second.psql("SELECT string_agg(number::text, ' ') FROM kept").unwrap(), "1 3");
 }
 
 #[test]

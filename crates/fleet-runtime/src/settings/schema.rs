@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
-use super::secret::{self, ConnectionUrl, GivenScheme};
+use super::secret::{self, ConnectionUrl, GivenScheme, Password};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -16,8 +16,10 @@ const MIB: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Redis, 7.0 or newer.
+    /// Redis, 7.0 or newer; may name several hosts.
     pub redis_url: ConnectionUrl,
+    /// What the hosts of Redis' URL are.
+    pub redis: RedisSettings,
     /// PostgreSQL for `vehicles`.
     pub database_url: ConnectionUrl,
     /// PostgreSQL with TimescaleDB for `telemetry`; the database of `vehicles` if absent.
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             redis_url: ConnectionUrl::from("redis://127.0.0.1:6379"),
+            redis: RedisSettings::default(),
             database_url: ConnectionUrl::from("postgres://fleet:fleet@127.0.0.1:5432/fleet"),
             telemetry_database_url: None,
             tls: TlsSettings::default(),
@@ -65,6 +68,33 @@ impl Default for Settings {
             providers: BTreeMap::new(),
         }
     }
+}
+
+/// What the hosts of Redis' URL are.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// How the servers belong together.
+    pub topology: RedisTopology,
+    /// The name of the primary that the Sentinels monitor.
+    pub sentinel_name: Option<String>,
+    /// The user of the Sentinels themselves.
+    pub sentinel_user: Option<String>,
+    /// The password of the Sentinels themselves.
+    pub sentinel_password: Option<Password>,
+}
+
+/// How the servers of Redis belong together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisTopology {
+    /// One primary; the URL's hosts are the candidates for it.
+    #[default]
+    Single,
+    /// The URL's hosts are Sentinels.
+    Sentinel,
+    /// The URL's hosts are nodes of a Redis Cluster.
+    Cluster,
 }
 
 /// TLS to Redis and PostgreSQL.
