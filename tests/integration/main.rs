@@ -50,6 +50,8 @@ mod replicas;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod slices;
 #[cfg(test)]
 mod state;

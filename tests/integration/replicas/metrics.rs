@@ -41,10 +41,10 @@ async fn an_api_whose_replica_is_missing_says_so_and_heals() {
         "{log}"
     );
     assert_eq!(post(&api).await, 503);
-    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\"}", 1.0).await;
+    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\",queue=\"niu\"}", 1.0).await;
     let _replica = replica_of(&primary).await;
     // Without another webhook.
-    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\"}", 0.0).await;
+    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\",queue=\"niu\"}", 0.0).await;
     becomes(&api, "fleet_api_redis_replicas_missing", 0.0).await;
     api.logged("replicas of Redis confirm writes").await;
     assert_eq!(post(&api).await, 200);
@@ -57,19 +57,19 @@ async fn an_unconfirmed_push_is_counted_and_logged() {
     let mut api = api(&site(&primary, NO_DATABASE));
     api.readiness(200).await;
     eventually("webhooks to be accepted", async || (post(&api).await == 200).then_some(())).await;
-    let before = api.metric("fleet_api_unconfirmed_pushes_total{provider=\"niu\"}").await;
+    let before = api.metric("fleet_api_unconfirmed_pushes_total{provider=\"niu\",queue=\"niu\"}").await;
     replica.pause().unwrap();
     assert_eq!(post(&api).await, 503);
-    becomes(&api, "fleet_api_unconfirmed_pushes_total{provider=\"niu\"}", before + 1.0).await;
-    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\"}", 1.0).await;
+    becomes(&api, "fleet_api_unconfirmed_pushes_total{provider=\"niu\",queue=\"niu\"}", before + 1.0).await;
+    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\",queue=\"niu\"}", 1.0).await;
     eventually("the age to grow", async || {
-        (api.metric("fleet_api_awaiting_replicas_seconds{provider=\"niu\"}").await > 0.5).then_some(())
+        (api.metric("fleet_api_awaiting_replicas_seconds{provider=\"niu\",queue=\"niu\"}").await > 0.5).then_some(())
     })
     .await;
     api.logged("too few replicas have confirmed a push").await;
     replica.resume().unwrap();
-    becomes(&api, "fleet_api_awaiting_replicas_seconds{provider=\"niu\"}", 0.0).await;
-    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\"}", 0.0).await;
+    becomes(&api, "fleet_api_awaiting_replicas_seconds{provider=\"niu\",queue=\"niu\"}", 0.0).await;
+    becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\",queue=\"niu\"}", 0.0).await;
     api.logged("replicas confirm pushes again").await;
 }
 
