@@ -63,7 +63,8 @@ async fn an_unconfirmed_push_is_counted_and_logged() {
     becomes(&api, "fleet_api_unconfirmed_pushes_total{provider=\"niu\",queue=\"niu\"}", before + 1.0).await;
     becomes(&api, "fleet_api_awaiting_replicas{provider=\"niu\",queue=\"niu\"}", 1.0).await;
     eventually("the age to grow", async || {
-        (api.metric("fleet_api_awaiting_replicas_seconds{provider=\"niu\",queue=\"niu\"}").await > 0.5).then_some(())
+        (api.metric("fleet_api_awaiting_replicas_seconds{provider=\"niu\",queue=\"niu\"}").await > 0.5)
+            .then_some(())
     })
     .await;
     api.logged("too few replicas have confirmed a push").await;
