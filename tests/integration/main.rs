@@ -44,6 +44,8 @@ mod queue;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod shards;

@@ -7,6 +7,22 @@ use crate::link::Line;
 use crate::push::Producer;
 
 impl Producer {
+    /// Pushes `items` as [`Producer::push_batch`] does, and returns when they are confirmed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::push_batch`], and [`QueueError::Unconfirmed`] if replicas have not confirmed the push in time. The items
+    /// may be in the queue.
+    pub async fn push_confirmed(&self, items: &[Vec<u8>]) -> Result<(), QueueError> {
+        let Some(push) = self.push(items).await?.unconfirmed else { return Ok(()) };
+        let found = self.confirm(&push).await?;
+        if found.is_complete() {
+            return Ok(());
+        }
+        self.give_up(push).await;
+        Err(QueueError::Unconfirmed(found))
+    }
+
     /// Asks again whether replicas have confirmed a push. Waits for them for up to two thirds of the link's timeout.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub enum QueueError {
     /// No server is known to be the primary, as during a failover. Nothing was sent.
     #[error("found no primary of Redis: {0}")]
     NoPrimary(String),
-    /// Too few replicas confirm writes on a new connection. Nothing was pushed.
+    /// Too few replicas confirm writes. [`Producer::push_batch`](crate::Producer::push_batch) has pushed nothing then.
     #[error(
         "of {} replicas that must confirm (FLEET_QUEUE__REPLICAS), {} received a write and {} stored it on disk; check that the \
          replicas run, are connected to the primary and have appendonly yes, or set FLEET_QUEUE__REPLICAS to their number",
@@ -101,6 +101,11 @@ impl QueueError {
     /// repairs it.
     pub fn is_broken_key(&self) -> bool {
         matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
+    }
+
+    /// Whether the user may not run the command.
+    pub(crate) fn is_missing_permission(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NOPERM")
     }
 
     /// The same error, with the name of the key.

@@ -28,11 +28,10 @@ impl Locator {
     ///
     /// # Errors
     ///
-    /// [`QueueError::Url`] with all problems of the options, or [`QueueError::Trust`].
-    pub(crate) fn new(options: &RedisLinkOptions) -> Result<Self, QueueError> {
-        let hosts = options.hosts().map_err(|problems| QueueError::Url(problems.join("\n")))?;
-        let Some(first) = hosts.first() else { return Err(QueueError::Url("no host".to_owned())) };
-        let dialer = Dialer::new(first.clone(), options.ca_file())?;
+    /// [`QueueError::Url`] with all problems of the options.
+    pub(crate) fn new(options: &RedisLinkOptions, dialer: &Dialer) -> Result<Self, QueueError> {
+        let (hosts, dialer) =
+            (options.hosts().map_err(|problems| QueueError::Url(problems.join("\n")))?, dialer.clone());
         let servers = hosts.iter().map(|info| dialer.server_at(info.addr())).collect();
         Ok(match options.topology() {
             Topology::Single => Self::Single(Single::new(dialer, servers)),

@@ -31,6 +31,7 @@ mod permits;
 mod redis_link;
 mod redis_watch;
 mod refusals;
+mod replica_watch;
 mod request_headers;
 mod response;
 mod route;

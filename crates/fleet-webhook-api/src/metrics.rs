@@ -23,6 +23,7 @@ const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
 const UNCONFIRMED: &str = "fleet_api_unconfirmed_pushes_total";
 const AWAITING_REPLICAS: &str = "fleet_api_awaiting_replicas";
 const AWAITING_REPLICAS_SECONDS: &str = "fleet_api_awaiting_replicas_seconds";
+const REPLICAS_MISSING: &str = "fleet_api_redis_replicas_missing";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
 const SHARDS: &str = "fleet_api_shards";
 
@@ -66,6 +67,7 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "How long nothing has been pushed because of missing confirmations; 0 if pushes go on"
     );
+    describe_gauge!(REPLICAS_MISSING, "Replicas that must confirm pushes and confirm no writes; 0 is good");
     describe_gauge!(
         REDIS_WEAKNESSES,
         "Redis settings that are too weak to keep accepted messages safe; 0 is good"
@@ -89,6 +91,11 @@ pub(crate) fn redis_weaknesses(count: u32) {
 /// Shows over how many queues a provider's webhooks are spread.
 pub(crate) fn shards(provider: &'static str, shards: usize) {
     gauge!(SHARDS, "provider" => provider).set(u32::try_from(shards).unwrap_or(u32::MAX));
+}
+
+/// Sets how many of the replicas that must confirm the pushes to a queue are missing.
+pub(crate) fn redis_replicas_missing(queue: Queue, count: u32) {
+    gauge!(REPLICAS_MISSING, "queue" => queue.to_string()).set(count);
 }
 
 /// Handles for one provider's requests, looked up once.

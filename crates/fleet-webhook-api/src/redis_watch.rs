@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 
 use crate::metrics;
+use crate::replica_watch::ReplicaWatch;
 
 /// Time between two attempts to reach Redis at the start.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -27,17 +28,24 @@ pub(crate) struct WatchedQueue {
     pub(crate) keys: QueueKeys,
     /// The backlog caps of the queues on this Redis, as far as they are known.
     pub(crate) caps_bytes: u64,
+    /// Present if replicas must confirm pushes.
+    pub(crate) replicas: Option<ReplicaWatch>,
 }
 
 /// Sets the API ready once the Redis of any queue responds: if one server of a cluster is away, the others still accept
 /// webhooks. The API stays ready if Redis fails later: otherwise every replica would leave the load balancer at once, and
-/// providers would receive no 503. Then watches Redis' settings. Ends only with an error that no retry can solve.
-pub(crate) async fn watch(queues: Vec<WatchedQueue>, readiness: Arc<Readiness>) -> QueueError {
+/// providers would receive no 503. Then watches Redis' settings, and its replicas if pushes wait for them. Ends only with
+/// an error that no retry can solve.
+pub(crate) async fn watch(mut queues: Vec<WatchedQueue>, readiness: Arc<Readiness>) -> QueueError {
     if let Err(unusable) = reach(&queues).await {
         return unusable;
     }
     readiness.set_started();
-    match watch_durability(&queues).await {}
+    let replicas: Vec<_> = queues.iter_mut().filter_map(|watched| watched.replicas.take()).collect();
+    let wanted = replicas.first().map_or(0, |replicas| replicas.wanted);
+    let watching = join_all(replicas.into_iter().map(ReplicaWatch::run));
+    let (never, _never) = tokio::join!(watch_durability(&queues, wanted), watching);
+    match never {}
 }
 
 async fn reach(queues: &[WatchedQueue]) -> Result<(), QueueError> {
@@ -79,14 +87,14 @@ async fn ping_any(queues: &[WatchedQueue]) -> Result<(), QueueError> {
 }
 
 /// What weakens Redis, and what this user may not read.
-type Found = (BTreeSet<String>, BTreeSet<&'static str>);
+type Found = (BTreeSet<String>, BTreeSet<String>);
 
-async fn watch_durability(queues: &[WatchedQueue]) -> Infallible {
+async fn watch_durability(queues: &[WatchedQueue], replicas: u32) -> Infallible {
     let mut interval = tokio::time::interval(READ_EVERY);
     let mut said = None;
     loop {
         interval.tick().await;
-        let Some(found) = read_durability(queues).await else { continue };
+        let Some(found) = read_durability(queues, replicas).await else { continue };
         metrics::redis_weaknesses(u32::try_from(found.0.len()).unwrap_or(u32::MAX));
         if said.as_ref() != Some(&found) {
             report(&found);
@@ -96,8 +104,8 @@ async fn watch_durability(queues: &[WatchedQueue]) -> Infallible {
 }
 
 /// The settings of every server. `None` if none responds.
-async fn read_durability(queues: &[WatchedQueue]) -> Option<Found> {
-    let reads = queues.iter().map(|watched| Durability::read(&watched.link, &watched.keys));
+async fn read_durability(queues: &[WatchedQueue], replicas: u32) -> Option<Found> {
+    let reads = queues.iter().map(|watched| Durability::read(&watched.link, &watched.keys, replicas));
     let mut found: Option<Found> = None;
     for (watched, read) in queues.iter().zip(join_all(reads).await) {
         match read {
@@ -131,7 +139,7 @@ fn report((weaknesses, unseen): &Found) {
         tracing::warn!("Redis is set up weaker than it should be: {weakness}");
     }
     if !unseen.is_empty() {
-        let unseen: Vec<_> = unseen.iter().copied().collect();
+        let unseen: Vec<_> = unseen.iter().map(String::as_str).collect();
         tracing::info!(
             "this Redis user has no permission to check durability (CONFIG GET, ACL DRYRUN); make sure that Redis runs with {}",
             unseen.join(", ")

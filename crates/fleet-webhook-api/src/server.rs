@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::QueueError;
+use fleet_queue::{Producer, Queue, QueueError};
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
@@ -18,6 +18,7 @@ use crate::handler::Handler;
 use crate::outcome_record::OutcomeRecord;
 use crate::redis_link::link;
 use crate::redis_watch::WatchedQueue;
+use crate::replica_watch::ReplicaWatch;
 use crate::source::Source;
 use crate::source_settings::SourceSettings;
 use crate::{metrics, redis_watch, refusals, secrets};
@@ -106,10 +107,22 @@ fn watch_redis(
             let own = source.max_backlog_bytes / u64::try_from(source.queues.len()).unwrap_or(u64::MAX);
             let caps_bytes = if settings.queues_share_a_server() { all_caps_bytes } else { own };
             let keys = queue.keys(&settings.queue.prefix);
-            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
+            let replicas = replica_watch(settings, queue)?;
+            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes, replicas });
         }
     }
     Ok(redis_watch::watch(watched, Arc::clone(readiness)))
+}
+
+/// `None` if pushes wait for no replica.
+fn replica_watch(settings: &Settings, queue: Queue) -> Result<Option<ReplicaWatch>, QueueError> {
+    let wanted = settings.queue.replicas;
+    if wanted == 0 {
+        return Ok(None);
+    }
+    // A connection of its own, because WAIT blocks it.
+    let producer = Producer::new(Arc::new(link(settings, queue)?), &settings.queue.prefix, queue);
+    Ok(Some(ReplicaWatch { queue, producer: producer.confirmed_by(wanted), wanted }))
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

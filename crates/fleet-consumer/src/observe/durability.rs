@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fleet_queue::{Durability, Queue};
 use fleet_runtime::liveness::idle;
+use fleet_runtime::settings::QueueSettings;
 
 use crate::metrics;
 use crate::queues::KnownQueues;
@@ -15,13 +16,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What endangers messages, and in which queues.
 type Weaknesses = BTreeMap<String, Vec<Queue>>;
 
-/// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different servers.
-pub(crate) async fn observe(known: KnownQueues, prefix: String) {
+/// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different
+/// servers.
+pub(crate) async fn observe(known: KnownQueues, settings: QueueSettings) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut logged = Weaknesses::new();
     loop {
         idle(interval.tick()).await;
-        if let Some(weaknesses) = read(&known, &prefix).await {
+        if let Some(weaknesses) = read(&known, &settings).await {
             metrics::redis::redis_weaknesses(weaknesses.len());
             if weaknesses != logged {
                 for (weakness, queues) in &weaknesses {
@@ -35,10 +37,11 @@ pub(crate) async fn observe(known: KnownQueues, prefix: String) {
 }
 
 /// `None` if no server responds.
-async fn read(known: &KnownQueues, prefix: &str) -> Option<Weaknesses> {
+async fn read(known: &KnownQueues, settings: &QueueSettings) -> Option<Weaknesses> {
     let mut found = None;
     for open in known.all() {
-        match Durability::read(&open.link, &open.queue.keys(prefix)).await {
+        let keys = open.queue.keys(&settings.prefix);
+        match Durability::read(&open.link, &keys, settings.replicas).await {
             Ok(durability) => {
                 let found = found.get_or_insert_with(Weaknesses::new);
                 for weakness in durability.weaknesses() {

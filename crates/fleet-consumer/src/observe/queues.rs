@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{BrokenKey, Observer, Queue, RedisMemory};
+use fleet_queue::{BrokenKey, Observer, Queue, RedisLink, RedisMemory, Replication};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
+use fleet_runtime::settings::QueueSettings;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -25,14 +26,14 @@ pub(crate) struct WatchedQueues {
 }
 
 /// Publishes them once a `period`, until the process ends.
-pub(crate) async fn observe(watched: WatchedQueues, prefix: String, period: Duration) {
+pub(crate) async fn observe(watched: WatchedQueues, settings: QueueSettings, period: Duration) {
     let WatchedQueues { known, busy_unnamed } = watched;
     let mut observed: BTreeMap<Queue, ObservedQueue> = BTreeMap::new();
     let mut interval = tokio::time::interval(period);
     loop {
         interval.tick().await;
         for open in known.all() {
-            observed.entry(open.queue).or_insert_with(|| ObservedQueue::new(open, &prefix));
+            observed.entry(open.queue).or_insert_with(|| ObservedQueue::new(open, &settings));
         }
         // Together, so that a server that does not respond delays no other queue.
         let observing = join_all(observed.values_mut().map(ObservedQueue::observe));
@@ -57,16 +58,19 @@ struct ObservedQueue {
     open: OpenQueue,
     observer: Observer,
     broken: BrokenKeys,
+    /// Whether pushes wait for replicas.
+    has_replicas: bool,
     /// When it had messages, or accepted some.
     busy_at: Option<Instant>,
     accepted: u64,
 }
 
 impl ObservedQueue {
-    fn new(open: OpenQueue, prefix: &str) -> Self {
-        let observer = Observer::new(Arc::clone(&open.link), prefix, open.queue);
+    fn new(open: OpenQueue, settings: &QueueSettings) -> Self {
+        let observer = Observer::new(Arc::clone(&open.link), &settings.prefix, open.queue);
         let broken = BrokenKeys { queue: open.queue, log: OutageLog::default() };
-        Self { open, observer, broken, busy_at: None, accepted: 0 }
+        let has_replicas = settings.replicas > 0;
+        Self { open, observer, broken, has_replicas, busy_at: None, accepted: 0 }
     }
 
     async fn observe(&mut self) {
@@ -75,6 +79,9 @@ impl ObservedQueue {
             Ok(memory) => metrics::redis::redis_memory(*queue, memory),
             // A user that may not run INFO gets no such metric.
             Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
+        }
+        if self.has_replicas {
+            observe_replicas(*queue, link).await;
         }
         match self.observer.status().await {
             Ok(status) => {
@@ -99,6 +106,15 @@ impl ObservedQueue {
     /// Whether it needs workers that the settings do not give it.
     fn is_busy_unnamed(&self) -> bool {
         !self.open.is_configured && self.busy_at.is_some_and(|busy_at| busy_at.elapsed() < EMPTY_FOR)
+    }
+}
+
+async fn observe_replicas(queue: Queue, link: &RedisLink) {
+    match Replication::read(link).await {
+        Ok(Some(replication)) => metrics::redis::replication(queue, &replication),
+        // A user that may not run ROLE gets no such metric.
+        Ok(None) => {}
+        Err(error) => metrics::redis::redis_error(error.kind()),
     }
 }
 

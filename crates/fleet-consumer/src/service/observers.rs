@@ -21,11 +21,10 @@ pub(super) fn start(
 ) -> JoinSet<()> {
     let every = settings.consumer.status_interval;
     let mut observers = JoinSet::new();
-    let prefix = &settings.queue.prefix;
     let known = watched.known.clone();
-    let queues = queues::observe(watched, prefix.clone(), every);
+    let queues = queues::observe(watched, settings.queue.clone(), every);
     observers.spawn(liveness.watch("queue observer".to_owned(), longest_wait, queues));
-    let durability = durability::observe(known.clone(), prefix.clone());
+    let durability = durability::observe(known.clone(), settings.queue.clone());
     observers.spawn(liveness.watch("durability observer".to_owned(), longest_wait, durability));
     let witness = witness::watch(Witnesses::new(settings, &databases, known), every);
     observers.spawn(liveness.watch("witness".to_owned(), longest_wait, witness));

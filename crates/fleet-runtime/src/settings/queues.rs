@@ -3,7 +3,7 @@
 use fleet_providers::PROVIDERS;
 use fleet_queue::Queue;
 
-use super::schema::Settings;
+use super::schema::{RedisTopology, Settings};
 
 impl Settings {
     /// How many shards the provider with this slug has.
@@ -11,9 +11,12 @@ impl Settings {
         self.providers.get(provider).map_or(1, |given| given.shards)
     }
 
-    /// Whether all queues are on one server.
+    /// Whether all queues are on one server. In a cluster, some may be.
     pub fn queues_share_a_server(&self) -> bool {
-        true
+        match self.redis.topology {
+            RedisTopology::Single | RedisTopology::Sentinel => true,
+            RedisTopology::Cluster => false,
+        }
     }
 
     /// The queues of the provider with this slug.

@@ -64,7 +64,10 @@ impl Audit {
                 at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
                 status,
             });
-            durability.insert(queue, Durability::read(&open.link, &queue.keys(prefix)).await?);
+            durability.insert(
+                queue,
+                Durability::read(&open.link, &queue.keys(prefix), settings.queue.replicas).await?,
+            );
         }
         Ok(Self { queues, settled, durability })
     }

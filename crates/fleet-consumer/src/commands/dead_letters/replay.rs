@@ -59,6 +59,7 @@ impl Queues {
         let mut queues: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         for queue in settings.queues() {
             let producer = Producer::new(redis_link(settings, queue)?, &settings.queue.prefix, queue);
+            let producer = producer.confirmed_by(settings.queue.replicas);
             queues.entry(queue.provider()).or_default().push_back(producer);
         }
         Ok(Self(queues))
@@ -86,7 +87,7 @@ async fn push(shards: &mut VecDeque<Producer>, envelopes: &[Vec<u8>]) -> Result<
     for _shard in 0..shards.len() {
         shards.rotate_left(1);
         let Some(producer) = shards.front() else { break };
-        match producer.push(envelopes).await {
+        match producer.push_confirmed(envelopes).await {
             Ok(_pushed) => return Ok(()),
             Err(error) => result = Err(error),
         }
