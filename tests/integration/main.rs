@@ -9,6 +9,8 @@ mod connections;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod database_failover;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod documents;

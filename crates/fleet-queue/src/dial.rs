@@ -12,7 +12,6 @@ use redis::{
 };
 
 use crate::error::QueueError;
-use crate::options::RedisLinkOptions;
 
 /// The address of a server.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,17 +48,6 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Connections with the login, the scheme and the database of the options' URL.
-    ///
-    /// # Errors
-    ///
-    /// [`QueueError::Url`] with all problems of the options, or [`QueueError::Trust`] if the file of the CAs cannot be used.
-    pub(crate) fn of(options: &RedisLinkOptions) -> Result<Self, QueueError> {
-        let hosts = options.hosts().map_err(|problems| QueueError::Url(problems.join("\n")))?;
-        let first = hosts.into_iter().next().ok_or_else(|| QueueError::Url("no host".to_owned()))?;
-        Self::new(first, options.ca_file())
-    }
-
     /// Connections with the login, the scheme and the database of `info`.
     ///
     /// # Errors

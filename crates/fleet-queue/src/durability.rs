@@ -103,14 +103,13 @@ impl Durability {
 
 /// The settings; empty if the user may not read them, or if a managed service does not show them.
 async fn settings(link: &RedisLink) -> Result<HashMap<String, String>, QueueError> {
-    let command = &settings_command();
-    link.run(|mut connection| async move { unless_refused(command.query_async(&mut connection).await) }).await
+    link.run(settings_on).await
 }
 
-fn settings_command() -> Cmd {
+async fn settings_on(mut connection: MultiplexedConnection) -> RedisResult<HashMap<String, String>> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("maxmemory");
-    command
+    unless_refused(command.query_async(&mut connection).await)
 }
 
 /// The settings of the replicas that are connected to the link's server.
@@ -130,10 +129,8 @@ async fn replica_durability(link: &RedisLink) -> Result<ReplicaDurability, Queue
 
 async fn replica_settings(link: &RedisLink, replica: &Replica) -> ReplicaSettings {
     let found = async {
-        let mut connection = link.dial(&replica.host, replica.port).await?;
-        let found: HashMap<String, String> =
-            unless_refused(settings_command().query_async(&mut connection).await)?;
-        Ok::<_, QueueError>(found)
+        let connection = link.dial(&replica.host, replica.port).await?;
+        settings_on(connection).await.map_err(QueueError::from)
     };
     let mut found = match tokio::time::timeout(PATIENCE, found).await {
         Ok(Ok(found)) => found,

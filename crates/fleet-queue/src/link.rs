@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 pub(crate) use self::lines::Line;
 use self::lines::{Connected, Lines};
-use crate::dial::Dialer;
 use crate::error::QueueError;
 use crate::keys::QueueKeys;
 use crate::locate::Locator;
@@ -32,8 +31,6 @@ const MAX_RETRIES: usize = 2;
 pub struct RedisLink {
     lines: Arc<Lines>,
     timeout: Duration,
-    /// For servers other than the primary.
-    dialer: Dialer,
 }
 
 impl std::fmt::Debug for RedisLink {
@@ -51,20 +48,19 @@ impl RedisLink {
     /// [`QueueError::Url`] with all problems of the options, such as a URL that is not one of a Redis server;
     /// [`QueueError::Trust`] if the file of the CAs cannot be used.
     pub fn open(options: &RedisLinkOptions) -> Result<Self, QueueError> {
-        let dialer = Dialer::of(options)?;
-        let (locator, timeout) = (Locator::new(options, &dialer)?, options.timeout());
+        let (locator, timeout) = (Locator::new(options)?, options.timeout());
         let queue = options.queue().map(|keys| QueueKeys::tag(keys).to_owned()).unwrap_or_default();
         let reporter = Reporter::new(options.listener(), queue, options.topology() == Topology::Cluster);
-        Ok(Self { lines: Arc::new(Lines::new(locator, timeout, reporter)), timeout, dialer })
+        Ok(Self { lines: Arc::new(Lines::new(locator, timeout, reporter)), timeout })
     }
 
-    /// A connection to another server, such as a replica, with this link's login and TLS. The caller bounds the time.
+    /// Connects to another server, with this link's login and TLS. The caller bounds the time.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`].
     pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<MultiplexedConnection, QueueError> {
-        self.dialer.dial(&self.dialer.server(host, port)).await
+        self.lines.dial(host, port).await
     }
 
     /// Runs one operation, and retries it on a new connection at most twice. It retries if the existing connection turns out

@@ -8,6 +8,8 @@ mod single;
 
 pub(crate) use self::located::{Located, Role, Verdict};
 
+use redis::aio::MultiplexedConnection;
+
 use self::cluster::Cluster;
 use self::sentinel::Sentinels;
 use self::single::Single;
@@ -28,10 +30,11 @@ impl Locator {
     ///
     /// # Errors
     ///
-    /// [`QueueError::Url`] with all problems of the options.
-    pub(crate) fn new(options: &RedisLinkOptions, dialer: &Dialer) -> Result<Self, QueueError> {
-        let (hosts, dialer) =
-            (options.hosts().map_err(|problems| QueueError::Url(problems.join("\n")))?, dialer.clone());
+    /// [`QueueError::Url`] with all problems of the options, or [`QueueError::Trust`].
+    pub(crate) fn new(options: &RedisLinkOptions) -> Result<Self, QueueError> {
+        let hosts = options.hosts().map_err(|problems| QueueError::Url(problems.join("\n")))?;
+        let Some(first) = hosts.first() else { return Err(QueueError::Url("no host".to_owned())) };
+        let dialer = Dialer::new(first.clone(), options.ca_file())?;
         let servers = hosts.iter().map(|info| dialer.server_at(info.addr())).collect();
         Ok(match options.topology() {
             Topology::Single => Self::Single(Single::new(dialer, servers)),
@@ -54,6 +57,20 @@ impl Locator {
             Self::Sentinel(sentinels) => sentinels.locate().await,
             Self::Cluster(cluster) => cluster.locate().await,
         }
+    }
+
+    /// Connects to a server of the same deployment, such as a replica, with the login of Redis.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<MultiplexedConnection, QueueError> {
+        let dialer = match self {
+            Self::Single(single) => single.dialer(),
+            Self::Sentinel(sentinels) => sentinels.dialer(),
+            Self::Cluster(cluster) => cluster.dialer(),
+        };
+        dialer.dial(&dialer.server(host, port)).await
     }
 
     /// Checks whether the server is still the primary. It uses the located connection, and others of its own. The caller

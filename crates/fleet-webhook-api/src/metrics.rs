@@ -88,14 +88,14 @@ pub(crate) fn redis_weaknesses(count: u32) {
     gauge!(REDIS_WEAKNESSES).set(count);
 }
 
+/// Sets how many of the replicas that must confirm a queue's pushes are missing.
+pub(crate) fn redis_replicas_missing(queue: Queue, count: u32) {
+    gauge!(REPLICAS_MISSING, "queue" => queue.to_string()).set(count);
+}
+
 /// Shows over how many queues a provider's webhooks are spread.
 pub(crate) fn shards(provider: &'static str, shards: usize) {
     gauge!(SHARDS, "provider" => provider).set(u32::try_from(shards).unwrap_or(u32::MAX));
-}
-
-/// Sets how many of the replicas that must confirm the pushes to a queue are missing.
-pub(crate) fn redis_replicas_missing(queue: Queue, count: u32) {
-    gauge!(REPLICAS_MISSING, "queue" => queue.to_string()).set(count);
 }
 
 /// Handles for one provider's requests, looked up once.

@@ -28,23 +28,24 @@ pub(crate) struct WatchedQueue {
     pub(crate) keys: QueueKeys,
     /// The backlog caps of the queues on this Redis, as far as they are known.
     pub(crate) caps_bytes: u64,
-    /// Present if replicas must confirm pushes.
-    pub(crate) replicas: Option<ReplicaWatch>,
 }
 
 /// Sets the API ready once the Redis of any queue responds: if one server of a cluster is away, the others still accept
 /// webhooks. The API stays ready if Redis fails later: otherwise every replica would leave the load balancer at once, and
-/// providers would receive no 503. Then watches Redis' settings, and its replicas if pushes wait for them. Ends only with
-/// an error that no retry can solve.
-pub(crate) async fn watch(mut queues: Vec<WatchedQueue>, readiness: Arc<Readiness>) -> QueueError {
+/// providers would receive no 503. Then watches Redis' settings, and its `replicas` if pushes wait for them. Ends only with an
+/// error that no retry can solve.
+pub(crate) async fn watch(
+    queues: Vec<WatchedQueue>,
+    readiness: Arc<Readiness>,
+    replicas: Vec<ReplicaWatch>,
+) -> QueueError {
     if let Err(unusable) = reach(&queues).await {
         return unusable;
     }
     readiness.set_started();
-    let replicas: Vec<_> = queues.iter_mut().filter_map(|watched| watched.replicas.take()).collect();
-    let wanted = replicas.first().map_or(0, |replicas| replicas.wanted);
-    let watching = join_all(replicas.into_iter().map(ReplicaWatch::run));
-    let (never, _never) = tokio::join!(watch_durability(&queues, wanted), watching);
+    let wanted = replicas.iter().map(|replicas| replicas.wanted).max().unwrap_or_default();
+    let watching_replicas = join_all(replicas.into_iter().map(ReplicaWatch::run));
+    let (never, _replicas) = tokio::join!(watch_durability(&queues, wanted), watching_replicas);
     match never {}
 }
 
@@ -89,6 +90,7 @@ async fn ping_any(queues: &[WatchedQueue]) -> Result<(), QueueError> {
 /// What weakens Redis, and what this user may not read.
 type Found = (BTreeSet<String>, BTreeSet<String>);
 
+/// `replicas` must confirm pushes.
 async fn watch_durability(queues: &[WatchedQueue], replicas: u32) -> Infallible {
     let mut interval = tokio::time::interval(READ_EVERY);
     let mut said = None;

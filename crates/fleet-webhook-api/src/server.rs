@@ -101,28 +101,33 @@ fn watch_redis(
 ) -> Result<impl Future<Output = QueueError> + use<>, QueueError> {
     // In a cluster, it is not known which queues share a server, so only the caps of single queues are compared.
     let all_caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
+    let shared = settings.queues_share_a_server();
     let mut watched = Vec::new();
     for source in sources {
         for &queue in &source.queues {
             let own = source.max_backlog_bytes / u64::try_from(source.queues.len()).unwrap_or(u64::MAX);
-            let caps_bytes = if settings.queues_share_a_server() { all_caps_bytes } else { own };
+            let caps_bytes = if shared { all_caps_bytes } else { own };
             let keys = queue.keys(&settings.queue.prefix);
-            let replicas = replica_watch(settings, queue)?;
-            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes, replicas });
+            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
         }
     }
-    Ok(redis_watch::watch(watched, Arc::clone(readiness)))
+    let queues: Vec<_> = watched.iter().map(|watched| watched.queue).collect();
+    Ok(redis_watch::watch(watched, Arc::clone(readiness), replica_watches(settings, &queues)?))
 }
 
-/// `None` if pushes wait for no replica.
-fn replica_watch(settings: &Settings, queue: Queue) -> Result<Option<ReplicaWatch>, QueueError> {
+/// One for each server, as far as that is known. None if pushes wait for no replica.
+fn replica_watches(settings: &Settings, queues: &[Queue]) -> Result<Vec<ReplicaWatch>, QueueError> {
     let wanted = settings.queue.replicas;
-    if wanted == 0 {
-        return Ok(None);
-    }
-    // A connection of its own, because WAIT blocks it.
-    let producer = Producer::new(Arc::new(link(settings, queue)?), &settings.queue.prefix, queue);
-    Ok(Some(ReplicaWatch { queue, producer: producer.confirmed_by(wanted), wanted }))
+    let of_a_server = if settings.queues_share_a_server() { queues.len() } else { 1 };
+    let servers = queues.chunks(of_a_server.max(1)).filter(|_queues| wanted > 0);
+    let watch = |queues: &[Queue]| {
+        let Some(&first) = queues.first() else { return Ok(None) };
+        // A connection of its own, because WAIT blocks it.
+        let producer = Producer::new(Arc::new(link(settings, first)?), &settings.queue.prefix, first);
+        let producer = producer.confirmed_by(wanted);
+        Ok(Some(ReplicaWatch { queues: queues.to_vec(), producer, wanted }))
+    };
+    servers.filter_map(|queues| watch(queues).transpose()).collect()
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

@@ -12,7 +12,7 @@ use crate::logins::admin_url_of;
 use crate::process::holds_within;
 use crate::redis::RedisServer;
 use crate::root::Root;
-use crate::{Error, ServerCertificate};
+use crate::{Error, Proxy, ServerCertificate};
 
 /// The number of slots of every cluster.
 const SLOTS: usize = 16_384;
@@ -209,9 +209,26 @@ impl RedisCluster {
         }
     }
 
-    /// Ends [`RedisCluster::isolate`].
+    /// Separates a node from its replicas, but not from the other nodes or from clients. Needs
+    /// [`ClusterOptions::proxied`].
+    pub fn cut_off_replicas(&self, index: usize) {
+        let others: Vec<Ipv4Addr> = self.others(index).map(ClusterNode::source).collect();
+        // Only replicas connect to the port for clients.
+        self.nodes[index].proxies().take(1).for_each(|proxy| proxy.block(&others));
+    }
+
+    /// Separates a node from all other nodes and from clients. Needs [`ClusterOptions::proxied`].
+    pub fn black_hole(&self, index: usize) {
+        self.isolate(index);
+        self.nodes[index].proxies().for_each(Proxy::black_hole);
+    }
+
+    /// Ends [`RedisCluster::isolate`], [`RedisCluster::cut_off_replicas`] and [`RedisCluster::black_hole`].
     pub fn reunite(&self) {
-        self.nodes.iter().flat_map(ClusterNode::proxies).for_each(crate::Proxy::unblock);
+        for proxy in self.nodes.iter().flat_map(ClusterNode::proxies) {
+            proxy.unblock();
+            proxy.heal();
+        }
     }
 
     fn others(&self, index: usize) -> impl Iterator<Item = &ClusterNode> {

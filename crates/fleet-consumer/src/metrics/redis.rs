@@ -12,9 +12,9 @@ declare! {
     gauge REDIS_MAX = "fleet_queue_redis_memory_max_bytes", Bytes,
         "The maxmemory of this queue's Redis; 0 is no limit";
     gauge REDIS_REPLICAS = "fleet_queue_redis_replicas",
-        "Replicas that are connected to the primary of this queue and synchronized with it";
+        "Replicas that are connected to the primary of this queue's Redis and synchronized with it";
     gauge REDIS_REPLICA_LAG = "fleet_queue_redis_replica_lag_bytes", Bytes,
-        "Bytes of the replication stream that the slowest connected replica of this queue's primary has not confirmed";
+        "Bytes of the replication stream that the slowest connected replica of this queue's Redis has not confirmed";
     gauge REDIS_WEAKNESSES = "fleet_consumer_redis_durability_weaknesses",
         "Settings of Redis that endanger accepted messages, as far as the consumer may see them; 0 is good";
 }
@@ -36,17 +36,17 @@ pub(crate) fn redis_weaknesses(count: usize) {
     gauge!(REDIS_WEAKNESSES).set(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
-/// Shows which replicas are connected to the primary of a queue.
-pub(crate) fn replication(queue: Queue, replication: &Replication) {
-    let replicas = u32::try_from(replication.replicas.len()).unwrap_or(u32::MAX);
-    gauge!(REDIS_REPLICAS, "queue" => label(queue)).set(replicas);
-    gauge!(REDIS_REPLICA_LAG, "queue" => label(queue)).set(float(replication.lag_bytes()));
-}
-
 /// Shows how full the Redis of a queue is. Queues may be on different servers.
 pub(crate) fn redis_memory(queue: Queue, memory: RedisMemory) {
     gauge!(REDIS_USED, "queue" => label(queue)).set(float(memory.used_bytes));
     gauge!(REDIS_MAX, "queue" => label(queue)).set(float(memory.max_bytes));
+}
+
+/// Shows which replicas the Redis of a queue has.
+pub(crate) fn replication(queue: Queue, replication: &Replication) {
+    let replicas = u32::try_from(replication.replicas.len()).unwrap_or(u32::MAX);
+    gauge!(REDIS_REPLICAS, "queue" => label(queue)).set(replicas);
+    gauge!(REDIS_REPLICA_LAG, "queue" => label(queue)).set(float(replication.lag_bytes()));
 }
 
 /// Redis has far less memory than the 2^53 bytes that a float counts exactly.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use fleet_queue::{Durability, Queue};
 use fleet_runtime::liveness::idle;
-use fleet_runtime::settings::QueueSettings;
 
 use crate::metrics;
 use crate::queues::KnownQueues;
@@ -16,14 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// What endangers messages, and in which queues.
 type Weaknesses = BTreeMap<String, Vec<Queue>>;
 
-/// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different
-/// servers.
-pub(crate) async fn observe(known: KnownQueues, settings: QueueSettings) {
+/// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different servers.
+/// `replicas` must confirm pushes.
+pub(crate) async fn observe(known: KnownQueues, prefix: String, replicas: u32) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
     let mut logged = Weaknesses::new();
     loop {
         idle(interval.tick()).await;
-        if let Some(weaknesses) = read(&known, &settings).await {
+        if let Some(weaknesses) = read(&known, &prefix, replicas).await {
             metrics::redis::redis_weaknesses(weaknesses.len());
             if weaknesses != logged {
                 for (weakness, queues) in &weaknesses {
@@ -37,11 +36,10 @@ pub(crate) async fn observe(known: KnownQueues, settings: QueueSettings) {
 }
 
 /// `None` if no server responds.
-async fn read(known: &KnownQueues, settings: &QueueSettings) -> Option<Weaknesses> {
+async fn read(known: &KnownQueues, prefix: &str, replicas: u32) -> Option<Weaknesses> {
     let mut found = None;
     for open in known.all() {
-        let keys = open.queue.keys(&settings.prefix);
-        match Durability::read(&open.link, &keys, settings.replicas).await {
+        match Durability::read(&open.link, &open.queue.keys(prefix), replicas).await {
             Ok(durability) => {
                 let found = found.get_or_insert_with(Weaknesses::new);
                 for weakness in durability.weaknesses() {

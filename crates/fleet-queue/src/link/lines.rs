@@ -106,6 +106,11 @@ impl Lines {
         line
     }
 
+    /// Connects to another server, which the link does not use.
+    pub(super) async fn dial(&self, host: &str, port: u16) -> Result<MultiplexedConnection, QueueError> {
+        self.locator.dial(host, port).await
+    }
+
     /// Notes that a caller has waited in vain for a connection.
     pub(super) fn missed(&self) {
         self.reporter.set(LinkState::Missing);

@@ -44,6 +44,11 @@ impl Cluster {
         Self { dialer, nodes, probe }
     }
 
+    /// Connects to the servers of Redis.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     pub(super) async fn locate(&self) -> Result<Located, QueueError> {
         let questions = self.nodes.iter().map(|node| {
             let (dialer, node, probe) = (self.dialer.clone(), node.clone(), self.probe.clone());

@@ -36,6 +36,11 @@ impl Sentinels {
         Self { name: name.to_owned(), sentinels, dialer }
     }
 
+    /// Connects to the servers of Redis.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     pub(super) async fn locate(&self) -> Result<Located, QueueError> {
         let Answers { good, failed } = self.ask_all().await;
         let answers: Vec<_> = good.into_iter().filter_map(|(_place, answer)| answer).collect();

@@ -22,6 +22,11 @@ impl Single {
         Self { dialer, hosts }
     }
 
+    /// Connects to the servers of Redis.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     pub(super) async fn locate(&self) -> Result<Located, QueueError> {
         match self.hosts.as_slice() {
             // The one host may also be a proxy, which hides the role.

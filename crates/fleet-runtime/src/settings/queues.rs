@@ -11,12 +11,9 @@ impl Settings {
         self.providers.get(provider).map_or(1, |given| given.shards)
     }
 
-    /// Whether all queues are on one server. In a cluster, some may be.
+    /// Whether all queues are on one server. In a Redis Cluster they are not.
     pub fn queues_share_a_server(&self) -> bool {
-        match self.redis.topology {
-            RedisTopology::Single | RedisTopology::Sentinel => true,
-            RedisTopology::Cluster => false,
-        }
+        self.redis.topology != RedisTopology::Cluster
     }
 
     /// The queues of the provider with this slug.

@@ -67,6 +67,12 @@ impl Redis {
             })
     }
 
+    /// The port of the server that this replica follows. `None` if it follows none.
+    #[must_use]
+    pub fn primary_port(&self) -> Option<u16> {
+        self.info("replication").ok()?.get("master_port")?.parse().ok()
+    }
+
     /// Whether the server considers itself a primary.
     #[must_use]
     pub fn is_primary(&self) -> bool {

@@ -58,8 +58,8 @@ impl Queues {
     fn open(settings: &Settings) -> Result<Self, ConsumerError> {
         let mut queues: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
         for queue in settings.queues() {
-            let producer = Producer::new(redis_link(settings, queue)?, &settings.queue.prefix, queue);
-            let producer = producer.confirmed_by(settings.queue.replicas);
+            let producer = Producer::new(redis_link(settings, queue)?, &settings.queue.prefix, queue)
+                .confirmed_by(settings.queue.replicas);
             queues.entry(queue.provider()).or_default().push_back(producer);
         }
         Ok(Self(queues))
