@@ -22,6 +22,7 @@
 //! queue could never drain. The push does not run with it.
 
 mod broken;
+mod claim_confirmer;
 mod confirm;
 mod confirmation;
 mod confirmer;

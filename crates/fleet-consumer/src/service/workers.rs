@@ -99,7 +99,7 @@ fn queue_workers(
 ) -> Result<QueueWorkers, QueueError> {
     // Each queue has its own connection, so that no queue's batches wait for another's.
     let link = redis_link(settings, queue)?;
-    let consumer = Consumer::new(link, &settings.queue.prefix, queue);
+    let consumer = Consumer::new(link, &settings.queue.prefix, queue).confirmed_by(settings.queue.replicas);
     let settings = &settings.consumer;
     let calls = Arc::new(RedisCalls::new(queue));
     let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);
