@@ -9,6 +9,8 @@ mod connections;
 #[cfg(test)]
 mod consumer;
 #[cfg(test)]
+mod database_failover;
+#[cfg(test)]
 mod dead_letters;
 #[cfg(test)]
 mod documents;
@@ -47,6 +49,8 @@ mod replay;
 mod replicas;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod shards;
 #[cfg(test)]
 mod slices;
 #[cfg(test)]

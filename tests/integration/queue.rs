@@ -1,4 +1,5 @@
-//! The queue's protocol on a real Redis.
+//! The queue's protocol on a real Redis. `cargo xtask test` without arguments also runs these tests on Valkey and on Redis
+//! 7.0.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -20,7 +21,7 @@ use fleet_queue::{
     ClaimLimits, Consumer, Lease, Observer, Producer, QueueError, QueueKeys, QueueStatus, RedisLink,
     RedisLinkOptions, Volume,
 };
-use fleet_testbed::{Redis, RedisLogin};
+use fleet_testbed::{Redis, RedisLogin, RedisOptions, RedisServer};
 use redis::FromRedisValue;
 use uuid::Uuid;
 
@@ -130,7 +131,9 @@ async fn redis<T: FromRedisValue>(link: &RedisLink, words: &[&str]) -> Result<T,
 
 /// A Redis that only this test uses.
 async fn private_redis(arguments: &'static [&'static str]) -> Redis {
-    tokio::task::spawn_blocking(|| Redis::private(arguments)).await.unwrap().unwrap()
+    let extra = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    let options = RedisOptions { server: RedisServer::from_environment(), extra, ..RedisOptions::default() };
+    tokio::task::spawn_blocking(|| Redis::private_with(options)).await.unwrap().unwrap()
 }
 
 fn limits(max_messages: usize, max_bytes: usize) -> ClaimLimits {

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod checks;
 mod confirmed;
+mod metrics;
 mod outages;
 mod shutdown;
 mod unfit;

@@ -7,7 +7,7 @@ use fleet_harness::Interrupt;
 
 /// Starts both servers, prints how to use them and waits for Ctrl-C.
 pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
-    let services = Services::start_for_tests()?;
+    let services = Services::start_for_tests(fleet_testbed::RedisServer::default())?;
     println!("# For the tests:");
     for (name, value) in services.variables() {
         println!("export {name}={value}");

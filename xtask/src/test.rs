@@ -1,7 +1,7 @@
 //! `cargo xtask test`.
 
 use fleet_harness::{Cargo, Failure, Interrupt, Job, build};
-use fleet_testbed::{Progress, Root, Services, Tools};
+use fleet_testbed::{Progress, REDIS_SERVER_VARIABLE, RedisServer, Root, Services, Tools};
 
 /// Tells the tests which folder contains the binaries to start.
 const BIN_DIR_VARIABLE: &str = "FLEET_TEST_BIN_DIR";
@@ -11,6 +11,9 @@ const FAILPOINTS_BIN_DIR_VARIABLE: &str = "FLEET_TEST_FAILPOINTS_BIN_DIR";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The server for the queues, if the tests start it: redis, valkey or redis7.
+    #[arg(long, default_value = "redis", value_parser = server)]
+    redis: RedisServer,
     /// Arguments for `cargo test`, as in `cargo xtask test -p fleet-queue -- --nocapture`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo_test: Vec<String>,
@@ -19,7 +22,13 @@ pub(crate) struct Args {
 impl Args {
     /// Arguments that run every test.
     pub(crate) fn everything() -> Self {
-        Self { cargo_test: Vec::new() }
+        Self { redis: RedisServer::default(), cargo_test: Vec::new() }
+    }
+
+    /// Arguments that run the queues' tests on another server.
+    fn queues_on(redis: RedisServer) -> Self {
+        let cargo_test = ["-p", "fleet-integration", "--", "queue::"].map(str::to_owned).into();
+        Self { redis, cargo_test }
     }
 
     /// Whether the arguments may select tests of a package whose name contains `package`.
@@ -28,7 +37,8 @@ impl Args {
     }
 }
 
-/// Builds the binaries, downloads the tools, starts the servers and runs the tests.
+/// Builds the binaries, downloads the tools, starts the servers and runs the tests. Without arguments, runs the queues'
+/// tests once more on each of the other servers.
 pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
     let with_failpoints = if args.may_test("fleet-chaos") {
         Some(build::with_failpoints(cargo, interrupt)?)
@@ -43,8 +53,9 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         // Without root, the tests that start a Valkey fail and explain it. All others run with external
         // servers.
         drop(Root::valkey(&Progress::stderr()));
+        drop(Root::redis_7(&Progress::stderr()));
     }
-    let services = Services::start_for_tests()?;
+    let services = Services::start_for_tests(args.redis)?;
     let mut command = cargo.command(&["test"]);
     if !names_package(&args.cargo_test) {
         command.arg("--workspace");
@@ -53,8 +64,21 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         .args(&args.cargo_test)
         .envs(services.variables())
         .env(BIN_DIR_VARIABLE, cargo.bin_dir())
+        .env(REDIS_SERVER_VARIABLE, args.redis.short_name())
         .envs(with_failpoints.map(|folder| (FAILPOINTS_BIN_DIR_VARIABLE, folder)));
-    Job::run("cargo test", &mut command, interrupt)
+    Job::run("cargo test", &mut command, interrupt)?;
+    let are_private = services.are_private();
+    drop(services);
+    if args.cargo_test.is_empty() && are_private {
+        for redis in RedisServer::ALL.into_iter().filter(|&redis| redis != args.redis) {
+            run(&Args::queues_on(redis), cargo, interrupt)?;
+        }
+    }
+    Ok(())
+}
+
+fn server(name: &str) -> Result<RedisServer, String> {
+    RedisServer::from_name(name).ok_or_else(|| "use redis, valkey or redis7".to_owned())
 }
 
 /// Whether cargo's own arguments select packages.
@@ -65,6 +89,8 @@ fn names_package(arguments: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fleet_testbed::RedisServer;
+
     use super::{Args, names_package};
 
     #[test]
@@ -81,7 +107,7 @@ mod tests {
     fn one_other_package_needs_no_tools() {
         let needed = |arguments: &[&str]| {
             let cargo_test = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            Args { cargo_test }.may_test("fleet-integration")
+            Args { redis: RedisServer::default(), cargo_test }.may_test("fleet-integration")
         };
         assert!(Args::everything().may_test("fleet-integration"));
         assert!(needed(&["-p", "fleet-integration"]) && needed(&["--", "k8s"]));

@@ -6,6 +6,8 @@ use fleet_queue::{Queue, QueueError, RedisLink};
 use fleet_runtime::settings::{ConnectionUrl, Settings, SettingsError};
 use fleet_store::{Database, DatabaseOptions, StoreError};
 
+use crate::database_kind::DatabaseKind;
+
 /// Both databases. If the settings name only one, they share a pool.
 #[derive(Clone, Debug)]
 pub struct Databases {
@@ -16,6 +18,14 @@ pub struct Databases {
 }
 
 impl Databases {
+    /// One of them.
+    pub(crate) fn of(&self, kind: DatabaseKind) -> &Database {
+        match kind {
+            DatabaseKind::State => &self.state,
+            DatabaseKind::Telemetry => &self.telemetry,
+        }
+    }
+
     /// Prepares the pools, without connecting.
     ///
     /// # Errors

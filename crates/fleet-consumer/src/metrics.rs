@@ -1,6 +1,7 @@
 //! Every metric of the consumer and of the queues. docs/observability.md says what each is for; a test compares the two.
 
 pub(crate) mod batches;
+pub(crate) mod databases;
 mod declare;
 pub(crate) mod dropped;
 pub(crate) mod leases;
@@ -30,6 +31,7 @@ pub const BUCKETS: [Buckets; 4] = [
 /// Registers the help text of every metric, and exports the counters at 0, so that `rate()` sees the first event.
 pub(crate) fn describe() {
     batches::describe();
+    databases::describe();
     dropped::describe();
     leases::describe();
     pools::describe();
@@ -37,6 +39,7 @@ pub(crate) fn describe() {
     redis::describe();
     writes::describe();
     redis::start_at_zero();
+    databases::start_at_zero();
     writes::start_databases_at_zero();
     for provider in PROVIDERS {
         let slug = provider.slug;

@@ -68,5 +68,10 @@ settled AS (
     INSERT INTO settled_batches (lease_id, first_record, records, provider, inserted, duplicate, dead_lettered)
     SELECT $2::uuid, $3::int4, $4::int4, $1::text, inserted, $4::int4 - $13::int4 - inserted, $13::int4 FROM counts
     ON CONFLICT DO NOTHING
+    RETURNING 1
 )
-SELECT inserted FROM counts
+-- If the part was stored before, its commit may have lost its wait for the synchronous standby. Without a write of its
+-- own, this transaction would not wait either. The message goes to the log only, behind that commit.
+SELECT inserted,
+       CASE WHEN NOT EXISTS (SELECT FROM settled) THEN pg_logical_emit_message(true, 'fleet', ''::text) END
+  FROM counts

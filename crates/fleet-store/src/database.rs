@@ -58,15 +58,16 @@ impl Database {
     ///
     /// [`StoreError::Url`] if the URL cannot be parsed, [`StoreError::Tls`] if its CAs cannot be read.
     pub fn open(options: &DatabaseOptions<'_>) -> Result<Self, StoreError> {
-        let (config, tls) = options.driver_config()?;
+        let (hosts, tls) = options.hosts()?;
         let DatabaseOptions { pool_size, connect_timeout, statement_timeout, .. } = *options;
         // The server cancels a slow statement itself. This timeout is for a network that swallows its response.
         let statement_timeout = statement_timeout + connect_timeout;
-        let timeout = Some(connect_timeout);
+        let wait = Some(connect_timeout);
         let canceller = Canceller::new(tls.clone(), pool_size, connect_timeout);
-        let pool = Pool::builder(Connector { config, tls, longest_statement: statement_timeout })
+        let pool = Pool::builder(Connector { hosts, tls, longest_statement: statement_timeout })
             .max_size(pool_size)
-            .timeouts(Timeouts { wait: timeout, create: timeout, recycle: timeout })
+            // The hosts share the timeout for a new connection among themselves.
+            .timeouts(Timeouts { wait, create: None, recycle: wait })
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Pool(error.to_string()))?;
@@ -103,6 +104,19 @@ impl Database {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         self.run(Statement::Prepared { statement, parameters }).await
+    }
+
+    /// Runs one statement in a transaction that is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::query`].
+    pub(crate) async fn rehearse(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<(), StoreError> {
+        self.run(Statement::Rehearsed { statement, parameters }).await.map(drop)
     }
 
     /// The first row of the result; otherwise as [`Database::query`].
@@ -148,9 +162,10 @@ impl Database {
 
     /// Every statement of a pool goes through here.
     ///
-    /// The server, an administrator or a load balancer may have closed an idle connection, or it may hold plans for
-    /// an older schema. If a statement fails for this reason, it is retried at once on a new connection. The other
-    /// idle connections are likely to be broken as well and are closed.
+    /// The server, an administrator or a load balancer may have closed an idle connection, it may hold plans for an
+    /// older schema, or its server may have become a standby. If a statement fails for this reason, it is retried at
+    /// once on a new connection. The other idle connections are likely to be broken as well and are closed. They are
+    /// closed too if the server does not respond.
     async fn run(&self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         let mut repeats = 0;
         loop {
@@ -160,8 +175,12 @@ impl Database {
             match self.run_on(busy, statement).await {
                 Err(error) if may_be_stale && error.blames_connection() => {
                     tracing::debug!(%error, "an idle connection was broken: retrying the statement on a new one");
-                    self.pool.retain(|_client, _metrics| false);
+                    self.pool.retain(|_connection, _metrics| false);
                     repeats += 1;
+                }
+                Err(error @ StoreError::Timeout(_)) => {
+                    self.pool.retain(|_connection, _metrics| false);
+                    return Err(error);
                 }
                 result => return result,
             }
@@ -183,6 +202,8 @@ impl Database {
 enum Statement<'a> {
     /// Prepared once per connection.
     Prepared { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
+    /// Prepared once per connection, and rolled back.
+    Rehearsed { statement: &'a str, parameters: &'a [&'a (dyn ToSql + Sync)] },
     /// Planned for its parameters, with settings of its own: see [`Database::query_by_index`].
     Planned { settings: &'static str, statement: &'a str, parameters: &'a [(&'a (dyn ToSql + Sync), Type)] },
 }
@@ -206,6 +227,10 @@ impl Busy<'_> {
     async fn run(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
         self.awaits_answer = true;
         let result = self.answer(statement).await;
+        if result.is_ok() && self.object.as_ref().is_some_and(|object| object.take_unreplicated()) {
+            self.awaits_answer = false;
+            return Err(StoreError::Unreplicated);
+        }
         // If the error does not come from the server, the connection may be broken while the server still runs the
         // statement.
         self.awaits_answer = result.as_ref().is_err_and(|error| !error.is_of_server());
@@ -213,12 +238,14 @@ impl Busy<'_> {
     }
 
     async fn answer(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, StoreError> {
-        let Some(client) = &mut self.object else { return Err(StoreError::NoRow) };
+        let Some(connection) = &mut self.object else { return Err(StoreError::NoRow) };
+        let client = &mut connection.client;
         match statement {
             Statement::Prepared { statement, parameters } => {
                 let statement = client.prepare_cached(statement).await?;
                 Ok(client.query(&statement, parameters).await?)
             }
+            Statement::Rehearsed { statement, parameters } => rehearsed(client, statement, parameters).await,
             Statement::Planned { settings, statement, parameters } => {
                 planned(client, settings, statement, parameters).await
             }
@@ -233,11 +260,23 @@ impl Busy<'_> {
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let client = Object::take(object);
+        let connection = Object::take(object);
         if self.awaits_answer {
-            self.canceller.abandon(client);
+            self.canceller.abandon(connection.client);
         }
     }
+}
+
+async fn rehearsed(
+    client: &mut ClientWrapper,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let transaction = client.transaction().await?;
+    let statement = transaction.prepare_cached(statement).await?;
+    let rows = transaction.query(&statement, parameters).await?;
+    transaction.rollback().await?;
+    Ok(rows)
 }
 
 async fn planned(

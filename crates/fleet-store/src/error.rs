@@ -20,6 +20,21 @@ pub enum StoreError {
     /// The server refuses a connection or cannot be reached. The data are never the reason.
     #[error("{}", describe(.0, sqlstate::connect_advice))]
     Connect(tokio_postgres::Error),
+    /// No address for the name of a host.
+    #[error("the address of the database host {0} cannot be found: {1}; check the URL and the name server")]
+    Lookup(String, io::Error),
+    /// Of several hosts, each with its port and its error, none can be used.
+    #[error("none of the database hosts is a primary that can be used: {}", describe_hosts(.0))]
+    Hosts(Vec<(String, Self)>),
+    /// The server committed, but an administrator or a cancel request ended its wait for the synchronous standbys.
+    #[error("the commit did not reach the synchronous standby; check the standbys in pg_stat_replication")]
+    Unreplicated,
+    /// The database refuses a harmless record as well as one of the batch, so that the data are not the cause.
+    #[error(
+        "the database refuses even a harmless record, so its tables are the cause: {0}; check the columns, constraints and \
+             triggers that were added to them, run `fleet-consumer migrate`"
+    )]
+    RefusesAll(Box<Self>),
     /// The TLS handshake failed, or the server offers no TLS.
     #[error("{}", describe_handshake(.0))]
     Handshake(tokio_postgres::Error),
@@ -50,9 +65,9 @@ pub enum StoreError {
 }
 
 /// [`sqlstate::LABELS`] and the other kinds of failure.
-const LABELS: [&str; 23] = {
-    let kinds = ["tls", "io", "session", "pool", "timeout", "setup"];
-    let mut labels = [""; 23];
+const LABELS: [&str; 24] = {
+    let kinds = ["tls", "io", "session", "pool", "timeout", "setup", "unreplicated"];
+    let mut labels = [""; 24];
     let mut index = 0;
     while index < labels.len() {
         let states = sqlstate::LABELS.len();
@@ -78,10 +93,15 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Connect(_) | Self::Handshake(_) | Self::Settings(_) | Self::Pool(_) | Self::Timeout(_) => {
-                ErrorClass::Unavailable
-            }
-            Self::NoRow => ErrorClass::Session,
+            Self::Connect(_)
+            | Self::Lookup(..)
+            | Self::Hosts(_)
+            | Self::Unreplicated
+            | Self::Handshake(_)
+            | Self::Settings(_)
+            | Self::Pool(_)
+            | Self::Timeout(_) => ErrorClass::Unavailable,
+            Self::NoRow | Self::RefusesAll(_) => ErrorClass::Session,
             Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.as_db_error() {
                 Some(refusal) => Refusal::from(refusal).class(),
@@ -91,7 +111,7 @@ impl StoreError {
     }
 
     /// Every possible [`StoreError::label`].
-    pub const LABELS: [&str; 23] = LABELS;
+    pub const LABELS: [&str; 24] = LABELS;
 
     /// The first two characters of the SQLSTATE, if it is one of [`StoreError::LABELS`], or the kind of failure, for
     /// metric labels.
@@ -101,6 +121,11 @@ impl StoreError {
                 Some(state) => sqlstate::label(state.code()),
                 None => "io",
             },
+            Self::Lookup(..) => "io",
+            Self::RefusesAll(error) => error.label(),
+            // One label for all: the hosts of one URL usually fail alike.
+            Self::Hosts(failures) => failures.first().map_or("io", |(_host, error)| error.label()),
+            Self::Unreplicated => "unreplicated",
             Self::Handshake(_) => "tls",
             Self::Settings(_) | Self::NoRow => "session",
             Self::Pool(_) => "pool",
@@ -120,6 +145,10 @@ impl StoreError {
             },
             Self::NoRow
             | Self::Connect(_)
+            | Self::Lookup(..)
+            | Self::Hosts(_)
+            | Self::Unreplicated
+            | Self::RefusesAll(_)
             | Self::Handshake(_)
             | Self::Settings(_)
             | Self::Pool(_)
@@ -149,7 +178,11 @@ impl StoreError {
             Self::Postgres(error) | Self::Connect(error) => {
                 error.code().is_some_and(|state| sqlstate::is_refused(state.code()))
             }
-            Self::Handshake(_)
+            Self::Hosts(failures) => failures.iter().any(|(_host, error)| error.is_refused()),
+            Self::Lookup(..)
+            | Self::Unreplicated
+            | Self::RefusesAll(_)
+            | Self::Handshake(_)
             | Self::Settings(_)
             | Self::Pool(_)
             | Self::Timeout(_)
@@ -190,6 +223,11 @@ fn describe(error: &tokio_postgres::Error, advice: fn(&str) -> Option<&'static s
         (None, Some(cause)) => format!("PostgreSQL: {error}: {cause}"),
         (None, None) => format!("PostgreSQL: {error}"),
     }
+}
+
+fn describe_hosts(failures: &[(String, StoreError)]) -> String {
+    let each = failures.iter().map(|(host, error)| format!("{host}: {error}"));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 fn describe_handshake(error: &tokio_postgres::Error) -> String {

@@ -8,12 +8,17 @@
 
 mod cancel;
 mod composite;
+mod connection;
 mod connector;
 mod database;
 mod dead_letters;
 mod deletion;
+mod durability;
 mod error;
 mod error_class;
+mod harmless;
+mod host_config;
+mod hosts;
 mod migrations;
 mod options;
 mod replay;
@@ -40,6 +45,7 @@ pub use database::{Database, PoolUsage};
 pub use dead_letters::{
     DeadLetterFilter, DeadLetterKey, DeadLetterStore, DeadLetterTotals, DeadMessage, StoredDeadLetter,
 };
+pub use durability::DatabaseDurability;
 pub use error::StoreError;
 pub use error_class::{ErrorClass, SESSION_RETRIES};
 pub use migrations::migrate;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Row};
 
-use crate::connector::connect;
 use crate::schema::Schema;
 use crate::{Database, DatabaseOptions, StoreError, roles};
 
@@ -46,13 +45,13 @@ const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extna
 /// [`StoreError`]; each migration is a transaction of its own.
 pub async fn migrate(options: &DatabaseOptions<'_>, schema: Schema) -> Result<Vec<String>, StoreError> {
     let options = DatabaseOptions { statement_timeout: STATEMENT_TIMEOUT, ..*options };
-    let (config, tls) = options.driver_config()?;
-    let (mut client, session) = connect(&config, &tls).await?;
+    let (hosts, tls) = options.hosts()?;
+    let (mut connection, session) = hosts.connect(&tls).await?;
     if !session.is_own {
         return Err(StoreError::Settings(POOLED.to_owned()));
     }
     // The lock ends with the session, whatever the result.
-    migrate_locked(&mut client, schema).await
+    migrate_locked(&mut connection.client, schema).await
 }
 
 async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {

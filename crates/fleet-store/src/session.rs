@@ -71,11 +71,16 @@ impl Session {
     /// [`StoreError::Settings`], which says what to change.
     pub(crate) fn check(&self, longest: Duration) -> Result<(), StoreError> {
         let mut wrong = Vec::new();
-        if !["on", "remote_apply"].contains(&&*self.synchronous_commit) {
+        let loses = match &*self.synchronous_commit {
+            "on" | "remote_apply" => None,
+            "local" => Some("a failover to a synchronous standby"),
+            "remote_write" => Some("a crash of both the server and its synchronous standby"),
+            _off => Some("a crash of the server"),
+        };
+        if let Some(loses) = loses {
+            let found = &self.synchronous_commit;
             wrong.push(format!(
-                "synchronous_commit is {}, so a crash of the server would lose acknowledged batches (it must be on or \
-                 remote_apply)",
-                self.synchronous_commit
+                "synchronous_commit is {found}, so {loses} would lose acknowledged batches (it must be on or remote_apply)"
             ));
         }
         let longest_ms = longest.as_secs_f64() * 1000.0;

@@ -24,6 +24,10 @@ const FOREIGN_KEY_VIOLATION: &str = "23503";
 /// The only foreign key: from a dead letter to its message's bytes. Another transaction may have removed them.
 const DEAD_MESSAGE_REFERENCE: &str = "dead_letters_dead_message";
 
+/// States of these classes that no record can cause: a sequence that somebody added has ended, a column that somebody added
+/// is required, a COPY, too many columns, too many arguments.
+const OF_TABLES: [&str; 5] = ["2200H", "23502", "22P04", "54011", "54023"];
+
 /// A row violates a check, or the table has no partition for it.
 const CHECK_VIOLATION: &str = "23514";
 
@@ -77,16 +81,20 @@ impl Refusal<'_> {
     }
 
     /// Whether the tables are the cause and not the row. Either there is no partition for the row, in which case
-    /// PostgreSQL names no constraint. Or the constraint belongs to one of TimescaleDB's own tables, for example
+    /// PostgreSQL names no constraint. Or no record can cause the state: this version fills every required column of its
+    /// own. Or the constraint belongs to one of TimescaleDB's own tables, for example
     /// because a chunk was dropped during the insert.
     fn is_about_tables(self) -> bool {
-        self.schema == Some(TIMESCALE_CATALOG) || (self.state == CHECK_VIOLATION && self.constraint.is_none())
+        OF_TABLES.contains(&self.state)
+            || self.schema == Some(TIMESCALE_CATALOG)
+            || (self.state == CHECK_VIOLATION && self.constraint.is_none())
     }
 }
 
-/// Whether the server ends the connection with this state.
+/// Whether a connection is of no further use after this state.
 pub(crate) fn ends_connection(state: &str) -> bool {
-    const LAST_WORDS: [&str; 5] = [
+    const LAST_WORDS: [&str; 6] = [
+        "25006", // the server has become a standby
         "57P01", // terminated by an administrator, or the server stops
         "57P02", // another backend crashed
         "57P03", // a pooler without a server
@@ -161,12 +169,12 @@ mod tests {
         for state in ["57014", "53400"] {
             assert_eq!(classify(state), ErrorClass::TooSlow, "{state}");
         }
-        for state in ["22021", "22P02", "22003", "23502", "23514", "54000"] {
+        for state in ["22021", "22P02", "22003", "23503", "23514", "54000", "54001"] {
             assert_eq!(classify(state), ErrorClass::Poison, "{state}");
         }
         for state in [
             "26000", "42P05", "XX000", "XX001", "0A000", "25P02", "25000", "34000", "42P01", "42703",
-            "3F000", "P0001", "TS001", "",
+            "3F000", "P0001", "TS001", "23502", "2200H", "54011", "",
         ] {
             assert_eq!(classify(state), ErrorClass::Session, "{state}");
         }

@@ -28,6 +28,10 @@ impl StateStore {
         Self { database }
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The parts of a lease that are already stored, as (first record, records).
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -78,6 +79,32 @@ impl TelemetryStore {
         rows: &[TelemetryRow<'_>],
         dead: &[DeadLetter<'_>],
     ) -> Result<Appended, StoreError> {
+        let answer = self.store(part, rows, dead, Ending::Commit).await?;
+        let inserted = answer.first().map_or(0, |row| row.get::<_, i32>(0));
+        let inserted = usize::try_from(inserted).unwrap_or_default();
+        Ok(Appended { inserted, duplicate: rows.len().saturating_sub(inserted) })
+    }
+
+    /// Stores events and rolls them back.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub(crate) async fn rehearse(
+        &self,
+        part: &Part<'_>,
+        rows: &[TelemetryRow<'_>],
+    ) -> Result<(), StoreError> {
+        self.store(part, rows, &[], Ending::RollBack).await.map(drop)
+    }
+
+    async fn store(
+        &self,
+        part: &Part<'_>,
+        rows: &[TelemetryRow<'_>],
+        dead: &[DeadLetter<'_>],
+        ending: Ending,
+    ) -> Result<Vec<Row>, StoreError> {
         let events = in_order(rows);
         let letters = LetterColumns::from_letters(dead);
         let dead_lettered = i32::try_from(dead.len()).unwrap_or(i32::MAX);
@@ -85,10 +112,12 @@ impl TelemetryStore {
             vec![&part.provider, &part.lease_id, &part.first_record, &part.records, &events];
         parameters.extend(letters.parameters());
         parameters.push(&dead_lettered);
-        let answer = self.database.query(STORE_TELEMETRY, &parameters).await?;
-        let inserted = answer.first().map_or(0, |row| row.get::<_, i32>(0));
-        let inserted = usize::try_from(inserted).unwrap_or_default();
-        Ok(Appended { inserted, duplicate: rows.len().saturating_sub(inserted) })
+        match ending {
+            Ending::Commit => self.database.query(STORE_TELEMETRY, &parameters).await,
+            Ending::RollBack => {
+                self.database.rehearse(STORE_TELEMETRY, &parameters).await.map(|()| Vec::new())
+            }
+        }
     }
 
     /// Stores dead letters without a part.
@@ -103,6 +132,13 @@ impl TelemetryStore {
         self.database.query(BURY_DEAD_LETTERS, &parameters).await?;
         Ok(())
     }
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Commit,
+    RollBack,
 }
 
 /// Sorts by key. Otherwise two consumers that insert the same events would deadlock.

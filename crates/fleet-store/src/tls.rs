@@ -17,6 +17,8 @@ pub(crate) struct TlsParameters {
     pub(crate) url: String,
     /// Whether there is TLS.
     pub(crate) mode: SslMode,
+    /// `target_session_attrs`, which stays in the URL. The driver does not tell its absence from `any`.
+    pub(crate) target_session_attrs: Option<String>,
     check: Check,
     roots: Roots,
 }
@@ -44,6 +46,7 @@ impl TlsParameters {
     pub(crate) fn take(url: &str, ca_given: bool) -> Result<Self, StoreError> {
         let (base, query) = split_query(url)?;
         let (mut mode, mut roots, mut rest) = (None, Roots::Default, Vec::new());
+        let mut target_session_attrs = None;
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             match name {
@@ -54,6 +57,10 @@ impl TlsParameters {
                         "" => Roots::Default,
                         path => Roots::File(PathBuf::from(path)),
                     }
+                }
+                "target_session_attrs" => {
+                    target_session_attrs = Some(decode(value)?.into_owned());
+                    rest.push(parameter);
                 }
                 "sslnegotiation" => rest.push(parameter),
                 _ if name.starts_with("ssl") => return Err(unsupported(name)),
@@ -86,7 +93,7 @@ impl TlsParameters {
         }
         let separator = if rest.is_empty() { "" } else { "?" };
         let url = format!("{base}{separator}{}", rest.join("&"));
-        Ok(Self { url, mode, check, roots })
+        Ok(Self { url, mode, target_session_attrs, check, roots })
     }
 
     /// The TLS connector. `ca_file` applies if the URL has no `sslrootcert`.
@@ -123,7 +130,7 @@ fn split_query(url: &str) -> Result<(&str, &str), StoreError> {
 
 fn decode(value: &str) -> Result<Cow<'_, str>, StoreError> {
     let decoded = percent_decode_str(value).decode_utf8();
-    decoded.map_err(|_| StoreError::Url("a TLS parameter is not UTF-8".to_owned()))
+    decoded.map_err(|_| StoreError::Url("a parameter is not UTF-8".to_owned()))
 }
 
 fn unsupported(name: &str) -> StoreError {

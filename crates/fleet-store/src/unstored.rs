@@ -6,13 +6,17 @@ use uuid::Uuid;
 use crate::timestamp::Micros;
 use crate::{StoreError, TelemetryStore};
 
-/// Records messages without events.
-pub const NOTE_EMPTY_MESSAGES: &str =
-    "INSERT INTO unstored_messages (message_id, provider, received_at, events, duplicates)
-     SELECT message_id, $1::text, received_at, 0, 0
-       FROM unnest($2::uuid[], $3::timestamptz[]) AS message (message_id, received_at)
-      ORDER BY message_id
-     ON CONFLICT DO NOTHING";
+/// Records messages without events. A batch may have no others, so that this statement must wait for the synchronous
+/// standbys like those that store parts: see [`crate::settled`].
+pub const NOTE_EMPTY_MESSAGES: &str = "WITH settled AS (
+    INSERT INTO unstored_messages (message_id, provider, received_at, events, duplicates)
+    SELECT message_id, $1::text, received_at, 0, 0
+      FROM unnest($2::uuid[], $3::timestamptz[]) AS message (message_id, received_at)
+     ORDER BY message_id
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT CASE WHEN NOT EXISTS (SELECT FROM settled) THEN pg_logical_emit_message(true, 'fleet', ''::text) END";
 
 /// The most messages that are recorded for one batch. `store_telemetry.sql` has the same bound for one part.
 const MOST: usize = 1000;

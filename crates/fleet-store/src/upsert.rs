@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use fleet_failpoints::Failpoint;
 
+use crate::settled::REPLICATE_UNLESS_SETTLED;
 use crate::vehicle_row::{ATTRIBUTES, AttributeColumns, FIELDS, POSITION, ROW_TYPE};
 
 /// Stores the vehicles of a part and the part itself, in one statement and therefore in one transaction and one round
@@ -22,8 +23,8 @@ fn build_statement() -> String {
         "WITH written AS (\n{}\nRETURNING v.xmax = 0 AS is_new\n),\n\
          settled AS (\n\
          INSERT INTO settled_state_batches (lease_id, first_record, records, provider, vehicles)\n\
-         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING\n)\n\
-         SELECT count(*) FILTER (WHERE is_new) FROM written",
+         VALUES ($2, $3, $4, $1::text, $5)\nON CONFLICT DO NOTHING\nRETURNING 1\n)\n\
+         SELECT count(*) FILTER (WHERE is_new), {REPLICATE_UNLESS_SETTLED} FROM written",
         upsert(6)
     )
 }

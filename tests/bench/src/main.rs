@@ -19,6 +19,7 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
+mod replication;
 mod running;
 mod runtime;
 mod sql;

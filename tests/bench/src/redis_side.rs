@@ -178,14 +178,14 @@ impl RedisSide {
         text.parse().map_err(|_| Failure::measurement(format!("Redis says {name} is {text}")))
     }
 
-    fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
+    pub(crate) fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
         let text: String = self.ask(redis::cmd("INFO").arg(section))?;
         let value =
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
         value.ok_or_else(|| Failure::measurement(format!("INFO of Redis has no {name}")))
     }
 
-    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
         let mut connection = self.connection.clone();
         Ok(self.runtime.block_on(command.query_async(&mut connection))?)
     }

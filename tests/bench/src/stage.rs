@@ -95,6 +95,12 @@ impl Stage {
         })
     }
 
+    /// Another Redis with the same settings, for example for a replica.
+    pub(crate) fn second_redis(&self) -> Result<Redis, Failure> {
+        let root = Root::ensure(&Progress::stderr())?;
+        Ok(Redis::start(&root, &[&MAXMEMORY[..], &["--auto-aof-rewrite-percentage", "0"]].concat())?)
+    }
+
     /// Brings PostgreSQL into the state of a server that has run for a while. A new server fills every new
     /// file of its write-ahead log with zeros first and so writes it twice, which would slow down the first
     /// gigabytes and everything else that uses the disk.

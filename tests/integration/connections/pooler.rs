@@ -1,7 +1,7 @@
 //! PgBouncer in transaction mode between the consumer and PostgreSQL.
 
 use fleet_store::{DatabaseOptions, ErrorClass, Schema, migrate};
-use fleet_testbed::{PgBouncer, Postgres};
+use fleet_testbed::{PgBouncer, Postgres, Proxy, StandbyOptions};
 
 use super::abandoned::Lock;
 use super::database;
@@ -95,6 +95,42 @@ async fn without_its_settings_the_consumer_is_not_ready_and_with_them_it_works()
         consumer.assert_running();
     }
     assert_eq!((count(&postgres, "telemetry"), count(&postgres, "dead_letters")), (500, 0));
+}
+
+#[tokio::test]
+async fn a_failover_behind_it_needs_no_restart() {
+    let postgres = postgres().await;
+    postgres.psql(ROLE).unwrap();
+    let (postgres, standby, proxy, pooler) = blocking(move || {
+        let standby = Postgres::standby_of(&postgres, StandbyOptions::default()).unwrap();
+        let proxy = Proxy::start(postgres.port()).unwrap();
+        let settings = [&TRANSACTIONS[..], &[IGNORE, "max_prepared_statements = 100"]].concat();
+        let pooler = PgBouncer::in_front_of(proxy.port(), "fleet", &settings).unwrap();
+        (postgres, standby, proxy, pooler)
+    })
+    .await;
+    let site = Site::new(&pooler.url());
+    let mut consumer = consumer(&site);
+    site.fill_with(&(0..5).map(report).collect::<Vec<_>>()).await;
+    site.settled().await;
+    // Nothing is written meanwhile. What the standby has not received would be lost.
+    let written = postgres.psql("SELECT pg_current_wal_flush_lsn()").unwrap();
+    let received = format!("SELECT pg_last_wal_receive_lsn() >= '{written}'");
+    eventually("the standby to have everything", async || {
+        (standby.psql(&received).unwrap() == "t").then_some(())
+    })
+    .await;
+    let standby = blocking(move || {
+        postgres.destroy().unwrap();
+        standby.promote().unwrap();
+        proxy.retarget(standby.port());
+        (standby, proxy)
+    })
+    .await;
+    site.fill_with(&(5..10).map(report).collect::<Vec<_>>()).await;
+    site.settled().await;
+    consumer.assert_running();
+    assert_eq!((count(&standby.0, "telemetry"), count(&standby.0, "dead_letters")), (10, 0));
 }
 
 #[tokio::test]

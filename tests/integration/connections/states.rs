@@ -22,10 +22,12 @@ async fn what_a_fresh_connection_may_cure_is_retried_and_never_buried() {
     let site = Site::new(database.url());
     let mut consumer = consumer(&site);
     consumer.readiness(200).await;
-    for (number, state) in
-        ["26000", "42P05", "XX000", "0A000", "23514", "25P02", "34000", "42P01", "42703", "P0001"]
-            .into_iter()
-            .enumerate()
+    for (number, state) in [
+        "26000", "42P05", "XX000", "0A000", "23514", "25P02", "34000", "42P01", "42703", "P0001", "22012",
+        "22023", "23000", "23502", "2200H", "54000", "54011",
+    ]
+    .into_iter()
+    .enumerate()
     {
         for table in ["settled_state_batches", "settled_batches"] {
             fail(&client, "INSERT", table, state, 6).await;
@@ -114,6 +116,73 @@ async fn a_missing_partition_buries_nothing() {
     let stored: i64 = client.query_one("SELECT count(*) FROM vehicles", &[]).await.unwrap().get(0);
     assert_eq!(stored, 3);
     assert_eq!(buried(&client).await, 0);
+}
+
+/// What somebody may do to the tables, and how to undo it.
+const REFUSE_EVERY_RECORD: [(&str, &str); 5] = [
+    (
+        "ALTER TABLE telemetry ADD CONSTRAINT added CHECK (provider = 'none') NOT VALID",
+        "ALTER TABLE telemetry DROP CONSTRAINT added",
+    ),
+    (
+        "ALTER TABLE vehicles ADD CONSTRAINT added CHECK (provider = 'none') NOT VALID",
+        "ALTER TABLE vehicles DROP CONSTRAINT added",
+    ),
+    (
+        "TRUNCATE vehicles; ALTER TABLE vehicles ADD COLUMN added text NOT NULL",
+        "ALTER TABLE vehicles DROP COLUMN added",
+    ),
+    (
+        "ALTER TABLE settled_batches ALTER COLUMN provider TYPE varchar(1) USING ''",
+        "ALTER TABLE settled_batches ALTER COLUMN provider TYPE text",
+    ),
+    (
+        "CREATE SEQUENCE added MAXVALUE 1; SELECT nextval('added'); GRANT USAGE ON SEQUENCE added TO PUBLIC;
+         ALTER TABLE settled_state_batches ADD COLUMN added bigint DEFAULT nextval('added')",
+        "ALTER TABLE settled_state_batches DROP COLUMN added; DROP SEQUENCE added",
+    ),
+];
+
+#[tokio::test]
+async fn tables_that_refuse_every_record_bury_none() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    let site = Site::new(database.url());
+    for (refuse, undo) in REFUSE_EVERY_RECORD {
+        client.batch_execute(refuse).await.unwrap();
+        // The default back-off leaves enough time to undo it.
+        let mut consumer = Program::start(&mut site.consumer(&[]));
+        site.fill(3).await;
+        consumer.logged("did not accept a batch").await;
+        eventually("the batch to be retried or parked", async || {
+            let log = consumer.log();
+            (log.contains("harmless record") || log.contains("SQLSTATE 23502") || log.contains("2200H"))
+                .then_some(())
+        })
+        .await;
+        client.batch_execute(undo).await.unwrap();
+        site.settled().await;
+        consumer.assert_running();
+        assert_eq!(buried(&client).await, 0, "{refuse}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_an_operator_refuses_becomes_a_dead_letter() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    let refuse = "CREATE TABLE known (id text PRIMARY KEY); INSERT INTO known VALUES ('NBPROCESS0');
+                  GRANT SELECT ON known TO PUBLIC;
+                  ALTER TABLE vehicles ADD FOREIGN KEY (provider_vehicle_id) REFERENCES known";
+    let site = Site::new(database.url());
+    let mut consumer = Program::start(&mut site.consumer(&[]));
+    site.fill(1).await;
+    site.settled().await;
+    client.batch_execute(refuse).await.unwrap();
+    site.fill(2).await;
+    site.settled().await;
+    consumer.assert_running();
+    assert_eq!(buried(&client).await, 1);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ async fn start(server: RedisServer) -> Redis {
 
 #[tokio::test]
 async fn the_consumer_does_all_its_work() {
-    for server in [RedisServer::Redis, RedisServer::Valkey] {
+    for server in RedisServer::ALL {
         all_its_work(&start(server).await).await;
     }
 }
@@ -127,7 +127,7 @@ async fn everything_else_is_refused() {
         "EVAL return(redis.call('LRANGE',KEYS[1],0,-1)) 1 fleet:{niu}:queue",
         "EVAL return(redis.call('DEL','fleet:{niu}:queue')) 0",
     ];
-    for server in [RedisServer::Redis, RedisServer::Valkey] {
+    for server in RedisServer::ALL {
         let server = start(server).await;
         let mut default = connect(&server.url().replace("fleet:fleet@", "")).await;
         assert_eq!(ask(&mut default, "PING").await, Err("NOAUTH".to_owned()));

@@ -112,10 +112,17 @@ async fn valkey_keeps_everything() {
     }
 }
 
+#[tokio::test]
+async fn redis_7_keeps_everything() {
+    for acl in SHIPPED {
+        keeps_everything(RedisServer::Redis7, acl).await;
+    }
+}
+
 /// This is why the default user needs its rights. The test fails if a later server loads such a file completely.
 #[tokio::test]
 async fn a_default_user_without_rights_costs_the_queue() {
-    for server in [RedisServer::Redis, RedisServer::Valkey] {
+    for server in RedisServer::ALL {
         let acl = text(SHIPPED[0]).replace(" resetpass ~* &* +@all\n", "\n");
         let acl =
             acl.split_once('\n').map(|(_default, others)| format!("user default off\n{others}")).unwrap();
@@ -131,7 +138,7 @@ async fn a_default_user_without_rights_costs_the_queue() {
 /// The check in docs/security.md, for each login that has the right to run it.
 #[tokio::test]
 async fn a_login_may_ask_what_the_default_user_may() {
-    for server in [RedisServer::Redis, RedisServer::Valkey] {
+    for server in RedisServer::ALL {
         for (rights, expected) in [(" resetpass ~* &* +@all", true), ("", false)] {
             let acl = text(SHIPPED[0]).replacen(" resetpass ~* &* +@all", rights, 1);
             let redis = start(server, acl).await;
@@ -149,7 +156,7 @@ async fn a_login_may_ask_what_the_default_user_may() {
 /// The default user's rights give nobody access, because nobody can log in as the default user.
 #[tokio::test]
 async fn nobody_is_the_default_user() {
-    for server in [RedisServer::Redis, RedisServer::Valkey] {
+    for server in RedisServer::ALL {
         let redis = start(server, text(SHIPPED[0])).await;
         for login in
             [&["AUTH", ""][..], &["AUTH", "x"], &["AUTH", "default", ""], &["AUTH", "default", "fleet"]]

@@ -16,7 +16,7 @@
 //! If neither is possible, the [`Error`] tells what is missing and what to do. No test is skipped.
 //!
 //! [`Redis::private`] and [`Postgres::private`] start a server for a single test, which may kill, pause and
-//! restart it. [`RedisServer::Valkey`] has its own root, which is created on first use.
+//! restart it. [`RedisServer::Valkey`] and [`RedisServer::Redis7`] have their own roots, which are created on first use.
 //!
 //! [`Redis::replica`] starts a replica, [`Sentinels`] promote it, and [`RedisCluster`] is a Redis Cluster.
 //!
@@ -57,7 +57,7 @@ pub use postgres::options::PostgresOptions;
 pub use postgres::standby::StandbyOptions;
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use redis::{REDIS_ARGUMENTS, Redis, RedisOptions, RedisServer};
+pub use redis::{REDIS_ARGUMENTS, REDIS_SERVER_VARIABLE, Redis, RedisOptions, RedisServer};
 pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
 pub use root::{Root, Tools};
 pub use sentinels::{SENTINEL_NAME, SentinelOptions, Sentinels};

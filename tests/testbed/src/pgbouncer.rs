@@ -31,14 +31,23 @@ impl PgBouncer {
     /// [`Error::NoRoot`] if a private root is impossible, [`Error::Start`] if PgBouncer does not become
     /// ready.
     pub fn private(postgres: &Postgres, user: &str, settings: &[&str]) -> Result<Self, Error> {
+        Self::in_front_of(postgres.port(), user, settings)
+    }
+
+    /// Like [`PgBouncer::private`], in front of whatever listens at `server_port`, for example a
+    /// [`Proxy`](crate::Proxy).
+    ///
+    /// # Errors
+    ///
+    /// As [`PgBouncer::private`].
+    pub fn in_front_of(server_port: u16, user: &str, settings: &[&str]) -> Result<Self, Error> {
         let root = Root::with_pooler(&Progress::stderr())?;
         let account = root.account("nobody")?;
         let folder = DataFolder::create(&root, account)?;
         let launch = |port| {
             let file = format!(
-                "[databases]\nfleet = host=127.0.0.1 port={} dbname=fleet user={user} password={user}\n\
+                "[databases]\nfleet = host=127.0.0.1 port={server_port} dbname=fleet user={user} password={user}\n\
                  [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n{}\n",
-                postgres.port(),
                 settings.join("\n"),
             );
             folder.write(account, "pgbouncer.ini", &file)?;

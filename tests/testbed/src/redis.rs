@@ -12,7 +12,7 @@ use rustix::process::Signal;
 pub(crate) use self::client::{ask, ask_with_tls};
 pub use self::launch::REDIS_ARGUMENTS;
 pub(crate) use self::launch::{owned, write_certificate};
-pub use self::options::{RedisOptions, RedisServer};
+pub use self::options::{REDIS_SERVER_VARIABLE, RedisOptions, RedisServer};
 use crate::data::DataFolder;
 use crate::logins::{ADMIN, admin_url, redis_users};
 use crate::process::{Process, on_free_port};
@@ -102,7 +102,7 @@ impl Redis {
     ///
     /// [`Error::Io`] if it cannot be written.
     pub fn set_acl(&self, acl: &str) -> Result<(), Error> {
-        launch::write_acl(&self.folder, self.account, acl)
+        launch::write_acl(&self.folder, self.account, self.options.server, acl)
     }
 
     /// The folder of the append-only file. It remains after [`Redis::kill`].

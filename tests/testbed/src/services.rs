@@ -1,7 +1,7 @@
 //! The Redis and the TimescaleDB of a demo or test.
 
 use crate::logins::redis_users_for_tests;
-use crate::{DatabaseLogin, Error, Postgres, Progress, Redis, RedisLogin, RedisOptions, Root};
+use crate::{DatabaseLogin, Error, Postgres, Progress, Redis, RedisLogin, RedisOptions, RedisServer, Root};
 
 /// The variable with the URL of an external Redis. Set it together with [`DATABASE_URL_VARIABLE`].
 pub const REDIS_URL_VARIABLE: &str = "FLEET_TEST_REDIS_URL";
@@ -77,15 +77,16 @@ impl Services {
         Self::start_with(progress, |root| Redis::start(root, &[]))
     }
 
-    /// Like [`Services::start`], except that the users of a private Redis may also use the tests' keys, and
-    /// that progress goes to stderr.
+    /// Like [`Services::start`], except that a private Redis is `server`, that its users may also use the tests'
+    /// keys, and that progress goes to stderr.
     ///
     /// # Errors
     ///
     /// Same as [`Services::start`].
-    pub fn start_for_tests() -> Result<Self, Error> {
-        let options = RedisOptions { acl: Some(redis_users_for_tests()), ..RedisOptions::default() };
-        Self::start_with(&Progress::stderr(), |root| Redis::start_with(root, options))
+    pub fn start_for_tests(server: RedisServer) -> Result<Self, Error> {
+        let acl = Some(redis_users_for_tests());
+        let options = RedisOptions { server, acl, ..RedisOptions::default() };
+        Self::start_with(&Progress::stderr(), |_root| Redis::private_with(options))
     }
 
     fn start_with(

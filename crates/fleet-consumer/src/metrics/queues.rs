@@ -1,6 +1,8 @@
 //! The state of the queues.
 
+use fleet_providers::PROVIDERS;
 use fleet_queue::{Queue, QueueStatus, Volume};
+use fleet_runtime::settings::Settings;
 use jiff::Timestamp;
 use metrics::{SharedString, counter, gauge};
 
@@ -29,6 +31,9 @@ declare! {
         "Bytes ever settled, by the ledger in Redis";
     gauge OLDEST_AGE = "fleet_queue_oldest_age_seconds", Seconds,
         "Age of the oldest message, since its receipt; 0 if there is none";
+    gauge CONFIGURED = "fleet_queue_configured",
+        "1 if the settings name the queue, 0 if this consumer has found it";
+    gauge SHARDS = "fleet_consumer_shards", "Queues of the provider, as the settings say";
     gauge BALANCED = "fleet_queue_ledger_balanced", "1 if the queue holds what its ledger says";
     gauge READ_AT = "fleet_queue_read_timestamp_seconds", Seconds,
         "When this consumer last read the queue's state, seconds since the epoch";
@@ -61,6 +66,18 @@ pub(crate) fn queue(queue: Queue, status: &QueueStatus, now: Timestamp) {
     }
     gauge!(BALANCED, "queue" => queue.clone()).set(u8::from(status.balances()));
     gauge!(READ_AT, "queue" => queue.clone()).set(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+}
+
+/// Shows whether the settings name a queue.
+pub(crate) fn configured(queue: Queue, is_configured: bool) {
+    gauge!(CONFIGURED, "queue" => label(queue)).set(u8::from(is_configured));
+}
+
+/// Shows how many shards each provider has.
+pub(crate) fn shards(settings: &Settings) {
+    for provider in PROVIDERS {
+        gauge!(SHARDS, "provider" => provider.slug).set(settings.shards(provider.slug));
+    }
 }
 
 /// Shows how many webhooks are unaccounted for.

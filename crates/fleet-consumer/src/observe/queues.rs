@@ -1,6 +1,6 @@
 //! Publishes the state of every queue and the memory of Redis as metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,45 +9,103 @@ use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::settings::QueueSettings;
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::metrics;
-use crate::queues::{KnownQueues, OpenQueue};
+use crate::queues::{KnownQueues, OpenQueue, has_work};
+
+/// How long a queue that the settings do not name must stay empty until its workers stop.
+const EMPTY_FOR: Duration = Duration::from_secs(10);
+
+/// The queues to observe.
+#[derive(Debug)]
+pub(crate) struct WatchedQueues {
+    pub(crate) known: KnownQueues,
+    /// Receives those that the settings do not name and that have messages.
+    pub(crate) busy_unnamed: watch::Sender<BTreeSet<Queue>>,
+}
 
 /// Publishes them once a `period`, until the process ends.
-pub(crate) async fn observe(known: KnownQueues, settings: QueueSettings, period: Duration) {
-    let mut broken_keys: BTreeMap<Queue, BrokenKeys> = BTreeMap::new();
+pub(crate) async fn observe(watched: WatchedQueues, settings: QueueSettings, period: Duration) {
+    let WatchedQueues { known, busy_unnamed } = watched;
+    let mut observed: BTreeMap<Queue, ObservedQueue> = BTreeMap::new();
     let mut interval = tokio::time::interval(period);
     loop {
         interval.tick().await;
-        let open: BTreeMap<_, _> = known.all().into_iter().map(|open| (open.queue, open)).collect();
-        for &queue in open.keys() {
-            broken_keys.entry(queue).or_insert_with(|| BrokenKeys::of(queue));
+        for open in known.all() {
+            observed.entry(open.queue).or_insert_with(|| ObservedQueue::new(open, &settings));
         }
         // Together, so that a server that does not respond delays no other queue.
-        let observing = broken_keys.values_mut().filter_map(|broken| {
-            let open = open.get(&broken.queue)?;
-            Some(observe_queue(open, &settings, broken))
+        let observing = join_all(observed.values_mut().map(ObservedQueue::observe));
+        let (_observed, discovered) = tokio::join!(observing, known.discover());
+        if let Err(error) = discovered {
+            tracing::debug!(%error, "cannot look for queues that the settings do not name");
+        }
+        let busy: BTreeSet<_> = observed
+            .values()
+            .filter(|observed| observed.is_busy_unnamed())
+            .map(|observed| observed.open.queue)
+            .collect();
+        busy_unnamed.send_if_modified(|before| {
+            let is_new = *before != busy;
+            *before = busy;
+            is_new
         });
-        join_all(observing).await;
     }
 }
 
-async fn observe_queue(open: &OpenQueue, settings: &QueueSettings, broken: &mut BrokenKeys) {
-    let (queue, link) = (open.queue, &open.link);
-    match RedisMemory::read(link).await {
-        Ok(memory) => metrics::redis::redis_memory(queue, memory),
-        // A user that may not run INFO gets no such metric.
-        Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
+struct ObservedQueue {
+    open: OpenQueue,
+    observer: Observer,
+    broken: BrokenKeys,
+    /// Replicas must confirm its pushes.
+    has_replicas: bool,
+    /// When it had messages, or accepted some.
+    busy_at: Option<Instant>,
+    accepted: u64,
+}
+
+impl ObservedQueue {
+    fn new(open: OpenQueue, settings: &QueueSettings) -> Self {
+        let observer = Observer::new(Arc::clone(&open.link), &settings.prefix, open.queue);
+        let broken = BrokenKeys { queue: open.queue, log: OutageLog::default() };
+        let has_replicas = settings.replicas > 0;
+        Self { open, observer, broken, has_replicas, busy_at: None, accepted: 0 }
     }
-    if settings.replicas > 0 {
-        observe_replicas(queue, link).await;
-    }
-    match Observer::new(Arc::clone(link), &settings.prefix, queue).status().await {
-        Ok(status) => {
-            metrics::queues::queue(queue, &status, Timestamp::now());
-            broken.note(&status.broken);
+
+    async fn observe(&mut self) {
+        let OpenQueue { queue, link, is_configured } = &self.open;
+        match RedisMemory::read(link).await {
+            Ok(memory) => metrics::redis::redis_memory(*queue, memory),
+            // A user that may not run INFO gets no such metric.
+            Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
         }
-        Err(error) => metrics::redis::redis_error(error.kind()),
+        if self.has_replicas {
+            observe_replicas(*queue, link).await;
+        }
+        match self.observer.status().await {
+            Ok(status) => {
+                metrics::queues::queue(*queue, &status, Timestamp::now());
+                metrics::queues::configured(*queue, *is_configured);
+                self.broken.note(&status.broken);
+                let accepted = std::mem::replace(&mut self.accepted, status.accepted.messages);
+                if has_work(&status) || (self.busy_at.is_some() && accepted != self.accepted) {
+                    self.busy_at = Some(Instant::now());
+                }
+            }
+            Err(error) => {
+                metrics::redis::redis_error(error.kind());
+                // Nobody knows whether it is empty by now.
+                if self.is_busy_unnamed() {
+                    self.busy_at = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Whether it needs workers that the settings do not give it.
+    fn is_busy_unnamed(&self) -> bool {
+        !self.open.is_configured && self.busy_at.is_some_and(|busy_at| busy_at.elapsed() < EMPTY_FOR)
     }
 }
 
@@ -67,10 +125,6 @@ struct BrokenKeys {
 }
 
 impl BrokenKeys {
-    fn of(queue: Queue) -> Self {
-        Self { queue, log: OutageLog::default() }
-    }
-
     fn note(&mut self, broken: &[BrokenKey]) {
         let (queue, now) = (self.queue, Instant::now());
         if broken.is_empty() {

@@ -52,6 +52,8 @@ impl Witnesses {
     pub(crate) async fn look(&self) -> Result<Looked, StoreError> {
         // Read the witness before Redis: whatever it says, Redis must know too.
         let witnesses = self.store.read(&queue_prefix(&self.prefix)).await?;
+        let named = witnesses.iter().map(|witness| witness.queue.as_str());
+        let mut looked = Looked { unaccounted: BTreeMap::new(), failed: self.known.add_named(named).err() };
         let open = self.known.all();
         // Together, so that a server that does not respond delays no other queue.
         let looks = join_all(open.into_iter().map(|OpenQueue { queue, link, .. }| {
@@ -59,7 +61,6 @@ impl Witnesses {
             let known = witnesses.iter().find(|known| known.queue == lookout.queue());
             async move { (queue, known, look_at(queue, &lookout, known).await) }
         }));
-        let mut looked = Looked { unaccounted: BTreeMap::new(), failed: None };
         for (queue, known, look) in looks.await {
             match look {
                 Ok((unaccounted, seen)) => {

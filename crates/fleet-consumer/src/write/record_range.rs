@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use fleet_store::{EmptyMessage, Part};
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::batch::record::Record;
@@ -74,6 +75,12 @@ impl<'a> SliceToStore<'a> {
         }
         ranges.reverse();
         ranges
+    }
+
+    /// When the message of the range's first record was received.
+    pub(crate) fn received_at(&self, range: &RecordRange) -> Timestamp {
+        let first = self.records_of(range).next();
+        first.and_then(|record| record.message.received_at).unwrap_or_default()
     }
 
     /// How the database notes that it has stored these records.

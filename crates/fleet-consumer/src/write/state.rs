@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use fleet_providers::VehicleEvent;
 use fleet_store::{DeadLetter, StateStore, StoreError, TelemetryStore, VehicleState};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -52,7 +53,8 @@ impl StateWriter {
                 empty: &[],
                 database: DatabaseKind::State,
             };
-            self.transactions.store_slice(slice, |range| self.store(slice, range)).await?;
+            let try_harmless = |database, at| self.try_harmless(database, slice.provider, at);
+            self.transactions.store_slice(slice, |range| self.store(slice, range), try_harmless).await?;
         }
         health.completed();
         Ok(())
@@ -65,6 +67,19 @@ impl StateWriter {
         }
         // Only telemetry counts records.
         Ok(Written::default())
+    }
+
+    /// Whether the database that rejected a record accepts a harmless one.
+    async fn try_harmless(
+        &self,
+        database: DatabaseKind,
+        provider: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        match database {
+            DatabaseKind::State => self.state.try_harmless(provider, at).await,
+            DatabaseKind::Telemetry => self.telemetry.try_harmless(provider, at).await,
+        }
     }
 
     /// Stores dead letters in place of the records, and notes the range as stored.

@@ -39,7 +39,9 @@ impl TelemetryWriter {
                 empty: &slice.empty,
                 database: DatabaseKind::Telemetry,
             };
-            sum.add(self.transactions.store_slice(slice, |range| self.store(slice, range)).await?);
+            let try_harmless = |_telemetry, at| self.telemetry.try_harmless(slice.provider, at);
+            let store = |range| self.store(slice, range);
+            sum.add(self.transactions.store_slice(slice, store, try_harmless).await?);
         }
         health.completed();
         Ok(sum)

@@ -2,6 +2,7 @@
 
 use fleet_runtime::retry::{Backoff, RetryPauses};
 use fleet_store::{ErrorClass, SESSION_RETRIES, StoreError};
+use jiff::Timestamp;
 
 use crate::batch::rejection::Rejection;
 use crate::database_kind::DatabaseKind;
@@ -38,17 +39,23 @@ pub(crate) async fn attempt<T>(
 
 impl Transactions {
     /// Stores a slice in one database. Each transaction is retried until it is stored. One that is too slow twice, or has a
-    /// record that the database rejects, is halved, until the rejected record is alone and can become a dead letter.
-    pub(crate) async fn store_slice<Storing: Future<Output = Result<Written, Failure>>>(
+    /// record that the database rejects, is halved, until the rejected record is alone. It can become a dead letter if
+    /// the database then accepts a harmless record, by `try_harmless`, and rejects this one again.
+    pub(crate) async fn store_slice<
+        Storing: Future<Output = Result<Written, Failure>>,
+        Trying: Future<Output = Result<(), StoreError>>,
+    >(
         &self,
         slice: SliceToStore<'_>,
         store: impl Fn(RecordRange) -> Storing,
+        try_harmless: impl Fn(DatabaseKind, Timestamp) -> Trying,
     ) -> Result<Written, StoreError> {
         let mut sum = Written::default();
         let mut ranges = slice.ranges(self.max_records);
         let mut backoff = self.retries.start();
         let mut slow = 0;
         let mut session = 0;
+        let mut suspect = None;
         while let Some(range) = ranges.pop() {
             let Failure { database, error } = match store(range.clone()).await {
                 Ok(written) => {
@@ -60,10 +67,24 @@ impl Transactions {
                 }
                 Err(failure) => failure,
             };
+            let single = range.is_single();
+            let is_refused = single && range.rejection.is_none() && error.class() == ErrorClass::Poison;
+            let error = if is_refused && suspect.as_ref() != Some(&range.range) {
+                match blame(error, try_harmless(database, slice.received_at(&range))).await {
+                    // Whatever refused it may have gone meanwhile.
+                    error if error.class() == ErrorClass::Poison => {
+                        suspect = Some(range.range.clone());
+                        ranges.push(range);
+                        continue;
+                    }
+                    error => error,
+                }
+            } else {
+                error
+            };
             if gives_up(&error, &mut session) {
                 return Err(error);
             }
-            let single = range.is_single();
             self.health.of(database).note(&error);
             match error.class() {
                 ErrorClass::Poison if single && range.rejection.is_none() => {
@@ -106,6 +127,15 @@ impl Transactions {
                 }
             }
         }
+    }
+}
+
+/// The error of a rejected record, or another one if the record is not the cause.
+async fn blame(error: StoreError, trying: impl Future<Output = Result<(), StoreError>>) -> StoreError {
+    match trying.await {
+        Ok(()) => error,
+        Err(cause) if cause.class() == ErrorClass::Poison => StoreError::RefusesAll(Box::new(error)),
+        Err(cause) => cause,
     }
 }
 

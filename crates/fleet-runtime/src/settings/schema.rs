@@ -275,6 +275,8 @@ pub struct DatabasePoolSettings {
     /// Most time for a statement.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
+    /// How many synchronous standbys each commit is to have; fewer are a weakness, which is logged and exported.
+    pub synchronous_standbys: u32,
 }
 
 impl Default for DatabasePoolSettings {
@@ -283,6 +285,7 @@ impl Default for DatabasePoolSettings {
             pool_size: 5,
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
+            synchronous_standbys: 0,
         }
     }
 }

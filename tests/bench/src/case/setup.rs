@@ -36,4 +36,5 @@ impl Setup {
 pub(super) const API: &str = "api";
 pub(super) const CONSUMER: &str = "consumer";
 pub(super) const REDIS: &str = "redis";
+pub(super) const REPLICA: &str = "replica";
 pub(super) const POSTGRES: &str = "postgres";

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::options::RedisOptions;
+use super::options::{RedisOptions, RedisServer};
 use crate::data::DataFolder;
 use crate::logins::{redis_users_for_tests, with_replication_users};
 use crate::process::{Launch, Process};
@@ -49,7 +49,7 @@ pub(super) fn write_files(
     account: Account,
     options: &RedisOptions,
 ) -> Result<(), Error> {
-    write_acl(folder, account, &options.acl.clone().unwrap_or_else(redis_users_for_tests))?;
+    write_acl(folder, account, options.server, &options.acl.clone().unwrap_or_else(redis_users_for_tests))?;
     if let Some(certificate) = &options.tls {
         write_certificate(folder, account, certificate)?;
     }
@@ -61,8 +61,13 @@ pub(super) fn write_files(
 }
 
 /// Writes the ACL file.
-pub(super) fn write_acl(folder: &DataFolder, account: Account, acl: &str) -> Result<(), Error> {
-    folder.write(account, ACL, &with_replication_users(acl))
+pub(super) fn write_acl(
+    folder: &DataFolder,
+    account: Account,
+    server: RedisServer,
+    acl: &str,
+) -> Result<(), Error> {
+    folder.write(account, ACL, &server.known_acl(with_replication_users(acl)))
 }
 
 /// Writes the certificate into the data folder.

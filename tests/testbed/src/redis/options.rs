@@ -13,28 +13,68 @@ pub enum RedisServer {
     Redis,
     /// Valkey, from its own root, which is created on first use (12 s, 140 MB).
     Valkey,
+    /// Redis 7.0, the oldest supported one, from its own root, which is created on first use (12 s, 140 MB).
+    Redis7,
 }
 
+/// The variable with the name of the server that tests start: a name of [`RedisServer::from_name`].
+pub const REDIS_SERVER_VARIABLE: &str = "FLEET_TEST_REDIS_SERVER";
+
 impl RedisServer {
+    /// Every server.
+    pub const ALL: [Self; 3] = [Self::Redis, Self::Valkey, Self::Redis7];
+
+    /// The server with this name: `redis`, `valkey` or `redis7`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|server| server.short_name() == name)
+    }
+
+    /// The name in commands and variables.
+    #[must_use]
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+            Self::Redis7 => "redis7",
+        }
+    }
+
+    /// The server that the environment names in [`REDIS_SERVER_VARIABLE`]. Redis if it names none.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let name = std::env::var(REDIS_SERVER_VARIABLE).unwrap_or_default();
+        Self::from_name(&name).unwrap_or_default()
+    }
+
+    /// The content of an ACL file that this server can load: Redis 7.0 refuses a file with a command that it does not know.
+    pub(crate) fn known_acl(self, acl: String) -> String {
+        match self {
+            Self::Redis | Self::Valkey => acl,
+            Self::Redis7 => acl.replace(" +waitaof", ""),
+        }
+    }
+
     /// The name in errors.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Redis => "Redis",
             Self::Valkey => "Valkey",
+            Self::Redis7 => "Redis 7.0",
         }
     }
 
     /// The user that it runs as.
     pub(crate) fn user(self) -> &'static str {
         match self {
-            Self::Redis => "redis",
+            Self::Redis | Self::Redis7 => "redis",
             Self::Valkey => "valkey",
         }
     }
 
     pub(crate) fn program(self) -> &'static str {
         match self {
-            Self::Redis => "/usr/bin/redis-server",
+            Self::Redis | Self::Redis7 => "/usr/bin/redis-server",
             Self::Valkey => "/usr/bin/valkey-server",
         }
     }
@@ -42,7 +82,7 @@ impl RedisServer {
     /// The command-line client.
     pub(super) fn client(self) -> &'static str {
         match self {
-            Self::Redis => "/usr/bin/redis-cli",
+            Self::Redis | Self::Redis7 => "/usr/bin/redis-cli",
             Self::Valkey => "/usr/bin/valkey-cli",
         }
     }
@@ -51,6 +91,7 @@ impl RedisServer {
         match self {
             Self::Redis => Root::ensure(&Progress::stderr()),
             Self::Valkey => Root::valkey(&Progress::stderr()),
+            Self::Redis7 => Root::redis_7(&Progress::stderr()),
         }
     }
 }

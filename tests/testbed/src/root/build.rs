@@ -15,6 +15,8 @@ pub(super) struct Recipe {
     /// The root's folder name. Changing a recipe requires a new name, because another checkout may use the
     /// old root.
     pub(super) name: &'static str,
+    /// Debian's release.
+    pub(super) suite: &'static str,
     /// The variant of mmdebstrap: `minbase` to run programs inside with chroot, `extract` for the files only.
     pub(super) variant: &'static str,
     /// The Debian packages, separated by commas.
@@ -55,7 +57,7 @@ fn debootstrap(unfinished: &Path, recipe: &Recipe, progress: &Progress) -> Resul
     progress.say(recipe.announcement);
     let mut command = Command::new("mmdebstrap");
     let variant = format!("--variant={}", recipe.variant);
-    command.args([&variant, &format!("--include={}", recipe.packages), "trixie"]).arg(unfinished);
+    command.args([&variant, &format!("--include={}", recipe.packages), recipe.suite]).arg(unfinished);
     run(command, progress)
         .map_err(|failure| no_root(format!("mmdebstrap failed (is deb.debian.org reachable?)\n{failure}")))?;
     for path in recipe.left_out {

@@ -12,6 +12,7 @@ use crate::{Error, Progress};
 /// manifests.
 const RECIPE: Recipe = Recipe {
     name: "trixie-tools-1",
+    suite: "trixie",
     variant: "extract",
     packages: "kubernetes-client,prometheus",
     // The server and the documentation, half of the size.

@@ -12,7 +12,7 @@ use crate::error::ConsumerError;
 use crate::observe::witness::{Unaccounted, Witnesses};
 use crate::queues::{KnownQueues, OpenQueue};
 
-/// The ledgers of every queue and of both databases.
+/// The ledgers of every queue and of both databases. A provider's queues follow each other.
 #[derive(Debug)]
 pub struct Audit {
     pub(super) queues: Vec<AuditedQueue>,
@@ -25,6 +25,8 @@ pub struct Audit {
 #[derive(Debug)]
 pub(super) struct AuditedQueue {
     pub(super) queue: Queue,
+    /// The settings name it.
+    pub(super) is_configured: bool,
     pub(super) status: QueueStatus,
     /// The messages in claimed batches. Absent if the user may not count them.
     pub(super) held: Option<Held>,
@@ -42,6 +44,7 @@ impl Audit {
     pub async fn read(settings: &Settings) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
         let known = KnownQueues::open(settings)?;
+        known.discover().await?;
         let looked = Witnesses::new(settings, &databases, known.clone()).look().await?;
         if let Some(failed) = looked.failed {
             return Err(failed.into());
@@ -55,6 +58,7 @@ impl Audit {
             let queue = open.queue;
             queues.push(AuditedQueue {
                 queue,
+                is_configured: open.is_configured,
                 held: observer(open, prefix).held().await?,
                 unaccounted: looked.unaccounted.get(&queue).copied().unwrap_or_default(),
                 at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
@@ -93,6 +97,18 @@ impl Audit {
 }
 
 impl AuditedQueue {
+    /// Accepted, waiting, leased, settled and unaccounted messages.
+    pub(super) fn counts(&self) -> [u64; 5] {
+        let status = &self.status;
+        [
+            status.accepted.messages,
+            status.waiting_messages,
+            status.leased().messages,
+            status.settled.messages,
+            self.unaccounted.messages,
+        ]
+    }
+
     pub(super) fn balances(&self) -> bool {
         let all_held = self
             .held

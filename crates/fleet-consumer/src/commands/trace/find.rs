@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use fleet_queue::{Finder, Place, Queue, QueueError, Search};
 use fleet_runtime::settings::Settings;
+use fleet_store::WitnessStore;
 use futures_util::future::join_all;
 
 use crate::commands::trace::message_id::MessageId;
 use crate::commands::trace::stored::Stored;
 use crate::connect::Databases;
 use crate::error::ConsumerError;
+use crate::observe::witness::queue_prefix;
 use crate::queues::{KnownQueues, OpenQueue};
 
 /// How long the queues are scanned for a message that is nowhere else.
@@ -40,7 +42,8 @@ impl Trace {
     /// [`ConsumerError`] if the settings cannot be used.
     pub(crate) async fn read(settings: &Settings, message: MessageId) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
-        let (open, prefix) = (KnownQueues::open(settings)?.all(), settings.queue.prefix.as_str());
+        let prefix = settings.queue.prefix.as_str();
+        let open = every_queue(settings, &databases).await?;
         let telemetry_days = settings.retention.telemetry_days;
         let (places, stored, unsearched) = (Vec::new(), Stored::default(), Vec::new());
         let mut trace = Self { message, telemetry_days, places, stored, unsearched };
@@ -109,6 +112,17 @@ impl Trace {
             }
         }
     }
+}
+
+/// The queues that the settings name, and those that exist besides them.
+async fn every_queue(settings: &Settings, databases: &Databases) -> Result<Vec<OpenQueue>, QueueError> {
+    let known = KnownQueues::open(settings)?;
+    // The login may have no right to read the witnesses, or the database may be away. Redis has the ledgers, too.
+    let witnesses =
+        WitnessStore::new(databases.state.clone()).read(&queue_prefix(&settings.queue.prefix)).await;
+    known.add_named(witnesses.unwrap_or_default().iter().map(|witness| witness.queue.as_str()))?;
+    known.discover().await?;
+    Ok(known.all())
 }
 
 fn finder(open: &OpenQueue, prefix: &str) -> Finder {
