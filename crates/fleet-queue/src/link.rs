@@ -154,7 +154,18 @@ impl RedisLink {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<T, QueueError> {
-        let run = |mut line: Line| async move { call.invoke_async(&mut line.connection).await };
+        self.script_once_on_line(call).await.map(|(value, _line)| value)
+    }
+
+    /// As [`RedisLink::script_once`], and returns the connection, too.
+    pub(crate) async fn script_once_on_line<T: FromRedisValue>(
+        &self,
+        call: &ScriptInvocation<'_>,
+    ) -> Result<(T, Line), QueueError> {
+        let run = |line: Line| async move {
+            let value = call.invoke_async(&mut line.connection.clone()).await?;
+            Ok((value, line))
+        };
         self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
     }
 
