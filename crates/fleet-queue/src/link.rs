@@ -93,13 +93,11 @@ impl RedisLink {
     pub(crate) fn to_other_server(&self, host: &str, port: u16) -> Result<Self, QueueError> {
         let info = self.client.get_connection_info().clone();
         let host = host.to_owned();
-        let address = match info.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                let (insecure, tls_params) = (*insecure, tls_params.clone());
-                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
-            }
-            // A socket has no other servers.
-            _ => ConnectionAddr::Tcp(host, port),
+        let address = if let ConnectionAddr::TcpTls { insecure, tls_params, .. } = info.addr() {
+            let (insecure, tls_params) = (*insecure, tls_params.clone());
+            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+        } else {
+            ConnectionAddr::Tcp(host, port)
         };
         let client =
             Client::open(info.set_addr(address)).map_err(|error| QueueError::Url(error.to_string()))?;
