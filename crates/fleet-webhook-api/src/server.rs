@@ -93,7 +93,7 @@ pub async fn run(
     Ok(clean)
 }
 
-/// Watches Redis over connections of its own, one for each queue. The future ends only if Redis can never be used.
+/// Watches Redis over connections of its own: one, or in a cluster one for each queue. The future ends only if Redis can never be used.
 fn watch_redis(
     settings: &Settings,
     sources: &[SourceSettings],
@@ -112,6 +112,8 @@ fn watch_redis(
         }
     }
     let queues: Vec<_> = watched.iter().map(|watched| watched.queue).collect();
+    // One connection a server is enough.
+    watched.truncate(if shared { 1 } else { watched.len() });
     Ok(redis_watch::watch(watched, Arc::clone(readiness), replica_watches(settings, &queues)?))
 }
 
