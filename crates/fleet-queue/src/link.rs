@@ -149,16 +149,8 @@ impl RedisLink {
         .await
     }
 
-    /// Runs a script without retries, because it must not run twice.
+    /// Runs a script without retries, because it must not run twice. Returns the connection, too.
     pub(crate) async fn script_once<T: FromRedisValue>(
-        &self,
-        call: &ScriptInvocation<'_>,
-    ) -> Result<T, QueueError> {
-        self.script_once_on_line(call).await.map(|(value, _line)| value)
-    }
-
-    /// As [`RedisLink::script_once`], and returns the connection, too.
-    pub(crate) async fn script_once_on_line<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<(T, Line), QueueError> {
