@@ -5,6 +5,7 @@
 //! not search a whole cluster.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_providers::PROVIDERS;
@@ -116,7 +117,7 @@ impl KnownQueues {
         for queue in candidates {
             let open = match before.remove(&queue) {
                 Some(open) => open,
-                None => self.open_unnamed(queue)?,
+                None => self.open_possible(queue, &lists.known)?,
             };
             lists.possible.insert(queue, open);
         }
@@ -125,13 +126,25 @@ impl KnownQueues {
 
     fn add(&self, queue: Queue) -> Result<(), QueueError> {
         let mut lists = self.lock();
-        if !lists.known.contains_key(&queue) {
-            let open = self.open_unnamed(queue)?;
-            lists.known.insert(queue, open);
+        if let Entry::Vacant(vacant) = lists.known.entry(queue) {
+            vacant.insert(self.open_unnamed(queue)?);
             let shards = self.settings.shards(queue.provider());
             tracing::info!(%queue, shards, "there is a queue that the settings do not name: watching it, too");
         }
         Ok(())
+    }
+
+    /// Such a queue rarely exists, so it gets a connection of its own only if it may be on another server.
+    fn open_possible(
+        &self,
+        queue: Queue,
+        known: &BTreeMap<Queue, OpenQueue>,
+    ) -> Result<OpenQueue, QueueError> {
+        let neighbour = known.values().find(|open| open.queue.provider() == queue.provider());
+        match neighbour.filter(|_open| self.settings.queues_share_a_server()) {
+            Some(open) => Ok(OpenQueue { queue, link: Arc::clone(&open.link), is_configured: false }),
+            None => self.open_unnamed(queue),
+        }
     }
 
     fn open_unnamed(&self, queue: Queue) -> Result<OpenQueue, QueueError> {

@@ -38,7 +38,7 @@ impl Arm {
 pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     stage.redis.set_appendfsync("always")?;
     let server = stage.second_redis()?;
-    let replica = RedisSide::connect(&server.url())?;
+    let replica = RedisSide::connect(&server.url(), setup.shards)?;
     for round in 1..=setup.rounds {
         let mut rates = Vec::new();
         for arm in [Arm::Alone, Arm::Replicated] {

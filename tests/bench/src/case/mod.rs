@@ -81,7 +81,7 @@ impl Case {
             | Self::DrainTwo
             | Self::Sizing => steady,
         };
-        let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
+        let mut stage = Stage::set(&setup.bin_dir, redis, setup.shards, &setup.interrupt)?;
         if !setup.quick && self.fills_the_database() {
             stage.age()?;
         }

@@ -12,6 +12,8 @@ pub(crate) struct Setup {
     pub(crate) bin_dir: PathBuf,
     /// Whether to run small sizes, only to check that the benchmark works.
     pub(crate) quick: bool,
+    /// How many shards each provider has.
+    pub(crate) shards: u8,
     /// How many rounds to run.
     pub(crate) rounds: u32,
     pub(crate) interrupt: Interrupt,
