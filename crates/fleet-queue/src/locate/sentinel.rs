@@ -160,10 +160,15 @@ async fn question(mut connection: MultiplexedConnection, name: &str) -> Result<O
     let mut replies = replies.into_iter();
     let (address, details) = (replies.next().unwrap_or_default(), replies.next().unwrap_or_default());
     if let Value::ServerError(refused) = address {
+        let refused = QueueError::from(RedisError::from(refused));
         if let Some(greeting) = Greeting::ask(&mut connection).await? {
             greeting.require(Topology::Sentinel)?;
+        } else if matches!(&refused, QueueError::Refused { code, .. } if code == "ERR") {
+            // It does not know the command. A server of Redis says so also to somebody who has not logged in.
+            let found = "does not know the command SENTINEL";
+            return Err(QueueError::WrongTopology { found, needs: Topology::Single });
         }
-        return Err(RedisError::from(refused).into());
+        return Err(refused);
     }
     let address: Option<(String, u16)> = redis::from_redis_value(address).map_err(RedisError::from)?;
     Ok(address.map(|(host, port)| Answer { host, port, epoch: epoch(&details) }))
