@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod checks;
+mod claims;
 mod confirmed;
 mod metrics;
 mod outages;

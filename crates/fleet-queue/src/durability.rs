@@ -96,7 +96,7 @@ impl Durability {
                 "a user `default` that may write the queues (off resetpass ~* &* +@all)",
             ),
         ];
-        let unseen = unseen.into_iter().filter_map(|(unseen, what)| unseen.then(|| what.to_owned()));
+        let unseen = unseen.into_iter().filter(|(unseen, _what)| *unseen).map(|(_, what)| what.to_owned());
         unseen.chain(self.replicas.unseen()).collect()
     }
 }

@@ -22,6 +22,7 @@
 //! queue could never drain. The push does not run with it.
 
 mod broken;
+mod claim_confirmer;
 mod confirm;
 mod confirmation;
 mod confirmer;
@@ -41,6 +42,7 @@ mod lease;
 mod ledger;
 mod link;
 mod locate;
+mod lookout;
 mod obstacle;
 mod options;
 mod push;
@@ -60,11 +62,12 @@ pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::QueueError;
 pub use find::{ClaimedBatch, Finder, Place, Search};
-pub use history::{Counted, HistoryLoss, Look, Lookout, PushHistory, Witness};
+pub use history::{Counted, HistoryLoss, Look, PushHistory, Witness};
 pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
+pub use lookout::Lookout;
 pub use obstacle::Obstacle;
 pub use options::{RedisLinkOptions, SentinelOptions};
 pub use push::{Producer, PushBatch, Pushed};

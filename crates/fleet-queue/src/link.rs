@@ -149,12 +149,15 @@ impl RedisLink {
         .await
     }
 
-    /// Runs a script without retries, because it must not run twice.
+    /// Runs a script without retries, because it must not run twice. Returns the connection, too.
     pub(crate) async fn script_once<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
-    ) -> Result<T, QueueError> {
-        let run = |mut line: Line| async move { call.invoke_async(&mut line.connection).await };
+    ) -> Result<(T, Line), QueueError> {
+        let run = |line: Line| async move {
+            let value = call.invoke_async(&mut line.connection.clone()).await?;
+            Ok((value, line))
+        };
         self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
     }
 

@@ -60,7 +60,7 @@ enum Attempt {
     /// Too few replicas confirm writes on this new connection. Nothing was pushed.
     Withheld(Confirmation, Line),
     /// The replies of the transaction; the line if too few replicas have confirmed it.
-    Pushed([Value; 4], Option<Line>),
+    Pushed(Box<[Value; 4]>, Option<Line>),
 }
 
 /// Pushes to one queue.
@@ -142,23 +142,23 @@ impl Producer {
             if confirmed.is_empty() {
                 confirmed = replies.split_off(replies.len().min(4));
             }
-            match <[Value; 4]>::try_from(replies) {
-                Ok([Value::ServerError(refused), counted @ ..]) => {
-                    if !counted.iter().any(is_error) {
-                        drop(self.settle_refused(volume, &mut connection).await);
-                    }
-                    Err(RedisError::from(refused))
+            let Ok(replies) = Box::<[Value; 4]>::try_from(replies) else {
+                return Err((ErrorKind::UnexpectedReturnType, "EXEC has not four replies").into());
+            };
+            if let [Value::ServerError(refused), counted @ ..] = &*replies {
+                if !counted.iter().any(is_error) {
+                    drop(self.settle_refused(volume, &mut connection).await);
                 }
-                Ok(replies) => Ok(Attempt::Pushed(replies, self.unless_confirmed(confirmed, line))),
-                Err(_replies) => Err((ErrorKind::UnexpectedReturnType, "EXEC has not four replies").into()),
+                return Err(RedisError::from(refused.clone()));
             }
+            Ok(Attempt::Pushed(replies, self.unless_confirmed(confirmed, line)))
         };
         match self.link.run_on_line(run).await.map_err(|error| error.on(&self.keys.queue, "list"))? {
             Attempt::Withheld(found, line) => {
                 self.link.leave(line.generation).await;
                 Err(QueueError::Unconfirmed(found))
             }
-            Attempt::Pushed(replies, line) => self.pushed(replies, line.map(|line| Unconfirmed { line })),
+            Attempt::Pushed(replies, line) => self.pushed(*replies, line.map(|line| Unconfirmed { line })),
         }
     }
 

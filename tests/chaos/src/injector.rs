@@ -20,6 +20,10 @@ use fleet_harness::{Failure, Interrupt};
 /// The deadline for the servers to recover from a fault.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 
+/// With replicas, the servers are left alone for so long after they have recovered. Otherwise some would always
+/// be recovering, and nothing would be accepted.
+const REST: Duration = Duration::from_secs(1);
+
 /// How often a recovery is checked.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
@@ -36,6 +40,8 @@ pub(super) struct Injector {
     outages: Outages,
     /// When the recoveries were checked last.
     checked: Instant,
+    /// Until when the servers are left alone.
+    rests: Vec<(Held, Instant)>,
 }
 
 /// A fault that has begun.
@@ -66,6 +72,7 @@ impl Injector {
             injected: Vec::new(),
             outages: Outages::default(),
             checked: Instant::now(),
+            rests: Vec::new(),
         }
     }
 
@@ -111,7 +118,8 @@ impl Injector {
         let same = |fault: &ActiveFault| {
             fault.kind == kind || (held.is_some() && fault.kind.holds(fault.target, self.layout) == held)
         };
-        self.active.iter().any(same)
+        let is_resting = |(what, until): &(Held, Instant)| held == Some(*what) && *until > Instant::now();
+        self.active.iter().any(same) || self.rests.iter().any(is_resting)
     }
 
     /// Ends all active faults now, and waits until the servers have recovered.
@@ -175,13 +183,17 @@ impl Injector {
                 still.push(fault);
                 continue;
             };
-            let is_over = match fault.kind.holds(fault.target, self.layout) {
+            let held = fault.kind.holds(fault.target, self.layout);
+            let is_over = match held {
                 Some(Held::Redis) => stage.redis.recover()?,
                 Some(Held::Postgres) => stage.databases.recover()?,
                 Some(Held::Consumers) | None => true,
             };
             if is_over {
                 self.outages.end(fault.kind, fault.target);
+                let rest = held.filter(|_held| self.layout.has_replicas());
+                self.rests.extend(rest.map(|held| (held, Instant::now() + REST)));
+                self.rests.retain(|(_held, until)| *until > Instant::now());
             } else if since.elapsed() >= RECOVERED_WITHIN {
                 let seconds = RECOVERED_WITHIN.as_secs();
                 let label = fault.kind.label();

@@ -137,7 +137,7 @@ const REFUSE_EVERY_RECORD: [(&str, &str); 5] = [
         "ALTER TABLE settled_batches ALTER COLUMN provider TYPE text",
     ),
     (
-        "CREATE SEQUENCE added MAXVALUE 1; SELECT nextval('added'); GRANT USAGE ON SEQUENCE added TO PUBLIC;
+        "TRUNCATE settled_state_batches; CREATE SEQUENCE added MAXVALUE 2; SELECT nextval('added'), nextval('added'); GRANT USAGE ON SEQUENCE added TO PUBLIC;
          ALTER TABLE settled_state_batches ADD COLUMN added bigint DEFAULT nextval('added')",
         "ALTER TABLE settled_state_batches DROP COLUMN added; DROP SEQUENCE added",
     ),

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::{
     accepting_api_on, api_on, ask, post, primary, primary_with, queued, replica_of, replica_with, set,
 };
-use crate::answers::client::post_niu;
+use crate::answers::client::{Answer, post_niu};
 
 #[tokio::test]
 async fn what_was_answered_200_is_on_the_replica_when_the_primary_is_killed() {
@@ -76,7 +76,7 @@ async fn webhooks_that_arrive_while_a_push_waits_share_the_next_one() {
     replica.resume().unwrap();
     let answers = clients.join_all().await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
-    let ids: Vec<_> = answers.iter().map(|answer| answer.message_id()).collect();
+    let ids: Vec<_> = answers.iter().map(Answer::message_id).collect();
     let queued = queued(&fleet, &primary).await;
     assert_eq!(queued.len(), before.len() + 50, "each was pushed once");
     assert!(set(&ids).is_subset(&set(&queued)));

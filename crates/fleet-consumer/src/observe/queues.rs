@@ -58,7 +58,7 @@ struct ObservedQueue {
     open: OpenQueue,
     observer: Observer,
     broken: BrokenKeys,
-    /// Whether pushes wait for replicas.
+    /// Replicas must confirm its pushes.
     has_replicas: bool,
     /// When it had messages, or accepted some.
     busy_at: Option<Instant>,

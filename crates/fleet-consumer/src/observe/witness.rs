@@ -18,6 +18,8 @@ use crate::queues::{KnownQueues, OpenQueue};
 pub(crate) struct Witnesses {
     /// Prefix of every key.
     prefix: String,
+    /// The replicas that confirm pushes.
+    replicas: u32,
     known: KnownQueues,
     store: WitnessStore,
 }
@@ -36,6 +38,7 @@ impl Witnesses {
     pub(crate) fn new(settings: &Settings, databases: &Databases, known: KnownQueues) -> Self {
         Self {
             prefix: settings.queue.prefix.clone(),
+            replicas: settings.queue.replicas,
             known,
             store: WitnessStore::new(databases.state.clone()),
         }
@@ -54,7 +57,7 @@ impl Witnesses {
         let open = self.known.all();
         // Together, so that a server that does not respond delays no other queue.
         let looks = join_all(open.into_iter().map(|OpenQueue { queue, link, .. }| {
-            let lookout = Lookout::new(link, &self.prefix, queue);
+            let lookout = Lookout::new(link, &self.prefix, queue).confirmed_by(self.replicas);
             let known = witnesses.iter().find(|known| known.queue == lookout.queue());
             async move { (queue, known, look_at(queue, &lookout, known).await) }
         }));
@@ -88,7 +91,7 @@ pub(crate) struct Looked {
 }
 
 /// Looks at one queue in Redis. Returns what is unaccounted for, and what the witness must note. `None`: another consumer has
-/// looked at the same time.
+/// looked at the same time, or too few replicas have the look.
 async fn look_at(
     queue: Queue,
     lookout: &Lookout,
@@ -96,6 +99,9 @@ async fn look_at(
 ) -> Result<(Unaccounted, Option<QueueWitness>), QueueError> {
     let look = lookout.look().await?;
     let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
+    if loss.is_some() {
+        lookout.require_primary().await?;
+    }
     let now = Timestamp::now();
     let (seen, missing) = match loss {
         // After a loss, only the database is updated: once Redis has noted a look, the loss is no longer visible.

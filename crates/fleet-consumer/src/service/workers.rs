@@ -112,7 +112,8 @@ impl WorkersOfQueues {
     pub(super) fn open(&self, queue: Queue) -> Result<QueueWorkers, QueueError> {
         // Each queue has its own connection, so that no queue's batches wait for another's.
         let link = redis_link(&self.settings, queue)?;
-        let consumer = Consumer::new(link, &self.settings.queue.prefix, queue);
+        let consumer = Consumer::new(link, &self.settings.queue.prefix, queue)
+            .confirmed_by(self.settings.queue.replicas);
         let settings = &self.settings.consumer;
         let calls = Arc::new(RedisCalls::new(queue));
         let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);

@@ -207,10 +207,8 @@ impl Committer {
         self.log.failed_push(error, messages, first);
         let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
         requests.resolve(if is_unconfirmed { Outcome::Unconfirmed } else { Outcome::QueueUnavailable });
-        if let Some(replicas) = &mut self.replicas {
-            if is_unconfirmed {
-                replicas.withheld();
-            }
+        if let Some(replicas) = self.replicas.as_mut().filter(|_replicas| is_unconfirmed) {
+            replicas.withheld();
             replicas.expire();
         }
     }
