@@ -15,8 +15,8 @@ async fn is_unconfigured(consumer: &Program, queue: &str) {
 }
 
 fn lines<'a>(log: &'a str, text: &str, queue: &str) -> Vec<&'a str> {
-    let queue = format!("queue={queue} ");
-    log.lines().filter(|line| line.contains(text) && line.contains(&queue)).collect()
+    let queue = format!("queue={queue}");
+    log.lines().filter(|line| line.contains(text) && line.split(' ').any(|word| word == queue)).collect()
 }
 
 /// A consumer has looked at three shards, so the witnesses name them. The last one got messages after that.
