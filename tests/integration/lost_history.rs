@@ -170,7 +170,7 @@ async fn both_programs_show_a_loss() {
     .await;
     command(&redis.url(), &["FLUSHALL"]).await;
     post(3).await;
-    let shown = api.metric(r#"fleet_api_unaccounted_messages_total{provider="niu"}"#).await;
+    let shown = api.metric(r#"fleet_api_unaccounted_messages_total{provider="niu",queue="niu"}"#).await;
     assert!((shown - 2.0).abs() < 0.5, "{shown}");
     eventually("the consumer to show it", async || (consumer.metric(unaccounted).await > 1.5).then_some(()))
         .await;

@@ -5,6 +5,7 @@
 //! not search a whole cluster.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet_providers::PROVIDERS;
@@ -125,9 +126,8 @@ impl KnownQueues {
 
     fn add(&self, queue: Queue) -> Result<(), QueueError> {
         let mut lists = self.lock();
-        if !lists.known.contains_key(&queue) {
-            let open = self.open_unnamed(queue)?;
-            lists.known.insert(queue, open);
+        if let Entry::Vacant(vacant) = lists.known.entry(queue) {
+            vacant.insert(self.open_unnamed(queue)?);
             let shards = self.settings.shards(queue.provider());
             tracing::info!(%queue, shards, "there is a queue that the settings do not name: watching it, too");
         }

@@ -111,21 +111,23 @@ fn watch_redis(
             watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
         }
     }
-    let servers = if shared { 1 } else { watched.len() };
-    let queues = watched.iter().map(|watched| watched.queue).take(servers);
-    let replicas = queues.map(|queue| replica_watch(settings, queue)).collect::<Result<Vec<_>, _>>()?;
-    Ok(redis_watch::watch(watched, Arc::clone(readiness), replicas.into_iter().flatten().collect()))
+    let queues: Vec<_> = watched.iter().map(|watched| watched.queue).collect();
+    Ok(redis_watch::watch(watched, Arc::clone(readiness), replica_watches(settings, &queues)?))
 }
 
-/// `None` if pushes wait for no replica.
-fn replica_watch(settings: &Settings, queue: Queue) -> Result<Option<ReplicaWatch>, QueueError> {
+/// One for each server, as far as that is known. None if pushes wait for no replica.
+fn replica_watches(settings: &Settings, queues: &[Queue]) -> Result<Vec<ReplicaWatch>, QueueError> {
     let wanted = settings.queue.replicas;
-    if wanted == 0 {
-        return Ok(None);
-    }
-    // A connection of its own, because WAIT blocks it.
-    let producer = Producer::new(Arc::new(link(settings, queue)?), &settings.queue.prefix, queue);
-    Ok(Some(ReplicaWatch { queue, producer: producer.confirmed_by(wanted), wanted }))
+    let of_a_server = if settings.queues_share_a_server() { queues.len() } else { 1 };
+    let servers = queues.chunks(of_a_server.max(1)).filter(|_queues| wanted > 0);
+    let watch = |queues: &[Queue]| {
+        let Some(&first) = queues.first() else { return Ok(None) };
+        // A connection of its own, because WAIT blocks it.
+        let producer = Producer::new(Arc::new(link(settings, first)?), &settings.queue.prefix, first);
+        let producer = producer.confirmed_by(wanted);
+        Ok(Some(ReplicaWatch { queues: queues.to_vec(), producer, wanted }))
+    };
+    servers.filter_map(|queues| watch(queues).transpose()).collect()
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

@@ -53,6 +53,30 @@ async fn every_queue_is_on_its_own_server_and_follows_its_failover() {
     assert!(start.elapsed() < FOLLOWED_WITHIN, "{:?}", start.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_programs_follow_a_failover() {
+    let mut cluster = cluster(ClusterOptions::default()).await;
+    let rig = Rig::new(cluster.url(), Topology::Cluster).await;
+    let [mut api, mut consumer] = rig.start().await;
+    assert_eq!(rig.post(&api).await, 200);
+    rig.settled("niu").await;
+    rig.commands_work().await;
+    let key = rig.keys("niu").queue;
+    let lost = cluster.primary_of(&key).unwrap();
+    cluster.node(lost).redis_mut().kill().unwrap();
+    cluster.wait_failover(&key, lost).unwrap();
+    let start = Instant::now();
+    rig.taken(&api).await;
+    assert!(start.elapsed() < FOLLOWED_WITHIN, "{:?}", start.elapsed());
+    rig.settled("niu").await;
+    rig.commands_work().await;
+    for program in [&mut api, &mut consumer] {
+        program.assert_running();
+        let log = program.logged("Redis has another primary").await;
+        assert!(log.contains("niu") && !log.contains("local-use-only"), "{log}");
+    }
+}
+
 /// An isolated primary accepts writes until its own timeout. Then it refuses them, and links leave it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_isolated_primary_is_left() {

@@ -76,8 +76,26 @@ pub(crate) async fn families() -> Families {
     ];
     // The metrics that each program exports last.
     for (program, last) in [
-        (&api, vec!["fleet_api_redis_durability_weaknesses", "fleet_api_redis_replicas_missing"]),
-        (&shared, [&consumers[..], &["fleet_queue_redis_replica_lag_bytes"]].concat()),
+        (
+            &api,
+            vec![
+                "fleet_api_redis_durability_weaknesses",
+                r#"missing{queue="invers"}"#,
+                r#"missing{queue="niu"}"#,
+                r#"missing{queue="segway"}"#,
+            ],
+        ),
+        (
+            &shared,
+            [
+                &consumers[..],
+                &[
+                    r#"fleet_queue_redis_replica_lag_bytes{queue="segway"}"#,
+                    r#"fleet_queue_redis_replica_lag_bytes{queue="niu"}"#,
+                ],
+            ]
+            .concat(),
+        ),
         (&apart, consumers),
     ] {
         let text = eventually(&format!("{last:?}"), async || {

@@ -1,6 +1,7 @@
 //! Works on queues that the settings do not name, for as long as they have messages: those of a larger number of shards from
 //! before, and those that an API with another number of shards fills.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -47,10 +48,9 @@ impl Leftovers {
                 stays
             });
             for queue in busy {
-                if !running.contains_key(&queue) {
-                    let stop = shutdown.child_token();
-                    result = result.and(self.start(queue, &mut tasks, &stop, &deadline));
-                    running.insert(queue, stop);
+                if let Entry::Vacant(vacant) = running.entry(queue) {
+                    let stop = vacant.insert(shutdown.child_token());
+                    result = result.and(self.start(queue, &mut tasks, stop, &deadline));
                 }
             }
             tokio::select! {
