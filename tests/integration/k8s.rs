@@ -5,6 +5,7 @@ mod balancer;
 mod breakage;
 mod custom;
 mod dev;
+mod dev_sentinel;
 mod manifests;
 mod policies;
 mod render;

@@ -170,7 +170,7 @@ async fn both_programs_show_a_loss() {
     .await;
     command(&redis.url(), &["FLUSHALL"]).await;
     post(3).await;
-    let shown = api.metric(r#"fleet_api_unaccounted_messages_total{provider="niu"}"#).await;
+    let shown = api.metric(r#"fleet_api_unaccounted_messages_total{provider="niu",queue="niu"}"#).await;
     assert!((shown - 2.0).abs() < 0.5, "{shown}");
     eventually("the consumer to show it", async || (consumer.metric(unaccounted).await > 1.5).then_some(()))
         .await;
@@ -191,7 +191,10 @@ async fn a_cluster_is_refused_at_the_start() {
     for mut command in [site.api(&[]), site.consumer(&[])] {
         let ended = Program::start(&mut command).ended().await;
         assert_eq!(ended.code, Some(78), "{ended:?}");
-        assert!(ended.errors.contains("cluster mode, which is not supported yet"), "{ended:?}");
+        assert!(
+            ended.errors.contains("runs in cluster mode; set FLEET_REDIS__TOPOLOGY=cluster"),
+            "{ended:?}"
+        );
     }
 }
 

@@ -17,6 +17,8 @@ mod documents;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod failover;
+#[cfg(test)]
 mod http_to_sql;
 #[cfg(test)]
 mod imports;
@@ -44,7 +46,11 @@ mod queue;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod shards;
 #[cfg(test)]
 mod slices;
 #[cfg(test)]

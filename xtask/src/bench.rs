@@ -18,7 +18,7 @@ const DOCUMENT: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Cases to run: ingest, ingest-always, drain, drain-two, bomb, idle, freshness, attack, sizing [default: all].
+    /// Cases to run: ingest, ingest-always, ingest-replicated, drain, drain-two, bomb, idle, freshness, attack, sizing [default: all].
     cases: Vec<String>,
     /// Run one small round to check that the benchmark works. Its figures are meaningless and are not judged.
     #[arg(long)]
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// How many rounds to run. A round runs each case and its reference once.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
+    /// How many shards each provider has, on the one Redis of the benchmark.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    shards: u8,
     /// Also write the tables into docs/performance.md.
     #[arg(long)]
     record: bool,
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
     bench
         .arg("run")
         .args(&args.cases)
-        .args(["--rounds", &args.rounds.to_string()])
+        .args(["--rounds", &args.rounds.to_string(), "--shards", &args.shards.to_string()])
         .arg("--bin-dir")
         .arg(&release)
         .arg("--out")

@@ -1,7 +1,8 @@
 //! Opens Redis and the databases that the settings name.
 
-use fleet_providers::PROVIDERS;
-use fleet_queue::{QueueError, QueueKeys, RedisLink};
+use std::sync::Arc;
+
+use fleet_queue::{Queue, QueueError, RedisLink};
 use fleet_runtime::settings::{ConnectionUrl, Settings, SettingsError};
 use fleet_store::{Database, DatabaseOptions, StoreError};
 
@@ -40,18 +41,14 @@ impl Databases {
     }
 }
 
-/// A connection to Redis.
+/// A connection to the Redis that has this queue.
 ///
 /// # Errors
 ///
 /// [`QueueError::Url`] or [`QueueError::Trust`].
-pub(crate) fn redis_link(settings: &Settings) -> Result<RedisLink, QueueError> {
-    RedisLink::open(&settings.redis())
-}
-
-/// The keys of one queue, to check rights with: rights are granted by prefix, so they are the same for every queue.
-pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
-    QueueKeys::new(&settings.queue.prefix, PROVIDERS.first().map_or("", |provider| provider.slug))
+pub(crate) fn redis_link(settings: &Settings, queue: Queue) -> Result<Arc<RedisLink>, QueueError> {
+    let keys = queue.keys(&settings.queue.prefix);
+    RedisLink::open(&settings.redis().for_queue(&keys)).map(Arc::new)
 }
 
 /// Checks every URL that the consumer needs, without connecting.
@@ -60,10 +57,7 @@ pub(crate) fn keys_of_one_queue(settings: &Settings) -> QueueKeys {
 ///
 /// All invalid URLs at once.
 pub fn check(settings: &Settings) -> Result<(), SettingsError> {
-    let mut errors = Vec::new();
-    if let Err(error) = redis_link(settings) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
+    let mut errors = settings.redis().problems();
     let state = Some(("FLEET_DATABASE_URL", &settings.database_url));
     let telemetry = settings.telemetry_database_url.as_ref().map(|url| ("FLEET_TELEMETRY_DATABASE_URL", url));
     for (variable, url) in state.into_iter().chain(telemetry) {

@@ -28,6 +28,7 @@ pub mod isolate;
 mod lease;
 pub mod metrics;
 mod observe;
+mod queues;
 mod rate_limit;
 pub mod service;
 mod worker;

@@ -32,6 +32,10 @@ pub enum Failpoint {
     ArrivalOrder,
     /// The API responds with 200 before Redis has replied.
     PushUnconfirmed,
+    /// The API responds with 200 when the primary has a push, although replicas must confirm it.
+    PushWithoutReplicas,
+    /// WAIT and WAITAOF are sent inside MULTI, where both refer to earlier writes.
+    WaitInsideMulti,
     /// A consumer drops a batch that it takes over from a dead one.
     DropLease,
     /// Consumers lock vehicles in any order.

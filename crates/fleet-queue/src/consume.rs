@@ -1,5 +1,6 @@
 //! The consumer's operations: claim, extend, take over, mark, park, release, acknowledge.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use bytes::Bytes;
 use redis::{Script, ScriptInvocation};
 use uuid::Uuid;
 
+use crate::claim_confirmer::ClaimConfirmer;
 use crate::error::QueueError;
 use crate::keys::QueueKeys;
 use crate::lease::{ClaimLimits, Lease, Mark};
-use crate::link::RedisLink;
+use crate::link::{Line, RedisLink};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 static TAKEOVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/takeover.lua")));
@@ -28,19 +30,30 @@ const MOST_FOREIGN: usize = 7;
 pub struct Consumer {
     link: Arc<RedisLink>,
     keys: QueueKeys,
+    /// Absent if claims wait for no replica.
+    confirmer: Option<Arc<ClaimConfirmer>>,
 }
 
 impl Consumer {
     /// A consumer of `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self { link, keys: QueueKeys::new(prefix, queue) }
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
+        Self { link, keys: QueueKeys::new(prefix, queue), confirmer: None }
+    }
+
+    /// Lets each claim and takeover wait until this many replicas have it, so that the databases store no batch that a failover
+    /// forgets. 0 waits for none. If the replicas confirm nothing for 30 s, claims go on without them.
+    #[must_use]
+    pub fn confirmed_by(self, replicas: u32) -> Self {
+        let confirmer = (replicas > 0).then(|| Arc::new(ClaimConfirmer::new(replicas, self.link.timeout())));
+        Self { confirmer, ..self }
     }
 
     /// Claims the head of the queue as a new batch. `None` if the queue is empty. Give every claim a new `id`.
     ///
     /// # Errors
     ///
-    /// Any [`QueueError`]. If there was no reply, [`Consumer::claim_again`] returns the batch, if one was claimed.
+    /// Any [`QueueError`]. If there was no reply, or no confirmation ([`QueueError::Unconfirmed`]), [`Consumer::claim_again`]
+    /// returns the batch, if one was claimed.
     pub async fn claim(
         &self,
         id: Uuid,
@@ -49,7 +62,8 @@ impl Consumer {
     ) -> Result<Option<Lease>, QueueError> {
         let call = self.claim_call(id, token, limits, "first");
         // No retry: if Redis ran the first call and the batch was settled since, a second call would claim another batch.
-        lease(id, token, self.link.script_once(&call).await?)
+        let (reply, line) = self.link.script_once_on_line(&call).await?;
+        self.confirmed(lease(id, token, reply)?, &line).await
     }
 
     /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`. `None` if that call claimed nothing, or if
@@ -224,7 +238,25 @@ impl Consumer {
         token: Uuid,
         call: &ScriptInvocation<'_>,
     ) -> Result<Option<Lease>, QueueError> {
-        lease(id, token, self.link.script(call).await?)
+        let run = |line: Line| async move {
+            let reply = call.invoke_async(&mut line.connection.clone()).await?;
+            Ok((reply, line))
+        };
+        let (reply, line) = self.link.run_on_line(run).await?;
+        self.confirmed(lease(id, token, reply)?, &line).await
+    }
+
+    /// The batch, once replicas know that this consumer has it.
+    async fn confirmed(&self, lease: Option<Lease>, line: &Line) -> Result<Option<Lease>, QueueError> {
+        let (Some(_lease), Some(confirmer)) = (&lease, &self.confirmer) else { return Ok(lease) };
+        let timeout = self.link.timeout();
+        let confirmed = tokio::time::timeout(timeout, confirmer.confirm(line, &self.keys)).await;
+        let confirmed = confirmed.unwrap_or(Err(QueueError::Timeout(timeout)));
+        if confirmed.is_err() {
+            // Its server may not be the primary any more.
+            self.link.leave(line.generation).await;
+        }
+        confirmed.map(|()| lease)
     }
 
     async fn count(&self, call: &ScriptInvocation<'_>) -> Result<u64, QueueError> {

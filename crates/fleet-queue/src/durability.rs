@@ -1,6 +1,7 @@
 //! The settings of Redis that keep accepted messages safe, and its memory.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, RedisResult, Value};
@@ -9,6 +10,14 @@ use uuid::Uuid;
 use crate::error::QueueError;
 use crate::keys::QueueKeys;
 use crate::link::RedisLink;
+use crate::replica_settings::{ReplicaDurability, ReplicaSettings};
+use crate::replication::{Replica, Replication};
+
+/// Most replicas whose settings are read.
+const MAX_REPLICAS: usize = 8;
+
+/// Most time for the settings of one replica.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The settings that keep an accepted message safe in Redis. One that the user may not read is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,19 +34,29 @@ pub struct Durability {
     /// file, it checks every transaction against that user, even if the user is off, and drops those that it may not run:
     /// <https://github.com/redis/redis/issues/14541>.
     pub default_user_may_write: Option<bool>,
+    /// The settings of the replicas that must confirm pushes.
+    pub replicas: ReplicaDurability,
 }
 
 impl Durability {
-    /// Reads what the link's user may read.
+    /// Reads what the link's user may read. If `replicas` must confirm pushes, reads their settings, too.
     ///
     /// # Errors
     ///
-    /// A [`QueueError`] that is not about permissions, such as a timeout.
-    pub async fn read(link: &RedisLink, keys: &QueueKeys) -> Result<Self, QueueError> {
+    /// A [`QueueError`] that is not about permissions, such as a timeout. Replicas that cannot be reached are no error.
+    pub async fn read(link: &RedisLink, keys: &QueueKeys, replicas: u32) -> Result<Self, QueueError> {
         let mut found: HashMap<String, String> = settings(link).await?;
+        let appendfsync = found.remove("appendfsync");
+        let replicas = match (replicas, &appendfsync) {
+            (0, _) => ReplicaDurability::NotAsked,
+            // Replicas have the users of their primary.
+            (_, None) => ReplicaDurability::Unseen,
+            (_, Some(_)) => replica_durability(link).await?,
+        };
         Ok(Self {
             appendonly: found.remove("appendonly"),
-            appendfsync: found.remove("appendfsync"),
+            appendfsync,
+            replicas,
             maxmemory_bytes: found.remove("maxmemory").and_then(|bytes| bytes.parse().ok()),
             maxmemory_policy: found.remove("maxmemory-policy"),
             default_user_may_write: default_user_may_write(link, keys).await?,
@@ -63,11 +82,11 @@ impl Durability {
              into its ACL file"
                 .to_owned()
         });
-        settings.chain(default_user).collect()
+        settings.chain(default_user).chain(self.replicas.weaknesses()).collect()
     }
 
     /// The settings that the user may not read and that an operator must check; may be empty.
-    pub fn unseen(&self) -> Vec<&'static str> {
+    pub fn unseen(&self) -> Vec<String> {
         let unseen = [
             (self.appendonly.is_none(), "appendonly yes"),
             (self.appendfsync.is_none(), "appendfsync always"),
@@ -77,16 +96,52 @@ impl Durability {
                 "a user `default` that may write the queues (off resetpass ~* &* +@all)",
             ),
         ];
-        unseen.into_iter().filter_map(|(unseen, what)| unseen.then_some(what)).collect()
+        let unseen = unseen.into_iter().filter(|(unseen, _what)| *unseen).map(|(_, what)| what.to_owned());
+        unseen.chain(self.replicas.unseen()).collect()
     }
 }
 
 /// The settings; empty if the user may not read them, or if a managed service does not show them.
 async fn settings(link: &RedisLink) -> Result<HashMap<String, String>, QueueError> {
+    link.run(settings_on).await
+}
+
+async fn settings_on(mut connection: MultiplexedConnection) -> RedisResult<HashMap<String, String>> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("appendonly").arg("appendfsync").arg("maxmemory-policy").arg("maxmemory");
-    let command = &command;
-    link.run(|mut connection| async move { unless_refused(command.query_async(&mut connection).await) }).await
+    unless_refused(command.query_async(&mut connection).await)
+}
+
+/// The settings of the replicas that are connected to the link's server.
+async fn replica_durability(link: &RedisLink) -> Result<ReplicaDurability, QueueError> {
+    let Some(replication) = Replication::read(link).await? else { return Ok(ReplicaDurability::Unseen) };
+    let mut seen = Vec::new();
+    for replica in replication.replicas.iter().take(MAX_REPLICAS) {
+        seen.push(replica_settings(link, replica).await);
+    }
+    let further = replication.replicas.len().saturating_sub(MAX_REPLICAS);
+    if further > 0 {
+        let address = format!("at {further} further addresses");
+        seen.push(ReplicaSettings { address, ..ReplicaSettings::default() });
+    }
+    Ok(ReplicaDurability::Seen(seen))
+}
+
+async fn replica_settings(link: &RedisLink, replica: &Replica) -> ReplicaSettings {
+    let found = async {
+        let connection = link.dial(&replica.host, replica.port).await?;
+        settings_on(connection).await.map_err(QueueError::from)
+    };
+    let mut found = match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Ok(found)) => found,
+        // For example an address in another network. The caller reports the settings as unseen.
+        Ok(Err(_)) | Err(_) => HashMap::new(),
+    };
+    ReplicaSettings {
+        address: format!("{}:{}", replica.host, replica.port),
+        appendonly: found.remove("appendonly"),
+        appendfsync: found.remove("appendfsync"),
+    }
 }
 
 /// Whether ACL DRYRUN allows the user `default` every write of our transactions and scripts. `None` if our user may not run

@@ -5,16 +5,17 @@ use std::time::Duration;
 use fleet_tls::TlsError;
 
 use crate::broken::BrokenKey;
+use crate::confirmation::Confirmation;
 use crate::error_kind::ErrorKind;
+use crate::report::Departure;
+use crate::topology::Topology;
 
 /// Why a queue operation failed. After [`QueueError::Timeout`] and [`QueueError::Connection`] it is unknown whether Redis ran
 /// the operation.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The URL does not name a Redis server.
-    #[error(
-        "the Redis URL is not valid ({0}); use redis://[user:password@]host:port[/db], or rediss:// for TLS"
-    )]
+    /// The options can never work. One line for each problem, beginning with the variable's name.
+    #[error("{0}")]
     Url(String),
     /// The CAs for checking the server's certificate cannot be read.
     #[error(transparent)]
@@ -36,12 +37,27 @@ pub enum QueueError {
         /// The error's text.
         message: String,
     },
-    /// The server runs in cluster mode, where the queues of different providers are on different servers.
+    /// The server does not belong to the configured topology.
     #[error(
-        "the Redis server runs in cluster mode, which is not supported yet; set FLEET_REDIS_URL to a server with \
-         cluster-enabled no"
+        "the server at FLEET_REDIS_URL {found}; set FLEET_REDIS__TOPOLOGY={}, or FLEET_REDIS_URL to another server",
+        .needs.name()
     )]
-    Cluster,
+    WrongTopology {
+        /// What the server is.
+        found: &'static str,
+        /// The topology that it belongs to.
+        needs: Topology,
+    },
+    /// No server is known to be the primary, as during a failover. Nothing was sent.
+    #[error("found no primary of Redis: {0}")]
+    NoPrimary(String),
+    /// Too few replicas confirm writes. [`Producer::push_batch`](crate::Producer::push_batch) has pushed nothing then.
+    #[error(
+        "of {} replicas that must confirm (FLEET_QUEUE__REPLICAS), {} received a write and {} stored it on disk; check that the \
+         replicas run, are connected to the primary and have appendonly yes, or set FLEET_QUEUE__REPLICAS to their number",
+        .0.wanted, .0.received, .0.on_replicas
+    )]
+    Unconfirmed(Confirmation),
     /// Another program has overwritten a key of the queue. Redis may have run commands that do not need this key.
     #[error("{0}")]
     Broken(BrokenKey),
@@ -67,7 +83,9 @@ impl QueueError {
             Self::Tls(_) => ErrorKind::Tls,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Connection(_) => ErrorKind::Connection,
-            Self::Cluster => ErrorKind::Cluster,
+            Self::WrongTopology { .. } => ErrorKind::Topology,
+            Self::NoPrimary(_) => ErrorKind::NoPrimary,
+            Self::Unconfirmed(_) => ErrorKind::Unconfirmed,
             Self::Refused { code, .. } => ErrorKind::of_code(code),
             Self::Broken(broken) => broken.error_kind(),
             Self::Reply(_) => ErrorKind::Reply,
@@ -76,13 +94,18 @@ impl QueueError {
 
     /// Whether neither a retry nor a new connection can help, because the settings name a server that this version cannot use.
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Url(_) | Self::Trust(_) | Self::Cluster)
+        matches!(self, Self::Url(_) | Self::Trust(_) | Self::WrongTopology { .. })
     }
 
     /// Whether another program has overwritten a key of the queue. Every operation that needs this key fails until an operator
     /// repairs it.
     pub fn is_broken_key(&self) -> bool {
         matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
+    }
+
+    /// Whether the user may not run the command.
+    pub(crate) fn is_missing_permission(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == "NOPERM")
     }
 
     /// The same error, with the name of the key.
@@ -96,7 +119,10 @@ impl QueueError {
     /// Whether the connection must not be used again: its replies may be out of step, or its server is not the primary.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) | Self::Cluster => true,
+            Self::Timeout(_) | Self::Connection(_) | Self::Tls(_) => true,
+            Self::WrongTopology { .. } | Self::NoPrimary(_) => true,
+            // The server may be a primary that nobody else takes for one any more.
+            Self::Unconfirmed(_) => true,
             // A connection keeps its login and its server. A new connection to the same address may reach another server.
             // An EXECABORT without a cause means that the server's role changed during the transaction.
             Self::Refused { .. } => matches!(
@@ -111,10 +137,39 @@ impl QueueError {
         }
     }
 
+    /// Whether an operator must correct a login or a certificate.
+    pub(crate) fn needs_other_credentials(&self) -> bool {
+        matches!(self.error_kind(), ErrorKind::Auth | ErrorKind::Tls)
+    }
+
+    /// Why a link leaves its server after this error.
+    pub(crate) fn departure(&self) -> Departure {
+        match self.error_kind() {
+            ErrorKind::Timeout => Departure::Timeout,
+            ErrorKind::ReadOnly | ErrorKind::Aborted => Departure::Demoted,
+            ErrorKind::Loading => Departure::Loading,
+            ErrorKind::Cluster | ErrorKind::Topology | ErrorKind::NoPrimary => Departure::Cluster,
+            ErrorKind::Auth => Departure::Login,
+            ErrorKind::Unconfirmed => Departure::Unconfirmed,
+            ErrorKind::Url | ErrorKind::Tls | ErrorKind::Connection | ErrorKind::Reply => {
+                Departure::Connection
+            }
+            // These do not break a connection.
+            ErrorKind::Oom | ErrorKind::Misconf | ErrorKind::Busy | ErrorKind::WrongType => {
+                Departure::Connection
+            }
+            ErrorKind::Corrupt | ErrorKind::Refused => Departure::Connection,
+        }
+    }
+
     /// Whether a retry on a new connection may succeed at once. Not after a timeout: what delayed this reply would delay the
     /// next one too.
     pub(crate) fn is_cured_by_new_connection(&self) -> bool {
-        self.breaks_connection() && !matches!(self, Self::Timeout(_) | Self::Cluster)
+        let is_final = matches!(
+            self,
+            Self::Timeout(_) | Self::WrongTopology { .. } | Self::NoPrimary(_) | Self::Unconfirmed(_)
+        );
+        self.breaks_connection() && !is_final
     }
 }
 
@@ -168,7 +223,9 @@ mod tests {
             QueueError::Tls(String::new()),
             QueueError::Timeout(Duration::ZERO),
             QueueError::Connection(String::new()),
-            QueueError::Cluster,
+            QueueError::WrongTopology { found: "", needs: Topology::Cluster },
+            QueueError::NoPrimary(String::new()),
+            QueueError::Unconfirmed(Confirmation { wanted: 1, received: 0, on_primary: 1, on_replicas: 0 }),
             QueueError::Broken(BrokenKey::Counters { key: String::new(), why: String::new() }),
             QueueError::Reply(String::new()),
         ];

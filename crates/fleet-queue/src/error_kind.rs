@@ -8,7 +8,10 @@ pub(crate) enum ErrorKind {
     Tls,
     Timeout,
     Connection,
+    Topology,
+    NoPrimary,
     Cluster,
+    Unconfirmed,
     Oom,
     Loading,
     #[strum(serialize = "readonly")]
@@ -32,12 +35,13 @@ impl ErrorKind {
         match code {
             "OOM" => Self::Oom,
             "LOADING" | "MASTERDOWN" => Self::Loading,
-            "READONLY" => Self::ReadOnly,
+            // UNBLOCKED: the server has become a replica while it ran the command.
+            "READONLY" | "UNBLOCKED" => Self::ReadOnly,
             "MISCONF" | "NOREPLICAS" => Self::Misconf,
             "NOAUTH" | "NOPERM" | "WRONGPASS" => Self::Auth,
             "MOVED" | "ASK" | "CLUSTERDOWN" | "TRYAGAIN" | "CROSSSLOT" => Self::Cluster,
             "EXECABORT" => Self::Aborted,
-            "BUSY" | "UNBLOCKED" => Self::Busy,
+            "BUSY" => Self::Busy,
             "WRONGTYPE" => Self::WrongType,
             _ => Self::Refused,
         }
@@ -53,12 +57,15 @@ impl ErrorKind {
             Self::Auth => {
                 "; check the user, the password and the rights in FLEET_REDIS_URL against Redis' ACL"
             }
-            Self::Cluster => "; Redis Cluster is not supported yet",
+            Self::Cluster => {
+                "; it is a Redis Cluster that moves the queue, has lost a primary, or needs FLEET_REDIS__TOPOLOGY=cluster"
+            }
             Self::WrongType => {
                 "; something else wrote to this key: see the runbook, \"A key of the wrong type\""
             }
             Self::Url | Self::Tls | Self::Timeout | Self::Connection | Self::Aborted | Self::Busy => "",
-            Self::Corrupt | Self::Refused | Self::Reply => "",
+            Self::Corrupt | Self::Refused | Self::Reply | Self::Unconfirmed => "",
+            Self::Topology | Self::NoPrimary => "",
         }
     }
 }

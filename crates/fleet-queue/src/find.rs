@@ -1,5 +1,6 @@
 //! Finding one message in a queue of millions, for `fleet-consumer trace`.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ struct List {
 
 impl Finder {
     /// A finder in `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 

@@ -4,18 +4,9 @@
 //! Redis: the API keeps the reply to its last push ([`PushHistory`]), and the consumers write the counters that they read into
 //! the database ([`Witness`]).
 
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use redis::{FromRedisValue, Script, Value};
-
-use crate::error::QueueError;
-use crate::keys::QueueKeys;
-use crate::ledger::{self, Ledger, Volume};
-use crate::link::RedisLink;
-
-static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/look.lua")));
-static NOTE_LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/note_look.lua")));
+use crate::ledger::{Ledger, Volume};
 
 /// How much of the consumers' looks Redis may lose before it counts as lost history. A failover loses the last moments that
 /// the replica had not received. This alone is no loss of messages.
@@ -68,8 +59,9 @@ impl PushHistory {
     pub fn looked(&mut self, ledger: &Ledger) {
         let now = Counted::from(ledger);
         // The next push reports a ledger that has gone back.
-        if self.last.is_some_and(|last| now.accepted >= last.accepted) {
-            self.last = Some(now);
+        if let Some(last) = self.last.as_mut().filter(|last| now.accepted >= last.accepted) {
+            // Other producers may have pushed since. No replica need have their pushes, so a failover may forget them.
+            last.settled = now.settled;
         }
     }
 
@@ -116,7 +108,7 @@ pub struct Look {
 
 impl Look {
     /// Why the counters are impossible. Any program that can write the ledger can make it look as if Redis had gone back.
-    fn contradiction(&self) -> Option<&'static str> {
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let volume = |messages| Volume { messages, bytes: 0 };
         let Counted { accepted, settled } = self.counted;
         let ledger =
@@ -139,83 +131,6 @@ impl Witness {
         let then = if look.number <= self.number { look.accepted_then } else { 0 };
         let missing_messages = self.counted.missing_since(then.min(look.counted.accepted));
         Some(HistoryLoss { missing_messages })
-    }
-}
-
-/// Reads one queue's counters for a [`Witness`].
-#[derive(Clone, Debug)]
-pub struct Lookout {
-    link: Arc<RedisLink>,
-    keys: QueueKeys,
-}
-
-/// What the scripts return, in this order.
-const FIELDS: [&str; 6] =
-    ["accepted_messages", "settled_messages", "look", "looked_at_ms", "looked_accepted", "claimed_messages"];
-
-type Fields = Vec<Value>;
-
-impl Lookout {
-    /// A lookout for `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self { link, keys: QueueKeys::new(prefix, queue) }
-    }
-
-    /// The queue's name outside of Redis.
-    pub fn queue(&self) -> &str {
-        self.keys.name()
-    }
-
-    /// Reads the counters in Redis.
-    ///
-    /// # Errors
-    ///
-    /// Any [`QueueError`]. A replica is an error, because it is empty for a moment while it copies its primary. Values that are
-    /// not counts are an error, too.
-    pub async fn look(&self) -> Result<Look, QueueError> {
-        let mut call = LOOK.prepare_invoke();
-        call.key(&self.keys.ledger);
-        let fields: Fields =
-            self.link.script(&call).await.map_err(|error| error.on(&self.keys.ledger, "hash"))?;
-        self.parse(fields)
-    }
-
-    /// Records in Redis the look after `last`, at `now_ms` (ms since the epoch), and returns it. `None`: another consumer has
-    /// recorded one since.
-    ///
-    /// # Errors
-    ///
-    /// Any [`QueueError`]; the look may be recorded nevertheless.
-    pub async fn note(&self, last: &Look, now_ms: u64) -> Result<Option<Look>, QueueError> {
-        let mut call = NOTE_LOOK.prepare_invoke();
-        call.key(&self.keys.ledger).arg(last.number).arg(now_ms);
-        // No retry: after a lost reply, a retry could not tell its own record from another consumer's.
-        let fields: Option<Fields> = self.link.script_once(&call).await?;
-        fields.map(|fields| self.parse(fields)).transpose()
-    }
-
-    /// What Redis has lost since `witness`, if anything.
-    ///
-    /// # Errors
-    ///
-    /// [`QueueError::Broken`] if there seems to be a loss and the counters contradict each other. Redis loses queue and ledger
-    /// together, and what remains is consistent, so another program has written to the ledger.
-    pub fn loss(&self, witness: &Witness, look: &Look) -> Result<Option<HistoryLoss>, QueueError> {
-        match (witness.loss(look), look.contradiction()) {
-            (Some(_loss), Some(why)) => Err(ledger::corrupt(&self.keys, why)),
-            (loss, _why) => Ok(loss),
-        }
-    }
-
-    fn parse(&self, fields: Fields) -> Result<Look, QueueError> {
-        let mut numbers = [0; FIELDS.len()];
-        for ((number, name), value) in numbers.iter_mut().zip(FIELDS).zip(fields) {
-            let text = Option::<String>::from_redis_value(value).map_err(redis::RedisError::from)?;
-            *number = ledger::count(&self.keys, name, text.as_deref().map(str::as_bytes))?;
-        }
-        let [accepted, settled, number, looked_at_ms, accepted_then, claimed] = numbers;
-        let counted = Counted { accepted, settled };
-        Ok(Look { counted, number, looked_at_ms, accepted_then, claimed })
     }
 }
 
@@ -286,8 +201,10 @@ mod tests {
         assert_eq!(loss.missing_messages, 1, "a failover that lost one push");
 
         assert!(history.is_owed());
-        history.looked(&ledger(3, 3));
+        history.looked(&ledger(9, 3));
         assert!(!history.is_owed());
+        assert_eq!(history.pushed(&ledger(4, 3), 1), None, "a failover forgot the other producer's pushes");
+        history.looked(&ledger(4, 4));
         let loss = history.pushed(&ledger(1, 0), 1).unwrap();
         assert_eq!(loss.missing_messages, 0, "an empty queue may begin anew");
     }

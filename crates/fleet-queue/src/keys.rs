@@ -1,5 +1,7 @@
 //! The names of a queue's keys.
 
+use std::fmt::Display;
+
 use uuid::Uuid;
 
 /// The keys of one queue. The braces are the hash tag of Redis Cluster: all keys of a queue are in the same slot.
@@ -19,8 +21,8 @@ pub struct QueueKeys {
 }
 
 impl QueueKeys {
-    /// The keys of `queue` (a provider's slug, or a shard of it) under `prefix`.
-    pub fn new(prefix: &str, queue: &str) -> Self {
+    /// The keys of the queue with this name under `prefix`. [`Queue`](crate::Queue) has the names.
+    pub fn new(prefix: &str, queue: impl Display) -> Self {
         let base = format!("{prefix}:{{{queue}}}");
         Self {
             queue: format!("{base}:queue"),
@@ -35,6 +37,11 @@ impl QueueKeys {
     /// The prefix of all its keys, such as `fleet:{niu}`. It is the queue's name outside of Redis.
     pub fn name(&self) -> &str {
         &self.base
+    }
+
+    /// The queue's own name, such as `niu`: the part that decides the slot.
+    pub(crate) fn tag(&self) -> &str {
+        self.base.rsplit_once('{').map_or(self.name(), |(_prefix, tag)| tag.trim_end_matches('}'))
     }
 
     /// The list that holds one claimed batch.

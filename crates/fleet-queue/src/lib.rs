@@ -1,7 +1,7 @@
 //! The queue between the API and the consumers: Redis lists with leases and a ledger.
 //!
-//! This is the only code that talks to Redis (7.0 or newer). Each queue (`{q}`, a provider's slug or a shard of it) has
-//! these keys:
+//! This is the only code that talks to Redis (7.0 or newer). Each queue (`{q}`, a provider's slug or
+//! a shard of it, see [`Queue`]) has these keys:
 //!
 //! | key | type | content |
 //! |---|---|---|
@@ -22,34 +22,58 @@
 //! queue could never drain. The push does not run with it.
 
 mod broken;
+mod claim_confirmer;
+mod confirm;
+mod confirmation;
+mod confirmer;
 mod consume;
+mod dial;
 mod durability;
 mod envelope;
 mod error;
 mod error_kind;
 mod find;
+mod gather;
 mod greeting;
 mod history;
+mod hosts;
 mod keys;
 mod lease;
 mod ledger;
 mod link;
+mod locate;
+mod lookout;
+mod obstacle;
 mod options;
 mod push;
+mod queue;
+mod replica_settings;
+mod replication;
+mod report;
 mod status;
+mod topology;
 mod transaction;
 
 pub use broken::BrokenKey;
+pub use confirmation::Confirmation;
+pub use confirmer::Unconfirmed;
 pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::QueueError;
 pub use find::{ClaimedBatch, Finder, Place, Search};
-pub use history::{Counted, HistoryLoss, Look, Lookout, PushHistory, Witness};
+pub use history::{Counted, HistoryLoss, Look, PushHistory, Witness};
 pub use keys::QueueKeys;
 pub use lease::{ClaimLimits, Lease, Mark};
 pub use ledger::{Ledger, Volume};
 pub use link::RedisLink;
-pub use options::RedisLinkOptions;
+pub use lookout::Lookout;
+pub use obstacle::Obstacle;
+pub use options::{RedisLinkOptions, SentinelOptions};
 pub use push::{Producer, PushBatch, Pushed};
+pub use queue::{MAX_SHARDS, Queue};
+pub use replica_settings::{ReplicaDurability, ReplicaSettings};
+pub use replication::{Replica, Replication};
+pub use report::{Departure, Event, LinkState, Report};
 pub use status::{Held, Observer, QueueStatus};
+pub use topology::Topology;

@@ -1,43 +1,36 @@
 //! One connection to Redis that replaces itself.
 
+mod lines;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_tls::TrustAnchors;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    RedisResult, ScriptInvocation, ServerErrorKind, TlsCertificates, Value,
-};
-use tokio::sync::Mutex;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use tokio::time::Instant;
 
+pub(crate) use self::lines::Line;
+use self::lines::{Connected, Lines};
 use crate::error::QueueError;
-use crate::greeting::Greeting;
+use crate::keys::QueueKeys;
+use crate::locate::Locator;
 use crate::options::RedisLinkOptions;
+use crate::report::{Departure, Reporter};
+use crate::topology::Topology;
 use crate::transaction::Transaction;
-
-/// Why `rediss://…#insecure` is refused.
-const INSECURE: &str = "#insecure would accept any certificate and therefore any server; remove it and set FLEET_TLS__CA_FILE \
-                        to the file of the CA that signed the server's certificate";
 
 /// Most retries of a call on a new connection.
 const MAX_RETRIES: usize = 2;
 
-/// A multiplexed connection. It is opened on first use, and replaced after a timeout, an I/O error, or a reply that says that
-/// the server has become a replica, is loading, or requires another login.
+/// A multiplexed connection to the primary. It is opened on first use, and replaced after a timeout, an I/O error, or a reply
+/// that says that the server has become a replica, is loading, has moved the queue, or requires another login. It is also
+/// replaced if another server has become the primary, which the link checks every two seconds.
 ///
-/// The `ConnectionManager` of the crate `redis` can stay broken forever after timeouts or a changed password.
+/// The `ConnectionManager` of the crate `redis` can stay broken forever after timeouts or a changed password, its
+/// `ClusterConnection` repeats pipelines that must not run twice, and its `SentinelClient` does not notice a failover.
 pub struct RedisLink {
-    client: Client,
+    lines: Arc<Lines>,
     timeout: Duration,
-    current: Mutex<Current>,
-}
-
-#[derive(Default)]
-struct Current {
-    connection: Option<MultiplexedConnection>,
-    /// Counts connections. Of several callers that fail together, only the first one drops the connection.
-    generation: u64,
 }
 
 impl std::fmt::Debug for RedisLink {
@@ -52,29 +45,22 @@ impl RedisLink {
     ///
     /// # Errors
     ///
-    /// [`QueueError::Url`] if the URL is not one of a Redis server, or asks not to check the certificate;
+    /// [`QueueError::Url`] with all problems of the options, such as a URL that is not one of a Redis server;
     /// [`QueueError::Trust`] if the file of the CAs cannot be used.
     pub fn open(options: &RedisLinkOptions) -> Result<Self, QueueError> {
-        let keepalive = redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
-        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let info =
-            options.url().into_connection_info().map_err(|error| QueueError::Url(error.to_string()))?;
-        // The users we ship may not send CLIENT SETINFO: Redis 7.0 refuses an ACL file that names it.
-        let login = info.redis_settings().clone().set_skip_set_lib_name();
-        let info = info.set_tcp_settings(tcp).set_redis_settings(login);
-        let insecure =
-            if let ConnectionAddr::TcpTls { insecure, .. } = info.addr() { Some(*insecure) } else { None };
-        let client = match insecure {
-            Some(true) => return Err(QueueError::Url(INSECURE.to_owned())),
-            Some(false) => {
-                fleet_tls::use_ring();
-                let root_cert = TrustAnchors::read(options.ca_file())?.pem().map(<[u8]>::to_vec);
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert })
-            }
-            None => Client::open(info),
-        };
-        let client = client.map_err(|error| QueueError::Url(error.to_string()))?;
-        Ok(Self { client, timeout: options.timeout(), current: Mutex::default() })
+        let (locator, timeout) = (Locator::new(options)?, options.timeout());
+        let queue = options.queue().map(|keys| QueueKeys::tag(keys).to_owned()).unwrap_or_default();
+        let reporter = Reporter::new(options.listener(), queue, options.topology() == Topology::Cluster);
+        Ok(Self { lines: Arc::new(Lines::new(locator, timeout, reporter)), timeout })
+    }
+
+    /// Connects to another server, with this link's login and TLS. The caller bounds the time.
+    ///
+    /// # Errors
+    ///
+    /// Any [`QueueError`].
+    pub(crate) async fn dial(&self, host: &str, port: u16) -> Result<MultiplexedConnection, QueueError> {
+        self.lines.dial(host, port).await
     }
 
     /// Runs one operation, and retries it on a new connection at most twice. It retries if the existing connection turns out
@@ -88,6 +74,14 @@ impl RedisLink {
     pub(crate) async fn run<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         operation: impl Fn(MultiplexedConnection) -> Running,
+    ) -> Result<T, QueueError> {
+        self.run_on_line(|line| operation(line.connection)).await
+    }
+
+    /// As [`RedisLink::run`], for an operation that needs to know its connection.
+    pub(crate) async fn run_on_line<T, Running: Future<Output = RedisResult<T>>>(
+        &self,
+        operation: impl Fn(Line) -> Running,
     ) -> Result<T, QueueError> {
         let deadline = Instant::now() + self.timeout;
         let mut retries = 0..MAX_RETRIES;
@@ -155,12 +149,15 @@ impl RedisLink {
         .await
     }
 
-    /// Runs a script without retries, because it must not run twice.
-    pub(crate) async fn script_once<T: FromRedisValue>(
+    /// Runs a script without retries, because it must not run twice. Returns the connection, too.
+    pub(crate) async fn script_once_on_line<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
-    ) -> Result<T, QueueError> {
-        let run = |mut connection| async move { call.invoke_async(&mut connection).await };
+    ) -> Result<(T, Line), QueueError> {
+        let run = |line: Line| async move {
+            let value = call.invoke_async(&mut line.connection.clone()).await?;
+            Ok((value, line))
+        };
         self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
     }
 
@@ -175,27 +172,43 @@ impl RedisLink {
     async fn attempt<T, Running: Future<Output = RedisResult<T>>>(
         &self,
         deadline: Instant,
-        operation: &impl Fn(MultiplexedConnection) -> Running,
+        operation: &impl Fn(Line) -> Running,
     ) -> Result<T, Failed> {
         let too_late = |_elapsed| QueueError::Timeout(self.timeout);
-        // The deadline includes the time that another caller's connection attempt takes.
-        let connecting = tokio::time::timeout_at(deadline, self.connect()).await.map_err(too_late);
-        let Connected { connection, generation, was_open } =
+        // The deadline includes the time that another caller's attempt to locate the primary takes.
+        let connecting = tokio::time::timeout_at(deadline, self.lines.connect()).await;
+        let connecting = connecting.inspect_err(|_elapsed| self.lines.missed()).map_err(too_late);
+        let Connected { line, was_open } =
             connecting.flatten().map_err(|error| Failed { error, on: None })?;
-        let result = tokio::time::timeout_at(deadline, operation(connection)).await.map_err(too_late);
+        let generation = line.generation;
+        let result = tokio::time::timeout_at(deadline, operation(line)).await.map_err(too_late);
         let error = match result {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => QueueError::from(error),
             Err(timeout) => timeout,
         };
         if error.breaks_connection() {
-            let mut current = self.current.lock().await;
-            if current.generation == generation {
-                current.connection = None;
-            }
+            self.lines.leave(generation, error.departure()).await;
         }
         let on = Some(if was_open { Connection::Old } else { Connection::New });
         Err(Failed { error, on })
+    }
+
+    /// Drops a connection whose replicas do not confirm, unless the link has replaced it already. The next call locates the
+    /// primary, and may find the same server.
+    pub(crate) async fn leave(&self, generation: u64) {
+        self.lines.leave(generation, Departure::Unconfirmed).await;
+    }
+
+    /// The address of the server that the link is connected to, without credentials. `None` before the first call, and after
+    /// the link has left its server. Links of several queues may have the same server.
+    pub async fn server(&self) -> Option<String> {
+        self.lines.server().await
+    }
+
+    /// Most time for one call.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Checks that Redis replies.
@@ -206,31 +219,6 @@ impl RedisLink {
     pub async fn ping(&self) -> Result<(), QueueError> {
         self.command(&redis::cmd("PING")).await
     }
-
-    async fn connect(&self) -> Result<Connected, QueueError> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &current.connection {
-            let (connection, generation) = (connection.clone(), current.generation);
-            return Ok(Connected { connection, generation, was_open: true });
-        }
-        // `attempt` has the only timeout.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        if Greeting::ask(&mut connection).await?.is_some_and(|greeting| greeting.is_cluster()) {
-            return Err(QueueError::Cluster);
-        }
-        current.generation += 1;
-        current.connection = Some(connection.clone());
-        Ok(Connected { connection, generation: current.generation, was_open: false })
-    }
-}
-
-/// A connection to run one operation on.
-struct Connected {
-    connection: MultiplexedConnection,
-    generation: u64,
-    /// It existed before this call.
-    was_open: bool,
 }
 
 /// Why one attempt failed, and on which connection. `None`: no connection could be opened.

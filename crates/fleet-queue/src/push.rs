@@ -1,15 +1,19 @@
 //! The API's operation: pushing messages.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
+use fleet_failpoints::Failpoint;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
+use crate::confirmation::Confirmation;
+use crate::confirmer::{Confirmer, Unconfirmed};
 use crate::error::QueueError;
 use crate::greeting;
 use crate::keys::QueueKeys;
 use crate::ledger::{self, Ledger, Volume};
-use crate::link::RedisLink;
+use crate::link::{Line, RedisLink};
 use crate::transaction::Transaction;
 
 /// Messages to push together. Each is written directly into the command that carries it.
@@ -46,19 +50,41 @@ pub struct Pushed {
     pub waiting_messages: u64,
     /// The ledger after the push, or why the push could not be counted in it. The messages are in the queue in both cases.
     pub ledger: Result<Ledger, QueueError>,
+    /// Present if fewer replicas than wanted have confirmed the push. Do not push again, because the messages are in the queue:
+    /// ask with [`Producer::confirm`].
+    pub unconfirmed: Option<Unconfirmed>,
+}
+
+/// What an attempt to push has led to.
+enum Attempt {
+    /// Too few replicas confirm writes on this new connection. Nothing was pushed.
+    Withheld(Confirmation, Line),
+    /// The replies of the transaction; the line if too few replicas have confirmed it.
+    Pushed(Box<[Value; 4]>, Option<Line>),
 }
 
 /// Pushes to one queue.
 #[derive(Clone, Debug)]
 pub struct Producer {
-    link: Arc<RedisLink>,
-    keys: QueueKeys,
+    pub(crate) link: Arc<RedisLink>,
+    pub(crate) keys: QueueKeys,
+    /// Absent if pushes wait for no replica.
+    confirmer: Option<Arc<Confirmer>>,
 }
 
 impl Producer {
     /// A producer for `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
-        Self { link, keys: QueueKeys::new(prefix, queue) }
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
+        Self { link, keys: QueueKeys::new(prefix, queue), confirmer: None }
+    }
+
+    /// Lets each push wait until the primary and this many replicas have it on disk. 0 waits for none.
+    ///
+    /// The link should have no other users: WAIT blocks its connection.
+    #[must_use]
+    pub fn confirmed_by(self, replicas: u32) -> Self {
+        let confirmer = (replicas > 0).then(|| Arc::new(Confirmer::new(replicas, self.link.timeout())));
+        Self { confirmer, ..self }
     }
 
     /// Pushes `items` as [`Producer::push_batch`] does.
@@ -88,36 +114,80 @@ impl Producer {
     /// A push on a broken connection is retried even if Redis may have run it: the same items twice are the same events, with
     /// the same ids.
     ///
+    /// With [`Producer::confirmed_by`], WAIT and WAITAOF follow the transaction in the same pipeline. On a connection that is new
+    /// to this producer, replicas must first confirm a write that changes nothing. So while no replica confirms anything, each
+    /// connection adds at most one copy of a batch.
+    ///
     /// A transaction continues after a command that fails. If RPUSH fails because of the key's type, the items are counted as
     /// claimed and settled: then the ledger still matches the queue, and no counter decreases.
     ///
     /// # Errors
     ///
     /// Any [`QueueError`]. After a timeout or a broken connection the items may be in the queue. It is no error if the items are
-    /// in the queue and the ledger is unusable: see [`Pushed::ledger`].
+    /// in the queue and the ledger is unusable or replicas have not confirmed them: see [`Pushed`].
     pub async fn push_batch(&self, batch: PushBatch) -> Result<Pushed, QueueError> {
         let PushBatch { command, messages, bytes } = batch;
         let volume = Volume { messages: wide(messages), bytes: wide(bytes) };
         let [messages, bytes] = self.count("accepted", volume);
-        let push = &Transaction::new([command, messages, bytes, ledger::read(&self.keys)]);
-        let run = |mut connection: MultiplexedConnection| async move {
-            let replies = push.replies(&mut connection).await?;
-            match <[Value; 4]>::try_from(replies) {
-                Ok([Value::ServerError(refused), counted @ ..]) => {
-                    if !counted.iter().any(is_error) {
-                        drop(self.settle_refused(volume, &mut connection).await);
-                    }
-                    Err(RedisError::from(refused))
+        let push = &self.transaction([command, messages, bytes, ledger::read(&self.keys)]);
+        let run = |line: Line| async move {
+            if let Some(confirmer) = self.confirmer().filter(|confirmer| !confirmer.is_proven(&line)) {
+                let found = confirmer.prove(&line, &self.keys).await?;
+                if !found.is_complete() {
+                    return Ok(Attempt::Withheld(found, line));
                 }
-                Ok(replies) => Ok(replies),
-                Err(_replies) => Err((ErrorKind::UnexpectedReturnType, "EXEC has not four replies").into()),
             }
+            let mut connection = line.connection.clone();
+            let (mut replies, mut confirmed) = push.all_replies(&mut connection).await?;
+            if confirmed.is_empty() {
+                confirmed = replies.split_off(replies.len().min(4));
+            }
+            let Ok(replies) = Box::<[Value; 4]>::try_from(replies) else {
+                return Err((ErrorKind::UnexpectedReturnType, "EXEC has not four replies").into());
+            };
+            if let [Value::ServerError(refused), counted @ ..] = &*replies {
+                if !counted.iter().any(is_error) {
+                    drop(self.settle_refused(volume, &mut connection).await);
+                }
+                return Err(RedisError::from(refused.clone()));
+            }
+            Ok(Attempt::Pushed(replies, self.unless_confirmed(confirmed, line)))
         };
-        let replies = self.link.run(run).await.map_err(|error| error.on(&self.keys.queue, "list"))?;
-        self.pushed(replies)
+        match self.link.run_on_line(run).await.map_err(|error| error.on(&self.keys.queue, "list"))? {
+            Attempt::Withheld(found, line) => {
+                self.link.leave(line.generation).await;
+                Err(QueueError::Unconfirmed(found))
+            }
+            Attempt::Pushed(replies, line) => self.pushed(*replies, line.map(|line| Unconfirmed { line })),
+        }
     }
 
-    fn pushed(&self, [length, messages, bytes, counters]: [Value; 4]) -> Result<Pushed, QueueError> {
+    /// The push's transaction, and behind it the wait for replicas.
+    fn transaction(&self, commands: [Cmd; 4]) -> Transaction {
+        match self.confirmer() {
+            None => Transaction::new(commands),
+            Some(confirmer) if Failpoint::WaitInsideMulti.is_active() => {
+                Transaction::new(commands.into_iter().chain(confirmer.commands()))
+            }
+            Some(confirmer) => Transaction::new(commands).followed_by(confirmer.commands()),
+        }
+    }
+
+    pub(crate) fn confirmer(&self) -> Option<&Confirmer> {
+        self.confirmer.as_deref().filter(|_confirmer| !Failpoint::PushWithoutReplicas.is_active())
+    }
+
+    /// The line, if the replies to WAIT and WAITAOF do not confirm the push. An error is reported when they are sent again.
+    fn unless_confirmed(&self, replies: Vec<Value>, line: Line) -> Option<Line> {
+        let found = self.confirmer()?.parse(replies);
+        found.map_or(true, |found| !found.is_complete()).then_some(line)
+    }
+
+    fn pushed(
+        &self,
+        [length, messages, bytes, counters]: [Value; 4],
+        unconfirmed: Option<Unconfirmed>,
+    ) -> Result<Pushed, QueueError> {
         let waiting_messages = redis::from_redis_value(length).map_err(RedisError::from)?;
         // An error in the counters' values explains more than an error of HINCRBY.
         let ledger = ledger::parse(&self.keys, counters).and_then(|ledger| {
@@ -128,7 +198,7 @@ impl Producer {
             }
             Ok(ledger)
         });
-        Ok(Pushed { waiting_messages, ledger })
+        Ok(Pushed { waiting_messages, ledger, unconfirmed })
     }
 
     /// Why HINCRBY failed. An error without a code of its own is about the counter's value.

@@ -1,5 +1,6 @@
 //! The state of a queue, for metrics, audits and operators.
 
+use std::fmt::Display;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -100,7 +101,7 @@ pub struct Observer {
 
 impl Observer {
     /// An observer of `queue` under the key prefix `prefix`.
-    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: &str) -> Self {
+    pub fn new(link: Arc<RedisLink>, prefix: &str, queue: impl Display) -> Self {
         Self { link, keys: QueueKeys::new(prefix, queue) }
     }
 

@@ -10,6 +10,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 #[derive(Clone, Debug)]
 pub(crate) struct Transaction {
     pipeline: Pipeline,
+    /// Commands behind EXEC.
+    followers: usize,
 }
 
 impl Transaction {
@@ -21,7 +23,16 @@ impl Transaction {
             pipeline.add_command(command);
         }
         pipeline.cmd("EXEC");
-        Self { pipeline }
+        Self { pipeline, followers: 0 }
+    }
+
+    /// Sends these commands behind EXEC, in the same pipeline.
+    pub(crate) fn followed_by(mut self, commands: impl IntoIterator<Item = Cmd>) -> Self {
+        for command in commands {
+            self.pipeline.add_command(command);
+            self.followers += 1;
+        }
+        self
     }
 
     /// Runs it and returns the commands' replies, as a tuple or a list.
@@ -43,7 +54,16 @@ impl Transaction {
     ///
     /// The first error that the server replied with before it ran any command.
     pub(crate) async fn replies(&self, connection: &mut MultiplexedConnection) -> RedisResult<Vec<Value>> {
-        let replies = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len()).await?;
+        self.all_replies(connection).await.map(|(replies, _followers)| replies)
+    }
+
+    /// As [`Transaction::replies`], and the replies to the commands behind EXEC, errors among them.
+    pub(crate) async fn all_replies(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<(Vec<Value>, Vec<Value>)> {
+        let mut replies = connection.req_packed_commands(&self.pipeline, 0, self.pipeline.len()).await?;
+        let followers = replies.split_off(replies.len().saturating_sub(self.followers));
         let mut done = Value::Nil;
         for reply in replies {
             if let Value::ServerError(error) = reply {
@@ -51,6 +71,6 @@ impl Transaction {
             }
             done = reply;
         }
-        Ok(redis::from_redis_value(done)?)
+        Ok((redis::from_redis_value(done)?, followers))
     }
 }

@@ -9,6 +9,7 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::http::Cause;
 use crate::readiness::{Readiness, State};
+use crate::redis_links;
 use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";
@@ -79,6 +80,7 @@ pub fn collect_metrics(program: &'static str, buckets: &[Buckets]) -> Result<Met
         LINES_DROPPED,
         "Log lines that were dropped, by reason: the buffer for standard error was full, or writing failed"
     );
+    redis_links::describe();
     let _shown = histogram!(TIMER_LAG);
     let commit = option_env!("GIT_COMMIT").unwrap_or("unknown");
     gauge!(BUILD_INFO, "program" => program, "version" => env!("CARGO_PKG_VERSION"), "commit" => commit)

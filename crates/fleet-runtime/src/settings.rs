@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod load;
 mod names;
+mod queues;
 mod redis;
 mod retry;
 mod schema;
@@ -17,7 +18,7 @@ pub use load::{load, variables};
 pub use names::environment_name;
 pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
-    QueueSettings, RetentionSettings, Settings,
+    QueueSettings, RedisSettings, RedisTopology, RetentionSettings, Settings,
 };
-pub use secret::{ConnectionUrl, GivenScheme};
+pub use secret::{ConnectionUrl, GivenScheme, Password};
 pub use secrets_file::{SecretsFileError, read_secrets};

@@ -1,6 +1,6 @@
 //! One push for all webhooks that arrived during the previous push.
 //!
-//! Each provider has one task that does its pushes. The task waits for no timer: when idle it pushes a lone message after a
+//! Each queue has one task that does its pushes. The task waits for no timer: when idle it pushes a lone message after a
 //! look at the sockets, and when busy it finds the next batch complete. A burst of one provider fills only that provider's
 //! batches. After a large push the task leaves the other providers their [`Share`] of Redis.
 
@@ -12,8 +12,10 @@ use fleet_queue::{Envelope, Producer};
 
 use self::cap::Cap;
 use self::committer::Committer;
+use self::health::{Health, HealthRecord};
 pub(crate) use self::limits::CommitLimits;
-pub(crate) use self::share::Share;
+use self::replica_wait::ReplicaWait;
+pub(crate) use self::share::{Share, Shares};
 use self::waiting::Waiting;
 use crate::metrics::{CommitMetrics, Shed, ShedMetrics};
 use crate::outcome::Outcome;
@@ -21,16 +23,20 @@ use crate::permits::Permits;
 
 mod cap;
 mod committer;
+mod health;
 mod limits;
 mod push_log;
+mod replica_log;
+mod replica_wait;
 mod share;
 mod waiting;
 
-/// Hands messages to one provider's committer.
+/// Hands messages to one queue's committer.
 #[derive(Debug)]
 pub(crate) struct GroupCommit {
     waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
+    health: Health,
     shed: ShedMetrics,
 }
 
@@ -46,17 +52,38 @@ impl GroupCommit {
         let shedding = Arc::new(AtomicBool::new(false));
         let shed = metrics.shed.clone();
         let cap = Cap::new(limits.max_backlog_bytes, Arc::clone(&shedding), metrics.clone());
-        let committer = Committer::new(producer, cap, share, metrics, Arc::clone(&waiting));
-        (Self { waiting, shedding, shed }, committer.run())
+        let replicas = limits.replica_patience.map(|patience| {
+            ReplicaWait::new(producer.clone(), Arc::clone(&waiting), metrics.clone(), patience)
+        });
+        let health = Health::default();
+        let record = HealthRecord::new(health.clone());
+        let committer = Committer::new(producer, cap, share, metrics, Arc::clone(&waiting), replicas, record);
+        (Self { waiting, shedding, health, shed }, committer.run())
     }
 
-    /// Whether webhooks are refused because the provider's backlog is above its cap.
+    /// Whether the queue accepts no webhooks because its backlog is above its part of the provider's cap.
     pub(crate) fn is_shedding(&self) -> bool {
         self.shedding.load(Ordering::Acquire)
     }
 
+    /// Whether the caller's webhook is the one that may try this queue after a failed push.
+    pub(crate) fn take_trial(&self) -> bool {
+        self.health.take_trial()
+    }
+
+    /// Whether the queue accepts a webhook now.
+    pub(crate) fn state(&self) -> QueueState {
+        if self.is_shedding() {
+            return QueueState::Shedding;
+        }
+        if !self.health.is_working() {
+            return QueueState::Failing;
+        }
+        self.waiting.room().map_or(QueueState::Full, |waiting| QueueState::Working { waiting })
+    }
+
     /// Puts one message into the next push. The future waits for the push's outcome, which is [`Outcome::Accepted`] only
-    /// after Redis has replied.
+    /// after Redis has replied and the replicas that must confirm the push have done so.
     pub(crate) fn push(
         &self,
         envelope: &Envelope<'_>,
@@ -74,6 +101,22 @@ impl GroupCommit {
             }
         }
     }
+}
+
+/// Whether a queue accepts a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueState {
+    /// So many messages wait for the next push.
+    Working {
+        /// How many.
+        waiting: usize,
+    },
+    /// No more messages may wait for the next push.
+    Full,
+    /// The last push failed, or replicas have not confirmed it yet.
+    Failing,
+    /// The backlog is above its cap.
+    Shedding,
 }
 
 impl Drop for GroupCommit {

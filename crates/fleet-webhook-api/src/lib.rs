@@ -7,7 +7,7 @@
 //! 3. `arrival` and `route`: the request's id and time, and the provider that its path names;
 //! 4. `checks::headers`: every check on the request headers, under the bounds of `admission`;
 //! 5. `checks::body`: every check on the body, which `body_reader` reads, and the envelope;
-//! 6. `group_commit`: one push for all webhooks that arrived during the previous push;
+//! 6. `shards` and `group_commit`: the choice of a queue, and one push for all webhooks that arrived during the previous push;
 //! 7. `outcome_record` and `response`: what is counted and logged, and what the provider receives.
 
 #![deny(
@@ -31,11 +31,13 @@ mod permits;
 mod redis_link;
 mod redis_watch;
 mod refusals;
+mod replica_watch;
 mod request_headers;
 mod response;
 mod route;
 mod secrets;
 pub mod server;
+mod shards;
 mod source;
 pub mod source_settings;
 mod unauthenticated;

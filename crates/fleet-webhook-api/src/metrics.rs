@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_queue::QueueError;
+use fleet_queue::{Queue, QueueError};
 use fleet_runtime::metrics::Buckets;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
@@ -20,7 +20,12 @@ const COMMIT_DURATION: &str = "fleet_api_commit_duration_seconds";
 const REDIS_ERRORS: &str = "fleet_api_redis_errors_total";
 const SHEDDING: &str = "fleet_api_shedding";
 const UNACCOUNTED: &str = "fleet_api_unaccounted_messages_total";
+const UNCONFIRMED: &str = "fleet_api_unconfirmed_pushes_total";
+const AWAITING_REPLICAS: &str = "fleet_api_awaiting_replicas";
+const AWAITING_REPLICAS_SECONDS: &str = "fleet_api_awaiting_replicas_seconds";
+const REPLICAS_MISSING: &str = "fleet_api_redis_replicas_missing";
 const REDIS_WEAKNESSES: &str = "fleet_api_redis_durability_weaknesses";
+const SHARDS: &str = "fleet_api_shards";
 
 /// Fine between 1 and 50 ms, where most responses should be.
 const LATENCY_BUCKETS: [f64; 16] =
@@ -40,21 +45,34 @@ pub(crate) fn describe() {
     describe_histogram!(
         COMMIT_DURATION,
         Unit::Seconds,
-        "Duration of one push to Redis, including failed ones"
+        "Duration of one push to Redis, including failed ones and the wait for replicas"
     );
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
     describe_gauge!(
         SHEDDING,
-        "1 while the provider's backlog is above its cap and its webhooks are answered 503"
+        "1 while the queue's backlog is above its part of the provider's cap. If all queues of a provider are, its webhooks \
+         are answered 503"
     );
     describe_counter!(
         UNACCOUNTED,
         "Upper bound of the webhooks answered 200 that Redis lost before they were settled, as this process noticed"
     );
+    describe_counter!(UNCONFIRMED, "Pushes that too few replicas had confirmed when Redis replied");
+    describe_gauge!(
+        AWAITING_REPLICAS,
+        "1 while nothing is pushed because replicas have not confirmed the last push, or confirm no writes"
+    );
+    describe_gauge!(
+        AWAITING_REPLICAS_SECONDS,
+        Unit::Seconds,
+        "How long nothing has been pushed because of missing confirmations; 0 if pushes go on"
+    );
+    describe_gauge!(REPLICAS_MISSING, "Replicas that must confirm pushes and confirm no writes; 0 is good");
     describe_gauge!(
         REDIS_WEAKNESSES,
         "Redis settings that are too weak to keep accepted messages safe; 0 is good"
     );
+    describe_gauge!(SHARDS, "Queues that the provider's webhooks are spread over, as the settings say");
     for &kind in QueueError::KINDS {
         counter!(REDIS_ERRORS, "kind" => kind).increment(0);
     }
@@ -68,6 +86,16 @@ pub(crate) fn redis_error(kind: &'static str) {
 /// Sets how many of Redis' settings are too weak.
 pub(crate) fn redis_weaknesses(count: u32) {
     gauge!(REDIS_WEAKNESSES).set(count);
+}
+
+/// Sets how many of the replicas that must confirm a queue's pushes are missing.
+pub(crate) fn redis_replicas_missing(queue: Queue, count: u32) {
+    gauge!(REPLICAS_MISSING, "queue" => queue.to_string()).set(count);
+}
+
+/// Shows over how many queues a provider's webhooks are spread.
+pub(crate) fn shards(provider: &'static str, shards: usize) {
+    gauge!(SHARDS, "provider" => provider).set(u32::try_from(shards).unwrap_or(u32::MAX));
 }
 
 /// Handles for one provider's requests, looked up once.
@@ -122,6 +150,8 @@ pub(crate) enum Shed {
     CommitQueueFull,
     /// The push to Redis failed.
     RedisUnavailable,
+    /// Too few replicas have confirmed the push, or confirm pushes at all.
+    Unconfirmed,
 }
 
 /// Handles for one provider's 503s.
@@ -146,27 +176,36 @@ impl ShedMetrics {
     }
 }
 
-/// Handles for one provider's pushes.
+/// Handles for the pushes to one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct CommitMetrics {
     pub(crate) provider: &'static str,
+    pub(crate) queue: Queue,
     pub(crate) shed: ShedMetrics,
     size: Histogram,
     duration: Histogram,
     shedding: Gauge,
     unaccounted: Counter,
+    unconfirmed: Counter,
+    awaiting_replicas: Gauge,
+    awaiting_replicas_seconds: Gauge,
 }
 
 impl CommitMetrics {
-    /// The handles of `provider`.
-    pub(crate) fn new(provider: &'static str) -> Self {
+    /// The handles of `queue`.
+    pub(crate) fn new(queue: Queue) -> Self {
+        let (provider, name) = (queue.provider(), queue.to_string());
         Self {
             provider,
+            queue,
             shed: ShedMetrics::new(provider),
             size: histogram!(COMMIT_SIZE, "provider" => provider),
             duration: histogram!(COMMIT_DURATION, "provider" => provider),
-            shedding: gauge!(SHEDDING, "provider" => provider),
-            unaccounted: counter!(UNACCOUNTED, "provider" => provider),
+            shedding: gauge!(SHEDDING, "provider" => provider, "queue" => name.clone()),
+            unaccounted: counter!(UNACCOUNTED, "provider" => provider, "queue" => name.clone()),
+            unconfirmed: counter!(UNCONFIRMED, "provider" => provider, "queue" => name.clone()),
+            awaiting_replicas: gauge!(AWAITING_REPLICAS, "provider" => provider, "queue" => name.clone()),
+            awaiting_replicas_seconds: gauge!(AWAITING_REPLICAS_SECONDS, "provider" => provider, "queue" => name.clone()),
         }
     }
 
@@ -177,6 +216,17 @@ impl CommitMetrics {
 
     pub(crate) fn unaccounted(&self, messages: u64) {
         self.unaccounted.increment(messages);
+    }
+
+    /// Counts a push that too few replicas had confirmed.
+    pub(crate) fn unconfirmed(&self) {
+        self.unconfirmed.increment(1);
+    }
+
+    /// Sets since when nothing is pushed because of missing confirmations; `None` if pushes go on.
+    pub(crate) fn awaiting_replicas(&self, since: Option<Duration>) {
+        self.awaiting_replicas.set(u8::from(since.is_some()));
+        self.awaiting_replicas_seconds.set(since.unwrap_or_default());
     }
 
     pub(crate) fn shedding(&self, shedding: bool) {
@@ -198,6 +248,7 @@ mod tests {
             "body_bytes_in_flight",
             "commit_queue_full",
             "redis_unavailable",
+            "unconfirmed",
         ];
         assert_eq!(names, expected);
     }

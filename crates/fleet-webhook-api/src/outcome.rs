@@ -30,6 +30,8 @@ pub enum Outcome {
     EmptyBody,
     /// Redis refused the push, did not reply, or is not reachable.
     QueueUnavailable,
+    /// Too few of Redis' replicas have confirmed the push, or confirm pushes at all.
+    Unconfirmed,
 }
 
 impl Outcome {
@@ -60,6 +62,7 @@ mod tests {
             "body_incomplete",
             "empty_body",
             "queue_unavailable",
+            "unconfirmed",
         ];
         assert_eq!(names, expected);
     }

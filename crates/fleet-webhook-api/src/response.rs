@@ -57,7 +57,9 @@ fn status(outcome: Outcome) -> StatusCode {
         Outcome::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
         Outcome::BodyIncomplete | Outcome::EmptyBody => StatusCode::BAD_REQUEST,
         // Never a 4xx for a fault of this service: the provider must retry.
-        Outcome::BacklogFull | Outcome::Busy | Outcome::QueueUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Outcome::BacklogFull | Outcome::Busy | Outcome::QueueUnavailable | Outcome::Unconfirmed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
@@ -82,6 +84,9 @@ fn detail(outcome: Outcome) -> &'static str {
         Outcome::EmptyBody => "the body is empty; send the event in it",
         Outcome::BacklogFull | Outcome::Busy | Outcome::QueueUnavailable => {
             "the webhook was not stored; retry after Retry-After seconds"
+        }
+        Outcome::Unconfirmed => {
+            "the webhook may be stored, but it is not confirmed; retry after Retry-After seconds"
         }
     }
 }

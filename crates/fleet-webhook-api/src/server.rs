@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{QueueError, QueueKeys};
+use fleet_queue::{Producer, Queue, QueueError};
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::readiness::Readiness;
 use fleet_runtime::settings::Settings;
@@ -13,10 +13,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::group_commit::Share;
+use crate::group_commit::Shares;
 use crate::handler::Handler;
 use crate::outcome_record::OutcomeRecord;
 use crate::redis_link::link;
+use crate::redis_watch::WatchedQueue;
+use crate::replica_watch::ReplicaWatch;
 use crate::source::Source;
 use crate::source_settings::SourceSettings;
 use crate::{metrics, redis_watch, refusals, secrets};
@@ -33,7 +35,7 @@ const IDLE_DRAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::Cluster`] if it leads to a Redis Cluster. An unreachable
+/// [`QueueError::Url`] if Redis' URL is not valid, [`QueueError::WrongTopology`] if Redis has another topology. An unreachable
 /// Redis is no error: until it is reachable, requests are answered 503.
 pub async fn run(
     settings: &Settings,
@@ -50,12 +52,16 @@ pub async fn run(
         unknown: OutcomeRecord::of_unknown(),
         retry_after: settings.api.retry_after,
     };
-    for (share, source) in Share::among(sources.len()).zip(&sources) {
+    let shares = Shares::among(sources.len());
+    for (index, source) in sources.iter().enumerate() {
         let slug = source.provider.slug;
-        let (opened, committer) = Source::open(settings, source, share)?;
+        let shares = shares.of(index, source.queues.len(), settings.queues_share_a_server());
+        let (opened, committers) = Source::open(settings, source, shares)?;
         // The longest wait is one call to Redis: for a connection, then for the reply.
         let longest_wait = settings.queue.timeout;
-        tasks.spawn(readiness.liveness().watch(format!("committer {slug}"), longest_wait, committer));
+        for (queue, committer) in committers {
+            tasks.spawn(readiness.liveness().watch(format!("committer {queue}"), longest_wait, committer));
+        }
         if let Some(path) = source.secrets_file.clone() {
             let watching = secrets::watch(slug, path, Arc::clone(&opened.secrets));
             tasks.spawn(until(shutdown.clone(), watching));
@@ -87,16 +93,43 @@ pub async fn run(
     Ok(clean)
 }
 
-/// Watches Redis over a connection of its own. The future ends only if Redis can never be used.
+/// Watches Redis over connections of its own: one, or in a cluster one for each queue. The future ends only if Redis can never be used.
 fn watch_redis(
     settings: &Settings,
     sources: &[SourceSettings],
     readiness: &Arc<Readiness>,
 ) -> Result<impl Future<Output = QueueError> + use<>, QueueError> {
-    let caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
-    let first_queue = sources.first().map_or("", |source| source.provider.slug);
-    let keys = QueueKeys::new(&settings.queue.prefix, first_queue);
-    Ok(redis_watch::watch(link(settings)?, keys, Arc::clone(readiness), caps_bytes))
+    // In a cluster, it is not known which queues share a server, so only the caps of single queues are compared.
+    let all_caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
+    let shared = settings.queues_share_a_server();
+    let mut watched = Vec::new();
+    for source in sources {
+        for &queue in &source.queues {
+            let own = source.max_backlog_bytes / u64::try_from(source.queues.len()).unwrap_or(u64::MAX);
+            let caps_bytes = if shared { all_caps_bytes } else { own };
+            let keys = queue.keys(&settings.queue.prefix);
+            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
+        }
+    }
+    let queues: Vec<_> = watched.iter().map(|watched| watched.queue).collect();
+    // One connection a server is enough.
+    watched.truncate(if shared { 1 } else { watched.len() });
+    Ok(redis_watch::watch(watched, Arc::clone(readiness), replica_watches(settings, &queues)?))
+}
+
+/// One for each server, as far as that is known. None if pushes wait for no replica.
+fn replica_watches(settings: &Settings, queues: &[Queue]) -> Result<Vec<ReplicaWatch>, QueueError> {
+    let wanted = settings.queue.replicas;
+    let of_a_server = if settings.queues_share_a_server() { queues.len() } else { 1 };
+    let servers = queues.chunks(of_a_server.max(1)).filter(|_queues| wanted > 0);
+    let watch = |queues: &[Queue]| {
+        let Some(&first) = queues.first() else { return Ok(None) };
+        // A connection of its own, because WAIT blocks it.
+        let producer = Producer::new(Arc::new(link(settings, first)?), &settings.queue.prefix, first);
+        let producer = producer.confirmed_by(wanted);
+        Ok(Some(ReplicaWatch { queues: queues.to_vec(), producer, wanted }))
+    };
+    servers.filter_map(|queues| watch(queues).transpose()).collect()
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

@@ -1,17 +1,18 @@
-//! One served provider, opened: its connection to Redis, its secrets and its bounds.
+//! One served provider, opened: its connections to Redis, its secrets and its bounds.
 
 use std::sync::Arc;
 
 use fleet_providers::{AuthScheme, Provider};
-use fleet_queue::{Producer, QueueError};
+use fleet_queue::{Producer, Queue, QueueError};
 use fleet_runtime::settings::Settings;
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
-use crate::metrics::CommitMetrics;
+use crate::metrics::{self, CommitMetrics};
 use crate::outcome_record::OutcomeRecord;
 use crate::redis_link::link;
 use crate::secrets::SecretsInUse;
+use crate::shards::Shards;
 use crate::source_settings::SourceSettings;
 
 /// What the requests of one provider share.
@@ -21,12 +22,12 @@ pub(crate) struct Source {
     pub(crate) scheme: AuthScheme,
     pub(crate) secrets: Arc<SecretsInUse>,
     pub(crate) admission: Admission,
-    pub(crate) commit: GroupCommit,
+    pub(crate) commit: Shards,
     pub(crate) record: OutcomeRecord,
 }
 
 impl Source {
-    /// Opens a source. Returns the future of its committer, too, which does the pushes.
+    /// Opens a source. Returns the futures of its committers, too, which do the pushes.
     ///
     /// # Errors
     ///
@@ -34,35 +35,45 @@ impl Source {
     pub(crate) fn open(
         settings: &Settings,
         source: &SourceSettings,
-        share: Share,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), QueueError> {
+        shares: Vec<Share>,
+    ) -> Result<(Self, Vec<(Queue, impl Future<Output = ()> + Send + use<>)>), QueueError> {
         let slug = source.provider.slug;
-        // A connection for each provider, so that one provider's pushes never wait behind another's.
-        let link = Arc::new(link(settings)?);
-        let (commit, committer) = GroupCommit::new(
-            Producer::new(link, &settings.queue.prefix, slug),
-            commit_limits(settings, source),
-            share,
-            CommitMetrics::new(slug),
-        );
+        metrics::shards(slug, source.queues.len());
+        let (mut commits, mut committers) = (Vec::new(), Vec::new());
+        for (&queue, share) in source.queues.iter().zip(shares) {
+            // A connection for each queue, so that one queue's pushes never wait behind another's.
+            let link = Arc::new(link(settings, queue)?);
+            let (commit, committer) = GroupCommit::new(
+                Producer::new(link, &settings.queue.prefix, queue).confirmed_by(settings.queue.replicas),
+                commit_limits(settings, source),
+                share,
+                CommitMetrics::new(queue),
+            );
+            commits.push(commit);
+            committers.push((queue, committer));
+        }
         let opened = Self {
             provider: source.provider,
             scheme: source.scheme.clone(),
             secrets: Arc::new(SecretsInUse::new(source.secrets.clone())),
             admission: Admission::new(slug, admission_limits(settings, source)),
-            commit,
+            commit: Shards::new(commits),
             record: OutcomeRecord::of(slug),
         };
-        Ok((opened, committer))
+        Ok((opened, committers))
     }
 }
 
+/// The limits of one queue. The bounds of a provider are divided over its queues.
 fn commit_limits(settings: &Settings, source: &SourceSettings) -> CommitLimits {
+    let queues = source.queues.len().max(1);
+    let max_backlog_bytes = source.max_backlog_bytes / u64::try_from(queues).unwrap_or(u64::MAX);
     CommitLimits {
         max_messages: settings.api.commit_max_messages.max(1),
         max_bytes: settings.api.commit_max_bytes,
-        queue: settings.api.commit_queue.max(1),
-        max_backlog_bytes: source.max_backlog_bytes,
+        queue: (settings.api.commit_queue / queues).max(1),
+        max_backlog_bytes,
+        replica_patience: (settings.queue.replicas > 0).then_some(settings.queue.timeout),
     }
 }
 

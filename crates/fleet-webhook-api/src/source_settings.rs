@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use fleet_providers::{AuthScheme, Provider, Secrets, provider};
+use fleet_queue::Queue;
 use fleet_runtime::settings::{
     ApiSettings, GivenScheme, ProviderSettings, Settings, SettingsError, environment_name, read_secrets,
 };
-
-use crate::redis_link::link;
 
 /// One provider as configured.
 #[derive(Clone, Debug)]
@@ -20,6 +19,8 @@ pub struct SourceSettings {
     pub secrets: Secrets,
     /// The file that the secrets are read from again.
     pub secrets_file: Option<PathBuf>,
+    /// The queues that the provider's messages are spread over.
+    pub queues: Vec<Queue>,
     /// Most bytes of the provider's messages in Redis, waiting or in flight.
     pub max_backlog_bytes: u64,
     /// Most bytes of a body.
@@ -42,9 +43,7 @@ pub fn source_settings(settings: &Settings) -> Result<Vec<SourceSettings>, Setti
     if settings.providers.is_empty() {
         errors.push("no provider is configured; set for example FLEET_PROVIDERS__NIU__SECRETS".to_owned());
     }
-    if let Err(error) = link(settings) {
-        errors.push(format!("FLEET_REDIS_URL: {error}"));
-    }
+    errors.extend(settings.redis().problems());
     if errors.is_empty() { Ok(sources) } else { Err(SettingsError(errors)) }
 }
 
@@ -86,7 +85,16 @@ fn source(
     let name = variable("max_body_bytes");
     errors.extend(exceeded_bound(max_body_bytes, &scheme, api).map(|problem| format!("{name}: {problem}")));
     let (secrets_file, max_backlog_bytes) = (given.secrets_file.clone(), given.max_backlog_bytes);
-    Some(SourceSettings { provider, scheme, secrets, secrets_file, max_backlog_bytes, max_body_bytes })
+    let queues = Queue::all(provider.slug, given.shards).collect();
+    Some(SourceSettings {
+        provider,
+        queues,
+        scheme,
+        secrets,
+        secrets_file,
+        max_backlog_bytes,
+        max_body_bytes,
+    })
 }
 
 /// The largest body. A body with its signature in it or over it is read and hashed before its sender is verified, and any

@@ -19,6 +19,7 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
+mod replication;
 mod running;
 mod runtime;
 mod sql;
@@ -111,6 +112,9 @@ struct RunArgs {
     /// How many rounds to run. A round runs each case and its reference once.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
+    /// How many shards each provider has, on the one Redis of the benchmark.
+    #[arg(long, default_value_t = 1)]
+    shards: u8,
     /// The folder of fleet-webhook-api and fleet-consumer.
     #[arg(long)]
     bin_dir: PathBuf,
@@ -172,6 +176,7 @@ fn measure(args: &RunArgs) -> Result<bool, Failure> {
     let setup = Setup {
         bin_dir: args.bin_dir.clone(),
         quick: args.quick,
+        shards: args.shards,
         rounds: if args.quick { 1 } else { args.rounds.max(1) },
         interrupt: Interrupt::install()?,
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Envelope, Producer, QueueKeys, RedisLink, RedisLinkOptions};
+use fleet_queue::{Envelope, Producer, Queue, RedisLink, RedisLinkOptions};
 use jiff::Timestamp;
 use redis::aio::MultiplexedConnection;
 use tokio::runtime::Runtime;
@@ -25,6 +25,7 @@ const STEP_MS: i64 = 5_000;
 /// The benchmark's own connection.
 pub(crate) struct RedisSide {
     url: String,
+    shards: u8,
     connection: MultiplexedConnection,
     runtime: Runtime,
 }
@@ -51,11 +52,12 @@ pub(crate) struct Sent {
 }
 
 impl RedisSide {
-    pub(crate) fn connect(url: &str) -> Result<Self, Failure> {
+    /// Connects to a server on which each provider has so many shards.
+    pub(crate) fn connect(url: &str, shards: u8) -> Result<Self, Failure> {
         let runtime = crate::runtime::current_thread()?;
         let client = redis::Client::open(url)?;
         let connection = runtime.block_on(client.get_multiplexed_async_connection())?;
-        Ok(Self { url: url.to_owned(), connection, runtime })
+        Ok(Self { url: url.to_owned(), shards, connection, runtime })
     }
 
     /// The pid of the server.
@@ -79,13 +81,33 @@ impl RedisSide {
         self.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(when))
     }
 
-    /// The ledger of a provider's queue.
+    /// The settings of both programs that make the shards; none without shards.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (String, String)> {
+        let shards = self.shards;
+        let sharded = Provider::ALL.into_iter().filter(move |_provider| shards > 1);
+        sharded.map(move |provider| {
+            (format!("FLEET_PROVIDERS__{}__SHARDS", provider.slug().to_uppercase()), shards.to_string())
+        })
+    }
+
+    /// The ledgers of a provider's queues, added up.
     pub(crate) fn ledger(&self, provider: Provider) -> Result<Ledger, Failure> {
-        let keys = QueueKeys::new(PREFIX, provider.slug());
-        let fields = ["accepted_messages", "settled_messages"];
-        let (accepted, settled): (Option<u64>, Option<u64>) =
-            self.ask(redis::cmd("HMGET").arg(&keys.ledger).arg(&fields))?;
-        Ok(Ledger { accepted: accepted.unwrap_or_default(), settled: settled.unwrap_or_default() })
+        let mut sum = Ledger::default();
+        for queue in Queue::all(provider.slug(), self.shards) {
+            let fields = ["accepted_messages", "settled_messages"];
+            let (accepted, settled): (Option<u64>, Option<u64>) =
+                self.ask(redis::cmd("HMGET").arg(&queue.keys(PREFIX).ledger).arg(&fields))?;
+            sum.accepted += accepted.unwrap_or_default();
+            sum.settled += settled.unwrap_or_default();
+        }
+        Ok(sum)
+    }
+
+    /// A producer for each of a provider's queues, in turn without end.
+    fn producers(&self, provider: Provider) -> Result<impl Iterator<Item = Producer> + use<>, Failure> {
+        let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
+        let producer = move |queue| Producer::new(Arc::clone(&link), PREFIX, queue);
+        Ok(Queue::all(provider.slug(), self.shards).cycle().map(producer))
     }
 
     /// Pushes `messages` different messages of one report each into a provider's queue.
@@ -112,8 +134,7 @@ impl RedisSide {
         vehicles: u32,
         body: impl Fn(Status) -> String,
     ) -> Result<Sent, Failure> {
-        let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
-        let producer = Producer::new(link, PREFIX, provider.slug());
+        let producers = self.producers(provider)?;
         let received_at = Timestamp::now();
         let start_ms = received_at.as_millisecond() - i64::from(messages / vehicles + 1) * STEP_MS;
         let mut sent = Sent::default();
@@ -133,7 +154,7 @@ impl RedisSide {
             sent.message_bytes += i64::try_from(item.len()).unwrap_or(i64::MAX);
             item
         };
-        for first in (0..messages).step_by(CHUNK as usize) {
+        for (first, producer) in (0..messages).step_by(CHUNK as usize).zip(producers) {
             let items: Vec<Vec<u8>> = (first..messages.min(first + CHUNK)).map(&mut item).collect();
             self.runtime.block_on(producer.push(&items))?;
         }
@@ -142,9 +163,7 @@ impl RedisSide {
 
     /// Pushes this many messages with this body into a provider's queue.
     pub(crate) fn fill_with(&self, provider: Provider, messages: u32, body: &str) -> Result<(), Failure> {
-        let link = Arc::new(RedisLink::open(&RedisLinkOptions::new(&self.url, Duration::from_secs(10)))?);
-        let producer = Producer::new(link, PREFIX, provider.slug());
-        for _ in 0..messages {
+        for (_number, producer) in (0..messages).zip(self.producers(provider)?) {
             let envelope = Envelope {
                 message_id: Uuid::now_v7(),
                 received_at: Timestamp::now(),
@@ -178,14 +197,14 @@ impl RedisSide {
         text.parse().map_err(|_| Failure::measurement(format!("Redis says {name} is {text}")))
     }
 
-    fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
+    pub(crate) fn info(&self, section: &str, name: &str) -> Result<String, Failure> {
         let text: String = self.ask(redis::cmd("INFO").arg(section))?;
         let value =
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
         value.ok_or_else(|| Failure::measurement(format!("INFO of Redis has no {name}")))
     }
 
-    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
         let mut connection = self.connection.clone();
         Ok(self.runtime.block_on(command.query_async(&mut connection))?)
     }

@@ -69,8 +69,14 @@ pub(crate) struct Api {
 }
 
 impl Stage {
-    /// Starts both servers as shipped, except for [`MAXMEMORY`]. `redis` is appended to Redis' command line.
-    pub(crate) fn set(bin_dir: &Path, redis: &[&str], interrupt: &Interrupt) -> Result<Self, Failure> {
+    /// Starts both servers as shipped, except for [`MAXMEMORY`]. `redis` is appended to Redis' command line. Each provider has
+    /// so many shards.
+    pub(crate) fn set(
+        bin_dir: &Path,
+        redis: &[&str],
+        shards: u8,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
         let progress = Progress::stderr();
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
@@ -78,7 +84,7 @@ impl Stage {
         let postgres = Postgres::start(&root, POSTGRES_SETTINGS)?;
         drop(progress);
         let server_url = postgres.url();
-        let redis_side = RedisSide::connect(&redis.url())?;
+        let redis_side = RedisSide::connect(&redis.url(), shards)?;
         let sql = Sql::connect(&server_url)?;
         Ok(Self {
             redis_pid: redis_side.pid()?,
@@ -93,6 +99,12 @@ impl Stage {
             _redis: redis,
             _postgres: postgres,
         })
+    }
+
+    /// Another Redis with the same settings, for example for a replica.
+    pub(crate) fn second_redis(&self) -> Result<Redis, Failure> {
+        let root = Root::ensure(&Progress::stderr())?;
+        Ok(Redis::start(&root, &[&MAXMEMORY[..], &["--auto-aof-rewrite-percentage", "0"]].concat())?)
     }
 
     /// Brings PostgreSQL into the state of a server that has run for a while. A new server fills every new
@@ -223,6 +235,9 @@ impl Stage {
             .env("FLEET_PROVIDERS__NIU__SECRETS", NIU_TOKEN)
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", SEGWAY_SECRET)
             .env("FLEET_PROVIDERS__INVERS__SECRETS", INVERS_TOKEN);
+        for (name, value) in self.redis.settings() {
+            command.env(name, value);
+        }
         Ok(command)
     }
 }

@@ -2,9 +2,9 @@
 
 use fleet_testbed::DatabaseLogin;
 
-use super::ask;
-use super::stage::Stage;
+use crate::redis_side;
 use crate::refuse::refuse;
+use crate::stage::Stage;
 use fleet_harness::{Failure, Interrupt, Program};
 
 /// The number of webhooks that this step loses on purpose.
@@ -25,9 +25,9 @@ fn lose_unseen(stage: &Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> 
             return Err(refuse(format!("a webhook got the status {status} although no fault was active")));
         }
     }
-    let run = |command| stage.consumer_command(command, DatabaseLogin::Consumer, interrupt);
+    let run = |command| stage.programs.consumer_command(command, DatabaseLogin::Consumer, interrupt);
     run("audit")?;
-    ask::server(&stage.redis, "FLUSHALL")?;
+    redis_side::flush(&*stage.redis)?;
     match run("audit") {
         Err(Failure::Exit { .. }) => {}
         Err(failure) => return Err(failure),

@@ -1,10 +1,14 @@
 //! `cargo xtask chaos`: kills, freezes and restarts everything under load, and requires that nothing is lost.
 
-mod ask;
-mod failover;
+mod database_side;
 mod history;
 mod injector;
+mod json;
+mod kind;
+mod layout;
 mod needless;
+mod programs;
+mod redis_side;
 mod refuse;
 mod schedule;
 mod stage;
@@ -19,7 +23,7 @@ use fleet_failpoints::Failpoint;
 use jiff::SignedDuration;
 
 use self::injector::Injector;
-use self::schedule::Databases;
+use self::layout::{Databases, Layout, StageName};
 use self::stage::Stage;
 use self::verdict::{Run, Verdict};
 use crate::refuse::refuse;
@@ -53,6 +57,9 @@ pub struct Args {
     /// The maximum number of messages in a consumer's batch. Smaller batches run concurrently more often.
     #[arg(long, value_name = "N", default_value_t = 200)]
     batch: u32,
+    /// The servers, and which of their machines may be lost.
+    #[arg(long, value_enum, default_value_t = StageName::Single)]
+    stage: StageName,
     /// Where vehicle state and telemetry are stored. With two, one database at a time is also unavailable for
     /// longer than a lease.
     #[arg(long, value_enum, default_value_t = Databases::One)]
@@ -65,12 +72,21 @@ pub struct Args {
     bin_dir: Option<PathBuf>,
 }
 
+impl Args {
+    fn layout(&self) -> Layout {
+        Layout { stage: self.stage, databases: self.databases }
+    }
+}
+
 /// Runs the system under faults and requires that every acknowledged event is stored exactly once.
 ///
 /// # Errors
 ///
 /// If a program misbehaves, or if the run does not meet its requirements.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
+    if args.layout().has_replicas() && args.databases == Databases::Two {
+        return Err(refuse("--databases two needs --stage single"));
+    }
     let bin_dir = match (&args.bin_dir, args.failpoint) {
         (Some(folder), _) => folder.clone(),
         (None, Some(_)) => build::with_failpoints(cargo, interrupt)?,
@@ -92,10 +108,7 @@ pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Fail
             "to repeat: cargo xtask chaos --for {seconds}s --seed {seed} --vehicles {} --batch {}{}{}{}",
             args.vehicles,
             args.batch,
-            match args.databases {
-                Databases::One => "",
-                Databases::Two => " --databases two",
-            },
+            args.layout().options(),
             args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}")),
             args.failpoint.map_or_else(String::new, |failpoint| format!(" --failpoint {}", failpoint.name())),
         );
@@ -111,9 +124,10 @@ fn survive(
     logs: &Path,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let mut stage = Stage::set(bin_dir, args.databases, args.failpoint, args.batch, limits, logs, interrupt)?;
+    let layout = args.layout();
+    let mut stage = Stage::set(bin_dir, layout, args.failpoint, args.batch, limits, logs, interrupt)?;
     let result = logs.join("simulator.json");
-    let mut command = stage.simulator();
+    let mut command = stage.programs.simulator(&stage.redis.server_urls(), stage.databases.observer_urls());
     command
         .args(["--scenario", "flood", "--json"])
         .args(["--connections", &CONNECTIONS.to_string()])
@@ -127,7 +141,7 @@ fn survive(
         command.args(["--rate", &rate.to_string()]);
     }
     let simulator = Job::start("fleet-simulator", &mut command)?;
-    let mut injector = Injector::new(schedule::faults(seed, args.run_for, args.databases), args.run_for);
+    let mut injector = Injector::new(schedule::faults(seed, args.run_for, layout), args.run_for, layout);
     let end = Instant::now() + args.run_for + RETRY_FOR + SETTLE_FOR * 2;
     let simulated = simulator.finish(interrupt, || {
         if Instant::now() >= end {
@@ -142,10 +156,10 @@ fn survive(
         Err(Failure::Exit { what, status }) => verdict.add_problem(format!("{what} ended with {status}")),
         Err(failure) => return Err(failure),
     }
-    injector.end_all(&mut stage)?;
+    injector.end_all(&mut stage, interrupt)?;
     let counts = fs::read_to_string(&result).unwrap_or_default();
     verdict.examine(&mut stage, interrupt)?;
-    verdict.print(&stage, &injector, &counts, &Run { databases: args.databases, run_for: args.run_for, seed })
+    verdict.print(&mut stage, &injector, &counts, &Run { layout, run_for: args.run_for, seed })
 }
 
 fn failpoint(name: &str) -> Result<Failpoint, String> {

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use fleet_testbed::DatabaseLogin;
 
-use super::injector::Injector;
-use super::schedule::{CONSUMERS, Databases, Kind};
-use super::stage::{API, Stage, consumer_name};
-use super::{ask, history, needless};
+use crate::injector::Injector;
+use crate::json::json_number;
+use crate::kind::Kind;
+use crate::layout::{Databases, Layout};
+use crate::programs::{API, consumer_name};
 use crate::refuse::refuse;
+use crate::schedule::CONSUMERS;
+use crate::stage::Stage;
+use crate::{history, needless};
 use fleet_harness::{Failure, Interrupt, POLL, log};
 
 /// The deadline for the last leases to end. The backlog is empty by then, but a consumer may still hold a
@@ -22,20 +26,51 @@ const FULL_RUN: Duration = Duration::from_mins(1);
 /// The minimum number of faults of each kind in a full run.
 const FAULTS_OF_A_KIND: usize = 5;
 
+/// The minimum number of lost machines of each sort in a full run with replicas.
+const LOSSES: usize = 5;
+
+/// With replicas, each minute must have every other kind of fault at least this often. After most of them the
+/// servers need seconds to recover before the next one.
+const FAULTS_A_MINUTE: usize = 1;
+
 /// The minimum number of acknowledged events a second in a full run. It is lower with two databases: they
-/// share two cores, and one of them is unavailable for a third of the time.
-fn events_a_second(databases: Databases) -> u64 {
-    match databases {
-        Databases::One => 2_000,
-        Databases::Two => 1_000,
+/// share two cores, and one of them is unavailable for a third of the time. With replicas, Redis confirms
+/// nothing for as long.
+fn events_a_second(layout: Layout) -> u64 {
+    match (layout.has_replicas(), layout.databases) {
+        (false, Databases::One) => 2_000,
+        (false, Databases::Two) => 1_000,
+        (true, _) => 1_500,
     }
 }
 
 /// The options of the run.
 pub(super) struct Run {
-    pub(super) databases: Databases,
+    pub(super) layout: Layout,
     pub(super) run_for: Duration,
     pub(super) seed: u64,
+}
+
+impl Run {
+    /// The minimum number of faults of each kind, except for the losses of machines.
+    fn least_of_a_kind(&self) -> usize {
+        let minutes = |a_minute: u64| {
+            let count = self.run_for.as_secs() * a_minute / FULL_RUN.as_secs();
+            usize::try_from(count).unwrap_or(0)
+        };
+        match (self.layout.has_replicas(), self.run_for >= FULL_RUN) {
+            (true, _) => minutes(1) * FAULTS_A_MINUTE,
+            (false, true) => FAULTS_OF_A_KIND,
+            (false, false) => minutes(4),
+        }
+    }
+
+    /// The minimum number of lost machines of each sort.
+    fn least_losses(&self) -> usize {
+        let full = FULL_RUN.as_secs() * 2;
+        let count = self.run_for.as_secs() * u64::try_from(LOSSES).unwrap_or(0) / full;
+        usize::try_from(count).unwrap_or(0).clamp(1, LOSSES)
+    }
 }
 
 /// The problems found.
@@ -53,7 +88,7 @@ impl Verdict {
     /// Checks, after the last fault, that the audit passes, that no lease is left, and that every process
     /// stops cleanly.
     pub(super) fn examine(&mut self, stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
-        self.note(stage.consumer_command("audit", DatabaseLogin::Consumer, interrupt))?;
+        self.note(stage.programs.consumer_command("audit", DatabaseLogin::Consumer, interrupt))?;
         let end = Instant::now() + LEASES_WITHIN;
         loop {
             let leases = stage.leases()?;
@@ -83,11 +118,11 @@ impl Verdict {
                 thread::sleep(POLL);
             }
         }
-        if let Some(killed @ 1..) = stage.limits.killed() {
+        if let Some(killed @ 1..) = stage.programs.limits.killed() {
             self.add_problem(format!("{killed} processes exceeded their memory limit and were killed"));
         }
         for name in names() {
-            if log::whole(stage.logs, &name).contains("panicked at") {
+            if log::whole(stage.programs.logs, &name).contains("panicked at") {
                 self.add_problem(format!("{name} panicked"));
             }
         }
@@ -101,7 +136,7 @@ impl Verdict {
     /// Prints the tables. Fails if there is a problem.
     pub(super) fn print(
         mut self,
-        stage: &Stage<'_>,
+        stage: &mut Stage<'_>,
         injector: &Injector,
         simulated: &str,
         run: &Run,
@@ -118,18 +153,21 @@ impl Verdict {
     }
 
     fn faults(&mut self, stage: &Stage<'_>, injector: &Injector, run: &Run) {
-        let run_for = run.run_for;
-        let least = if run_for >= FULL_RUN {
-            FAULTS_OF_A_KIND
-        } else {
-            usize::try_from(run_for.as_secs() * 4 / FULL_RUN.as_secs()).unwrap_or(0)
-        };
-        println!("{:<42} {:>9}", "fault", "times");
-        for kind in Kind::all(run.databases) {
-            self.print_count(kind.label(), injector.count(kind), least);
+        println!("{:<50} {:>9}", "fault", "times");
+        for kind in Kind::usual(run.layout) {
+            self.print_count(kind.label(), injector.count(kind), run.least_of_a_kind());
+        }
+        if run.layout.has_replicas() {
+            for kind in [Kind::LoseRedis, Kind::LoseCutOffRedis, Kind::LosePostgres] {
+                self.print_count(kind.label(), injector.count(kind), 0);
+            }
+            let redis = injector.count(Kind::LoseRedis) + injector.count(Kind::LoseCutOffRedis);
+            self.print_count("Redis machines lost", redis, run.least_losses());
+            let databases = injector.count(Kind::LosePostgres);
+            self.print_count("PostgreSQL machines lost", databases, run.least_losses());
         }
         // This follows from other faults if they last long enough, which they may not in a short run.
-        let least = if run_for >= FULL_RUN { least } else { 0 };
+        let least = if run.run_for >= FULL_RUN { run.least_of_a_kind() } else { 0 };
         self.print_count(
             "a provider's backlog above its cap",
             in_logs(stage, "backlog above its cap"),
@@ -138,7 +176,7 @@ impl Verdict {
     }
 
     fn print_count(&mut self, label: &str, count: usize, least: usize) {
-        println!("{label:<42} {count:>9}");
+        println!("{label:<50} {count:>9}");
         if count < least {
             self.add_problem(format!("only {count} of at least {least} times: {label}"));
         }
@@ -146,20 +184,22 @@ impl Verdict {
 
     fn counts(
         &mut self,
-        stage: &Stage<'_>,
+        stage: &mut Stage<'_>,
         injector: &Injector,
         simulated: &str,
         run: &Run,
     ) -> Result<(), Failure> {
-        let needless = needless::count(&log::whole(stage.logs, API), |at| injector.was_without_redis(at));
+        let needless =
+            needless::count(&log::whole(stage.programs.logs, API), |at| injector.was_without_redis(at));
         if needless > 0 {
             self.add_problem(format!("{needless} webhooks got a 503 although Redis was available"));
         }
-        let count = |name: &str| ask::json_number(simulated, name);
+        let count = |name: &str| json_number(simulated, name);
         let acknowledged = count("distinct_events");
         let rate = acknowledged.map(|events| events / run.run_for.as_secs().max(1));
+        let duplicates = stage.duplicates()?;
         let logged = |text: &str| u64::try_from(in_logs(stage, text)).ok();
-        println!("\n{:<42} {:>9}", "count", "value");
+        println!("\n{:<50} {:>9}", "count", "value");
         for (name, value) in [
             ("webhooks posted", count("posted")),
             ("webhooks answered 200", count("answered_200")),
@@ -168,7 +208,7 @@ impl Verdict {
             ("events acknowledged", acknowledged),
             ("events acknowledged a second", rate),
             ("telemetry rows", count("telemetry_rows")),
-            ("duplicates absorbed", stage.duplicates().map(Some)?),
+            ("duplicates absorbed", Some(duplicates)),
             ("batches taken over", logged("took a batch over")),
             ("times that a database was away alone", logged("the database takes nothing")),
             ("leases lost to another consumer", logged("the lease is gone")),
@@ -181,12 +221,12 @@ impl Verdict {
             ("dead letters", count("dead_letters")),
             ("stored more than once", count("repeated")),
             ("lost", count("lost")),
-            ("processes killed for memory", stage.limits.killed()),
+            ("processes killed for memory", stage.programs.limits.killed()),
         ] {
             let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
-            println!("{name:<42} {value:>9}");
+            println!("{name:<50} {value:>9}");
         }
-        let least = events_a_second(run.databases);
+        let least = events_a_second(run.layout);
         if run.run_for >= FULL_RUN && rate.is_none_or(|rate| rate < least) {
             self.add_problem(format!("fewer than {least} events acknowledged a second"));
         }
@@ -208,7 +248,7 @@ impl Verdict {
 
 /// How often `text` appears in the logs of the processes.
 fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
-    names().map(|name| log::whole(stage.logs, &name).matches(text).count()).sum()
+    names().map(|name| log::whole(stage.programs.logs, &name).matches(text).count()).sum()
 }
 
 fn names() -> impl Iterator<Item = String> {

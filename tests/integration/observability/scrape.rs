@@ -52,6 +52,9 @@ fn read(families: &mut Families, text: &str) {
     }
 }
 
+/// Some metrics need replicas that must confirm pushes. The tests' Redis has none, so it takes a timeout to notice that.
+const REPLICAS: [(&str, &str); 2] = [("FLEET_QUEUE__REPLICAS", "1"), ("FLEET_QUEUE__TIMEOUT", "1s")];
+
 /// The metrics of an API with every provider, of a consumer with one database and of one with two, before any webhook.
 pub(crate) async fn families() -> Families {
     let (one, two) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
@@ -59,9 +62,10 @@ pub(crate) async fn families() -> Families {
     let api = Program::start(
         site.api(&[])
             .env("FLEET_PROVIDERS__SEGWAY__SECRETS", TOKEN)
-            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN),
+            .env("FLEET_PROVIDERS__INVERS__SECRETS", TOKEN)
+            .envs(REPLICAS),
     );
-    let shared = Program::start(&mut site.consumer(&[]));
+    let shared = Program::start(site.consumer(&[]).envs(REPLICAS));
     let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));
     let mut families = Families::new();
     let consumers = vec![
@@ -72,8 +76,26 @@ pub(crate) async fn families() -> Families {
     ];
     // The metrics that each program exports last.
     for (program, last) in [
-        (&api, vec!["fleet_api_redis_durability_weaknesses"]),
-        (&shared, consumers.clone()),
+        (
+            &api,
+            vec![
+                "fleet_api_redis_durability_weaknesses",
+                r#"missing{queue="invers"}"#,
+                r#"missing{queue="niu"}"#,
+                r#"missing{queue="segway"}"#,
+            ],
+        ),
+        (
+            &shared,
+            [
+                &consumers[..],
+                &[
+                    r#"fleet_queue_redis_replica_lag_bytes{queue="segway"}"#,
+                    r#"fleet_queue_redis_replica_lag_bytes{queue="niu"}"#,
+                ],
+            ]
+            .concat(),
+        ),
         (&apart, consumers),
     ] {
         let text = eventually(&format!("{last:?}"), async || {

@@ -248,7 +248,7 @@ async fn without_a_ledger_the_queues_length_keeps_the_cap() {
     };
     let refused = async || (post().await == 503).then_some(());
     eventually("the backlog to be above its cap", refused).await;
-    let log = api.logged("backlog above its cap: answering 503 until consumers catch up").await;
+    let log = api.logged("backlog above its cap: accepting no more webhooks until consumers catch up").await;
     assert_eq!(log.matches("backlog above its cap").count(), 1, "{log}");
     let waiting: u64 = link.command(redis::cmd("LLEN").arg(&keys.queue)).await.unwrap();
     assert!((3..40).contains(&waiting), "{waiting}");

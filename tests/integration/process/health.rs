@@ -109,7 +109,7 @@ async fn metrics_say_what_happened() {
     for (series, count) in [
         (r#"fleet_api_webhook_duration_seconds_bucket{provider="niu",outcome="accepted",le="+Inf"}"#, 2.0),
         (r#"fleet_api_commit_messages_sum{provider="niu"}"#, 2.0),
-        (r#"fleet_api_shedding{provider="niu"}"#, 0.0),
+        (r#"fleet_api_shedding{provider="niu",queue="niu"}"#, 0.0),
     ] {
         assert_eq!(api.metric(series).await, count, "{series}");
     }

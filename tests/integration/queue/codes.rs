@@ -182,9 +182,9 @@ async fn a_key_of_the_wrong_type_is_named() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_no_server_to_work_with() {
+async fn a_server_of_another_topology_is_no_server_to_work_with() {
     let server = private_redis(&["--cluster-enabled", "yes"]).await;
     let rig = Rig::on(&server.url(), TIMEOUT);
     let error = push(&rig).await.unwrap_err();
-    assert!(matches!(error, QueueError::Cluster) && error.is_permanent(), "{error:?}");
+    assert!(matches!(error, QueueError::WrongTopology { .. }) && error.is_permanent(), "{error:?}");
 }

@@ -7,7 +7,7 @@ use super::{QUEUE, TIMEOUT, private_redis, redis};
 use crate::support::redis_url;
 
 async fn durability(link: &RedisLink) -> Durability {
-    Durability::read(link, &QueueKeys::new("fleet", QUEUE)).await.unwrap()
+    Durability::read(link, &QueueKeys::new("fleet", QUEUE), 0).await.unwrap()
 }
 
 fn login(server: &Redis, login: &str) -> String {
@@ -21,7 +21,7 @@ async fn the_testbeds_redis_is_durable() {
     assert_eq!(durability.appendfsync.as_deref(), Some("always"));
     assert_eq!(durability.default_user_may_write, Some(true));
     assert_eq!(durability.weaknesses(), Vec::<String>::new());
-    assert_eq!(durability.unseen(), Vec::<&str>::new());
+    assert_eq!(durability.unseen(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -63,9 +63,10 @@ pub struct RunArgs {
     /// What the providers do.
     #[arg(long, value_enum, default_value_t = Scenario::Mixed)]
     pub scenario: Scenario,
-    /// Redis of the queues, to also wait for an empty backlog.
+    /// Redis of the queues, to also wait for an empty backlog. Repeat it for each server if the queues are on
+    /// several servers, or have replicas. Replicas are skipped.
     #[arg(long, value_name = "URL", env = "FLEET_REDIS_URL", hide_env_values = true)]
-    pub redis_url: Option<String>,
+    pub redis_url: Vec<String>,
     /// Prefix of the queues' keys.
     #[arg(long, value_name = "PREFIX", env = "FLEET_QUEUE__PREFIX", default_value = "fleet")]
     pub redis_prefix: String,

@@ -92,7 +92,8 @@ fn now_ms() -> i64 {
 
 fn stores(args: &RunArgs) -> Result<Stores, Error> {
     let telemetry_url = args.telemetry_database_url.as_deref().unwrap_or(&args.database_url);
-    let queues = args.redis_url.as_deref().map(|url| Queues::new(url, &args.redis_prefix));
+    let is_known = !args.redis_url.is_empty();
+    let queues = is_known.then(|| Queues::new(&args.redis_url, &args.redis_prefix));
     Ok(Stores {
         state: Database::new("state", &args.database_url),
         telemetry: Database::new("telemetry", telemetry_url),

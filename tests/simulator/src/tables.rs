@@ -11,10 +11,10 @@ use crate::vehicle::{Provider, Vehicle};
 
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The Redis of the queues.
+/// The Redis servers of the queues.
 #[derive(Clone, Debug)]
 pub struct Queues {
-    client: redis::Client,
+    clients: Vec<redis::Client>,
     prefix: String,
 }
 
@@ -23,22 +23,38 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid.
-    pub fn new(url: &str, prefix: &str) -> Result<Self, Error> {
-        Ok(Self { client: redis::Client::open(url)?, prefix: prefix.to_owned() })
+    /// If a URL is invalid.
+    pub fn new(urls: &[String], prefix: &str) -> Result<Self, Error> {
+        let clients = urls.iter().map(|url| redis::Client::open(url.as_str())).collect::<Result<_, _>>()?;
+        Ok(Self { clients, prefix: prefix.to_owned() })
     }
 
     /// The sum of the ledgers of all providers and queue shards.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be reached or does not respond within 10 s.
+    /// If a server cannot be reached or does not respond within 10 s.
     pub async fn ledger(&self) -> Result<Ledger, Error> {
         timeout(REDIS_PATIENCE, self.sum_ledgers()).await.map_err(|_| Error::RedisTimeout)?
     }
 
     async fn sum_ledgers(&self) -> Result<Ledger, Error> {
-        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        let mut sum = Ledger::default();
+        for client in &self.clients {
+            sum.add(self.ledgers_of(client).await?);
+        }
+        Ok(sum)
+    }
+
+    /// The sum of the ledgers on one server. Zero on a replica, whose ledgers are its primary's.
+    async fn ledgers_of(&self, client: &redis::Client) -> Result<Ledger, Error> {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        if self.clients.len() > 1 {
+            let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
+            if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) {
+                return Ok(Ledger::default());
+            }
+        }
         let pattern = format!("{}:*:ledger", self.prefix);
         let (mut cursor, mut sum) = (0_u64, Ledger::default());
         loop {
@@ -50,8 +66,7 @@ impl Queues {
                 read.arg(ledger).arg("accepted_messages").arg("settled_messages");
                 let (accepted, settled): (Option<i64>, Option<i64>) =
                     read.query_async(&mut connection).await?;
-                sum.accepted += accepted.unwrap_or(0);
-                sum.settled += settled.unwrap_or(0);
+                sum.add(Ledger { accepted: accepted.unwrap_or(0), settled: settled.unwrap_or(0) });
             }
             cursor = next;
             if cursor == 0 {
@@ -71,6 +86,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.settled += other.settled;
+    }
+
     /// Messages accepted and not settled.
     pub fn backlog(self) -> i64 {
         self.accepted - self.settled

@@ -1,7 +1,7 @@
 //! The data folder of a server. It is removed with its owner.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -73,6 +73,17 @@ impl DataFolder {
             .and_then(|mut file| file.write_all(text.as_bytes()))
             .and_then(|()| chown(&path, Some(account.uid), Some(account.gid)))
             .map_err(Error::io(format!("write {}", path.display())))
+    }
+
+    /// Deletes the data folder. The log remains.
+    pub(crate) fn delete_data(&self) -> Result<(), Error> {
+        let data = self.data_host();
+        match fs::remove_dir_all(&data) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(Error::io(format!("delete {}", data.display()))(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The server's log.

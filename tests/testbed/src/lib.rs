@@ -18,6 +18,8 @@
 //! [`Redis::private`] and [`Postgres::private`] start a server for a single test, which may kill, pause and
 //! restart it. [`RedisServer::Valkey`] and [`RedisServer::Redis7`] have their own roots, which are created on first use.
 //!
+//! [`Redis::replica`] starts a replica, [`Sentinels`] promote it, and [`RedisCluster`] is a Redis Cluster.
+//!
 //! [`PgBouncer`] is a connection pooler in front of a [`Postgres`]. Its small root is created on first use.
 //!
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules. They are downloaded once into
@@ -38,7 +40,9 @@ mod process;
 mod progress;
 mod proxy;
 mod redis;
+mod redis_cluster;
 mod root;
+mod sentinels;
 mod services;
 mod spawn;
 
@@ -54,5 +58,7 @@ pub use postgres::standby::StandbyOptions;
 pub use progress::Progress;
 pub use proxy::Proxy;
 pub use redis::{REDIS_ARGUMENTS, REDIS_SERVER_VARIABLE, Redis, RedisOptions, RedisServer};
+pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
 pub use root::{Root, Tools};
+pub use sentinels::{SENTINEL_NAME, SentinelOptions, Sentinels};
 pub use services::{DATABASE_URL_VARIABLE, LOGINS_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

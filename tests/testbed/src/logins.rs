@@ -6,8 +6,11 @@ const USERS: &str = include_str!("../../../compose/users.acl");
 /// The file that `docker-compose.yml` mounts into PostgreSQL.
 const ROLES: &str = include_str!("../../../compose/roles.sh");
 
+/// The users that replicas and Sentinels log in with.
+const REPLICATION: &str = include_str!("../../../compose/replication.acl");
+
 /// The administrator's user name and password in both servers.
-const ADMIN: &str = "fleet:fleet";
+pub(crate) const ADMIN: (&str, &str) = ("fleet", "fleet");
 
 /// The prefix of the other passwords. The name of the login follows.
 const PASSWORD: &str = "local-use-only-";
@@ -70,12 +73,20 @@ impl DatabaseLogin {
 }
 
 fn with_login(admin_url: &str, name: &str) -> String {
-    admin_url.replacen(&format!("://{ADMIN}@"), &format!("://{name}:{PASSWORD}{name}@"), 1)
+    let (user, password) = ADMIN;
+    admin_url.replacen(&format!("://{user}:{password}@"), &format!("://{name}:{PASSWORD}{name}@"), 1)
 }
 
 /// The administrator's URL of a server on a loopback port. `path` is empty or begins with `/`.
 pub(crate) fn admin_url(scheme: &str, port: u16, path: &str) -> String {
-    format!("{scheme}://{ADMIN}@127.0.0.1:{port}{path}")
+    admin_url_of(scheme, &[port], path)
+}
+
+/// Like [`admin_url`], with several servers.
+pub(crate) fn admin_url_of(scheme: &str, ports: &[u16], path: &str) -> String {
+    let (user, password) = ADMIN;
+    let hosts: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("{scheme}://{user}:{password}@{}{path}", hosts.join(","))
 }
 
 /// The Redis users, exactly as shipped.
@@ -95,6 +106,16 @@ pub fn redis_users_for_tests() -> String {
         Some(rest) => text + "~test-*:" + rest.trim_end().trim_end_matches(')') + " " + word,
         None => text + word,
     })
+}
+
+/// The ACL file with the users that replicas and Sentinels log in with, unless it has them.
+pub(crate) fn with_replication_users(acl: &str) -> String {
+    let has = |line: &str| {
+        let user: Vec<_> = line.split(' ').take(2).collect();
+        acl.lines().any(|known| known.starts_with(&format!("{} ", user.join(" "))))
+    };
+    let missing = REPLICATION.lines().filter(|line| !has(line));
+    missing.fold(format!("{}\n", acl.trim_end()), |text, line| text + line + "\n")
 }
 
 /// The SQL of `compose/roles.sh` with the passwords of `docker-compose.yml`.

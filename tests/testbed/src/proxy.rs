@@ -1,8 +1,8 @@
 //! A proxy between a client and a server that can close connections or discard all traffic.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -27,6 +27,8 @@ struct State {
     target: SocketAddr,
     /// Whether all traffic is held back.
     is_black_hole: bool,
+    /// The addresses of clients whose traffic is held back.
+    blocked: HashSet<IpAddr>,
     is_dropped: bool,
     next_id: u64,
     connections: HashMap<u64, [TcpStream; 2]>,
@@ -46,6 +48,7 @@ impl Proxy {
             state: Mutex::new(State {
                 target: loopback(target_port),
                 is_black_hole: false,
+                blocked: HashSet::new(),
                 is_dropped: false,
                 next_id: 0,
                 connections: HashMap::new(),
@@ -78,6 +81,17 @@ impl Proxy {
     /// response.
     pub fn black_hole(&self) {
         self.shared.state().is_black_hole = true;
+    }
+
+    /// Like [`Proxy::black_hole`], only for connections from these addresses.
+    pub fn block(&self, sources: &[Ipv4Addr]) {
+        self.shared.state().blocked.extend(sources.iter().copied().map(IpAddr::V4));
+    }
+
+    /// Ends [`Proxy::block`].
+    pub fn unblock(&self) {
+        self.shared.state().blocked.clear();
+        self.shared.changed.notify_all();
     }
 
     /// Ends [`Proxy::black_hole`]. Data sent meanwhile arrives now, as TCP retransmits it.
@@ -113,10 +127,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until traffic may pass. Returns false if the proxy is closed.
-    fn wait_open(&self) -> bool {
+    /// Waits until traffic of a client may pass. Returns false if the proxy is closed.
+    fn wait_open(&self, client: IpAddr) -> bool {
         let mut state = self.state();
-        while state.is_black_hole && !state.is_dropped {
+        while (state.is_black_hole || state.blocked.contains(&client)) && !state.is_dropped {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         !state.is_dropped
@@ -149,7 +163,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn serve(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    if !shared.wait_open() {
+    let source = client.peer_addr()?.ip();
+    if !shared.wait_open(source) {
         return Ok(());
     }
     let target = shared.state().target;
@@ -159,21 +174,21 @@ fn serve(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
     let id = shared.register([client.try_clone()?, server.try_clone()?]);
     let back = {
         let (from, to, shared) = (server.try_clone()?, client.try_clone()?, Arc::clone(shared));
-        thread::spawn(move || pass(from, to, &shared))
+        thread::spawn(move || pass(from, to, source, &shared))
     };
-    pass(client, server, shared);
+    pass(client, server, source, shared);
     drop(back.join());
     shared.state().connections.remove(&id);
     Ok(())
 }
 
 /// Forwards bytes in one direction until either end closes, then closes both.
-fn pass(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+fn pass(mut from: TcpStream, mut to: TcpStream, source: IpAddr, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let passed = match from.read(&mut buffer) {
             Ok(0) | Err(_) => break,
-            Ok(length) => shared.wait_open() && to.write_all(&buffer[..length]).is_ok(),
+            Ok(length) => shared.wait_open(source) && to.write_all(&buffer[..length]).is_ok(),
         };
         if !passed {
             break;

@@ -1,135 +1,23 @@
 //! A private Redis.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+mod client;
+mod launch;
+mod options;
+mod replication;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
+pub(crate) use self::client::{ask, ask_with_tls};
+pub use self::launch::REDIS_ARGUMENTS;
+pub(crate) use self::launch::{owned, write_certificate};
+pub use self::options::{REDIS_SERVER_VARIABLE, RedisOptions, RedisServer};
 use crate::data::DataFolder;
-use crate::logins::{admin_url, redis_users, redis_users_for_tests};
-use crate::process::{Launch, Process, on_free_port};
+use crate::logins::{ADMIN, admin_url, redis_users};
+use crate::process::{Process, on_free_port};
 use crate::root::{Account, Root};
-use crate::{Error, Progress, ServerCertificate};
-
-/// The server's settings as in `docker-compose.yml`, except for the ACL file, which has another path.
-pub const REDIS_ARGUMENTS: [&str; 10] = [
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-    "--save",
-    "",
-    "--maxmemory",
-    "1gb",
-    "--maxmemory-policy",
-    "noeviction",
-];
-
-/// Long enough to load a large append-only file.
-const READY_WITHIN: Duration = Duration::from_mins(2);
-
-/// Files in the data folder, which is the server's working folder.
-const CERTIFICATE: &str = "server.crt";
-const KEY: &str = "server.key";
-const ACL: &str = "users.acl";
-
-/// The server program.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum RedisServer {
-    /// Redis. The demo and the benchmark use it.
-    #[default]
-    Redis,
-    /// Valkey, from its own root, which is created on first use (12 s, 140 MB).
-    Valkey,
-    /// Redis 7.0, the oldest supported one, from its own root, which is created on first use (12 s, 140 MB).
-    Redis7,
-}
-
-/// The variable with the name of the server that tests start: a name of [`RedisServer::from_name`].
-pub const REDIS_SERVER_VARIABLE: &str = "FLEET_TEST_REDIS_SERVER";
-
-impl RedisServer {
-    /// Every server.
-    pub const ALL: [Self; 3] = [Self::Redis, Self::Valkey, Self::Redis7];
-
-    /// The server with this name: `redis`, `valkey` or `redis7`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|server| server.short_name() == name)
-    }
-
-    /// The name in commands and variables.
-    #[must_use]
-    pub fn short_name(self) -> &'static str {
-        match self {
-            Self::Redis => "redis",
-            Self::Valkey => "valkey",
-            Self::Redis7 => "redis7",
-        }
-    }
-
-    /// The server that the environment names in [`REDIS_SERVER_VARIABLE`]. Redis if it names none.
-    #[must_use]
-    pub fn from_environment() -> Self {
-        let name = std::env::var(REDIS_SERVER_VARIABLE).unwrap_or_default();
-        Self::from_name(&name).unwrap_or_default()
-    }
-
-    /// The name in errors.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis",
-            Self::Valkey => "Valkey",
-            Self::Redis7 => "Redis 7.0",
-        }
-    }
-
-    /// The user that it runs as.
-    fn user(self) -> &'static str {
-        match self {
-            Self::Redis | Self::Redis7 => "redis",
-            Self::Valkey => "valkey",
-        }
-    }
-
-    /// The users that this server can load: Redis 7.0 does not know WAITAOF, and refuses a file that names it.
-    fn users(self, acl: &str) -> String {
-        match self {
-            Self::Redis | Self::Valkey => acl.to_owned(),
-            Self::Redis7 => acl.replace(" +waitaof", ""),
-        }
-    }
-
-    fn program(self) -> &'static str {
-        match self {
-            Self::Redis | Self::Redis7 => "/usr/bin/redis-server",
-            Self::Valkey => "/usr/bin/valkey-server",
-        }
-    }
-
-    fn root(self) -> Result<Root, Error> {
-        match self {
-            Self::Redis => Root::ensure(&Progress::stderr()),
-            Self::Valkey => Root::valkey(&Progress::stderr()),
-            Self::Redis7 => Root::redis_7(&Progress::stderr()),
-        }
-    }
-}
-
-/// The options of a private Redis.
-#[derive(Debug, Clone, Default)]
-pub struct RedisOptions {
-    /// The program.
-    pub server: RedisServer,
-    /// Arguments appended to the command line. They override [`REDIS_ARGUMENTS`].
-    pub extra: Vec<String>,
-    /// Enables TLS on the port, which then accepts no other connections.
-    pub tls: Option<ServerCertificate>,
-    /// The content of the ACL file. The default is [`redis_users_for_tests`].
-    pub acl: Option<String>,
-}
+use crate::{Error, ServerCertificate};
 
 /// A private Redis on a loopback port, with the settings and the users of `docker-compose.yml`. Dropping it
 /// stops it and removes its data.
@@ -174,18 +62,19 @@ impl Redis {
         Self::start_with(root, RedisOptions { extra: owned(extra), acl, ..RedisOptions::default() })
     }
 
-    pub(crate) fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
+    /// Like [`Redis::start`], with these options.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] if Redis does not become ready.
+    pub fn start_with(root: &Root, options: RedisOptions) -> Result<Self, Error> {
         let account = root.account(options.server.user())?;
         let folder = DataFolder::create(root, account)?;
-        let users = options.acl.clone().unwrap_or_else(redis_users_for_tests);
-        folder.write(account, ACL, &options.server.users(&users))?;
-        if let Some(certificate) = &options.tls {
-            show(&folder, account, certificate)?;
-        }
+        launch::write_files(&folder, account, &options)?;
         let tls = options.tls.is_some();
         let (process, port) = on_free_port(
-            |port| launch(root, account, &folder, port, &options),
-            |process, port| wait_ready(process, port, tls),
+            |port| launch::launch(root, account, &folder, port, &options),
+            |process, port| launch::wait_ready(process, port, tls),
         )?;
         Ok(Self { process, root: root.clone(), account, folder, port, options })
     }
@@ -204,7 +93,7 @@ impl Redis {
     ///
     /// [`Error::Io`] if it cannot be written.
     pub fn renew(&self, certificate: &ServerCertificate) -> Result<(), Error> {
-        show(&self.folder, self.account, certificate)
+        write_certificate(&self.folder, self.account, certificate)
     }
 
     /// Replaces the ACL file. The next [`Redis::restart`] uses it.
@@ -213,7 +102,7 @@ impl Redis {
     ///
     /// [`Error::Io`] if it cannot be written.
     pub fn set_acl(&self, acl: &str) -> Result<(), Error> {
-        self.folder.write(self.account, ACL, &self.options.server.users(acl))
+        launch::write_acl(&self.folder, self.account, self.options.server, acl)
     }
 
     /// The folder of the append-only file. It remains after [`Redis::kill`].
@@ -245,8 +134,39 @@ impl Redis {
     /// [`Error::Start`] if it does not become ready, for example because its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
-        self.process = launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
-        wait_ready(&mut self.process, self.port, self.options.tls.is_some())
+        self.process = launch::launch(&self.root, self.account, &self.folder, self.port, &self.options)?;
+        launch::wait_ready(&mut self.process, self.port, self.options.tls.is_some())
+    }
+
+    /// Kills the server with SIGKILL and deletes its data, as if its machine were lost. It cannot be restarted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Control`] if the process cannot be killed, [`Error::Io`] if the data cannot be deleted.
+    pub fn destroy(&mut self) -> Result<(), Error> {
+        self.process.kill()?;
+        self.folder.delete_data()
+    }
+
+    /// Whether the server runs, paused or not.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// Sends a command as the administrator and returns the values of the reply as a flat list. A null is an
+    /// empty value. On a server with TLS the command runs in the root's command-line client, and the list has
+    /// one value for each line.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Control`] if the server does not respond within 2 s, or responds with an error.
+    pub fn command(&self, words: &[&str]) -> Result<Vec<String>, Error> {
+        let asked = if self.options.tls.is_some() {
+            client::ask_with_tls(&self.root, self.account, self.options.server, self.port, Some(ADMIN), words)
+        } else {
+            ask(self.port, Some(ADMIN), words)
+        };
+        asked.map_err(|error| self.process.control_error(&format!("{}: {error}", words.join(" "))))
     }
 
     /// Pauses the server with SIGSTOP: connections stay open without responses.
@@ -273,71 +193,4 @@ impl Drop for Redis {
         // Nobody can handle an error here. The kernel kills the server when this process ends.
         drop(self.process.kill());
     }
-}
-
-fn owned(arguments: &[&str]) -> Vec<String> {
-    arguments.iter().map(|&argument| argument.to_owned()).collect()
-}
-
-fn launch(
-    root: &Root,
-    account: Account,
-    folder: &DataFolder,
-    port: u16,
-    options: &RedisOptions,
-) -> Result<Process, Error> {
-    let (port, data) = (port.to_string(), folder.data_inside());
-    let own = [
-        options.server.program(),
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        &port,
-        "--dir",
-        &data,
-        "--daemonize",
-        "no",
-        "--aclfile",
-        ACL,
-    ];
-    let mut argv = owned(&[&own[..], &REDIS_ARGUMENTS].concat());
-    if options.tls.is_some() {
-        let tls = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
-        argv.extend(tls.map(str::to_owned));
-        argv.extend(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY].map(str::to_owned));
-        // The server requires a CA to start with TLS. Without client certificates it verifies nothing with
-        // it.
-        argv.extend(["--tls-ca-cert-file", CERTIFICATE].map(str::to_owned));
-    }
-    argv.extend(options.extra.iter().cloned());
-    let log = folder.log();
-    let server = options.server.name();
-    Process::launch(Launch { server, root, account, parent_death_signal: "KILL", argv: &argv, log })
-}
-
-/// Writes the certificate into the data folder.
-fn show(folder: &DataFolder, account: Account, certificate: &ServerCertificate) -> Result<(), Error> {
-    folder.write(account, CERTIFICATE, &certificate.certificate)?;
-    folder.write(account, KEY, &certificate.key)
-}
-
-fn wait_ready(process: &mut Process, port: u16, tls: bool) -> Result<(), Error> {
-    // The log comes from this process. A PING alone might be answered by another process that took the port.
-    process.wait_until(READY_WITHIN, |process| {
-        process.log().contains("Ready to accept connections") && (tls || answers(port))
-    })
-}
-
-/// Whether PING gets a login error, or PONG if a test's ACL file allows it.
-fn answers(port: u16) -> bool {
-    let timeout = Duration::from_secs(1);
-    let mut reply = [0_u8; 7];
-    let asked = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout).and_then(
-        |mut stream| {
-            stream.set_read_timeout(Some(timeout))?;
-            stream.write_all(b"PING\r\n")?;
-            stream.read_exact(&mut reply)
-        },
-    );
-    asked.is_ok() && (&reply == b"+PONG\r\n" || &reply == b"-NOAUTH")
 }

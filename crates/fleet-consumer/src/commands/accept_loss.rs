@@ -10,6 +10,7 @@ use fleet_store::WitnessStore;
 use crate::connect::Databases;
 use crate::error::ConsumerError;
 use crate::observe::witness::{Witnesses, queue_prefix, unsigned};
+use crate::queues::KnownQueues;
 
 /// Runs the command.
 pub async fn run(settings: &Settings) -> ExitCode {
@@ -36,10 +37,11 @@ pub async fn run(settings: &Settings) -> ExitCode {
 pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, ConsumerError> {
     let databases = Databases::new(settings)?;
     // Include what has just been lost. A failure is no reason to stop: operators may accept a loss while Redis is down.
-    if let Err(error) = Witnesses::new(settings, &databases)?.look().await {
+    let known = KnownQueues::open(settings)?;
+    if let Err(error) = Witnesses::new(settings, &databases, known).look().await {
         tracing::warn!(%error, "could not look at the queues first");
     }
     let store = WitnessStore::new(databases.state);
-    let accepted = store.accept_loss(&queue_prefix(settings)).await?;
+    let accepted = store.accept_loss(&queue_prefix(&settings.queue.prefix)).await?;
     Ok(accepted.into_iter().map(|lost| (lost.queue, unsigned(lost.missing))).collect())
 }

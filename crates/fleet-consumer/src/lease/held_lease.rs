@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Consumer, Lease, Mark, QueueError};
+use fleet_queue::{Consumer, Lease, Mark, Queue, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,7 +35,7 @@ pub(crate) enum Ended {
 /// A lease that this consumer holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldLease<'a> {
-    pub(crate) queue: &'static str,
+    pub(crate) queue: Queue,
     pub(crate) lease: &'a Lease,
     pub(crate) consumer: &'a Consumer,
     pub(crate) settings: &'a ConsumerSettings,
@@ -46,7 +46,7 @@ impl HeldLease<'_> {
     /// Starts the heartbeat. Its task ends when another consumer has taken the lease over. Dropping the handle stops it.
     pub(crate) fn heartbeat(&self) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(send_heartbeats(
-            self.queue,
+            self.queue.provider(),
             Arc::clone(self.calls),
             self.consumer.clone(),
             self.lease.without_items(),
@@ -120,7 +120,7 @@ impl HeldLease<'_> {
 }
 
 async fn send_heartbeats(
-    queue: &'static str,
+    provider: &'static str,
     calls: Arc<RedisCalls>,
     consumer: Consumer,
     lease: Lease,
@@ -136,9 +136,9 @@ async fn send_heartbeats(
         let extended = consumer.extend(&lease, duration).await;
         calls.note(&extended);
         match extended {
-            Ok(true) => metrics::leases::heartbeat(queue, Heartbeat::Extended),
-            Ok(false) => return metrics::leases::heartbeat(queue, Heartbeat::Lost),
-            Err(_logged) => metrics::leases::heartbeat(queue, Heartbeat::Failed),
+            Ok(true) => metrics::leases::heartbeat(provider, Heartbeat::Extended),
+            Ok(false) => return metrics::leases::heartbeat(provider, Heartbeat::Lost),
+            Err(_logged) => metrics::leases::heartbeat(provider, Heartbeat::Failed),
         }
     }
 }

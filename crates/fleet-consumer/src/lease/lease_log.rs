@@ -1,6 +1,6 @@
 //! Counts and logs what happens to leases.
 
-use fleet_queue::Lease;
+use fleet_queue::{Lease, Queue};
 
 use crate::lease::held_lease::Ended;
 use crate::lease::obtained::{Obtained, Origin};
@@ -8,15 +8,15 @@ use crate::metrics;
 use crate::metrics::leases::LeaseFate;
 
 /// Notes a batch that this consumer has obtained.
-pub(crate) fn log_obtained(queue: &'static str, obtained: &Obtained) {
+pub(crate) fn log_obtained(queue: Queue, obtained: &Obtained) {
     let Obtained { lease, origin } = obtained;
     match origin {
-        Origin::Claimed => metrics::leases::lease(queue, LeaseFate::Claimed),
-        Origin::Resumed => metrics::leases::lease(queue, LeaseFate::Resumed),
+        Origin::Claimed => metrics::leases::lease(queue.provider(), LeaseFate::Claimed),
+        Origin::Resumed => metrics::leases::lease(queue.provider(), LeaseFate::Resumed),
         Origin::TakenOver => {
-            metrics::leases::lease(queue, LeaseFate::TakenOver);
+            metrics::leases::lease(queue.provider(), LeaseFate::TakenOver);
             tracing::info!(
-                queue, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
+                %queue, lease_id = %lease.id, messages = lease.items.len(), takeovers = lease.takeovers,
                 "took a batch over from a consumer that let it expire or released it"
             );
         }
@@ -24,25 +24,25 @@ pub(crate) fn log_obtained(queue: &'static str, obtained: &Obtained) {
 }
 
 /// Notes a batch that this consumer is done with.
-pub(crate) fn log_ended(queue: &'static str, lease: &Lease, ended: Ended) {
+pub(crate) fn log_ended(queue: Queue, lease: &Lease, ended: Ended) {
     match ended {
-        Ended::Settled => metrics::leases::lease(queue, LeaseFate::Settled),
-        Ended::Released => metrics::leases::lease(queue, LeaseFate::Released),
+        Ended::Settled => metrics::leases::lease(queue.provider(), LeaseFate::Settled),
+        Ended::Released => metrics::leases::lease(queue.provider(), LeaseFate::Released),
         Ended::Parked => {
-            metrics::leases::lease(queue, LeaseFate::Parked);
-            tracing::debug!(queue, lease_id = %lease.id, "parked a batch until both databases accept it");
+            metrics::leases::lease(queue.provider(), LeaseFate::Parked);
+            tracing::debug!(%queue, lease_id = %lease.id, "parked a batch until both databases accept it");
         }
         Ended::Undecided => {
-            metrics::leases::lease(queue, LeaseFate::Undecided);
+            metrics::leases::lease(queue.provider(), LeaseFate::Undecided);
             tracing::warn!(
-                queue, lease_id = %lease.id,
+                %queue, lease_id = %lease.id,
                 "released a batch for a minute: could not find out whether one of its messages crashes the parser"
             );
         }
         Ended::Lost => {
-            metrics::leases::lease(queue, LeaseFate::Lost);
+            metrics::leases::lease(queue.provider(), LeaseFate::Lost);
             tracing::warn!(
-                queue, lease_id = %lease.id,
+                %queue, lease_id = %lease.id,
                 "the lease is gone: another consumer has taken the batch over, or the reply to an ack was lost"
             );
         }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use fleet_queue::QueueError;
+use fleet_queue::{Queue, QueueError};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 
 use crate::metrics;
@@ -11,12 +11,12 @@ use crate::metrics;
 /// The calls of all loops and heartbeats of one queue. They share a log, so that an outage is logged once.
 #[derive(Debug)]
 pub(crate) struct RedisCalls {
-    queue: &'static str,
+    queue: Queue,
     log: Mutex<OutageLog>,
 }
 
 impl RedisCalls {
-    pub(crate) fn new(queue: &'static str) -> Self {
+    pub(crate) fn new(queue: Queue) -> Self {
         Self { queue, log: Mutex::default() }
     }
 
@@ -33,7 +33,7 @@ impl RedisCalls {
         let due = self.with_log(|log| log.failed(Instant::now(), 1));
         if let Some(Failing { failures, lasted }) = due {
             tracing::warn!(
-                queue = self.queue,
+                queue = %self.queue,
                 failures,
                 seconds = lasted.as_secs(),
                 kind = error.kind(),
@@ -47,7 +47,7 @@ impl RedisCalls {
         let over = self.with_log(|log| log.succeeded(Instant::now()));
         if let Some(Over { failures, lasted }) = over {
             let seconds = lasted.as_secs();
-            tracing::info!(queue = self.queue, failures, seconds, "calls to Redis succeed again");
+            tracing::info!(queue = %self.queue, failures, seconds, "calls to Redis succeed again");
         }
     }
 

@@ -1,8 +1,10 @@
 //! The state of the queues.
 
-use fleet_queue::{QueueStatus, Volume};
+use fleet_providers::PROVIDERS;
+use fleet_queue::{Queue, QueueStatus, Volume};
+use fleet_runtime::settings::Settings;
 use jiff::Timestamp;
-use metrics::{counter, gauge};
+use metrics::{SharedString, counter, gauge};
 
 use crate::metrics::declare::declare;
 
@@ -29,26 +31,30 @@ declare! {
         "Bytes ever settled, by the ledger in Redis";
     gauge OLDEST_AGE = "fleet_queue_oldest_age_seconds", Seconds,
         "Age of the oldest message, since its receipt; 0 if there is none";
+    gauge CONFIGURED = "fleet_queue_configured",
+        "1 if the settings name the queue, 0 if this consumer has found it";
+    gauge SHARDS = "fleet_consumer_shards", "Queues of the provider, as the settings say";
     gauge BALANCED = "fleet_queue_ledger_balanced", "1 if the queue holds what its ledger says";
     gauge READ_AT = "fleet_queue_read_timestamp_seconds", Seconds,
         "When this consumer last read the queue's state, seconds since the epoch";
 }
 
 /// Shows a queue's state. Its series do not start at zero: an autoscaler that watches their rate would see a jump.
-pub(crate) fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
+pub(crate) fn queue(queue: Queue, status: &QueueStatus, now: Timestamp) {
+    let queue = label(queue);
     let Volume { messages, bytes } = status.backlog();
-    gauge!(BACKLOG_MESSAGES, "queue" => queue).set(float(messages));
-    gauge!(LEASED_BATCHES, "queue" => queue).set(float(status.leases));
+    gauge!(BACKLOG_MESSAGES, "queue" => queue.clone()).set(float(messages));
+    gauge!(LEASED_BATCHES, "queue" => queue.clone()).set(float(status.leases));
     // While the ledger is missing, keep the last values: a wrong one would scale the consumers.
     if status.has_ledger() {
-        gauge!(BACKLOG_BYTES, "queue" => queue).set(float(bytes));
-        gauge!(LEASED_MESSAGES, "queue" => queue).set(float(status.leased().messages));
-        counter!(ACCEPTED_MESSAGES, "queue" => queue).absolute(status.accepted.messages);
-        counter!(ACCEPTED_BYTES, "queue" => queue).absolute(status.accepted.bytes);
-        counter!(SETTLED_MESSAGES, "queue" => queue).absolute(status.settled.messages);
-        counter!(SETTLED_BYTES, "queue" => queue).absolute(status.settled.bytes);
+        gauge!(BACKLOG_BYTES, "queue" => queue.clone()).set(float(bytes));
+        gauge!(LEASED_MESSAGES, "queue" => queue.clone()).set(float(status.leased().messages));
+        counter!(ACCEPTED_MESSAGES, "queue" => queue.clone()).absolute(status.accepted.messages);
+        counter!(ACCEPTED_BYTES, "queue" => queue.clone()).absolute(status.accepted.bytes);
+        counter!(SETTLED_MESSAGES, "queue" => queue.clone()).absolute(status.settled.messages);
+        counter!(SETTLED_BYTES, "queue" => queue.clone()).absolute(status.settled.bytes);
     }
-    gauge!(PARKED_BATCHES, "queue" => queue).set(float(status.parked));
+    gauge!(PARKED_BATCHES, "queue" => queue.clone()).set(float(status.parked));
     let oldest = [
         ("waiting", status.oldest_waiting),
         ("leased", status.oldest_leased),
@@ -56,15 +62,32 @@ pub(crate) fn queue(queue: &'static str, status: &QueueStatus, now: Timestamp) {
     ];
     for (state, oldest) in oldest {
         let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
-        gauge!(OLDEST_AGE, "queue" => queue, "state" => state).set(age);
+        gauge!(OLDEST_AGE, "queue" => queue.clone(), "state" => state).set(age);
     }
-    gauge!(BALANCED, "queue" => queue).set(u8::from(status.balances()));
-    gauge!(READ_AT, "queue" => queue).set(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+    gauge!(BALANCED, "queue" => queue.clone()).set(u8::from(status.balances()));
+    gauge!(READ_AT, "queue" => queue.clone()).set(now.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64());
+}
+
+/// Shows whether the settings name a queue.
+pub(crate) fn configured(queue: Queue, is_configured: bool) {
+    gauge!(CONFIGURED, "queue" => label(queue)).set(u8::from(is_configured));
+}
+
+/// Shows how many shards each provider has.
+pub(crate) fn shards(settings: &Settings) {
+    for provider in PROVIDERS {
+        gauge!(SHARDS, "provider" => provider.slug).set(settings.shards(provider.slug));
+    }
 }
 
 /// Shows how many webhooks are unaccounted for.
-pub(crate) fn unaccounted(queue: &'static str, messages: u64) {
-    gauge!(UNACCOUNTED, "queue" => queue).set(float(messages));
+pub(crate) fn unaccounted(queue: Queue, messages: u64) {
+    gauge!(UNACCOUNTED, "queue" => label(queue)).set(float(messages));
+}
+
+/// The value of the label `queue`.
+pub(super) fn label(queue: Queue) -> SharedString {
+    SharedString::from(queue.to_string())
 }
 
 /// A gauge is a float: exact to 2^53, far beyond what Redis could hold.

@@ -1,33 +1,53 @@
 //! Publishes and logs which settings of Redis endanger accepted messages.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_queue::{Durability, QueueKeys, RedisLink};
+use fleet_queue::{Durability, Queue};
 use fleet_runtime::liveness::idle;
 
 use crate::metrics;
+use crate::queues::KnownQueues;
 
 /// How often Redis' settings are read. People change them while it runs.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Publishes how many settings endanger messages, and logs them whenever they change.
-pub(crate) async fn observe(link: RedisLink, keys: QueueKeys) {
+/// What endangers messages, and in which queues.
+type Weaknesses = BTreeMap<String, Vec<Queue>>;
+
+/// Publishes how many settings endanger messages, and logs them whenever they change. Queues may be on different servers.
+/// `replicas` must confirm pushes.
+pub(crate) async fn observe(known: KnownQueues, prefix: String, replicas: u32) {
     let mut interval = tokio::time::interval(LOOK_EVERY);
-    let mut logged = Vec::new();
+    let mut logged = Weaknesses::new();
     loop {
         idle(interval.tick()).await;
-        match Durability::read(&link, &keys).await {
+        if let Some(weaknesses) = read(&known, &prefix, replicas).await {
+            metrics::redis::redis_weaknesses(weaknesses.len());
+            if weaknesses != logged {
+                for (weakness, queues) in &weaknesses {
+                    let queues = queues.iter().map(Queue::to_string).collect::<Vec<_>>().join(", ");
+                    tracing::warn!(queues, "Redis is set up weaker than it should be: {weakness}");
+                }
+                logged = weaknesses;
+            }
+        }
+    }
+}
+
+/// `None` if no server responds.
+async fn read(known: &KnownQueues, prefix: &str, replicas: u32) -> Option<Weaknesses> {
+    let mut found = None;
+    for open in known.all() {
+        match Durability::read(&open.link, &open.queue.keys(prefix), replicas).await {
             Ok(durability) => {
-                let weaknesses = durability.weaknesses();
-                metrics::redis::redis_weaknesses(weaknesses.len());
-                if weaknesses != logged {
-                    for weakness in &weaknesses {
-                        tracing::warn!("Redis is set up weaker than it should be: {weakness}");
-                    }
-                    logged = weaknesses;
+                let found = found.get_or_insert_with(Weaknesses::new);
+                for weakness in durability.weaknesses() {
+                    found.entry(weakness).or_default().push(open.queue);
                 }
             }
             Err(error) => metrics::redis::redis_error(error.kind()),
         }
     }
+    found
 }

@@ -1,23 +1,26 @@
 //! Keeps a witness of every queue in the state database, to notice when Redis has lost data that it had confirmed.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_providers::PROVIDERS;
-use fleet_queue::{Counted, HistoryLoss, Lookout, RedisLink, Witness};
+use fleet_queue::{Counted, HistoryLoss, Lookout, Queue, QueueError, Witness};
 use fleet_runtime::settings::Settings;
-use fleet_store::{QueueWitness, WitnessStore};
+use fleet_store::{QueueWitness, StoreError, WitnessStore};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
-use crate::connect::{Databases, redis_link};
-use crate::error::ConsumerError;
+use crate::connect::Databases;
 use crate::metrics;
+use crate::queues::{KnownQueues, OpenQueue};
 
 /// Compares every queue with its witness.
 #[derive(Debug)]
 pub(crate) struct Witnesses {
+    /// Prefix of every key.
     prefix: String,
-    lookouts: Vec<(&'static str, Lookout)>,
+    /// The replicas that confirm pushes.
+    replicas: u32,
+    known: KnownQueues,
     store: WitnessStore,
 }
 
@@ -32,73 +35,95 @@ pub(crate) struct Unaccounted {
 }
 
 impl Witnesses {
-    pub(crate) fn new(settings: &Settings, databases: &Databases) -> Result<Self, ConsumerError> {
-        let link: Arc<RedisLink> = Arc::new(redis_link(settings)?);
-        let prefix = &settings.queue.prefix;
-        let lookout = |slug: &'static str| (slug, Lookout::new(Arc::clone(&link), prefix, slug));
-        Ok(Self {
-            prefix: queue_prefix(settings),
-            lookouts: PROVIDERS.iter().map(|provider| lookout(provider.slug)).collect(),
+    pub(crate) fn new(settings: &Settings, databases: &Databases, known: KnownQueues) -> Self {
+        Self {
+            prefix: settings.queue.prefix.clone(),
+            replicas: settings.queue.replicas,
+            known,
             store: WitnessStore::new(databases.state.clone()),
-        })
+        }
     }
 
-    /// Looks at every queue and updates its witness. Returns, by provider, how many webhooks are unaccounted for.
-    pub(crate) async fn look(&self) -> Result<Vec<(&'static str, Unaccounted)>, ConsumerError> {
+    /// Looks at every queue and updates its witness.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`]. A Redis that cannot be read is no error: see [`Looked::failed`].
+    pub(crate) async fn look(&self) -> Result<Looked, StoreError> {
         // Read the witness before Redis: whatever it says, Redis must know too.
-        let known = self.store.read(&self.prefix).await?;
-        let mut found = Vec::with_capacity(self.lookouts.len());
-        for (slug, lookout) in &self.lookouts {
-            let known = known.iter().find(|known| known.queue == lookout.queue());
-            let unaccounted = match self.look_at(slug, lookout, known).await {
-                // Nobody can compare this queue until a person repairs its ledger. Go on with the others.
-                Err(ConsumerError::Queue(error)) if error.is_broken_key() => {
-                    metrics::redis::redis_error(error.kind());
-                    tracing::debug!(queue = slug, %error, "could not compare the queue with its witness");
-                    known.map(known_before).unwrap_or_default()
+        let witnesses = self.store.read(&queue_prefix(&self.prefix)).await?;
+        let named = witnesses.iter().map(|witness| witness.queue.as_str());
+        let mut looked = Looked { unaccounted: BTreeMap::new(), failed: self.known.add_named(named).err() };
+        let open = self.known.all();
+        // Together, so that a server that does not respond delays no other queue.
+        let looks = join_all(open.into_iter().map(|OpenQueue { queue, link, .. }| {
+            let lookout = Lookout::new(link, &self.prefix, queue).confirmed_by(self.replicas);
+            let known = witnesses.iter().find(|known| known.queue == lookout.queue());
+            async move { (queue, known, look_at(queue, &lookout, known).await) }
+        }));
+        for (queue, known, look) in looks.await {
+            match look {
+                Ok((unaccounted, seen)) => {
+                    looked.unaccounted.insert(queue, unaccounted);
+                    if let Some(seen) = seen {
+                        self.store.note(&seen, known).await?;
+                    }
                 }
-                looked => looked?,
-            };
-            found.push((*slug, unaccounted));
+                // Nobody can compare this queue until a person repairs its ledger.
+                Err(error) if error.is_broken_key() => {
+                    metrics::redis::redis_error(error.kind());
+                    tracing::debug!(%queue, %error, "could not compare the queue with its witness");
+                    looked.unaccounted.insert(queue, known.map(known_before).unwrap_or_default());
+                }
+                Err(error) => looked.failed = Some(error),
+            }
         }
-        Ok(found)
+        Ok(looked)
     }
+}
 
-    async fn look_at(
-        &self,
-        slug: &'static str,
-        lookout: &Lookout,
-        known: Option<&QueueWitness>,
-    ) -> Result<Unaccounted, ConsumerError> {
-        let look = lookout.look().await?;
-        let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
-        let now = Timestamp::now();
-        let (seen, missing) = match loss {
-            // After a loss, only the database is updated here: once Redis has noted a look, the loss is no longer visible.
-            Some(HistoryLoss { missing_messages }) => (Some(look), missing_messages),
-            None => (lookout.note(&look, unsigned(now.as_millisecond())).await?, 0),
-        };
-        let whole_at = known.map(|known| known.looked_at);
-        if loss.is_some() {
-            log_loss(slug, missing, whole_at);
-        }
-        // `None`: another consumer has looked at the same time.
-        if let Some(seen) = seen {
-            let seen = QueueWitness {
-                queue: lookout.queue().to_owned(),
-                look: signed(seen.number),
-                looked_at: now,
-                accepted: signed(seen.counted.accepted),
-                settled: signed(seen.counted.settled),
-                missing: signed(missing),
-                missing_since: whole_at.filter(|_whole_at| missing > 0),
-            };
-            self.store.note(&seen, known).await?;
-        }
-        let before = known.map_or(0, |known| unsigned(known.missing));
-        let since = known.and_then(|known| known.missing_since).or(whole_at.filter(|_whole_at| missing > 0));
-        Ok(Unaccounted { messages: before + missing, since })
+/// The queues that could be compared with their witnesses.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) unaccounted: BTreeMap<Queue, Unaccounted>,
+    /// Why another queue could not be read.
+    pub(crate) failed: Option<QueueError>,
+}
+
+/// Looks at one queue in Redis. Returns what is unaccounted for, and what the witness must note. `None`: another consumer has
+/// looked at the same time, or too few replicas have the look.
+async fn look_at(
+    queue: Queue,
+    lookout: &Lookout,
+    known: Option<&QueueWitness>,
+) -> Result<(Unaccounted, Option<QueueWitness>), QueueError> {
+    let look = lookout.look().await?;
+    let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
+    if loss.is_some() {
+        lookout.require_primary().await?;
     }
+    let now = Timestamp::now();
+    let (seen, missing) = match loss {
+        // After a loss, only the database is updated: once Redis has noted a look, the loss is no longer visible.
+        Some(HistoryLoss { missing_messages }) => (Some(look), missing_messages),
+        None => (lookout.note(&look, unsigned(now.as_millisecond())).await?, 0),
+    };
+    let whole_at = known.map(|known| known.looked_at);
+    if loss.is_some() {
+        log_loss(queue, missing, whole_at);
+    }
+    let seen = seen.map(|seen| QueueWitness {
+        queue: lookout.queue().to_owned(),
+        look: signed(seen.number),
+        looked_at: now,
+        accepted: signed(seen.counted.accepted),
+        settled: signed(seen.counted.settled),
+        missing: signed(missing),
+        missing_since: whole_at.filter(|_whole_at| missing > 0),
+    });
+    let before = known.map_or(0, |known| unsigned(known.missing));
+    let since = known.and_then(|known| known.missing_since).or(whole_at.filter(|_whole_at| missing > 0));
+    Ok((Unaccounted { messages: before + missing, since }, seen))
 }
 
 /// The least time between two looks. A look writes to Redis and to the database, once for each queue.
@@ -111,9 +136,12 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
     loop {
         interval.tick().await;
         match witnesses.look().await {
-            Ok(found) => {
-                for (queue, unaccounted) in found {
+            Ok(Looked { unaccounted, failed }) => {
+                for (queue, unaccounted) in unaccounted {
                     metrics::queues::unaccounted(queue, unaccounted.messages);
+                }
+                if let Some(error) = failed {
+                    tracing::debug!(%error, "could not compare every queue with its witness");
                 }
             }
             Err(error) => tracing::debug!(%error, "could not compare the queues with their witnesses"),
@@ -121,22 +149,22 @@ pub(crate) async fn watch(witnesses: Witnesses, every: Duration) {
     }
 }
 
-/// The prefix of the names of this configuration's queues.
-pub(crate) fn queue_prefix(settings: &Settings) -> String {
-    format!("{}:{{", settings.queue.prefix)
+/// The prefix of the names of all queues under the prefix of the keys.
+pub(crate) fn queue_prefix(prefix: &str) -> String {
+    format!("{prefix}:{{")
 }
 
-fn log_loss(queue: &'static str, missing_messages: u64, whole_at: Option<Timestamp>) {
+fn log_loss(queue: Queue, missing_messages: u64, whole_at: Option<Timestamp>) {
     let whole_at = whole_at.map(|at| at.to_string());
     if missing_messages == 0 {
         tracing::warn!(
-            queue,
+            %queue,
             whole_at,
             "Redis has gone back behind what it had confirmed; everything that it has forgotten was stored before"
         );
     } else {
         tracing::error!(
-            queue,
+            %queue,
             missing_messages,
             whole_at,
             "Redis has gone back behind what it had confirmed: up to so many webhooks that had been answered 200 when it was \

@@ -1,11 +1,12 @@
 //! From settings to the workers of each queue.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_providers::{Limits, PROVIDERS, Provider};
-use fleet_queue::{Consumer, QueueError};
+use fleet_queue::{Consumer, Queue, QueueError};
 use fleet_runtime::liveness::Liveness;
 use fleet_runtime::settings::Settings;
 use fleet_store::{StateStore, TelemetryStore};
@@ -35,7 +36,7 @@ use crate::write::writer::Writer;
 /// The workers of one queue.
 #[derive(Debug)]
 pub(super) struct QueueWorkers {
-    queue: &'static str,
+    queue: Queue,
     worker: Arc<Worker>,
     parked: ParkedWorker,
     /// How many loops claim batches.
@@ -64,58 +65,86 @@ impl QueueWorkers {
     }
 }
 
-/// The workers of every provider's queue.
-pub(super) fn of_every_queue(
-    settings: &Settings,
-    databases: &Databases,
-    health: &DatabasesHealth,
-    program: PathBuf,
-) -> Result<Vec<QueueWorkers>, QueueError> {
-    let isolated_parser = Arc::new(IsolatedParser::new(program));
-    let rate_limit = Arc::new(RateLimit::new(settings.consumer.max_events_per_second));
-    let days = i64::from(settings.retention.telemetry_days);
-    let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
-    let workers = |provider: &'static Provider| {
-        let pipeline = Pipeline {
-            provider,
-            limits,
-            max_records: settings.consumer.max_transaction_events,
-            isolated_parser: Arc::clone(&isolated_parser),
-            unused_values: UnusedValues::new(provider.slug),
-            rate_limit: Arc::clone(&rate_limit),
-            writer: writer(settings, databases, health, provider),
-        };
-        queue_workers(settings, pipeline)
-    };
-    PROVIDERS.iter().map(workers).collect()
+/// Opens the workers of queues.
+#[derive(Debug)]
+pub(super) struct WorkersOfQueues {
+    settings: Settings,
+    /// What parses and writes the batches of each provider, by its slug. Its queues share it.
+    pipelines: BTreeMap<&'static str, Arc<Pipeline>>,
 }
 
-fn queue_workers(settings: &Settings, pipeline: Pipeline) -> Result<QueueWorkers, QueueError> {
-    let queue = pipeline.provider.slug;
-    // Each queue has its own connection, so that no queue's batches wait for another's.
-    let link = Arc::new(redis_link(settings)?);
-    let consumer = Consumer::new(link, &settings.queue.prefix, queue);
-    let settings = &settings.consumer;
-    let calls = Arc::new(RedisCalls::new(queue));
-    let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);
-    let processor = Arc::new(BatchProcessor {
-        queue,
-        consumer: consumer.clone(),
-        settings: settings.clone(),
-        calls: Arc::clone(&calls),
-        pipeline,
-    });
-    let worker =
-        Worker { poller: Mutex::new(poller), processor: Arc::clone(&processor), retries: settings.retries() };
-    let parked = ParkedWorker {
-        queue,
-        consumer,
-        calls,
-        processor,
-        lease: settings.lease,
-        retry_max: settings.retry_max,
-    };
-    Ok(QueueWorkers { queue, worker: Arc::new(worker), parked, loops: settings.batches_in_flight.max(1) })
+impl WorkersOfQueues {
+    pub(super) fn new(
+        settings: &Settings,
+        databases: &Databases,
+        health: &DatabasesHealth,
+        program: PathBuf,
+    ) -> Self {
+        let isolated_parser = Arc::new(IsolatedParser::new(program));
+        let rate_limit = Arc::new(RateLimit::new(settings.consumer.max_events_per_second));
+        let days = i64::from(settings.retention.telemetry_days);
+        let limits = Limits { max_age: SignedDuration::from_hours(days * 24), ..Limits::default() };
+        let pipeline = |provider: &'static Provider| {
+            let pipeline = Pipeline {
+                provider,
+                limits,
+                max_records: settings.consumer.max_transaction_events,
+                isolated_parser: Arc::clone(&isolated_parser),
+                unused_values: UnusedValues::new(provider.slug),
+                rate_limit: Arc::clone(&rate_limit),
+                writer: writer(settings, databases, health, provider),
+            };
+            (provider.slug, Arc::new(pipeline))
+        };
+        Self { settings: settings.clone(), pipelines: PROVIDERS.iter().map(pipeline).collect() }
+    }
+
+    /// How many shards the settings give the provider.
+    pub(super) fn shards(&self, provider: &str) -> u8 {
+        self.settings.shards(provider)
+    }
+
+    /// The workers of one queue.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError`] if Redis' URL can never be used.
+    pub(super) fn open(&self, queue: Queue) -> Result<QueueWorkers, QueueError> {
+        // Each queue has its own connection, so that no queue's batches wait for another's.
+        let link = redis_link(&self.settings, queue)?;
+        let consumer = Consumer::new(link, &self.settings.queue.prefix, queue)
+            .confirmed_by(self.settings.queue.replicas);
+        let settings = &self.settings.consumer;
+        let calls = Arc::new(RedisCalls::new(queue));
+        let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);
+        let processor = Arc::new(BatchProcessor {
+            queue,
+            consumer: consumer.clone(),
+            settings: settings.clone(),
+            calls: Arc::clone(&calls),
+            pipeline: Arc::clone(&self.pipelines[queue.provider()]),
+        });
+        let worker = Worker {
+            poller: Mutex::new(poller),
+            processor: Arc::clone(&processor),
+            retries: settings.retries(),
+        };
+        let parked = ParkedWorker {
+            queue,
+            consumer,
+            calls,
+            processor,
+            lease: settings.lease,
+            retry_max: settings.retry_max,
+        };
+        Ok(QueueWorkers { queue, worker: Arc::new(worker), parked, loops: self.loops(queue) })
+    }
+
+    /// How many batches of a queue may be in flight: the provider's, divided over its shards.
+    fn loops(&self, queue: Queue) -> usize {
+        let shards = usize::from(self.shards(queue.provider())).max(1);
+        (self.settings.consumer.batches_in_flight / shards).max(1)
+    }
 }
 
 fn writer(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Consumer, Lease, QueueError};
+use fleet_queue::{Consumer, Lease, Queue, QueueError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ const RECLAIM_EVERY: Duration = Duration::from_secs(60);
 /// Resumes parked batches: those that one database has and the other one could not take.
 #[derive(Debug)]
 pub(crate) struct ParkedWorker {
-    pub(crate) queue: &'static str,
+    pub(crate) queue: Queue,
     pub(crate) consumer: Consumer,
     pub(crate) calls: Arc<RedisCalls>,
     pub(crate) processor: Arc<BatchProcessor>,
@@ -86,7 +86,7 @@ impl ParkedWorker {
             Ok(None) => tracing::debug!("this user may not look for batches without an expiry (HKEYS, HLEN)"),
             Ok(Some(0)) => {}
             Ok(Some(found)) => tracing::warn!(
-                queue = self.queue,
+                queue = %self.queue,
                 found,
                 "found batches without an expiry, as a repair of Redis' file leaves them: taking them over"
             ),

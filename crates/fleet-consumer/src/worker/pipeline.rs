@@ -28,7 +28,7 @@ use crate::write::writer::Writer;
 /// After so many consumers died while they parsed a batch, its messages are parsed in isolation.
 const MAX_TAKEOVERS: u32 = 3;
 
-/// Parses and writes the batches of one queue.
+/// Parses and writes the batches of one provider.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) provider: &'static Provider,
@@ -119,7 +119,7 @@ impl Pipeline {
         let counts = with_written(tally.counts, written);
         metrics::batches::settled(slug, counts, lease.items.len(), duration, age(lease));
         tally.dropped.publish(slug);
-        tracing::debug!(queue = slug, lease_id = %lease.id, ?counts, "stored a batch");
+        tracing::debug!(provider = slug, lease_id = %lease.id, ?counts, "stored a batch");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_failpoints::Failpoint;
-use fleet_queue::Consumer;
+use fleet_queue::{Consumer, Queue};
 use fleet_runtime::settings::ConsumerSettings;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +17,12 @@ use crate::worker::pipeline::{Pipeline, Progress};
 /// Stores batches of one queue under their leases.
 #[derive(Debug)]
 pub(crate) struct BatchProcessor {
-    pub(crate) queue: &'static str,
+    pub(crate) queue: Queue,
     pub(crate) consumer: Consumer,
     pub(crate) settings: ConsumerSettings,
     pub(crate) calls: Arc<RedisCalls>,
-    pub(crate) pipeline: Pipeline,
+    /// The provider's queues share it.
+    pub(crate) pipeline: Arc<Pipeline>,
 }
 
 impl BatchProcessor {
@@ -38,6 +39,7 @@ impl BatchProcessor {
     ) -> Result<Ended, WorkerError> {
         let Self { queue, consumer, settings, calls, pipeline } = self;
         let Obtained { lease, origin } = &obtained;
+        let queue = *queue;
         log_obtained(queue, &obtained);
         let held = HeldLease { queue, lease, consumer, settings, calls };
         let mut heartbeat = held.heartbeat();
@@ -46,7 +48,7 @@ impl BatchProcessor {
         }
         let progress = tokio::select! {
             progress = pipeline.store(held, *origin) => {
-                Some(progress.map_err(|source| WorkerError::Store { provider: queue, source })?)
+                Some(progress.map_err(|source| WorkerError::Store { provider: queue.provider(), source })?)
             }
             ended = &mut heartbeat => match ended {
                 Ok(()) => Some(Progress::Lost),

@@ -1,5 +1,7 @@
 //! Checks values that can never work, alone or together.
 
+use fleet_queue::MAX_SHARDS;
+
 use super::names::environment_name;
 use super::schema::Settings;
 
@@ -11,6 +13,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
         problems.push(format!("{} ({key}): must be more than 0, or absent", environment_name(key)));
     }
     problems.extend(caps_on_new_vehicles(settings));
+    problems.extend(shards(settings));
     if settings.queue.prefix.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         problems.push(
             "FLEET_QUEUE__PREFIX (queue.prefix): must be one word, because it begins the name of every key; for example \
@@ -103,10 +106,27 @@ fn caps_on_new_vehicles(settings: &Settings) -> impl Iterator<Item = String> {
         match provider.max_new_vehicles_per_minute {
             Some(0) => Some(format!("{name} ({key}): must be more than 0, or absent")),
             Some(_) if fleet_providers::provider(slug).is_none() => {
-                let known: Vec<_> = fleet_providers::PROVIDERS.iter().map(|provider| provider.slug).collect();
-                Some(format!("{name} ({key}): there is no provider {slug}; use one of {}", known.join(", ")))
+                Some(format!("{name} ({key}): {}", unknown_provider(slug)))
             }
             Some(_) | None => None,
         }
     })
+}
+
+/// Both services must have the same number, so one for a provider that does not exist must not go unnoticed.
+fn shards(settings: &Settings) -> impl Iterator<Item = String> {
+    settings.providers.iter().filter_map(|(slug, provider)| {
+        let key = format!("providers.{slug}.shards");
+        let name = environment_name(&key);
+        if !(1..=MAX_SHARDS).contains(&provider.shards) {
+            return Some(format!("{name} ({key}): must be from 1 to {MAX_SHARDS}"));
+        }
+        let is_unknown = provider.shards > 1 && fleet_providers::provider(slug).is_none();
+        is_unknown.then(|| format!("{name} ({key}): {}", unknown_provider(slug)))
+    })
+}
+
+fn unknown_provider(slug: &str) -> String {
+    let known: Vec<_> = fleet_providers::PROVIDERS.iter().map(|provider| provider.slug).collect();
+    format!("there is no provider {slug}; use one of {}", known.join(", "))
 }

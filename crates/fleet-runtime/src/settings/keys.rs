@@ -42,6 +42,9 @@ fn of_a_provider(key: &str) -> Option<&'static str> {
         (_, Some("max_new_vehicles_per_minute"), None) => {
             Some("must be a number of vehicles (the value is not shown, as it may be a secret)")
         }
+        (_, Some("shards"), None) => {
+            Some("must be a number from 1 to 64 (the value is not shown, as it may be a secret)")
+        }
         (_, Some(_), _) => None,
     }
 }

@@ -1,13 +1,30 @@
 //! From settings to the options that open Redis.
 
-use fleet_queue::RedisLinkOptions;
+use fleet_queue::{RedisLinkOptions, SentinelOptions, Topology};
+use secrecy::SecretString;
 
-use super::schema::Settings;
+use super::schema::{RedisTopology, Settings};
+use crate::redis_links;
 
 impl Settings {
-    /// How to reach Redis.
+    /// How to reach Redis. Every link publishes its state as metrics. In a Redis Cluster, each queue needs a link of its own:
+    /// see [`RedisLinkOptions::for_queue`].
     pub fn redis(&self) -> RedisLinkOptions {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let password = self.redis.sentinel_password.as_ref().map(super::secret::Password::expose);
+        let sentinel = SentinelOptions {
+            name: given(&self.redis.sentinel_name),
+            user: given(&self.redis.sentinel_user),
+            password: password.filter(|password| !password.is_empty()).map(SecretString::from),
+        };
+        let topology = match self.redis.topology {
+            RedisTopology::Single => Topology::Single,
+            RedisTopology::Sentinel => Topology::Sentinel,
+            RedisTopology::Cluster => Topology::Cluster,
+        };
         RedisLinkOptions::new(self.redis_url.expose(), self.queue.timeout)
             .with_ca_file(self.tls.ca_file.as_deref())
+            .with_topology(topology, sentinel)
+            .reporting_to(redis_links::publish)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
-use super::secret::{self, ConnectionUrl, GivenScheme};
+use super::secret::{self, ConnectionUrl, GivenScheme, Password};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -16,8 +16,10 @@ const MIB: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Redis, 7.0 or newer.
+    /// Redis, 7.0 or newer; may name several hosts.
     pub redis_url: ConnectionUrl,
+    /// What the hosts of Redis' URL are.
+    pub redis: RedisSettings,
     /// PostgreSQL for `vehicles`.
     pub database_url: ConnectionUrl,
     /// PostgreSQL with TimescaleDB for `telemetry`; the database of `vehicles` if absent.
@@ -50,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             redis_url: ConnectionUrl::from("redis://127.0.0.1:6379"),
+            redis: RedisSettings::default(),
             database_url: ConnectionUrl::from("postgres://fleet:fleet@127.0.0.1:5432/fleet"),
             telemetry_database_url: None,
             tls: TlsSettings::default(),
@@ -63,6 +66,46 @@ impl Default for Settings {
             database: DatabasePoolSettings::default(),
             retention: RetentionSettings::default(),
             providers: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the hosts of Redis' URL are.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// How the servers belong together.
+    pub topology: RedisTopology,
+    /// The name of the primary that the Sentinels monitor.
+    pub sentinel_name: Option<String>,
+    /// The user of the Sentinels themselves.
+    pub sentinel_user: Option<String>,
+    /// The password of the Sentinels themselves.
+    pub sentinel_password: Option<Password>,
+}
+
+/// How the servers of Redis belong together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase", try_from = "String")]
+pub enum RedisTopology {
+    /// One primary; the URL's hosts are the candidates for it.
+    #[default]
+    Single,
+    /// The URL's hosts are Sentinels.
+    Sentinel,
+    /// The URL's hosts are nodes of a Redis Cluster.
+    Cluster,
+}
+
+impl TryFrom<String> for RedisTopology {
+    type Error = &'static str;
+
+    fn try_from(given: String) -> Result<Self, Self::Error> {
+        match given.as_str() {
+            "single" => Ok(Self::Single),
+            "sentinel" => Ok(Self::Sentinel),
+            "cluster" => Ok(Self::Cluster),
+            _ => Err("must be single, sentinel or cluster"),
         }
     }
 }
@@ -163,11 +206,13 @@ pub struct QueueSettings {
     /// Most time for one call, including connecting and retries.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
+    /// Replicas of Redis that must have a push on disk before it counts as stored.
+    pub replicas: u32,
 }
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { prefix: "fleet".to_owned(), timeout: Duration::from_secs(3) }
+        Self { prefix: "fleet".to_owned(), timeout: Duration::from_secs(3), replicas: 0 }
     }
 }
 
@@ -294,6 +339,8 @@ pub struct ProviderSettings {
     pub max_body_bytes: Option<u64>,
     /// Most new vehicles that one consumer accepts per minute; events of others become dead letters. Unlimited if absent.
     pub max_new_vehicles_per_minute: Option<u32>,
+    /// How many queues the provider's messages are spread over, 1 to 64. In a Redis Cluster, they are on several servers.
+    pub shards: u8,
 }
 
 impl Default for ProviderSettings {
@@ -305,6 +352,7 @@ impl Default for ProviderSettings {
             max_backlog_bytes: 1536 * MIB,
             max_body_bytes: None,
             max_new_vehicles_per_minute: None,
+            shards: 1,
         }
     }
 }

@@ -74,6 +74,30 @@ impl Serialize for ConnectionUrl {
     }
 }
 
+/// A password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "String")]
+pub struct Password(SecretString);
+
+impl From<String> for Password {
+    fn from(given: String) -> Self {
+        Self(SecretString::from(given))
+    }
+}
+
+impl Password {
+    /// The password itself.
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
 /// An authentication scheme as it was given. Its parameter, or the whole text if there is no such scheme, may be a secret in
 /// the wrong place: neither is shown.
 #[derive(Clone, Deserialize)]

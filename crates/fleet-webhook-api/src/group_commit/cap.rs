@@ -1,11 +1,11 @@
-//! Whether a provider's backlog is above its cap.
+//! Whether a queue's backlog is above its part of the provider's cap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::CommitMetrics;
 
-/// Decides when a provider's webhooks are refused, and when they are accepted again.
+/// Decides when a queue accepts no more webhooks, and when it accepts them again.
 #[derive(Debug)]
 pub(super) struct Cap {
     max_bytes: u64,
@@ -58,13 +58,15 @@ impl Cap {
         if shedding {
             tracing::warn!(
                 provider,
+                queue = %self.metrics.queue,
                 backlog_bytes,
                 cap_bytes,
-                "backlog above its cap: answering 503 until consumers catch up"
+                "backlog above its cap: accepting no more webhooks until consumers catch up"
             );
         } else {
             tracing::info!(
                 provider,
+                queue = %self.metrics.queue,
                 backlog_bytes,
                 cap_bytes,
                 "backlog below its cap again: accepting webhooks"

@@ -1,16 +1,18 @@
-//! The task that pushes one provider's webhooks into Redis.
+//! The task that pushes webhooks into one queue in Redis.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed};
+use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
 use fleet_runtime::liveness::idle;
 
 use super::cap::Cap;
+use super::health::HealthRecord;
 use super::push_log::PushLog;
+use super::replica_wait::{PROVE_EVERY, ReplicaWait};
 use super::share::Share;
-use super::waiting::{Batch, FirstMessage, Waiting};
-use crate::metrics::{CommitMetrics, Shed};
+use super::waiting::{Batch, FirstMessage, Requests, Waiting};
+use crate::metrics::{self, CommitMetrics, Shed};
 use crate::outcome::Outcome;
 
 /// How often the backlog is read while it is above its cap.
@@ -22,7 +24,7 @@ const LEDGER_INTERVAL: Duration = Duration::from_secs(2);
 /// Most looks at the sockets before a push.
 const MAX_LOOKS: u32 = 8;
 
-/// Owns everything that the pushes of one provider need.
+/// Owns everything that the pushes to one queue need.
 pub(super) struct Committer {
     producer: Producer,
     cap: Cap,
@@ -31,6 +33,9 @@ pub(super) struct Committer {
     waiting: Arc<Waiting>,
     history: PushHistory,
     log: PushLog,
+    /// Absent if pushes wait for no replica.
+    replicas: Option<ReplicaWait>,
+    health: HealthRecord,
 }
 
 /// Runs also if the task panics, so that no request waits for a push that will not happen.
@@ -47,22 +52,31 @@ impl Committer {
         share: Share,
         metrics: CommitMetrics,
         waiting: Arc<Waiting>,
+        replicas: Option<ReplicaWait>,
+        health: HealthRecord,
     ) -> Self {
         let log = PushLog::new(metrics.clone());
-        Self { producer, cap, share, metrics, waiting, history: PushHistory::default(), log }
+        Self {
+            producer,
+            cap,
+            share,
+            metrics,
+            waiting,
+            history: PushHistory::default(),
+            log,
+            replicas,
+            health,
+        }
     }
 
     /// Pushes until no request brings a message any more.
     pub(super) async fn run(mut self) {
         while let Some(batch) = self.next().await {
-            let Batch { push, first, requests } = batch;
+            let Batch { push, first, requests, .. } = batch;
             let (started, bytes) = (Instant::now(), push.bytes());
             self.share.before_push();
-            requests.resolve(self.push(push, &first).await);
-            let pause = self.share.after_push(bytes, started.elapsed());
-            if !pause.is_zero() {
-                idle(tokio::time::sleep(pause)).await;
-            }
+            self.push(push, &first, requests).await;
+            self.share.after_push(bytes, started.elapsed());
             if self.cap.is_shedding() {
                 self.wait_for_room().await;
             }
@@ -71,6 +85,9 @@ impl Committer {
 
     async fn next(&mut self) -> Option<Batch> {
         loop {
+            if let Some(pause) = self.share.pause() {
+                idle(tokio::time::sleep(pause)).await;
+            }
             self.gather().await;
             if let Some(batch) = self.waiting.take() {
                 return Some(batch);
@@ -82,22 +99,50 @@ impl Committer {
         }
     }
 
-    /// Waits for the next message. Meanwhile reads the ledger until the last messages are settled.
+    /// Waits for the next message. Meanwhile reads the ledger until the last messages are settled, and after a failed push.
     async fn arrival(&mut self) {
-        if !self.history.is_owed() {
-            return idle(self.waiting.arrival()).await;
+        if self.replicas.as_ref().is_some_and(ReplicaWait::is_owed) {
+            return self.arrival_or_confirmation().await;
         }
+        let owed = self.history.is_owed().then_some(LEDGER_INTERVAL);
+        let Some(pause) = self.health.pause().or(owed) else { return idle(self.waiting.arrival()).await };
         let look = async {
-            tokio::time::sleep(LEDGER_INTERVAL).await;
+            tokio::time::sleep(pause).await;
             self.producer.ledger().await
         };
         // A message that arrives ends the read.
         tokio::select! {
             () = self.waiting.arrival() => {}
             looked = look => match looked {
-                Ok(ledger) => self.history.looked(&ledger),
-                Err(error) if error.is_broken_key() => self.history.forget(),
+                Ok(ledger) => {
+                    self.history.looked(&ledger);
+                    self.health.responds();
+                }
+                Err(error) if error.is_broken_key() => {
+                    self.history.forget();
+                    self.health.responds();
+                }
                 Err(_next_time) => {}
+            }
+        }
+    }
+
+    /// Waits for the next message, and asks from time to time whether replicas confirm writes again.
+    async fn arrival_or_confirmation(&mut self) {
+        if tokio::time::timeout(PROVE_EVERY, self.waiting.arrival()).await.is_ok() {
+            return;
+        }
+        // A message that arrives meanwhile waits: if this were cancelled, the WAIT would still block the connection.
+        let proven = self.producer.prove().await;
+        let Some(replicas) = &mut self.replicas else { return };
+        match proven {
+            Ok(()) => {
+                replicas.confirmed();
+                self.health.responds();
+            }
+            Err(error) => {
+                metrics::redis_error(error.kind());
+                replicas.withheld();
             }
         }
     }
@@ -117,18 +162,30 @@ impl Committer {
         }
     }
 
-    async fn push(&mut self, batch: PushBatch, first: &FirstMessage) -> Outcome {
+    async fn push(&mut self, batch: PushBatch, first: &FirstMessage, requests: Requests) {
         let (started, messages, bytes) = (Instant::now(), batch.messages(), batch.bytes());
         let result = self.producer.push_batch(batch).await;
         self.metrics.pushed(messages, started.elapsed());
-        let Pushed { waiting_messages, ledger } = match result {
+        let Pushed { waiting_messages, ledger, unconfirmed } = match result {
             Ok(pushed) => pushed,
-            Err(error) => {
-                self.log.failed_push(&error, messages, first);
-                return Outcome::QueueUnavailable;
-            }
+            Err(error) => return self.failed(&error, messages, first, requests),
         };
         self.log.succeeded_push();
+        let requests = match (unconfirmed, &mut self.replicas) {
+            (Some(push), Some(replicas)) => {
+                self.health.failed();
+                if !replicas.wait(push, requests, messages, started).await {
+                    return;
+                }
+                None
+            }
+            (_, Some(replicas)) => {
+                replicas.confirmed();
+                Some(requests)
+            }
+            (_, None) => Some(requests),
+        };
+        self.health.succeeded();
         let (messages, bytes) = (wide(messages), wide(bytes));
         match ledger {
             Ok(ledger) => self.counted(&ledger, messages),
@@ -139,7 +196,21 @@ impl Committer {
                 self.cap.pushed(waiting_messages.saturating_mul(bytes / messages.max(1)));
             }
         }
-        Outcome::Accepted
+        if let Some(requests) = requests {
+            requests.resolve(Outcome::Accepted);
+        }
+    }
+
+    /// Answers the requests of a push that failed.
+    fn failed(&mut self, error: &QueueError, messages: usize, first: &FirstMessage, requests: Requests) {
+        self.health.failed();
+        self.log.failed_push(error, messages, first);
+        let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
+        requests.resolve(if is_unconfirmed { Outcome::Unconfirmed } else { Outcome::QueueUnavailable });
+        if let Some(replicas) = self.replicas.as_mut().filter(|_replicas| is_unconfirmed) {
+            replicas.withheld();
+            replicas.expire();
+        }
     }
 
     /// Evaluates the ledger as it is after a push.

@@ -1,4 +1,4 @@
-//! Log lines about one provider's pushes: at most one line a minute for each kind of failure, and one when it is over.
+//! Log lines about one queue's pushes: at most one line a minute for each kind of failure, and one when it is over.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::metrics::{self, CommitMetrics, Shed};
 /// Where `cargo xtask chaos` looks for failed pushes.
 const TARGET: &str = "fleet_webhook_api::group_commit";
 
-/// Logs and counts what goes wrong with one provider's pushes.
+/// Logs and counts what goes wrong with one queue's pushes.
 pub(super) struct PushLog {
     metrics: CommitMetrics,
     /// Counts webhooks.
@@ -40,11 +40,13 @@ impl PushLog {
         if missing_messages == 0 {
             tracing::warn!(
                 provider,
+                queue = %self.metrics.queue,
                 "Redis has gone back behind what it had confirmed; everything that it has forgotten was stored before"
             );
         } else {
             tracing::error!(
                 provider,
+                queue = %self.metrics.queue,
                 missing_messages,
                 "Redis has gone back behind what it had confirmed: up to so many webhooks that were answered 200 are gone; \
                  see the runbook, FleetWebhooksUnaccounted"
@@ -55,13 +57,17 @@ impl PushLog {
     /// A push failed. The line names the first message of the latest push.
     pub(super) fn failed_push(&mut self, error: &QueueError, messages: usize, first: &FirstMessage) {
         metrics::redis_error(error.kind());
-        self.metrics.shed.count_all(Shed::RedisUnavailable, messages);
+        let is_unconfirmed = matches!(error, QueueError::Unconfirmed(_));
+        let reason = if is_unconfirmed { Shed::Unconfirmed } else { Shed::RedisUnavailable };
+        self.metrics.shed.count_all(reason, messages);
         let (provider, kind) = (self.metrics.provider, error.kind());
-        tracing::debug!(target: TARGET, provider, messages, kind, %error, "a push failed");
+        let queue = self.metrics.queue;
+        tracing::debug!(target: TARGET, provider, %queue, messages, kind, %error, "a push failed");
         let webhooks = u64::try_from(messages).unwrap_or(u64::MAX);
         if let Some(Failing { failures, lasted }) = self.failed_pushes.failed(Instant::now(), webhooks) {
             tracing::warn!(
                 provider,
+                queue = %self.metrics.queue,
                 messages = failures,
                 seconds = lasted.as_secs(),
                 message_id = %first.message_id,
@@ -77,6 +83,7 @@ impl PushLog {
         if let Some(Over { failures, lasted }) = self.failed_pushes.succeeded(Instant::now()) {
             tracing::info!(
                 provider = self.metrics.provider,
+                queue = %self.metrics.queue,
                 messages = failures,
                 seconds = lasted.as_secs(),
                 "pushes to Redis succeed again"
@@ -90,6 +97,7 @@ impl PushLog {
         if let Some(Failing { failures, lasted }) = self.failed_counts.failed(Instant::now(), messages) {
             tracing::warn!(
                 provider = self.metrics.provider,
+                queue = %self.metrics.queue,
                 messages = failures,
                 seconds = lasted.as_secs(),
                 kind = error.kind(),
@@ -104,6 +112,7 @@ impl PushLog {
         if let Some(Over { failures, lasted }) = self.failed_counts.succeeded(Instant::now()) {
             tracing::info!(
                 provider = self.metrics.provider,
+                queue = %self.metrics.queue,
                 messages = failures,
                 seconds = lasted.as_secs(),
                 "Redis counts pushes again"
@@ -117,6 +126,7 @@ impl PushLog {
         if let Some(Failing { failures, lasted }) = self.failed_reads.failed(Instant::now(), 1) {
             tracing::warn!(
                 provider = self.metrics.provider,
+                queue = %self.metrics.queue,
                 failures,
                 seconds = lasted.as_secs(),
                 kind = error.kind(),
@@ -130,6 +140,7 @@ impl PushLog {
         if let Some(Over { failures, lasted }) = self.failed_reads.succeeded(Instant::now()) {
             tracing::info!(
                 provider = self.metrics.provider,
+                queue = %self.metrics.queue,
                 failures,
                 seconds = lasted.as_secs(),
                 "the backlog can be read from Redis again"

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fleet_queue::{Envelope, Producer, PushBatch};
 use fleet_runtime::logging::trace_id;
@@ -12,7 +13,7 @@ use super::limits::CommitLimits;
 use crate::outcome::Outcome;
 use crate::permits::Permits;
 
-/// One provider's waiting messages: requests add them, the committer takes them.
+/// One queue's waiting messages: requests add them, the committer takes them.
 #[derive(Debug)]
 pub(super) struct Waiting {
     producer: Producer,
@@ -39,6 +40,8 @@ pub(super) struct Batch {
     pub(super) push: PushBatch,
     pub(super) first: FirstMessage,
     pub(super) requests: Requests,
+    /// When its first message was added.
+    began: Instant,
 }
 
 /// Identifies a batch in the log.
@@ -83,6 +86,11 @@ impl Waiting {
         self.lock().messages
     }
 
+    /// How many messages wait, if more may.
+    pub(super) fn room(&self) -> Option<usize> {
+        Some(self.messages()).filter(|messages| *messages < self.limits.queue)
+    }
+
     /// Whether the batch that has waited longest cannot grow any more.
     pub(super) fn is_complete(&self) -> bool {
         self.lock().batches.len() > 1
@@ -112,7 +120,7 @@ impl Waiting {
         let first = FirstMessage { message_id: envelope.message_id, trace_id };
         let outcome = Arc::new(SetOnce::new());
         let requests = Requests { outcome: Arc::clone(&outcome), permits: Some(permits) };
-        batches.push_back(Batch { push, first, requests });
+        batches.push_back(Batch { push, first, requests, began: Instant::now() });
         self.arrived.notify_one();
         Some(outcome)
     }
@@ -123,13 +131,28 @@ impl Waiting {
 
     /// The batch that has waited longest.
     pub(super) fn take(&self) -> Option<Batch> {
+        self.take_if(|_batch| true)
+    }
+
+    /// The batch that has waited longest, if it has waited for so long.
+    pub(super) fn take_older_than(&self, age: Duration) -> Option<Batch> {
+        self.take_if(|batch| batch.began.elapsed() >= age)
+    }
+
+    fn take_if(&self, is_due: impl FnOnce(&Batch) -> bool) -> Option<Batch> {
         let mut batches = self.lock();
+        batches.batches.front().filter(|batch| is_due(batch))?;
         let batch = batches.batches.pop_front()?;
         batches.messages -= batch.push.messages();
         let follow = |room: usize, size: usize| size.max(room - room / 8);
         let (messages, bytes) = batches.room;
         batches.room = (follow(messages, batch.push.messages()), follow(bytes, batch.push.bytes()));
         Some(batch)
+    }
+
+    /// Since when the batch that has waited longest waits.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.lock().batches.front().map(|batch| batch.began)
     }
 
     /// Waits for a batch to take, or for the end.

@@ -7,6 +7,7 @@ mod freshness;
 mod idle;
 mod ingest;
 mod ingest_always;
+mod ingest_replicated;
 mod setup;
 mod sizing;
 
@@ -24,6 +25,8 @@ pub(crate) enum Case {
     Ingest,
     /// Throughput when every push is on disk before its response.
     IngestAlways,
+    /// Throughput when a replica, too, has every push on disk before its response.
+    IngestReplicated,
     /// One consumer that drains a queue, compared with one connection that only inserts.
     Drain,
     /// Two consumers compared with one.
@@ -46,6 +49,7 @@ impl Case {
         match self {
             Self::Ingest => "ingest",
             Self::IngestAlways => "ingest-always",
+            Self::IngestReplicated => "ingest-replicated",
             Self::Drain => "drain",
             Self::DrainTwo => "drain-two",
             Self::Bomb => "bomb",
@@ -59,7 +63,7 @@ impl Case {
     fn fills_the_database(self) -> bool {
         match self {
             Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness | Self::Sizing => true,
-            Self::Ingest | Self::IngestAlways | Self::Attack => false,
+            Self::Ingest | Self::IngestAlways | Self::IngestReplicated | Self::Attack => false,
         }
     }
 
@@ -70,9 +74,14 @@ impl Case {
         let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
         let redis = match self {
             Self::Bomb | Self::Idle | Self::Freshness | Self::Attack => &[],
-            Self::Ingest | Self::IngestAlways | Self::Drain | Self::DrainTwo | Self::Sizing => steady,
+            Self::Ingest
+            | Self::IngestAlways
+            | Self::IngestReplicated
+            | Self::Drain
+            | Self::DrainTwo
+            | Self::Sizing => steady,
         };
-        let mut stage = Stage::set(&setup.bin_dir, redis, &setup.interrupt)?;
+        let mut stage = Stage::set(&setup.bin_dir, redis, setup.shards, &setup.interrupt)?;
         if !setup.quick && self.fills_the_database() {
             stage.age()?;
         }
@@ -81,6 +90,7 @@ impl Case {
         match self {
             Self::Ingest => ingest::run(setup, &mut stage, &mut report),
             Self::IngestAlways => ingest_always::run(setup, &mut stage, &mut report),
+            Self::IngestReplicated => ingest_replicated::run(setup, &mut stage, &mut report),
             Self::Drain => drain::run(setup, &mut stage, &mut report),
             Self::DrainTwo => drain::run_two(setup, &mut stage, &mut report),
             Self::Bomb => bomb::run(setup, &mut stage, &mut report),

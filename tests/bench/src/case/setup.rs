@@ -12,6 +12,8 @@ pub(crate) struct Setup {
     pub(crate) bin_dir: PathBuf,
     /// Whether to run small sizes, only to check that the benchmark works.
     pub(crate) quick: bool,
+    /// How many shards each provider has.
+    pub(crate) shards: u8,
     /// How many rounds to run.
     pub(crate) rounds: u32,
     pub(crate) interrupt: Interrupt,
@@ -36,4 +38,5 @@ impl Setup {
 pub(super) const API: &str = "api";
 pub(super) const CONSUMER: &str = "consumer";
 pub(super) const REDIS: &str = "redis";
+pub(super) const REPLICA: &str = "replica";
 pub(super) const POSTGRES: &str = "postgres";

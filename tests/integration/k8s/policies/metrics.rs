@@ -104,9 +104,13 @@ fn keda_sources(scaled: &Value) -> Vec<String> {
         .map(|trigger| text(trigger, "/metadata/listName"))
         .filter(|key| !key.is_empty())
         .collect();
-    let wanted = fleet_providers::PROVIDERS
-        .iter()
-        .flat_map(|provider| ["queue", "leases"].map(|part| format!("fleet:{{{}}}:{part}", provider.slug)));
+    let wanted = fleet_providers::PROVIDERS.iter().flat_map(|provider| {
+        // As many shards as have a trigger.
+        let of_shards = format!("fleet:{{{}.", provider.slug);
+        let shards = keys.iter().filter(|key| key.starts_with(&of_shards) && key.ends_with(":queue")).count();
+        fleet_queue::Queue::all(provider.slug, u8::try_from(shards).unwrap_or(u8::MAX))
+    });
+    let wanted = wanted.flat_map(|queue| ["queue", "leases"].map(|part| format!("fleet:{{{queue}}}:{part}")));
     let wanted: BTreeSet<_> = wanted.collect();
     if !keys.iter().map(|key| (*key).to_owned()).eq(wanted.iter().cloned()) {
         violations.push(format!("{}: the queues are {wanted:?}, not {keys:?}", label(scaled)));

@@ -3,27 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleet_providers::PROVIDERS;
-use fleet_queue::{BrokenKey, Durability, Held, Observer, QueueStatus, RedisLink};
+use fleet_queue::{BrokenKey, Durability, Held, Observer, Queue, QueueStatus};
 use fleet_runtime::settings::Settings;
 use fleet_store::SettledTotals;
 
-use crate::connect::{Databases, keys_of_one_queue, redis_link};
+use crate::connect::Databases;
 use crate::error::ConsumerError;
 use crate::observe::witness::{Unaccounted, Witnesses};
+use crate::queues::{KnownQueues, OpenQueue};
 
-/// The ledgers of every queue and of both databases.
+/// The ledgers of every queue and of both databases. A provider's queues follow each other.
 #[derive(Debug)]
 pub struct Audit {
     pub(super) queues: Vec<AuditedQueue>,
     pub(super) settled: BTreeMap<String, SettledTotals>,
-    pub(super) durability: Durability,
+    /// The settings of the server that has each queue.
+    pub(super) durability: BTreeMap<Queue, Durability>,
 }
 
 /// One queue and its ledger.
 #[derive(Debug)]
 pub(super) struct AuditedQueue {
-    pub(super) name: &'static str,
+    pub(super) queue: Queue,
+    /// The settings name it.
+    pub(super) is_configured: bool,
     pub(super) status: QueueStatus,
     /// The messages in claimed batches. Absent if the user may not count them.
     pub(super) held: Option<Held>,
@@ -40,42 +43,72 @@ impl Audit {
     /// [`ConsumerError`] if one of them cannot be read.
     pub async fn read(settings: &Settings) -> Result<Self, ConsumerError> {
         let databases = Databases::new(settings)?;
-        let link = Arc::new(redis_link(settings)?);
-        let unaccounted = Witnesses::new(settings, &databases)?.look().await?;
-        let before = statuses(&link, settings).await?;
+        let known = KnownQueues::open(settings)?;
+        known.discover().await?;
+        let looked = Witnesses::new(settings, &databases, known.clone()).look().await?;
+        if let Some(failed) = looked.failed {
+            return Err(failed.into());
+        }
+        let (open, prefix) = (known.all(), &settings.queue.prefix);
+        let before = statuses(&open, prefix).await?;
         let settled = SettledTotals::read(&databases.state, &databases.telemetry).await?;
-        let after = statuses(&link, settings).await?;
-        let mut queues = Vec::new();
-        for ((name, before), (_, status)) in before.into_iter().zip(after) {
-            let unaccounted = unaccounted.iter().find(|(queue, _)| *queue == name);
+        let after = statuses(&open, prefix).await?;
+        let (mut queues, mut durability) = (Vec::new(), BTreeMap::new());
+        for ((open, before), status) in open.iter().zip(before).zip(after) {
+            let queue = open.queue;
             queues.push(AuditedQueue {
-                name,
-                held: observer(&link, settings, name).held().await?,
-                unaccounted: unaccounted.map(|(_, unaccounted)| *unaccounted).unwrap_or_default(),
+                queue,
+                is_configured: open.is_configured,
+                held: observer(open, prefix).held().await?,
+                unaccounted: looked.unaccounted.get(&queue).copied().unwrap_or_default(),
                 at_rest: before.leases + before.parked == 0 && before.claimed == status.claimed,
                 status,
             });
+            durability.insert(
+                queue,
+                Durability::read(&open.link, &queue.keys(prefix), settings.queue.replicas).await?,
+            );
         }
-        let durability = Durability::read(&link, &keys_of_one_queue(settings)).await?;
         Ok(Self { queues, settled, durability })
     }
 
     /// Whether every queue holds what its ledger says, no webhook is unaccounted for, and both databases have stored the same
-    /// records. While batches of a queue are in progress, the databases may differ by them.
+    /// records. While batches of a provider are in progress, the databases may differ by them.
     pub fn balances(&self) -> bool {
-        self.queues.iter().all(|queue| {
-            let agree = || self.settled.get(queue.name).is_none_or(databases_agree);
-            queue.balances() && queue.unaccounted.messages == 0 && (!queue.at_rest || agree())
-        })
+        let queues = self.queues.iter().all(|queue| queue.balances() && queue.unaccounted.messages == 0);
+        queues
+            && self
+                .settled
+                .iter()
+                .all(|(provider, totals)| databases_agree(totals) || !self.is_at_rest(provider))
+    }
+
+    /// Whether no queue of the provider had a batch in progress.
+    fn is_at_rest(&self, provider: &str) -> bool {
+        let mut queues = self.queues.iter().filter(|queue| queue.queue.provider() == provider).peekable();
+        // Nothing is compared with records of a provider that this version does not know.
+        queues.peek().is_some() && queues.all(|queue| queue.at_rest)
     }
 
     /// Whether the next restart of Redis would lose what it has accepted.
     pub fn loses_at_restart(&self) -> bool {
-        self.durability.default_user_may_write == Some(false)
+        self.durability.values().any(|durability| durability.default_user_may_write == Some(false))
     }
 }
 
 impl AuditedQueue {
+    /// Accepted, waiting, leased, settled and unaccounted messages.
+    pub(super) fn counts(&self) -> [u64; 5] {
+        let status = &self.status;
+        [
+            status.accepted.messages,
+            status.waiting_messages,
+            status.leased().messages,
+            status.settled.messages,
+            self.unaccounted.messages,
+        ]
+    }
+
     pub(super) fn balances(&self) -> bool {
         let all_held = self
             .held
@@ -92,18 +125,14 @@ impl AuditedQueue {
     }
 }
 
-fn observer(link: &Arc<RedisLink>, settings: &Settings, queue: &str) -> Observer {
-    Observer::new(Arc::clone(link), &settings.queue.prefix, queue)
+fn observer(open: &OpenQueue, prefix: &str) -> Observer {
+    Observer::new(Arc::clone(&open.link), prefix, open.queue)
 }
 
-async fn statuses(
-    link: &Arc<RedisLink>,
-    settings: &Settings,
-) -> Result<Vec<(&'static str, QueueStatus)>, ConsumerError> {
-    let mut statuses = Vec::new();
-    for provider in PROVIDERS {
-        let status = observer(link, settings, provider.slug).status().await?;
-        statuses.push((provider.slug, status));
+async fn statuses(open: &[OpenQueue], prefix: &str) -> Result<Vec<QueueStatus>, ConsumerError> {
+    let mut statuses = Vec::with_capacity(open.len());
+    for open in open {
+        statuses.push(observer(open, prefix).status().await?);
     }
     Ok(statuses)
 }

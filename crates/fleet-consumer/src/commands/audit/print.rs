@@ -1,8 +1,10 @@
 //! Prints the ledgers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use comfy_table::Table;
+use fleet_queue::Durability;
 
 use crate::commands::audit::ledgers::{Audit, AuditedQueue};
 use crate::observe::witness::Unaccounted;
@@ -11,19 +13,18 @@ impl fmt::Display for Audit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut queues = Table::new();
         queues.set_header(["queue", "accepted", "waiting", "leased", "settled", "unaccounted", "balances"]);
-        for queue in &self.queues {
-            let status = &queue.status;
-            let counts = [
-                status.accepted.messages,
-                status.waiting_messages,
-                status.leased().messages,
-                status.settled.messages,
-                queue.unaccounted.messages,
-            ];
-            let mut row = vec![queue.name.to_owned()];
-            row.extend(counts.map(|count| count.to_string()));
-            row.push(if queue.balances() { "yes" } else { "NO" }.to_owned());
-            queues.add_row(row);
+        for of_provider in self.queues.chunk_by(|one, next| one.queue.provider() == next.queue.provider()) {
+            for queue in of_provider {
+                queues.add_row(row(queue.queue.to_string(), queue.counts(), queue.balances()));
+            }
+            if let [first, _second, ..] = of_provider {
+                let counts = of_provider.iter().map(AuditedQueue::counts);
+                let sums = counts.fold([0_u64; 5], |sums: [u64; 5], counts| {
+                    std::array::from_fn(|column| sums[column].saturating_add(counts[column]))
+                });
+                let name = format!("{} in all", first.queue.provider());
+                queues.add_row(row(name, sums, of_provider.iter().all(AuditedQueue::balances)));
+            }
         }
         let mut settled = Table::new();
         let header =
@@ -49,11 +50,13 @@ impl fmt::Display for Audit {
         for queue in &self.queues {
             queue.explain(formatter)?;
         }
-        for weakness in self.durability.weaknesses() {
+        let weaknesses: BTreeSet<_> = self.durability.values().flat_map(Durability::weaknesses).collect();
+        for weakness in weaknesses {
             writeln!(formatter, "Redis is set up weaker than it should be: {weakness}")?;
         }
-        let unseen = self.durability.unseen().join(", ");
+        let unseen: BTreeSet<_> = self.durability.values().flat_map(Durability::unseen).collect();
         if !unseen.is_empty() {
+            let unseen = unseen.into_iter().collect::<Vec<_>>().join(", ");
             writeln!(
                 formatter,
                 "This user may not read all of Redis' settings. Make sure that Redis has: {unseen}."
@@ -63,10 +66,23 @@ impl fmt::Display for Audit {
     }
 }
 
+fn row(name: String, counts: [u64; 5], balances: bool) -> Vec<String> {
+    let mut row = vec![name];
+    row.extend(counts.map(|count| count.to_string()));
+    row.push(if balances { "yes" } else { "NO" }.to_owned());
+    row
+}
+
 impl AuditedQueue {
     /// Explains what needs attention, below the tables.
     fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, held, unaccounted, status, at_rest: _ } = self;
+        let Self { queue: name, is_configured, held, unaccounted, status, at_rest: _ } = self;
+        if !is_configured {
+            writeln!(
+                formatter,
+                "{name}: the settings do not name this queue. Consumers work on it until it is empty."
+            )?;
+        }
         for broken in self.broken() {
             writeln!(formatter, "{name}: {broken}")?;
         }

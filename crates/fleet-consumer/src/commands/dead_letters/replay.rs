@@ -1,9 +1,8 @@
 //! Puts the messages of dead letters back into their queues.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
-use fleet_queue::{Producer, RedisLink};
+use fleet_queue::{Producer, QueueError};
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadMessage};
@@ -25,7 +24,7 @@ pub(super) async fn replay(
     let start = store.now().await?;
     filter.until = Some(filter.until.map_or(start, |until| until.min(start)));
     let total = store.count_messages(&filter).await?;
-    let link = Arc::new(redis_link(settings)?);
+    let mut queues = Queues::open(settings)?;
     let mut lines = ProgressLines::default();
     let (mut after, mut messages, mut letters, mut foreign) = (None, 0, 0, 0);
     loop {
@@ -37,7 +36,7 @@ pub(super) async fn replay(
         page.retain(|message| fleet_providers::provider(&message.provider).is_some());
         foreign += found - page.len();
         let ids: Vec<_> = page.iter().map(|message| message.message_id).collect();
-        push(&link, &settings.queue.prefix, page).await?;
+        queues.push(page).await?;
         // Delete after the push: the other way round, a crash in between would lose the messages.
         letters += store.forget(&ids, start).await?;
         messages += ids.len();
@@ -52,14 +51,46 @@ pub(super) async fn replay(
     Ok(())
 }
 
-/// Pushes each message once, however many of its events died.
-async fn push(link: &Arc<RedisLink>, prefix: &str, page: Vec<DeadMessage>) -> Result<(), ConsumerError> {
-    let mut queues: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-    for DeadMessage { provider, envelope, .. } in page {
-        queues.entry(provider).or_default().push(envelope);
+/// The queues of every provider, by its slug.
+struct Queues(BTreeMap<&'static str, VecDeque<Producer>>);
+
+impl Queues {
+    fn open(settings: &Settings) -> Result<Self, ConsumerError> {
+        let mut queues: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        for queue in settings.queues() {
+            let producer = Producer::new(redis_link(settings, queue)?, &settings.queue.prefix, queue)
+                .confirmed_by(settings.queue.replicas);
+            queues.entry(queue.provider()).or_default().push_back(producer);
+        }
+        Ok(Self(queues))
     }
-    for (provider, envelopes) in queues {
-        Producer::new(Arc::clone(link), prefix, &provider).push(&envelopes).await?;
+
+    /// Pushes each message once, however many of its events died.
+    async fn push(&mut self, page: Vec<DeadMessage>) -> Result<(), ConsumerError> {
+        let mut messages: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for DeadMessage { provider, envelope, .. } in page {
+            messages.entry(provider).or_default().push(envelope);
+        }
+        for (provider, envelopes) in messages {
+            if let Some(shards) = self.0.get_mut(provider.as_str()) {
+                push(shards, &envelopes).await?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Pushes messages to the next shard that accepts them. After a push without a reply, they may be in two shards. The databases
+/// store them once.
+async fn push(shards: &mut VecDeque<Producer>, envelopes: &[Vec<u8>]) -> Result<(), QueueError> {
+    let mut result = Ok(());
+    for _shard in 0..shards.len() {
+        shards.rotate_left(1);
+        let Some(producer) = shards.front() else { break };
+        match producer.push_confirmed(envelopes).await {
+            Ok(_pushed) => return Ok(()),
+            Err(error) => result = Err(error),
+        }
+    }
+    result
 }

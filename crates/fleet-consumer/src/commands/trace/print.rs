@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use fleet_queue::{ClaimedBatch, Place};
+use fleet_queue::{ClaimedBatch, Place, Queue};
 use fleet_store::{EventKey, TracedEvent, UnstoredMessage};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
@@ -23,7 +23,7 @@ impl Display for Trace {
                     formatter,
                     "waiting: in the queue of {queue}; about {before} of {of} messages are before it"
                 )?,
-                Place::Claimed(batch) => claimed(formatter, queue, batch)?,
+                Place::Claimed(batch) => claimed(formatter, *queue, batch)?,
             }
         }
         self.stored.print(formatter, self.message.id)?;
@@ -37,7 +37,7 @@ impl Display for Trace {
     }
 }
 
-fn claimed(formatter: &mut Formatter<'_>, queue: &str, batch: &ClaimedBatch) -> Result {
+fn claimed(formatter: &mut Formatter<'_>, queue: Queue, batch: &ClaimedBatch) -> Result {
     let ClaimedBatch { lease_id, is_parked, until, token, takeovers } = batch;
     let (state, what) = if *is_parked { ("parked", "it is due") } else { ("leased", "the lease expires") };
     write!(formatter, "{state}: in the batch lease_id={lease_id} of the queue of {queue}")?;

@@ -151,6 +151,7 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
         "__NIU",
         "__NIU__MAX_BACKLOG_BYTES",
         "__NIU__MAX_NEW_VEHICLES_PER_MINUTE",
+        "__NIU__SHARDS",
         "__NIU__SECRET",
         "__NIU__AUTH__HEADER",
         "__NIU__SECRETS__1",
@@ -191,4 +192,24 @@ fn nothing_secret_is_shown() {
     let shown = format!("{:?} {settings:?}", settings.effective());
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("[redacted],[redacted]"), "{shown}");
+}
+
+#[test]
+fn a_provider_has_one_queue_or_up_to_64_shards() {
+    let names = |variables: &[(&str, &str)]| -> Vec<String> {
+        from_variables(variables).unwrap().queues().map(|queue| queue.to_string()).collect()
+    };
+    assert_eq!(names(&[]), ["niu", "segway", "invers"]);
+    assert_eq!(names(&[("FLEET_PROVIDERS__NIU__SHARDS", "1")]), ["niu", "segway", "invers"]);
+    assert_eq!(names(&[("FLEET_PROVIDERS__NIU__SHARDS", "2")]), ["niu.0", "niu.1", "segway", "invers"]);
+    assert_eq!(names(&[("FLEET_PROVIDERS__INVERS__SHARDS", "64")]).len(), 66);
+    for wrong in ["0", "65", "256", "-1", "two"] {
+        let error = from_variables(&[("FLEET_PROVIDERS__NIU__SHARDS", wrong)]).unwrap_err().to_string();
+        assert!(
+            error.contains("FLEET_PROVIDERS__NIU__SHARDS") && error.contains("1 to 64"),
+            "{wrong}: {error}"
+        );
+    }
+    let error = from_variables(&[("FLEET_PROVIDERS__NIMBUS__SHARDS", "2")]).unwrap_err().to_string();
+    assert!(error.contains("no provider nimbus"), "{error}");
 }

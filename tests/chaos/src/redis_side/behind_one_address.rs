@@ -5,24 +5,17 @@ use std::time::{Duration, Instant};
 
 use fleet_testbed::Redis;
 
-use super::ask;
 use crate::refuse::refuse;
 use fleet_harness::{Failure, POLL};
 
 /// The deadline for the replica to copy the primary's data.
 const COPIED_WITHIN: Duration = Duration::from_secs(20);
 
-/// A replica logs in as the administrator, who exists on both servers.
-const LOGIN: &str = "masteruser fleet masterauth fleet repl-diskless-sync-delay 0";
-
 /// Makes `new` a replica of `old`, waits until it is in sync, and promotes it to primary. Clients that write
-/// meanwhile are blocked. When [`super::stage::Stage::fail_over`] unblocks `old`, they get a replica's
+/// meanwhile are blocked. When [`super::single::Single`] unblocks `old`, they get a replica's
 /// response.
 pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
-    for server in [old, new] {
-        ask::server(server, &format!("CONFIG SET {LOGIN}"))?;
-    }
-    ask::server(new, &format!("REPLICAOF 127.0.0.1 {}", old.port()))?;
+    new.command(&["REPLICAOF", "127.0.0.1", &old.port().to_string()])?;
     let end = Instant::now() + COPIED_WITHIN;
     while !is_copy(new)? {
         if Instant::now() >= end {
@@ -31,7 +24,7 @@ pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
         thread::sleep(POLL);
     }
     // Longer than the switch takes. CLIENT UNPAUSE ends it.
-    ask::server(old, "CLIENT PAUSE 5000 WRITE")?;
+    old.command(&["CLIENT", "PAUSE", "5000", "WRITE"])?;
     let offset = offset(old)?;
     while self::offset(new)? < offset {
         if Instant::now() >= end {
@@ -39,8 +32,8 @@ pub(super) fn switch(old: &Redis, new: &Redis) -> Result<(), Failure> {
         }
         thread::sleep(POLL);
     }
-    ask::server(new, "REPLICAOF NO ONE")?;
-    ask::server(old, &format!("REPLICAOF 127.0.0.1 {}", new.port()))?;
+    new.command(&["REPLICAOF", "NO", "ONE"])?;
+    old.command(&["REPLICAOF", "127.0.0.1", &new.port().to_string()])?;
     Ok(())
 }
 
@@ -58,5 +51,5 @@ fn offset(server: &Redis) -> Result<u64, Failure> {
 }
 
 fn replication(server: &Redis) -> Result<String, Failure> {
-    Ok(ask::server(server, "INFO replication")?.concat())
+    Ok(server.command(&["INFO", "replication"])?.concat())
 }

@@ -1,0 +1,8 @@
+//! The programs follow the primary of Redis, without a restart.
+
+mod cluster;
+mod rig;
+mod sentinels;
+mod settings;
+mod several_hosts;
+mod tls;
