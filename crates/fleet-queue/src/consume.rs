@@ -63,7 +63,7 @@ impl Consumer {
     ) -> Result<Option<Lease>, QueueError> {
         let call = self.claim_call(id, token, limits, "first");
         // No retry: if Redis ran the first call and the batch was settled since, a second call would claim another batch.
-        let (reply, line) = self.link.script_once(&call).await?;
+        let (reply, line) = self.link.script_once_on_line(&call).await?;
         self.confirmed(lease(id, token, reply)?, &line).await
     }
 

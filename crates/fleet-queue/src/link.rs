@@ -150,7 +150,7 @@ impl RedisLink {
     }
 
     /// Runs a script without retries, because it must not run twice. Returns the connection, too.
-    pub(crate) async fn script_once<T: FromRedisValue>(
+    pub(crate) async fn script_once_on_line<T: FromRedisValue>(
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<(T, Line), QueueError> {

@@ -10,6 +10,8 @@ pub(crate) use self::located::{Located, Role, Verdict};
 
 use redis::aio::MultiplexedConnection;
 
+use std::time::Duration;
+
 use self::cluster::Cluster;
 use self::sentinel::Sentinels;
 use self::single::Single;
@@ -73,13 +75,13 @@ impl Locator {
         dialer.dial(&dialer.server(host, port)).await
     }
 
-    /// Checks whether the server is still the primary. It uses the located connection, and others of its own. The caller
-    /// bounds the time.
-    pub(crate) async fn check(&self, located: &Located) -> Verdict {
+    /// Checks whether the server is still the primary. It uses the located connection, which must reply `within` this time,
+    /// and others of its own.
+    pub(crate) async fn check(&self, located: &Located, within: Duration) -> Verdict {
         match self {
-            Self::Single(single) => single.check(located).await,
-            Self::Sentinel(sentinels) => sentinels.check(located).await,
-            Self::Cluster(cluster) => cluster.check(located).await,
+            Self::Single(single) => single.check(located, within).await,
+            Self::Sentinel(sentinels) => sentinels.check(located, within).await,
+            Self::Cluster(cluster) => cluster.check(located, within).await,
         }
     }
 }

@@ -73,7 +73,7 @@ impl Lookout {
         let mut call = NOTE_LOOK.prepare_invoke();
         call.key(&self.keys.ledger).arg(last.number).arg(now_ms);
         // No retry: after a lost reply, a retry could not tell its own record from another consumer's.
-        let (fields, line): (Option<Fields>, Line) = self.link.script_once(&call).await?;
+        let (fields, line): (Option<Fields>, Line) = self.link.script_once_on_line(&call).await?;
         let Some(look) = fields.map(|fields| self.parse(fields)).transpose()? else { return Ok(None) };
         Ok(self.is_confirmed(&line).await?.then_some(look))
     }

@@ -114,6 +114,13 @@ impl Injector {
     }
 
     fn collides(&self, Fault { kind, target, .. }: Fault) -> bool {
+        // Pushes must reach the primary that has no replica, so nothing else goes wrong meanwhile.
+        let is_cut_off = |fault: &ActiveFault| {
+            fault.kind == Kind::LoseCutOffRedis && matches!(fault.phase, Phase::Lasts(_))
+        };
+        if self.active.iter().any(is_cut_off) {
+            return true;
+        }
         let held = kind.holds(target, self.layout);
         let same = |fault: &ActiveFault| {
             fault.kind == kind || (held.is_some() && fault.kind.holds(fault.target, self.layout) == held)

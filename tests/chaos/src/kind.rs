@@ -53,7 +53,7 @@ impl Kind {
         match layout.stage {
             StageName::Single => &[],
             StageName::Failover | StageName::Cluster => {
-                &[Self::LoseRedis, Self::LosePostgres, Self::LoseCutOffRedis, Self::LosePostgres]
+                &[Self::LoseCutOffRedis, Self::LosePostgres, Self::LoseRedis, Self::LosePostgres]
             }
         }
     }

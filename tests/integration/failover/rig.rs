@@ -50,6 +50,8 @@ impl Rig {
     /// Trusts this CA.
     pub(super) fn trusting(mut self, ca_file: PathBuf) -> Self {
         self.site.ca_file = Some(ca_file);
+        // The database of the tests has no TLS.
+        self.site.database.push_str("?sslmode=disable");
         self
     }
 

@@ -106,6 +106,7 @@ async fn silent_sentinels_delay_nothing_and_stop_nothing() {
     let start = Instant::now();
     rig.push(&rig.producer("niu")).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(rig.post(&api).await, 200, "the link of the queue is connected");
     for other in 1..3 {
         sentinels.pause(other).unwrap();
     }

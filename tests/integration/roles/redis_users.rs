@@ -134,6 +134,10 @@ async fn everything_else_is_refused() {
         for (user, own) in [("api", &apis[..]), ("consumer", &consumers)] {
             let mut connection = connect(&login(&server.url(), user)).await;
             assert!(ask(&mut connection, "RPUSH fleet:{niu}:queue x").await.is_ok(), "{user}");
+            // They show which of two primaries was promoted last.
+            for command in ["HELLO", "INFO replication"] {
+                assert!(ask(&mut connection, command).await.is_ok(), "{user}: {command}");
+            }
             for command in anybodys.iter().chain(own) {
                 assert_eq!(
                     ask(&mut connection, command).await,

@@ -145,8 +145,7 @@ async fn watch(lines: Weak<Lines>, generation: u64, located: Located) {
     loop {
         tokio::time::sleep(CHECK_EVERY).await;
         let Some(lines) = lines.upgrade() else { return };
-        let checking = tokio::time::timeout(lines.timeout, lines.locator.check(&located));
-        match checking.await.unwrap_or(Verdict::Left(Departure::Timeout)) {
+        match lines.locator.check(&located, lines.timeout).await {
             Verdict::Primary => lines.note(generation, LinkState::Primary).await,
             Verdict::Unknown => lines.note(generation, LinkState::Unverified).await,
             Verdict::Replica => lines.note(generation, LinkState::Missing).await,

@@ -62,12 +62,14 @@ impl Cluster {
         Err(not_found("no node of FLEET_REDIS_URL leads to the primary of this queue: ", failed))
     }
 
-    pub(super) async fn check(&self, located: &Located) -> Verdict {
-        let Some(probe) = &self.probe else { return located.own_verdict().await };
-        match ask(&self.dialer, &located.server, &mut located.connection.clone(), probe).await {
-            Ok(Reply::Owner) => Verdict::Primary,
-            Ok(Reply::Moved(_)) => Verdict::Left(Departure::Cluster),
-            Err(error) => Verdict::Left(error.departure()),
+    pub(super) async fn check(&self, located: &Located, within: Duration) -> Verdict {
+        let Some(probe) = &self.probe else { return located.own_verdict(within).await };
+        let mut connection = located.connection.clone();
+        match tokio::time::timeout(within, ask(&self.dialer, &located.server, &mut connection, probe)).await {
+            Ok(Ok(Reply::Owner)) => Verdict::Primary,
+            Ok(Ok(Reply::Moved(_))) => Verdict::Left(Departure::Cluster),
+            Ok(Err(error)) => Verdict::Left(error.departure()),
+            Err(_elapsed) => Verdict::Left(Departure::Timeout),
         }
     }
 }

@@ -89,15 +89,16 @@ impl Located {
         }
     }
 
-    /// Whether the server itself still says that it is a primary.
-    pub(super) async fn own_verdict(&self) -> Verdict {
-        match Greeting::ask(&mut self.connection.clone()).await {
-            Ok(Some(greeting)) if greeting.is_replica() => match self.role {
+    /// Whether the server itself still says that it is a primary. Replies to earlier calls, such as WAIT, come first.
+    pub(super) async fn own_verdict(&self, within: Duration) -> Verdict {
+        match tokio::time::timeout(within, Greeting::ask(&mut self.connection.clone())).await {
+            Ok(Ok(Some(greeting))) if greeting.is_replica() => match self.role {
                 Role::Replica => Verdict::Replica,
                 Role::Primary | Role::Untold => Verdict::Left(Departure::Demoted),
             },
-            Ok(Some(_) | None) => Verdict::Primary,
-            Err(_broken) => Verdict::Left(Departure::Connection),
+            Ok(Ok(Some(_) | None)) => Verdict::Primary,
+            Ok(Err(_broken)) => Verdict::Left(Departure::Connection),
+            Err(_elapsed) => Verdict::Left(Departure::Timeout),
         }
     }
 }
@@ -112,17 +113,19 @@ async fn role(connection: &mut MultiplexedConnection, topology: Topology) -> Res
     })
 }
 
-/// The error for a primary that none of these servers led to: what an operator must correct, or all of the failures.
+/// The error for a primary that none of these servers led to: all of the failures, or the first one if only an operator can
+/// correct them.
 pub(super) fn not_found<'a>(
     context: &str,
     failed: impl IntoIterator<Item = (&'a Server, QueueError)>,
 ) -> QueueError {
-    let mut reasons = Vec::new();
-    for (server, error) in failed {
-        if error.is_permanent() || error.needs_other_credentials() {
-            return error;
-        }
-        reasons.push(format!("{server}: {error}"));
+    let failed: Vec<_> = failed.into_iter().collect();
+    let is_operators = |error: &QueueError| error.is_permanent() || error.needs_other_credentials();
+    let reasons: Vec<_> = failed.iter().map(|(server, error)| format!("{server}: {error}")).collect();
+    // If other servers fail for other reasons, the next attempt may succeed.
+    let all_operators = failed.iter().all(|(_server, error)| is_operators(error));
+    match failed.into_iter().next() {
+        Some((_server, error)) if all_operators => error,
+        Some(_) | None => QueueError::NoPrimary(format!("{context}{}", reasons.join("; "))),
     }
-    QueueError::NoPrimary(format!("{context}{}", reasons.join("; ")))
 }

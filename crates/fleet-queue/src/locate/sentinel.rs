@@ -1,6 +1,8 @@
 //! The URL's hosts are Sentinels, which know the primary.
 //! <https://redis.io/docs/latest/develop/reference/sentinel-clients/>
 
+use std::time::Duration;
+
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{FromRedisValue, RedisError, Value};
 
@@ -63,11 +65,20 @@ impl Sentinels {
         Err(not_found("the Sentinels name a primary that is not usable: ", failed))
     }
 
-    pub(super) async fn check(&self, located: &Located) -> Verdict {
-        let own = located.own_verdict().await;
-        if own != Verdict::Primary {
-            return own;
+    pub(super) async fn check(&self, located: &Located, within: Duration) -> Verdict {
+        // An isolated primary replies late, because its replicas do not confirm. The Sentinels do not.
+        let named = self.named(located).await;
+        if named == Verdict::Left(Departure::Superseded) {
+            return named;
         }
+        match located.own_verdict(within).await {
+            Verdict::Primary => named,
+            own @ (Verdict::Unknown | Verdict::Replica | Verdict::Left(_)) => own,
+        }
+    }
+
+    /// Whether the Sentinels still name this server.
+    async fn named(&self, located: &Located) -> Verdict {
         let Answers { good, failed: _ } = self.ask_all().await;
         let answers: Vec<_> = good.into_iter().filter_map(|(_place, answer)| answer).collect();
         let newest = newest(&answers);
@@ -93,8 +104,9 @@ impl Sentinels {
         let (asked, name) = (asked.join(", "), &self.name);
         let mut reasons = Vec::new();
         let responded = self.sentinels.len() - failed.len();
+        let all_permanent = responded == 0 && failed.iter().all(|(_place, error)| error.is_permanent());
         for (place, error) in failed {
-            if error.is_permanent() {
+            if all_permanent {
                 return error;
             }
             let server = self.sentinels.get(place).map(|sentinel| sentinel.server.to_string());
@@ -148,10 +160,15 @@ async fn question(mut connection: MultiplexedConnection, name: &str) -> Result<O
     let mut replies = replies.into_iter();
     let (address, details) = (replies.next().unwrap_or_default(), replies.next().unwrap_or_default());
     if let Value::ServerError(refused) = address {
+        let refused = QueueError::from(RedisError::from(refused));
         if let Some(greeting) = Greeting::ask(&mut connection).await? {
             greeting.require(Topology::Sentinel)?;
+        } else if matches!(&refused, QueueError::Refused { code, .. } if code == "ERR") {
+            // It does not know the command. A server of Redis says so also to somebody who has not logged in.
+            let found = "does not know the command SENTINEL";
+            return Err(QueueError::WrongTopology { found, needs: Topology::Single });
         }
-        return Err(RedisError::from(refused).into());
+        return Err(refused);
     }
     let address: Option<(String, u16)> = redis::from_redis_value(address).map_err(RedisError::from)?;
     Ok(address.map(|(host, port)| Answer { host, port, epoch: epoch(&details) }))

@@ -1,5 +1,7 @@
 //! The URL's hosts are the candidates for the primary.
 
+use std::time::Duration;
+
 use crate::dial::{Dialer, Server, Session};
 use crate::error::QueueError;
 use crate::gather::{Answers, gather};
@@ -48,8 +50,8 @@ impl Single {
         Err(not_found("no host of FLEET_REDIS_URL is a primary: ", failed))
     }
 
-    pub(super) async fn check(&self, located: &Located) -> Verdict {
-        let own = located.own_verdict().await;
+    pub(super) async fn check(&self, located: &Located, within: Duration) -> Verdict {
+        let own = located.own_verdict(within).await;
         if own != Verdict::Primary {
             return own;
         }
@@ -60,12 +62,13 @@ impl Single {
             return Verdict::Primary;
         }
         // Two hosts say that they are primaries.
-        match History::ask(&mut located.connection.clone()).await {
-            Ok(Some(own)) if rivals.iter().flatten().any(|rival| rival.succeeds(&own)) => {
+        match tokio::time::timeout(within, History::ask(&mut located.connection.clone())).await {
+            Ok(Ok(Some(own))) if rivals.iter().flatten().any(|rival| rival.succeeds(&own)) => {
                 Verdict::Left(Departure::Superseded)
             }
-            Ok(_unrelated) => Verdict::Unknown,
-            Err(_broken) => Verdict::Left(Departure::Connection),
+            Ok(Ok(_unrelated)) => Verdict::Unknown,
+            Ok(Err(_broken)) => Verdict::Left(Departure::Connection),
+            Err(_elapsed) => Verdict::Left(Departure::Timeout),
         }
     }
 }

@@ -86,7 +86,7 @@ pub struct RedisSettings {
 
 /// How the servers of Redis belong together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "String")]
 pub enum RedisTopology {
     /// One primary; the URL's hosts are the candidates for it.
     #[default]
@@ -95,6 +95,19 @@ pub enum RedisTopology {
     Sentinel,
     /// The URL's hosts are nodes of a Redis Cluster.
     Cluster,
+}
+
+impl TryFrom<String> for RedisTopology {
+    type Error = &'static str;
+
+    fn try_from(given: String) -> Result<Self, Self::Error> {
+        match given.as_str() {
+            "single" => Ok(Self::Single),
+            "sentinel" => Ok(Self::Sentinel),
+            "cluster" => Ok(Self::Cluster),
+            _ => Err("must be single, sentinel or cluster"),
+        }
+    }
 }
 
 /// TLS to Redis and PostgreSQL.
