@@ -5,4 +5,5 @@ mod rig;
 mod sentinels;
 mod settings;
 mod several_hosts;
+mod shards;
 mod tls;

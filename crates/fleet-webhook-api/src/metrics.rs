@@ -67,7 +67,10 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "How long nothing has been pushed because of missing confirmations; 0 if pushes go on"
     );
-    describe_gauge!(REPLICAS_MISSING, "Replicas that must confirm pushes and confirm no writes; 0 is good");
+    describe_gauge!(
+        REPLICAS_MISSING,
+        "Replicas that must confirm a queue's pushes and confirm no writes; 0 is good"
+    );
     describe_gauge!(
         REDIS_WEAKNESSES,
         "Redis settings that are too weak to keep accepted messages safe; 0 is good"
