@@ -110,7 +110,7 @@ impl Scene {
     }
 
     /// Every report that was answered 200 must be stored, and none twice.
-    async fn is_stored(self, shards: u8, every_queue: &[&str]) {
+    async fn stores_everything(self, shards: u8, every_queue: &[&str]) {
         let Self { database, site, api: _api, consumer: _consumer, load } = self;
         let acknowledged = load.stop().await;
         for queue in every_queue {
@@ -147,7 +147,7 @@ async fn growing_and_shrinking_as_documented() {
     scene.consumer(2).await;
     scene.api(1).await;
     scene.consumer(1).await;
-    scene.is_stored(1, &["niu", "niu.0", "niu.1", "niu.2"]).await;
+    scene.stores_everything(1, &["niu", "niu.0", "niu.1", "niu.2"]).await;
 }
 
 #[tokio::test]
@@ -157,5 +157,5 @@ async fn growing_and_shrinking_in_the_wrong_order() {
     scene.consumer(4).await;
     scene.consumer(1).await;
     scene.api(1).await;
-    scene.is_stored(1, &["niu", "niu.0", "niu.1", "niu.2", "niu.3"]).await;
+    scene.stores_everything(1, &["niu", "niu.0", "niu.1", "niu.2", "niu.3"]).await;
 }
