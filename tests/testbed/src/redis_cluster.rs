@@ -1,65 +1,25 @@
 //! A private Redis Cluster.
 
 mod node;
+mod options;
 mod view;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 pub use self::node::ClusterNode;
+pub use self::options::ClusterOptions;
 use self::view::View;
 use crate::logins::admin_url_of;
 use crate::process::holds_within;
-use crate::redis::RedisServer;
 use crate::root::Root;
-use crate::{Error, Proxy, ServerCertificate};
+use crate::{Error, Proxy};
 
 /// The number of slots of every cluster.
 const SLOTS: usize = 16_384;
 
 /// The deadline for all nodes to have the same view.
 const AGREED_WITHIN: Duration = Duration::from_secs(30);
-
-/// The options of a private cluster.
-#[derive(Debug, Clone)]
-pub struct ClusterOptions {
-    /// The program.
-    pub server: RedisServer,
-    /// The number of primaries. The slots are divided evenly.
-    pub primaries: usize,
-    /// The number of replicas, at most one for each primary.
-    pub replicas: usize,
-    /// After this time without a response a node considers another one down. Much shorter than usual in
-    /// production.
-    pub node_timeout: Duration,
-    /// Arguments appended to the nodes' command lines.
-    pub extra: Vec<String>,
-    /// The content of the ACL file, as for [`RedisOptions::acl`](crate::RedisOptions::acl).
-    pub acl: Option<String>,
-    /// Enables TLS on the nodes' ports.
-    pub tls: Option<ServerCertificate>,
-    /// The CA, as for [`RedisOptions::tls_ca`](crate::RedisOptions::tls_ca).
-    pub tls_ca: Option<String>,
-    /// Puts proxies in front of the nodes' ports, for [`RedisCluster::isolate`] and
-    /// [`ClusterNode::proxy`].
-    pub proxied: bool,
-}
-
-impl Default for ClusterOptions {
-    fn default() -> Self {
-        Self {
-            server: RedisServer::default(),
-            primaries: 3,
-            replicas: 3,
-            node_timeout: Duration::from_secs(1),
-            extra: Vec::new(),
-            acl: None,
-            tls: None,
-            tls_ca: None,
-            proxied: false,
-        }
-    }
-}
 
 /// A private Redis Cluster on loopback ports. Each node has the settings and users of
 /// [`Redis`](crate::Redis). Dropping it stops the nodes and removes their data.

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::ClusterOptions;
+use super::options::ClusterOptions;
 use super::view::View;
 use crate::redis::owned;
 use crate::root::Root;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{SENTINEL_NAME, SentinelOptions};
+use super::options::{SENTINEL_NAME, SentinelOptions};
 use crate::Error;
 use crate::data::DataFolder;
 use crate::logins::ADMIN;
