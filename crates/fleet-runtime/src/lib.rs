@@ -17,7 +17,6 @@ pub mod metrics;
 pub mod open_files;
 pub mod outage;
 pub mod readiness;
-mod redis_links;
 pub mod retry;
 pub mod service;
 pub mod settings;

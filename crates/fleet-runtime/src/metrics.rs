@@ -1,5 +1,7 @@
 //! The metrics of every service: its version, its process, and whether its tasks make progress.
 
+pub(crate) mod redis_links;
+
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -9,7 +11,6 @@ use tokio::runtime::{Handle, RuntimeMetrics};
 
 use crate::http::Cause;
 use crate::readiness::{Readiness, State};
-use crate::redis_links;
 use crate::stderr::{self, Dropped};
 
 const BUILD_INFO: &str = "fleet_runtime_build_info";

@@ -4,7 +4,7 @@ use fleet_queue::{RedisLinkOptions, SentinelOptions, Topology};
 use secrecy::SecretString;
 
 use super::schema::{RedisTopology, Settings};
-use crate::redis_links;
+use crate::metrics::redis_links;
 
 impl Settings {
     /// How to reach Redis. Every link publishes its state as metrics. In a Redis Cluster, each queue needs a link of its own:
