@@ -125,7 +125,7 @@ async fn everything_runs_with_the_least_rights() {
         Program::start(consumer.env("FLEET_REDIS_URL", login(&servers.redis.url(), "consumer")));
     consumer.readiness(200).await;
     api.readiness(200).await;
-    let log = api.logged("make sure that Redis runs with appendonly yes").await;
+    let log = api.logged("make sure that Redis runs with appendfsync always, appendonly yes").await;
     assert!(log.contains("CONFIG GET") && !log.contains("WARN"), "{log}");
     for body in [report(1), "not json".to_owned()] {
         let request = reqwest::Client::new().post(api.webhooks()).header("token", TOKEN).body(body);
