@@ -1,5 +1,7 @@
 //! `cargo xtask test`.
 
+use std::path::Path;
+
 use fleet_harness::{Cargo, Failure, Interrupt, Job, build};
 use fleet_testbed::{Progress, REDIS_SERVER_VARIABLE, RedisServer, Root, Services, Tools};
 
@@ -25,9 +27,10 @@ impl Args {
         Self { redis: RedisServer::default(), cargo_test: Vec::new() }
     }
 
-    /// Arguments that run the queues' tests on another server.
+    /// Arguments that run the queues' tests on another server. They select no package: with another selection, cargo would
+    /// compile the dependencies again, with other features.
     fn queues_on(redis: RedisServer) -> Self {
-        let cargo_test = ["-p", "fleet-integration", "--", "queue::"].map(str::to_owned).into();
+        let cargo_test = ["--test", "fleet", "--", "queue::"].map(str::to_owned).into();
         Self { redis, cargo_test }
     }
 
@@ -55,6 +58,22 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         drop(Root::valkey(&Progress::stderr()));
         drop(Root::redis_7(&Progress::stderr()));
     }
+    let are_private = run_built(args, with_failpoints.as_deref(), cargo, interrupt)?;
+    if args.cargo_test.is_empty() && are_private {
+        for redis in RedisServer::ALL.into_iter().filter(|&redis| redis != args.redis) {
+            run_built(&Args::queues_on(redis), None, cargo, interrupt)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the servers and runs the tests with binaries that are built. Returns whether the servers were private ones.
+fn run_built(
+    args: &Args,
+    with_failpoints: Option<&Path>,
+    cargo: &Cargo,
+    interrupt: &Interrupt,
+) -> Result<bool, Failure> {
     let services = Services::start_for_tests(args.redis)?;
     let mut command = cargo.command(&["test"]);
     if !names_package(&args.cargo_test) {
@@ -68,14 +87,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         .envs(services.are_private().then(|| (REDIS_SERVER_VARIABLE, args.redis.short_name())))
         .envs(with_failpoints.map(|folder| (FAILPOINTS_BIN_DIR_VARIABLE, folder)));
     Job::run("cargo test", &mut command, interrupt)?;
-    let are_private = services.are_private();
-    drop(services);
-    if args.cargo_test.is_empty() && are_private {
-        for redis in RedisServer::ALL.into_iter().filter(|&redis| redis != args.redis) {
-            run(&Args::queues_on(redis), cargo, interrupt)?;
-        }
-    }
-    Ok(())
+    Ok(services.are_private())
 }
 
 fn server(name: &str) -> Result<RedisServer, String> {
