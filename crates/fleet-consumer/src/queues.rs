@@ -59,6 +59,11 @@ impl KnownQueues {
         self.lock().known.values().cloned().collect()
     }
 
+    /// Whether all queues are on one server.
+    pub(crate) fn share_a_server(&self) -> bool {
+        self.settings.queues_share_a_server()
+    }
+
     /// Adds the queues with these names outside of Redis, such as `fleet:{niu.3}`.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ use crate::queues::{KnownQueues, OpenQueue, has_work};
 /// How long a queue that the settings do not name must stay empty until its workers stop.
 const EMPTY_FOR: Duration = Duration::from_secs(10);
 
+/// The least time between two searches for queues that nobody has named. The witness finds most of them earlier.
+const DISCOVER_EVERY: Duration = Duration::from_secs(5);
+
 /// The queues to observe.
 #[derive(Debug)]
 pub(crate) struct WatchedQueues {
@@ -30,6 +33,7 @@ pub(crate) async fn observe(watched: WatchedQueues, settings: QueueSettings, per
     let WatchedQueues { known, busy_unnamed } = watched;
     let mut observed: BTreeMap<Queue, ObservedQueue> = BTreeMap::new();
     let mut interval = tokio::time::interval(period);
+    let mut discovered_at: Option<Instant> = None;
     loop {
         interval.tick().await;
         for open in known.all() {
@@ -37,10 +41,13 @@ pub(crate) async fn observe(watched: WatchedQueues, settings: QueueSettings, per
         }
         // Together, so that a server that does not respond delays no other queue.
         let observing = join_all(observed.values_mut().map(ObservedQueue::observe));
-        let (_observed, discovered) = tokio::join!(observing, known.discover());
-        if let Err(error) = discovered {
-            tracing::debug!(%error, "cannot look for queues that the settings do not name");
-        }
+        let discovering = async {
+            if discovered_at.is_none_or(|at| at.elapsed() >= DISCOVER_EVERY) {
+                discovered_at = Some(Instant::now());
+                discover(&known).await;
+            }
+        };
+        tokio::join!(observing, observe_memory(&known), discovering);
         let busy: BTreeSet<_> = observed
             .values()
             .filter(|observed| observed.is_busy_unnamed())
@@ -51,6 +58,28 @@ pub(crate) async fn observe(watched: WatchedQueues, settings: QueueSettings, per
             *before = busy;
             is_new
         });
+    }
+}
+
+async fn discover(known: &KnownQueues) {
+    if let Err(error) = known.discover().await {
+        tracing::debug!(%error, "cannot look for queues that the settings do not name");
+    }
+}
+
+/// Publishes the memory of the Redis of every queue. Asks a server that all queues share only once.
+async fn observe_memory(known: &KnownQueues) {
+    let open = known.all();
+    let asked = if known.share_a_server() { open.get(..1).unwrap_or_default() } else { &open };
+    let memories = join_all(asked.iter().map(|open| RedisMemory::read(&open.link))).await;
+    for (open, memory) in open.iter().zip(memories.iter().cycle()) {
+        match memory {
+            Ok(memory) => metrics::redis::redis_memory(open.queue, *memory),
+            // A user that may not run INFO gets no such metric.
+            Err(error) => {
+                tracing::debug!(queue = %open.queue, %error, "cannot read how much memory Redis uses");
+            }
+        }
     }
 }
 
@@ -75,11 +104,6 @@ impl ObservedQueue {
 
     async fn observe(&mut self) {
         let OpenQueue { queue, link, is_configured } = &self.open;
-        match RedisMemory::read(link).await {
-            Ok(memory) => metrics::redis::redis_memory(*queue, memory),
-            // A user that may not run INFO gets no such metric.
-            Err(error) => tracing::debug!(%queue, %error, "cannot read how much memory Redis uses"),
-        }
         if self.has_replicas {
             observe_replicas(*queue, link).await;
         }
