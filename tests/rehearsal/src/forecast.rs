@@ -149,14 +149,26 @@ mod tests {
 
     #[test]
     fn the_steps_are_the_policies() {
-        let plan = sample(Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None });
+        let plan = sample(Choice {
+            speed: 5.0,
+            events_per_second: 2_000,
+            bomb_events: 1,
+            replicas: None,
+            cpu_factor: 1,
+        });
         // 0.4 s + 2 s + 3 s until the first sync sees it, 3 s to start. The next sync is 3 s later.
         assert_eq!(steps(&plan), [step(0.0, 3), step(8.4, 7), step(11.4, 12)]);
     }
 
     #[test]
     fn the_arithmetic_is_told() {
-        let choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1_800_000, replicas: None };
+        let choice = Choice {
+            speed: 5.0,
+            events_per_second: 2_000,
+            bomb_events: 1_800_000,
+            replicas: None,
+            cpu_factor: 1,
+        };
         let forecast = Forecast::new(&sample(choice), 0.0);
         // 12 replicas with 2,000 a second need 75 s; scaling up takes longer.
         let seconds = forecast.within.as_secs_f64() / 1.3;

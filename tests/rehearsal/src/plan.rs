@@ -58,6 +58,8 @@ pub(super) struct Choice {
     pub(super) bomb_events: u64,
     /// Replaces the manifest's bounds of the replicas.
     pub(super) replicas: Option<(u32, u32)>,
+    /// Multiplies the manifest's CPU request, which is meant for release builds on an uncompressed day.
+    pub(super) cpu_factor: u32,
 }
 
 /// All numbers of a run. Times are wall clock, already compressed.
@@ -122,6 +124,7 @@ impl Plan {
             batch_max_bytes: BATCH_MAX_BYTES / speed,
             workload: Workload {
                 rules,
+                cpu_request_milli: workload.cpu_request_milli * choice.cpu_factor,
                 liveness: probe(workload.liveness),
                 readiness: probe(workload.readiness),
                 grace: compressed(workload.grace),
@@ -258,7 +261,13 @@ mod tests {
 
     #[test]
     fn targets_follow_mu_and_the_backlogs_follows_time() {
-        let plan = sample(Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None });
+        let plan = sample(Choice {
+            speed: 5.0,
+            events_per_second: 2_000,
+            bomb_events: 1,
+            replicas: None,
+            cpu_factor: 1,
+        });
         assert!((plan.manifest_mu - 2.5e6).abs() < 1.0);
         assert!((plan.target(BACKLOG) - 6.0 * plan.mu).abs() < 1.0);
         assert!((plan.target(ACCEPTED) - 0.7 * plan.mu).abs() < 1.0);
@@ -269,7 +278,8 @@ mod tests {
     #[test]
     fn targets_of_different_mus_are_refused() {
         let rendered = include_str!("../tests/fixtures/production.yaml");
-        let choice = Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None };
+        let choice =
+            Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 1, replicas: None, cpu_factor: 1 };
         let refused = |yaml: &str| Plan::new(choice, &read(yaml).unwrap()).unwrap_err().to_string();
         assert!(refused(&rendered.replace("75M", "750M")).contains("0.07 times that rate"));
         assert!(
@@ -280,8 +290,13 @@ mod tests {
 
     #[test]
     fn loads_ask_for_what_they_are_meant_to() {
-        let plan =
-            sample(Choice { speed: 40.0, events_per_second: 500, bomb_events: 1, replicas: Some((1, 4)) });
+        let plan = sample(Choice {
+            speed: 40.0,
+            events_per_second: 500,
+            bomb_events: 1,
+            replicas: Some((1, 4)),
+            cpu_factor: 1,
+        });
         let asks_for = |events: f64| (events * plan.event_bytes / plan.target(ACCEPTED)).ceil();
         assert_eq!(
             [asks_for(plan.night()), asks_for(plan.rush_hour()), asks_for(plan.peak())],

@@ -258,7 +258,13 @@ mod tests {
 
     #[test]
     fn every_phase_and_panel_is_labelled() {
-        let plan = sample(Choice { speed: 5.0, events_per_second: 2_000, bomb_events: 9, replicas: None });
+        let plan = sample(Choice {
+            speed: 5.0,
+            events_per_second: 2_000,
+            bomb_events: 9,
+            replicas: None,
+            cpu_factor: 1,
+        });
         let mut timeline = Timeline::new(plan.sync);
         for (second, phase) in [(0, Phase::Night), (30, Phase::Bomb)] {
             timeline.enter(phase, Duration::from_secs(second));
