@@ -33,6 +33,9 @@ use fleet_harness::{Cargo, Failure, Interrupt, Job, Limits, build, log};
 /// is unavailable.
 const CONNECTIONS: u16 = 128;
 
+/// The same with replicas, for which each request also waits.
+const REPLICATED_CONNECTIONS: u16 = 256;
+
 /// How long the simulator retries one report.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
@@ -127,10 +130,11 @@ fn survive(
     let layout = args.layout();
     let mut stage = Stage::set(bin_dir, layout, args.failpoint, args.batch, limits, logs, interrupt)?;
     let result = logs.join("simulator.json");
+    let connections = if layout.has_replicas() { REPLICATED_CONNECTIONS } else { CONNECTIONS };
     let mut command = stage.programs.simulator(&stage.redis.server_urls(), stage.databases.observer_urls());
     command
         .args(["--scenario", "flood", "--json"])
-        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--connections", &connections.to_string()])
         .args(["--seed", &seed.to_string()])
         .args(["--vehicles", &args.vehicles.to_string()])
         .args(["--for", &format!("{}ms", args.run_for.as_millis())])

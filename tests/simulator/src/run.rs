@@ -20,7 +20,7 @@ use crate::record::Record;
 use crate::send::Sender;
 use crate::settle::{Settled, Stores};
 use crate::stall::Stall;
-use crate::tables::{Queues, current_vehicles, telemetry_rows, vehicle_ids};
+use crate::tables::{Ledgers, Queues, current_vehicles, telemetry_rows, vehicle_ids};
 use crate::vehicle::Vehicle;
 use crate::verdict::{Report, print};
 use crate::wire::{Credentials, Webhook};
@@ -31,6 +31,8 @@ const MAX_LAG: Duration = Duration::from_secs(1);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two reads of the ledgers, which limits the precision of a stall.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// The deadline for each server's reply to it.
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
 /// How far the API's clock, which dates the dead letters, may be behind ours, ms.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
@@ -176,13 +178,10 @@ async fn watch(counts: &Counts, stores: &mut Stores, fleet: &[Vehicle], progress
 /// Records until it is aborted whether the backlog shrinks.
 async fn probe(queues: Option<&Queues>, applying: &mut Stall) {
     let Some(queues) = queues else { return std::future::pending().await };
-    let mut settled = 0;
+    let mut known = Ledgers::default();
     loop {
-        // While Redis does not respond, nothing is applied either.
-        if let Ok(Ok(ledger)) = tokio::time::timeout(COUNT_EVERY, queues.ledger()).await
-            && (ledger.settled > settled || ledger.backlog() <= 0)
-        {
-            settled = ledger.settled;
+        // While no server responds, nothing is applied either.
+        if known.progress(queues.reachable_ledgers(PROBE_WITHIN).await) {
             applying.progressed();
         }
         tokio::time::sleep(PROBE_EVERY).await;

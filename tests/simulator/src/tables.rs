@@ -1,5 +1,6 @@
 //! The queries of the run to the databases and the queues, except for the comparison.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -35,44 +36,98 @@ impl Queues {
     ///
     /// If a server cannot be reached or does not respond within 10 s.
     pub async fn ledger(&self) -> Result<Ledger, Error> {
-        timeout(REDIS_PATIENCE, self.sum_ledgers()).await.map_err(|_| Error::RedisTimeout)?
-    }
-
-    async fn sum_ledgers(&self) -> Result<Ledger, Error> {
-        let mut sum = Ledger::default();
+        let mut found = Ledgers::default();
         for client in &self.clients {
-            sum.add(self.ledgers_of(client).await?);
+            found.merge(ledgers_within(REDIS_PATIENCE, self.ledgers_of(client)).await?);
         }
-        Ok(sum)
+        Ok(found.sum())
     }
 
-    /// The sum of the ledgers on one server. Zero on a replica, whose ledgers are its primary's.
-    async fn ledgers_of(&self, client: &redis::Client) -> Result<Ledger, Error> {
+    /// The ledgers on the servers that respond within `patience` each.
+    pub async fn reachable_ledgers(&self, patience: Duration) -> Ledgers {
+        let mut found = Ledgers::default();
+        for client in &self.clients {
+            if let Ok(ledgers) = ledgers_within(patience, self.ledgers_of(client)).await {
+                found.merge(ledgers);
+            }
+        }
+        found
+    }
+
+    /// The ledgers on one server. None on a replica, whose ledgers are its primary's.
+    async fn ledgers_of(&self, client: &redis::Client) -> Result<Ledgers, Error> {
         let mut connection = client.get_multiplexed_async_connection().await?;
         if self.clients.len() > 1 {
             let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
             if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) {
-                return Ok(Ledger::default());
+                return Ok(Ledgers::default());
             }
         }
         let pattern = format!("{}:*:ledger", self.prefix);
-        let (mut cursor, mut sum) = (0_u64, Ledger::default());
+        let (mut cursor, mut found) = (0_u64, Ledgers::default());
         loop {
             let mut scan = redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
             let (next, ledgers): (u64, Vec<String>) = scan.query_async(&mut connection).await?;
-            for ledger in ledgers {
+            for key in ledgers {
                 let mut read = redis::cmd("HMGET");
-                read.arg(ledger).arg("accepted_messages").arg("settled_messages");
+                read.arg(&key).arg("accepted_messages").arg("settled_messages");
                 let (accepted, settled): (Option<i64>, Option<i64>) =
                     read.query_async(&mut connection).await?;
-                sum.add(Ledger { accepted: accepted.unwrap_or(0), settled: settled.unwrap_or(0) });
+                let ledger = Ledger { accepted: accepted.unwrap_or(0), settled: settled.unwrap_or(0) };
+                found.0.insert(key, ledger);
             }
             cursor = next;
             if cursor == 0 {
-                return Ok(sum);
+                return Ok(found);
             }
         }
+    }
+}
+
+async fn ledgers_within(
+    patience: Duration,
+    read: impl Future<Output = Result<Ledgers, Error>>,
+) -> Result<Ledgers, Error> {
+    timeout(patience, read).await.map_err(|_elapsed| Error::RedisTimeout)?
+}
+
+/// The ledgers of several queues, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledgers(BTreeMap<String, Ledger>);
+
+impl Ledgers {
+    /// Adds another server's. During a failover two servers may be the primary of a queue; the one with more messages counts.
+    fn merge(&mut self, others: Self) {
+        for (key, other) in others.0 {
+            let ledger = self.0.entry(key).or_default();
+            if (other.accepted, other.settled) > (ledger.accepted, ledger.settled) {
+                *ledger = other;
+            }
+        }
+    }
+
+    /// Replaces the ledgers that `newer` has. Returns true if one of them has settled messages since, or if no queue has a
+    /// backlog. Without newer ones there is no progress.
+    pub fn progress(&mut self, newer: Self) -> bool {
+        if newer.0.is_empty() {
+            return false;
+        }
+        let mut has_settled = false;
+        for (key, new) in newer.0 {
+            let old = self.0.insert(key, new).unwrap_or_default();
+            // After a failover it may be less.
+            has_settled |= old.settled != new.settled;
+        }
+        has_settled || self.0.values().all(|ledger| ledger.backlog() <= 0)
+    }
+
+    /// Their sum.
+    fn sum(&self) -> Ledger {
+        self.0.values().fold(Ledger::default(), |sum, ledger| Ledger {
+            accepted: sum.accepted + ledger.accepted,
+            settled: sum.settled + ledger.settled,
+        })
     }
 }
 
@@ -86,11 +141,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    fn add(&mut self, other: Self) {
-        self.accepted += other.accepted;
-        self.settled += other.settled;
-    }
-
     /// Messages accepted and not settled.
     pub fn backlog(self) -> i64 {
         self.accepted - self.settled
@@ -177,3 +227,36 @@ pub const SHOWN: [&str; 12] = [
     "charging",
     "online",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, Ledgers};
+
+    fn ledgers(of: &[(&str, i64, i64)]) -> Ledgers {
+        Ledgers(
+            of.iter()
+                .map(|&(key, accepted, settled)| (key.to_owned(), Ledger { accepted, settled }))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_queue_with_two_primaries_counts_once() {
+        let mut found = ledgers(&[("niu", 9, 4), ("segway", 5, 5)]);
+        found.merge(ledgers(&[("niu", 8, 8), ("invers", 2, 1)]));
+        assert_eq!(found, ledgers(&[("invers", 2, 1), ("niu", 9, 4), ("segway", 5, 5)]));
+        assert_eq!(found.sum(), Ledger { accepted: 16, settled: 10 });
+    }
+
+    #[test]
+    fn progress_is_a_settled_message_or_no_backlog() {
+        let mut known = Ledgers::default();
+        assert!(known.progress(ledgers(&[("niu", 9, 4), ("segway", 5, 5)])));
+        assert!(!known.progress(ledgers(&[("niu", 10, 4)])));
+        assert!(!known.progress(ledgers(&[("segway", 5, 5)])), "the unreachable queue has a backlog");
+        assert!(known.progress(ledgers(&[("niu", 9, 3)])), "a failover forgot some");
+        assert!(known.progress(ledgers(&[("niu", 9, 9)])));
+        assert!(known.progress(ledgers(&[("segway", 5, 5)])), "nothing is left to do");
+        assert!(!known.progress(Ledgers::default()));
+    }
+}
