@@ -3,7 +3,6 @@
 use crate::confirmation::Confirmation;
 use crate::confirmer::Unconfirmed;
 use crate::error::QueueError;
-use crate::link::Line;
 use crate::push::Producer;
 
 impl Producer {
@@ -58,15 +57,6 @@ impl Producer {
     /// [`QueueError::Unconfirmed`] if they do not; any other [`QueueError`].
     pub async fn prove(&self) -> Result<(), QueueError> {
         let Some(confirmer) = self.confirmer() else { return Ok(()) };
-        let run = |line: Line| async move {
-            let found = confirmer.prove(&line, &self.keys).await?;
-            Ok((found, line))
-        };
-        let (found, line) = self.link.run_on_line(run).await?;
-        if found.is_complete() {
-            return Ok(());
-        }
-        self.link.leave(line.generation).await;
-        Err(QueueError::Unconfirmed(found))
+        confirmer.require(&self.link, &self.keys).await
     }
 }

@@ -4,6 +4,7 @@
 //! they are always sent behind EXEC. WAIT comes first: without it, WAITAOF takes until the server's next tick, up to a second.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, 
 use crate::confirmation::Confirmation;
 use crate::error::QueueError;
 use crate::keys::QueueKeys;
-use crate::link::Line;
+use crate::link::{Line, RedisLink};
 
 /// A push that too few replicas have confirmed. It keeps its connection, because WAIT and WAITAOF refer to the writes of the
 /// connection on which they are sent.
@@ -41,6 +42,11 @@ impl Confirmer {
     /// Asks for this many replicas. `timeout` is that of the link.
     pub(crate) fn new(replicas: u32, timeout: Duration) -> Self {
         Self { replicas, patience: timeout / 3, proven: AtomicU64::new(0) }
+    }
+
+    /// For calls of `link`, if any replica is to confirm them.
+    pub(crate) fn for_link(link: &RedisLink, replicas: u32) -> Option<Arc<Self>> {
+        (replicas > 0).then(|| Arc::new(Self::new(replicas, link.timeout())))
     }
 
     /// WAIT, then WAITAOF.
@@ -98,6 +104,18 @@ impl Confirmer {
             self.proven.store(line.generation, Ordering::Relaxed);
         }
         Ok(found)
+    }
+
+    /// Requires that enough replicas confirm writes on the link's connection, as [`Confirmer::prove`] finds out. Otherwise the
+    /// connection is left.
+    pub(crate) async fn require(&self, link: &RedisLink, keys: &QueueKeys) -> Result<(), QueueError> {
+        let run = |line: Line| async move { Ok((self.prove(&line, keys).await?, line)) };
+        let (found, line) = link.run_on_line(run).await?;
+        if found.is_complete() {
+            return Ok(());
+        }
+        link.leave(line.generation).await;
+        Err(QueueError::Unconfirmed(found))
     }
 }
 

@@ -40,7 +40,7 @@ impl Lookout {
     /// have, because a failover forgets the others: those of pushes that were never confirmed.
     #[must_use]
     pub fn confirmed_by(self, replicas: u32) -> Self {
-        let confirmer = (replicas > 0).then(|| Arc::new(Confirmer::new(replicas, self.link.timeout())));
+        let confirmer = Confirmer::for_link(&self.link, replicas);
         Self { confirmer, ..self }
     }
 
@@ -100,16 +100,7 @@ impl Lookout {
     /// [`QueueError::Unconfirmed`] if too few replicas confirm a write; any other [`QueueError`].
     pub async fn require_primary(&self) -> Result<(), QueueError> {
         let Some(confirmer) = &self.confirmer else { return Ok(()) };
-        let run = |line: Line| async move {
-            let found = confirmer.prove(&line, &self.keys).await?;
-            Ok((found, line))
-        };
-        let (found, line) = self.link.run_on_line(run).await?;
-        if found.is_complete() {
-            return Ok(());
-        }
-        self.link.leave(line.generation).await;
-        Err(QueueError::Unconfirmed(found))
+        confirmer.require(&self.link, &self.keys).await
     }
 
     /// What Redis has lost since `witness`, if anything.

@@ -83,7 +83,7 @@ impl Producer {
     /// The link should have no other users: WAIT blocks its connection.
     #[must_use]
     pub fn confirmed_by(self, replicas: u32) -> Self {
-        let confirmer = (replicas > 0).then(|| Arc::new(Confirmer::new(replicas, self.link.timeout())));
+        let confirmer = Confirmer::for_link(&self.link, replicas);
         Self { confirmer, ..self }
     }
 
