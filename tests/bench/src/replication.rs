@@ -7,6 +7,9 @@ use fleet_harness::Interrupt;
 use crate::failure::Failure;
 use crate::redis_side::RedisSide;
 
+/// The time that each question to the replica may take, ms. Less than the client's own timeout of 500 ms.
+const ASK_FOR_MS: u32 = 200;
+
 /// The deadline for a replica to be synchronized.
 const SYNCED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -22,8 +25,8 @@ impl RedisSide {
         self.ask::<()>(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(primary.port()?))?;
         interrupt.until("the replica to confirm writes", SYNCED_WITHIN, || {
             primary.ask::<()>(redis::cmd("SET").arg("bench").arg(1))?;
-            let received: u32 = primary.ask(redis::cmd("WAIT").arg(1).arg(500))?;
-            let (_, stored): (u32, u32) = primary.ask(redis::cmd("WAITAOF").arg(1).arg(1).arg(2000))?;
+            let received: u32 = primary.ask(redis::cmd("WAIT").arg(1).arg(ASK_FOR_MS))?;
+            let (_, stored): (u32, u32) = primary.ask(redis::cmd("WAITAOF").arg(1).arg(1).arg(ASK_FOR_MS))?;
             Ok((received == 1 && stored == 1).then_some(()))
         })
     }
