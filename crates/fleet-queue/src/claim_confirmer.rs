@@ -6,11 +6,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{ErrorKind, ServerErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::confirmer::Confirmer;
 use crate::error::QueueError;
-use crate::keys::QueueKeys;
 use crate::link::Line;
 
 /// How long replicas may fail to confirm claims before the consumers go on without them. Longer than a failover.
@@ -23,6 +22,8 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ClaimConfirmer {
     confirmer: Confirmer,
+    /// That of the link.
+    timeout: Duration,
     state: Mutex<State>,
 }
 
@@ -38,31 +39,37 @@ struct State {
 impl ClaimConfirmer {
     /// Asks for this many replicas. `timeout` is that of the link.
     pub(crate) fn new(replicas: u32, timeout: Duration) -> Self {
-        Self { confirmer: Confirmer::new(replicas, timeout), state: Mutex::default() }
+        Self { confirmer: Confirmer::new(replicas, timeout), timeout, state: Mutex::default() }
     }
 
-    /// Waits until replicas have what was claimed on this connection.
+    /// Waits until replicas have what a script has claimed on this connection. Each script that returns a batch has written
+    /// something, so it needs no further write, which a full Redis would refuse.
     ///
     /// # Errors
     ///
     /// [`QueueError::Unconfirmed`] if too few replicas have it; any other [`QueueError`]. It is no error if the user may not
     /// run WAIT, or if no replica has confirmed anything for so long that this is no failover.
-    pub(crate) async fn confirm(&self, line: &Line, keys: &QueueKeys) -> Result<(), QueueError> {
+    pub(crate) async fn confirm(&self, line: &Line) -> Result<(), QueueError> {
         if self.state().goes_on_alone(Instant::now()) {
             return Ok(());
         }
-        match self.confirmer.prove(line, keys).await {
-            Ok(found) if found.is_complete() => {
+        let mut connection = line.connection.clone();
+        let asked = tokio::time::timeout(self.timeout, self.confirmer.ask(&mut connection)).await;
+        let is = |error: &RedisError, kind| error.kind() == ErrorKind::Server(kind);
+        let error = match asked {
+            Ok(Ok(found)) if found.is_complete() => {
                 *self.state() = State::default();
-                Ok(())
+                return Ok(());
             }
-            Ok(found) => {
-                self.state().failed(Instant::now());
-                Err(QueueError::Unconfirmed(found))
-            }
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+            Ok(Ok(found)) => QueueError::Unconfirmed(found),
+            Ok(Err(error)) if is(&error, ServerErrorKind::NoPerm) => return Ok(()),
+            // This server cannot confirm anything, for example because it has no append-only file.
+            Ok(Err(error)) if is(&error, ServerErrorKind::ResponseError) => error.into(),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_elapsed) => QueueError::Timeout(self.timeout),
+        };
+        self.state().failed(Instant::now());
+        Err(error)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

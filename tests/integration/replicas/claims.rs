@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Lookout, Producer, QueueError, RedisLink, RedisLinkOptions};
-use fleet_testbed::Redis;
+use fleet_testbed::{Redis, RedisServer};
 use uuid::Uuid;
 
-use super::{primary, replica_of};
+use super::{ask, primary, primary_with, replica_of};
 use crate::support::eventually;
 
 const LIMITS: ClaimLimits =
@@ -46,6 +46,38 @@ async fn a_batch_is_not_worked_on_before_a_replica_knows_who_has_it() {
     // The promoted replica knows the batch.
     replica.follow(None).unwrap();
     assert_eq!(self::consumer(&replica).ack(&lease).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_full_redis_with_a_replica_drains() {
+    let primary = primary_with(RedisServer::Redis, &["--maxmemory", "8mb"]).await;
+    let _replica = replica_of(&primary).await;
+    let producer = Producer::new(link(&primary), "test-claims", "niu");
+    let items = vec![vec![b'x'; 1000]; 100];
+    let full = loop {
+        if let Err(error) = producer.push(&items).await {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), "oom", "{full}");
+    ask::<()>(&primary, &["CONFIG", "SET", "maxmemory", "4mb"]).await;
+    let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
+    let claimed = consumer(&primary).claim(id, token, LIMITS).await;
+    // Unless it has synchronized a moment ago, the replica confirms at once. Each new consumer has a new connection.
+    let lease = match claimed {
+        Ok(lease) => lease.unwrap(),
+        Err(_) => {
+            eventually("the claim to be confirmed", async || {
+                consumer(&primary).claim_again(id, token, LIMITS).await.ok().flatten()
+            })
+            .await
+        }
+    };
+    let again = consumer(&primary).claim_again(id, token, LIMITS).await.unwrap().unwrap();
+    assert_eq!((again.id, again.items.len()), (lease.id, 10));
+    let full = producer.push(&items).await.unwrap_err();
+    assert_eq!(full.kind(), "oom", "{full}");
+    assert_eq!(consumer(&primary).ack(&again).await.unwrap(), 10);
 }
 
 #[tokio::test]

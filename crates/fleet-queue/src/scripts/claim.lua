@@ -15,6 +15,8 @@ local most_messages, most_bytes, duration_ms = tonumber(ARGV[3]), tonumber(ARGV[
 local owner = redis.call('HGET', owners, id)
 if owner then
   if string.match(owner, '^%S+') ~= token then return false end
+  -- Changes nothing. WAIT, which may follow, asks about the last write of its connection, and this one is perhaps new.
+  redis.call('HSET', owners, id, owner)
   local batch = redis.call('LRANGE', lease, 0, -1)
   table.insert(batch, 1, owner)
   return batch
