@@ -9,6 +9,7 @@ mod dev_sentinel;
 mod manifests;
 mod policies;
 mod render;
+mod start_redis;
 mod tools;
 mod types;
 mod workflow;

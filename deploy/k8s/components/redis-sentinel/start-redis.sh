@@ -1,5 +1,5 @@
-# Starts one Redis of the pair as the primary or as a replica. Most Sentinels decide which. If they cannot be asked, the other
-# Redis decides.
+# Starts one Redis of the pair as the primary or as a replica. Most Sentinels decide which. If they do not agree, the role of
+# the other Redis decides. If neither responds, it waits.
 #
 # A server whose disk was lost must not start as the primary, because the other one would copy the empty data set. It waits
 # until the Sentinels have promoted the other one.
@@ -18,7 +18,7 @@ other=$other.redis-node
 ask() {
     host=$1 port=$2 user=$3
     shift 3
-    timeout 2 redis-cli -h "$host" -p "$port" --user "$user" --pass "local-use-only-$user" --no-auth-warning "$@" 2>/dev/null || true
+    REDISCLI_AUTH=local-use-only-$user timeout 2 redis-cli -h "$host" -p "$port" --user "$user" "$@" 2>/dev/null || true
 }
 
 # The primary that at least two Sentinels name; empty if there is none.
@@ -28,9 +28,22 @@ primary() {
     done | sort | uniq -c | awk '$1 >= 2 { print $2 }'
 }
 
+# The largest number of replicas that a Sentinel knows; empty if none responds. They remember replicas that are down, and after
+# a restart. So it is 0 only until the pair has formed for the first time.
+known_replicas() {
+    for number in 0 1 2; do
+        ask "redis-sentinel-$number.redis-sentinel" 26379 client sentinel master fleet |
+            awk '$0 == "num-slaves" { getline; print }'
+    done | sort -n | tail -n 1
+}
+
 # `master` or `slave`; empty if the other Redis does not respond.
 role_of_other() {
     ask "$other" 6379 sentinel role | head -n 1 | grep -xE 'master|slave' || true
+}
+
+other_has_data() {
+    ask "$other" 6379 sentinel info keyspace | grep -q '^db'
 }
 
 has_data() {
@@ -45,26 +58,25 @@ start() {
         --masteruser replica --masterauth local-use-only-replica --repl-diskless-sync-delay 0 "$@"
 }
 
+# The shell is process 1, which ignores SIGTERM otherwise.
+trap 'exit 0' TERM
 waiting=
 while :; do
     case $(primary) in
         "$other") start "a replica of $other" --replicaof "$other" 6379 "$@" ;;
         "$me")
-            # Without data and without another server, this is the first start.
-            if has_data || [ -z "$(role_of_other)" ]; then start "the primary" "$@"; fi
-            reason="this disk is empty, $other has data: the Sentinels must promote it first"
+            # Without data, this must be the first start.
+            if has_data || { [ "$(known_replicas)" = 0 ] && ! other_has_data; }; then start "the primary" "$@"; fi
+            reason="this disk is empty, and $other may have data: the Sentinels must promote it first"
             ;;
         *)
             case $(role_of_other) in
                 master) start "a replica of $other" --replicaof "$other" 6379 "$@" ;;
                 slave)
                     if has_data; then start "the primary" "$@"; fi
-                    reason="this disk is empty, $other has data, and no two Sentinels agree on a primary"
+                    reason="this disk is empty, $other may have data, and no two Sentinels agree on a primary"
                     ;;
-                *)
-                    case $name in *-0) start "the primary" "$@" ;; esac
-                    reason="neither $other nor two Sentinels respond"
-                    ;;
+                *) reason="neither $other nor two Sentinels respond" ;;
             esac
             ;;
     esac
