@@ -38,8 +38,11 @@ pub async fn accept_loss(settings: &Settings) -> Result<Vec<(String, u64)>, Cons
     let databases = Databases::new(settings)?;
     // Include what has just been lost. A failure is no reason to stop: operators may accept a loss while Redis is down.
     let known = KnownQueues::open(settings)?;
-    if let Err(error) = Witnesses::new(settings, &databases, known).look().await {
-        tracing::warn!(%error, "could not look at the queues first");
+    let looked = Witnesses::new(settings, &databases, known).look().await;
+    let failed =
+        looked.map_or_else(|error| Some(error.to_string()), |looked| Some(looked.failed?.to_string()));
+    if let Some(error) = failed {
+        tracing::warn!(error, "could not look at every queue first, so a loss in the others is not accepted");
     }
     let store = WitnessStore::new(databases.state);
     let accepted = store.accept_loss(&queue_prefix(&settings.queue.prefix)).await?;

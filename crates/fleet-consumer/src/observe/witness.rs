@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_queue::{Counted, HistoryLoss, Lookout, Queue, QueueError, Witness};
+use fleet_queue::{Counted, HistoryLoss, Look, Lookout, Queue, QueueError, Witness};
 use fleet_runtime::settings::Settings;
 use fleet_store::{QueueWitness, StoreError, WitnessStore};
 use futures_util::future::join_all;
@@ -97,10 +97,17 @@ async fn look_at(
     lookout: &Lookout,
     known: Option<&QueueWitness>,
 ) -> Result<(Unaccounted, Option<QueueWitness>), QueueError> {
-    let look = lookout.look().await?;
-    let loss = known.map(|known| lookout.loss(&witness(known), &look)).transpose()?.flatten();
+    let compare = |look: &Look| match known {
+        Some(known) => lookout.loss(&witness(known), look),
+        None => Ok(None),
+    };
+    let mut look = lookout.look().await?;
+    let mut loss = compare(&look)?;
     if loss.is_some() {
         lookout.require_primary().await?;
+        // The first look may be of a server that a failover has replaced meanwhile.
+        look = lookout.look().await?;
+        loss = compare(&look)?;
     }
     let now = Timestamp::now();
     let (seen, missing) = match loss {
