@@ -103,6 +103,37 @@ impl QueueError {
         matches!(self.error_kind(), ErrorKind::WrongType | ErrorKind::Corrupt)
     }
 
+    /// Whether the reply to a claim or a takeover can never be used: this version cannot read it, or another program overwrote a
+    /// key. The batch must not keep the consumer from the batches behind it.
+    pub fn is_unusable_batch(&self) -> bool {
+        matches!(self, Self::Reply(_)) || self.is_broken_key()
+    }
+
+    /// Whether it may be over in a moment, as during a failover.
+    pub fn is_temporary(&self) -> bool {
+        match self.error_kind() {
+            ErrorKind::Timeout
+            | ErrorKind::Connection
+            | ErrorKind::NoPrimary
+            | ErrorKind::Cluster
+            | ErrorKind::Unconfirmed
+            | ErrorKind::Loading
+            | ErrorKind::ReadOnly => true,
+            ErrorKind::Url
+            | ErrorKind::Tls
+            | ErrorKind::Topology
+            | ErrorKind::Oom
+            | ErrorKind::Misconf
+            | ErrorKind::Auth
+            | ErrorKind::Aborted
+            | ErrorKind::Busy
+            | ErrorKind::WrongType
+            | ErrorKind::Corrupt
+            | ErrorKind::Refused
+            | ErrorKind::Reply => false,
+        }
+    }
+
     /// Whether the user may not run the command.
     pub(crate) fn is_missing_permission(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "NOPERM")

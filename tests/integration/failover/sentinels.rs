@@ -6,7 +6,7 @@ use fleet_queue::Topology;
 use fleet_testbed::{Proxy, Redis, RedisLogin, RedisOptions, SentinelOptions, Sentinels};
 
 use super::rig::{FOLLOWED_WITHIN, Rig, blocking, pair, replicated};
-use crate::process::program::Program;
+use crate::process::program::{Program, envelope};
 use crate::support::eventually;
 
 async fn sentinels(primary: Redis, options: SentinelOptions) -> (Redis, Sentinels) {
@@ -51,6 +51,26 @@ async fn the_programs_follow_a_failover() {
     eventually("the Sentinels to make it a replica", async || (!primary.is_primary()).then_some(())).await;
     assert_eq!(rig.post(&api).await, 200);
     rig.settled("niu").await;
+}
+
+/// The primary dies before the command starts, and the Sentinels need a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_put_back_during_a_failover() {
+    let (primary, replica) = pair().await;
+    let (mut primary, sentinels) = sentinels(primary, SentinelOptions::default()).await;
+    let rig = Rig::new(sentinels.url(), Topology::Sentinel).await;
+    let [_api, consumer] = rig.start().await;
+    let broken = envelope("no JSON");
+    rig.producer("niu").push(&[broken]).await.unwrap();
+    rig.settled("niu").await;
+    consumer.signal(rustix::process::Signal::TERM);
+    assert_eq!(consumer.ended().await.code, Some(0));
+    replicated(&primary, &replica).await;
+    primary.kill().unwrap();
+    let ended = rig.command(&["dead-letters", "replay"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.output.contains("put 1 messages of 1 dead letters back"), "{ended:?}");
+    assert_eq!(rig.observer("niu").status().await.unwrap().waiting_messages, 1);
 }
 
 /// The Sentinels and the replica cannot reach the primary, and we can.

@@ -112,11 +112,9 @@ impl Poller {
                 lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::TakenOver }))
             }
         };
-        // A lease that this version cannot read, or that another program overwrote, must not block the queue.
-        let is_unusable = |error: &QueueError| matches!(error, QueueError::Reply(_)) || error.is_broken_key();
         match &answer {
             Ok(_) => self.unanswered = None,
-            Err(error) if is_unusable(error) => {
+            Err(error) if error.is_unusable_batch() => {
                 self.unanswered = None;
                 self.next_takeover = Instant::now() + self.limits.lease / TAKEOVERS_PER_LEASE;
             }

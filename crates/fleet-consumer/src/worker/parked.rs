@@ -44,7 +44,7 @@ impl ParkedWorker {
         shutdown: &CancellationToken,
         deadline: &CancellationToken,
     ) -> Result<(), WorkerError> {
-        let mut pause = Duration::ZERO;
+        let (mut pause, mut unanswered) = (Duration::ZERO, None);
         let mut reclaiming = tokio::time::interval(RECLAIM_EVERY);
         reclaiming.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -53,7 +53,7 @@ impl ParkedWorker {
                 _tick = reclaiming.tick() => self.reclaim().await,
                 () = tokio::time::sleep(pause) => {}
             }
-            let due = self.next_due().await;
+            let due = self.next_due(&mut unanswered).await;
             self.calls.note(&due);
             pause = match due {
                 Ok(Some(lease)) => self.resume(lease, deadline).await?,
@@ -72,12 +72,20 @@ impl ParkedWorker {
         })
     }
 
-    /// If the reply to the takeover is lost, the batch's new lease expires, and a worker takes the batch over.
-    async fn next_due(&self) -> Result<Option<Lease>, QueueError> {
-        match self.consumer.due().await?.parked {
-            Some(id) => self.consumer.take_over_lease(id, Uuid::now_v7(), self.lease).await,
-            None => Ok(None),
-        }
+    /// Takes a batch over. If there is no reply, or no confirmation by replicas, `unanswered` keeps its id and the token, and
+    /// the next call repeats the takeover: an expired lease would count as the death of a consumer over this batch.
+    async fn next_due(&self, unanswered: &mut Option<(Uuid, Uuid)>) -> Result<Option<Lease>, QueueError> {
+        let (id, token) = match *unanswered {
+            Some(call) => call,
+            None => match self.consumer.due().await?.parked {
+                Some(id) => (id, Uuid::now_v7()),
+                None => return Ok(None),
+            },
+        };
+        let taken = self.consumer.take_over_lease(id, token, self.lease).await;
+        let is_repeated = taken.as_ref().is_err_and(|error| !error.is_unusable_batch());
+        *unanswered = is_repeated.then_some((id, token));
+        taken
     }
 
     /// Gives an expiry to batches that have none, because no consumer would ever take them over.

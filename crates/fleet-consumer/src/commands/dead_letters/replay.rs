@@ -1,8 +1,10 @@
 //! Puts the messages of dead letters back into their queues.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use fleet_queue::{Producer, QueueError};
+use fleet_runtime::retry::RetryPauses;
 use fleet_runtime::settings::Settings;
 use fleet_runtime::stdout::print;
 use fleet_store::{DeadLetterFilter, DeadLetterStore, DeadMessage};
@@ -80,9 +82,30 @@ impl Queues {
     }
 }
 
-/// Pushes messages to the next shard that accepts them. After a push without a reply, they may be in two shards. The databases
-/// store them once.
+/// How long pushes are repeated: longer than a failover.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pauses between them.
+const PAUSES: RetryPauses =
+    RetryPauses { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
+
+/// Pushes messages, again and again while Redis is away for a moment. After a push without a reply, they may be in the queues
+/// twice. The databases store them once.
 async fn push(shards: &mut VecDeque<Producer>, envelopes: &[Vec<u8>]) -> Result<(), QueueError> {
+    let (begin, mut backoff) = (Instant::now(), PAUSES.start());
+    loop {
+        match push_once(shards, envelopes).await {
+            Err(error) if error.is_temporary() && begin.elapsed() < PATIENCE => {
+                tracing::warn!(%error, "could not put messages into their queue: trying again");
+                tokio::time::sleep(backoff.next_pause()).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Pushes messages to the next shard that accepts them.
+async fn push_once(shards: &mut VecDeque<Producer>, envelopes: &[Vec<u8>]) -> Result<(), QueueError> {
     let mut result = Ok(());
     for _shard in 0..shards.len() {
         shards.rotate_left(1);
