@@ -4,7 +4,7 @@ use crate::{Database, StoreError};
 
 /// All users may see the settings. Only members of pg_read_all_stats may see the standbys.
 const READ: &str = "SELECT current_setting('fsync'), current_setting('full_page_writes'),
-       current_setting('synchronous_standby_names'),
+       current_setting('synchronous_standby_names'), current_setting('synchronous_commit'),
        CASE WHEN pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') THEN
            (SELECT count(*)::int4 FROM pg_stat_replication
              WHERE state = 'streaming' AND sync_state IN ('sync', 'quorum'))
@@ -19,6 +19,9 @@ pub struct DatabaseDurability {
     pub full_page_writes: String,
     /// `synchronous_standby_names`: if empty, a commit waits for no standby.
     pub synchronous_standby_names: String,
+    /// `synchronous_commit` of a session: `on` or `remote_apply` keeps commits across a crash. A connection pooler may give each
+    /// transaction another session.
+    pub synchronous_commit: String,
     /// Streaming standbys that the names match. `None` if the user may not see them.
     pub matching_standbys: Option<u32>,
 }
@@ -42,7 +45,17 @@ impl DatabaseDurability {
                 "{name} is {value}, so that a crash of the machine can lose committed batches; set it to on"
             )
         });
-        off.chain(self.missing_standbys(wanted)).collect()
+        off.chain(self.weak_commit()).chain(self.missing_standbys(wanted)).collect()
+    }
+
+    fn weak_commit(&self) -> Option<String> {
+        let found = &self.synchronous_commit;
+        (!matches!(found.as_str(), "on" | "remote_apply")).then(|| {
+            format!(
+                "synchronous_commit is {found} in sessions of this role, so that a crash or a failover can lose committed \
+                 batches; set it to on for the role (ALTER ROLE), and let a connection pooler reconnect"
+            )
+        })
     }
 
     fn missing_standbys(&self, wanted: u32) -> Option<String> {
@@ -85,7 +98,8 @@ impl Database {
             fsync: row.get(0),
             full_page_writes: row.get(1),
             synchronous_standby_names: row.get(2),
-            matching_standbys: row.get::<_, Option<i32>>(3).and_then(|count| u32::try_from(count).ok()),
+            synchronous_commit: row.get(3),
+            matching_standbys: row.get::<_, Option<i32>>(4).and_then(|count| u32::try_from(count).ok()),
         })
     }
 }
@@ -101,6 +115,7 @@ mod tests {
             fsync: on(),
             full_page_writes: on(),
             synchronous_standby_names,
+            synchronous_commit: on(),
             matching_standbys: matching,
         }
     }
@@ -140,5 +155,7 @@ mod tests {
         assert!(off.weaknesses(0)[0].contains("fsync is off"));
         let off = DatabaseDurability { full_page_writes: "off".to_owned(), ..with("", None) };
         assert!(off.weaknesses(0)[0].contains("full_page_writes is off"));
+        let local = DatabaseDurability { synchronous_commit: "local".to_owned(), ..with("", None) };
+        assert!(local.weaknesses(0)[0].contains("synchronous_commit is local"));
     }
 }

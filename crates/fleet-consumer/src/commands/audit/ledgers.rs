@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use fleet_queue::{BrokenKey, Durability, Held, Observer, Queue, QueueStatus};
 use fleet_runtime::settings::Settings;
-use fleet_store::SettledTotals;
+use fleet_store::{DatabaseDurability, SettledTotals};
+use strum::VariantArray;
 
 use crate::connect::Databases;
+use crate::database_kind::DatabaseKind;
 use crate::error::ConsumerError;
 use crate::observe::witness::{Unaccounted, Witnesses};
 use crate::queues::{KnownQueues, OpenQueue};
@@ -19,6 +21,16 @@ pub struct Audit {
     pub(super) settled: BTreeMap<String, SettledTotals>,
     /// The settings of the server that has each queue.
     pub(super) durability: BTreeMap<Queue, Durability>,
+    pub(super) databases: Vec<AuditedDatabase>,
+}
+
+/// How safe committed batches are in one database.
+#[derive(Debug)]
+pub(super) struct AuditedDatabase {
+    pub(super) kind: DatabaseKind,
+    pub(super) durability: DatabaseDurability,
+    /// How many synchronous standbys the settings want.
+    pub(super) wanted_standbys: u32,
 }
 
 /// One queue and its ledger.
@@ -69,7 +81,7 @@ impl Audit {
                 Durability::read(&open.link, &queue.keys(prefix), settings.queue.replicas).await?,
             );
         }
-        Ok(Self { queues, settled, durability })
+        Ok(Self { queues, settled, durability, databases: audited(&databases, settings).await? })
     }
 
     /// Whether every queue holds what its ledger says, no webhook is unaccounted for, and both databases have stored the same
@@ -127,6 +139,16 @@ impl AuditedQueue {
 
 fn observer(open: &OpenQueue, prefix: &str) -> Observer {
     Observer::new(Arc::clone(&open.link), prefix, open.queue)
+}
+
+async fn audited(databases: &Databases, settings: &Settings) -> Result<Vec<AuditedDatabase>, ConsumerError> {
+    let mut audited = Vec::new();
+    for &kind in DatabaseKind::VARIANTS {
+        let durability = databases.of(kind).durability().await?;
+        let wanted_standbys = settings.database.synchronous_standbys;
+        audited.push(AuditedDatabase { kind, durability, wanted_standbys });
+    }
+    Ok(audited)
 }
 
 async fn statuses(open: &[OpenQueue], prefix: &str) -> Result<Vec<QueueStatus>, ConsumerError> {

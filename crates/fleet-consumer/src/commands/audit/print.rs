@@ -6,7 +6,7 @@ use std::fmt;
 use comfy_table::Table;
 use fleet_queue::Durability;
 
-use crate::commands::audit::ledgers::{Audit, AuditedQueue};
+use crate::commands::audit::ledgers::{Audit, AuditedDatabase, AuditedQueue};
 use crate::observe::witness::Unaccounted;
 
 impl fmt::Display for Audit {
@@ -62,7 +62,31 @@ impl fmt::Display for Audit {
                 "This user may not read all of Redis' settings. Make sure that Redis has: {unseen}."
             )?;
         }
-        Ok(())
+        self.databases.iter().try_for_each(|database| database.explain(formatter))
+    }
+}
+
+impl AuditedDatabase {
+    /// Explains what needs attention.
+    fn explain(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, durability, wanted_standbys } = self;
+        let name = kind.name();
+        for weakness in durability.weaknesses(*wanted_standbys) {
+            writeln!(formatter, "The {name} database is set up weaker than it should be: {weakness}")?;
+        }
+        match durability.synchronous_standbys() {
+            None => writeln!(
+                formatter,
+                "This login may not see the synchronous standbys of the {name} database. Check pg_stat_replication."
+            ),
+            Some(0) => Ok(()),
+            Some(standbys) => {
+                writeln!(
+                    formatter,
+                    "{standbys} synchronous standbys have each commit of the {name} database."
+                )
+            }
+        }
     }
 }
 
