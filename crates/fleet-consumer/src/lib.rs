@@ -28,6 +28,7 @@ pub mod isolate;
 mod lease;
 pub mod metrics;
 mod observe;
+pub mod open_files;
 mod queues;
 mod rate_limit;
 pub mod service;

@@ -17,6 +17,7 @@ use fleet_consumer::commands::{accept_loss, audit, migrate, retention};
 use fleet_consumer::connect;
 use fleet_consumer::isolate::child;
 use fleet_consumer::metrics::BUCKETS;
+use fleet_consumer::open_files;
 use fleet_consumer::service;
 use fleet_runtime::cli::{self, ConfigFile};
 use fleet_runtime::service::Service;
@@ -100,7 +101,10 @@ fn execute(settings: &Settings, command: Command) -> ExitCode {
         (Command::Health, _) => SERVICE.health(settings),
         (Command::CheckConfig, checked) => SERVICE.check_config(settings, checked),
         (_, Err(error)) => SERVICE.refuse(error),
-        (Command::Run, Ok(())) => cli::block_on(settings, run(settings)),
+        (Command::Run, Ok(())) => match open_files::prepare(settings) {
+            Ok(()) => cli::block_on(settings, run(settings)),
+            Err(error) => SERVICE.refuse(error),
+        },
         (Command::Migrate, Ok(())) => cli::block_on(settings, migrate::run(settings)),
         (Command::Retention, Ok(())) => cli::block_on(settings, retention::run(settings)),
         (Command::Audit, Ok(())) => cli::block_on(settings, audit::run(settings)),

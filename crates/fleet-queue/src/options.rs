@@ -119,6 +119,12 @@ impl RedisLinkOptions {
             .collect()
     }
 
+    /// The most connections that one link has at a time: to its server, a new one beside an old one that is being closed, and one
+    /// to every host of the URL, to find the primary.
+    pub fn connections_per_link(&self) -> usize {
+        2 + hosts::parse(self.url(), self.topology).map_or(1, |hosts| hosts.len())
+    }
+
     /// The URL's hosts, with the login of Redis.
     pub(crate) fn hosts(&self) -> Result<Vec<ConnectionInfo>, Vec<String>> {
         let problems = self.problems();

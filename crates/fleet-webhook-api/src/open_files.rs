@@ -4,14 +4,13 @@ use fleet_runtime::admin;
 use fleet_runtime::open_files::{OpenFilesError, allow_open_files};
 use fleet_runtime::settings::{Settings, SettingsError};
 
-/// Files besides the connections of both listeners: two links to Redis for each of three queues, with two connections each (a
-/// new one while the old one is being closed), the two listeners, standard input, output and error, the event queues of the two
-/// runtimes, the signals, and for a moment name lookups, the CA file, the secrets files and the files of `/proc` that the
-/// metrics read. With three queues that is below 50.
-const OTHERS: usize = 64;
+/// Files besides the connections: the two listeners, standard input, output and error, the event queues of the two runtimes, the
+/// signals, and for a moment name lookups, the CA file, the secrets files and the files of `/proc` that the metrics read. That is
+/// below 35.
+const OTHERS: usize = 49;
 
-/// Connections to Redis for each queue after the third.
-const FOR_A_QUEUE: usize = 4;
+/// Links to Redis that watch the server and its replicas, for all queues or, in a Redis Cluster, for each of them.
+const WATCHES: usize = 2;
 
 /// Makes sure that the process may open every connection that the settings allow.
 ///
@@ -20,7 +19,9 @@ const FOR_A_QUEUE: usize = 4;
 /// If the hard limit of open files is too low, with both remedies.
 pub fn prepare(settings: &Settings) -> Result<(), SettingsError> {
     let queues: usize = settings.providers.values().map(|provider| usize::from(provider.shards)).sum();
-    let reserve = admin::MAX_CONNECTIONS + OTHERS + FOR_A_QUEUE * queues.saturating_sub(3);
+    let watched = if settings.queues_share_a_server() { 1 } else { queues };
+    let links = queues + WATCHES * watched;
+    let reserve = admin::MAX_CONNECTIONS + OTHERS + links * settings.redis().connections_per_link();
     let needed = wide(settings.api.max_connections.saturating_add(reserve));
     allow_open_files(needed).map_err(|error| {
         let room = match error {
