@@ -45,7 +45,7 @@ pub(crate) fn describe() {
     describe_histogram!(
         COMMIT_DURATION,
         Unit::Seconds,
-        "Duration of one push to Redis, including failed ones and the wait for replicas"
+        "Duration of one push to Redis, including failed ones and the first wait for replicas"
     );
     describe_counter!(REDIS_ERRORS, "Failed calls to Redis, by kind");
     describe_gauge!(

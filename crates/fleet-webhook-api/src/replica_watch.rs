@@ -56,11 +56,7 @@ fn report(queues: &str, found: Option<Obstacle>, said: &mut Option<Obstacle>, ou
         said.is_some_and(|said| std::mem::discriminant(&said) != std::mem::discriminant(&obstacle));
     if is_due.is_some() || is_other {
         let seconds = is_due.map(|Failing { lasted, .. }| lasted.as_secs());
-        tracing::warn!(
-            queues,
-            seconds,
-            "no push can be confirmed, so every webhook is answered 503: {obstacle}"
-        );
+        tracing::warn!(queues, seconds, "no push can be confirmed, so webhooks are answered 503: {obstacle}");
         *said = Some(obstacle);
     }
 }

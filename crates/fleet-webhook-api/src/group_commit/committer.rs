@@ -143,6 +143,7 @@ impl Committer {
             Err(error) => {
                 metrics::redis_error(error.kind());
                 replicas.withheld();
+                replicas.expire_early();
             }
         }
     }
@@ -179,11 +180,16 @@ impl Committer {
                 }
                 None
             }
-            (_, Some(replicas)) => {
+            (None, Some(replicas)) => {
                 replicas.confirmed();
                 Some(requests)
             }
-            (_, None) => Some(requests),
+            (None, None) => Some(requests),
+            // Never: the producer waits for replicas if and only if this task does.
+            (Some(push), None) => {
+                self.producer.give_up(push).await;
+                return requests.resolve(Outcome::Unconfirmed);
+            }
         };
         self.health.succeeded();
         let (messages, bytes) = (wide(messages), wide(bytes));
@@ -209,7 +215,7 @@ impl Committer {
         requests.resolve(if is_unconfirmed { Outcome::Unconfirmed } else { Outcome::QueueUnavailable });
         if let Some(replicas) = self.replicas.as_mut().filter(|_replicas| is_unconfirmed) {
             replicas.withheld();
-            replicas.expire();
+            replicas.expire_early();
         }
     }
 

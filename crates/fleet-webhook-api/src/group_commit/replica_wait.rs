@@ -74,8 +74,18 @@ impl ReplicaWait {
     }
 
     /// Answers the requests that have waited for too long for a push.
-    pub(super) fn expire(&self) {
-        while let Some(batch) = self.waiting.take_older_than(self.patience) {
+    fn expire(&self) {
+        self.refuse_older_than(self.patience);
+    }
+
+    /// Answers the requests for which the next push may come too late: on a new connection, replicas have up to two thirds of
+    /// the timeout to confirm the first write.
+    pub(super) fn expire_early(&self) {
+        self.refuse_older_than(self.patience / 3);
+    }
+
+    fn refuse_older_than(&self, age: Duration) {
+        while let Some(batch) = self.waiting.take_older_than(age) {
             self.metrics.shed.count_all(Shed::Unconfirmed, batch.push.messages());
             batch.requests.resolve(Outcome::Unconfirmed);
         }
