@@ -43,7 +43,7 @@ impl IsolatedParser {
         lease: &Lease,
     ) -> Option<BTreeMap<usize, Rejection>> {
         tracing::warn!(
-            queue = provider.slug, lease_id = %lease.id, takeovers = lease.takeovers,
+            provider = provider.slug, lease_id = %lease.id, takeovers = lease.takeovers,
             "consumers ended while they parsed this batch: parsing its messages one by one in a child process"
         );
         let mut poison = BTreeMap::new();
@@ -60,7 +60,7 @@ impl IsolatedParser {
             }
             tries += 1;
             tracing::warn!(
-                queue = provider.slug, lease_id = %lease.id, index, tries, problem,
+                provider = provider.slug, lease_id = %lease.id, index, tries, problem,
                 "could not find out whether a message crashes the parser: its batch stays leased, and nothing is lost"
             );
             if tries == MAX_TRIES {

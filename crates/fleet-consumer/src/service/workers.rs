@@ -140,8 +140,12 @@ impl WorkersOfQueues {
         Ok(QueueWorkers { queue, worker: Arc::new(worker), parked, loops: self.loops(queue) })
     }
 
-    /// How many batches of a queue may be in flight: the provider's, divided over its shards.
+    /// How many batches of a queue may be in flight: the provider's, divided over its shards. One for a queue that the settings
+    /// do not name, because there may be many of them.
     fn loops(&self, queue: Queue) -> usize {
+        if !self.settings.queues_of(queue.provider()).any(|named| named == queue) {
+            return 1;
+        }
         let shards = usize::from(self.shards(queue.provider())).max(1);
         (self.settings.consumer.batches_in_flight / shards).max(1)
     }

@@ -70,15 +70,14 @@ impl Transactions {
             let single = range.is_single();
             let is_refused = single && range.rejection.is_none() && error.class() == ErrorClass::Poison;
             let error = if is_refused && suspect.as_ref() != Some(&range.range) {
-                match blame(error, try_harmless(database, slice.received_at(&range))).await {
+                let trying = try_harmless(database, slice.received_at(&range));
+                let Some(cause) = other_cause(error, trying).await else {
                     // Whatever refused it may have gone meanwhile.
-                    error if error.class() == ErrorClass::Poison => {
-                        suspect = Some(range.range.clone());
-                        ranges.push(range);
-                        continue;
-                    }
-                    error => error,
-                }
+                    suspect = Some(range.range.clone());
+                    ranges.push(range);
+                    continue;
+                };
+                cause
             } else {
                 error
             };
@@ -100,6 +99,8 @@ impl Transactions {
                 }
                 ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
+                    // The tables may be others when the database is back.
+                    suspect = None;
                     ranges.push(range);
                     wait(database, &error, &mut backoff).await;
                 }
@@ -130,12 +131,15 @@ impl Transactions {
     }
 }
 
-/// The error of a rejected record, or another one if the record is not the cause.
-async fn blame(error: StoreError, trying: impl Future<Output = Result<(), StoreError>>) -> StoreError {
+/// Why a record was refused, if not because of its data. `None` if the database accepts a harmless record.
+async fn other_cause(
+    refused: StoreError,
+    trying: impl Future<Output = Result<(), StoreError>>,
+) -> Option<StoreError> {
     match trying.await {
-        Ok(()) => error,
-        Err(cause) if cause.class() == ErrorClass::Poison => StoreError::RefusesAll(Box::new(error)),
-        Err(cause) => cause,
+        Ok(()) => None,
+        Err(cause) if cause.class() == ErrorClass::Poison => Some(StoreError::RefusesAll(Box::new(refused))),
+        Err(cause) => Some(cause),
     }
 }
 
