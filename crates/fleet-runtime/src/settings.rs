@@ -8,6 +8,7 @@ mod load;
 mod names;
 mod queues;
 mod redis;
+mod redis_settings;
 mod retry;
 mod schema;
 mod secret;
@@ -16,9 +17,10 @@ mod secrets_file;
 pub use error::SettingsError;
 pub use load::{load, variables};
 pub use names::environment_name;
+pub use redis_settings::{RedisSettings, RedisTopology};
 pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,
-    QueueSettings, RedisSettings, RedisTopology, RetentionSettings, Settings,
+    QueueSettings, RetentionSettings, Settings,
 };
 pub use secret::{ConnectionUrl, GivenScheme, Password};
 pub use secrets_file::{SecretsFileError, read_secrets};

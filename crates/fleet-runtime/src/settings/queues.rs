@@ -3,7 +3,8 @@
 use fleet_providers::PROVIDERS;
 use fleet_queue::Queue;
 
-use super::schema::{RedisTopology, Settings};
+use super::redis_settings::RedisTopology;
+use super::schema::Settings;
 
 impl Settings {
     /// How many shards the provider with this slug has.

@@ -3,7 +3,8 @@
 use fleet_queue::{RedisLinkOptions, SentinelOptions, Topology};
 use secrecy::SecretString;
 
-use super::schema::{RedisTopology, Settings};
+use super::redis_settings::RedisTopology;
+use super::schema::Settings;
 use crate::metrics::redis_links;
 
 impl Settings {
