@@ -128,7 +128,6 @@ impl Plan {
                 liveness: probe(workload.liveness),
                 readiness: probe(workload.readiness),
                 grace: compressed(workload.grace),
-                ..workload.clone()
             },
         })
     }
