@@ -9,7 +9,7 @@ use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
 use super::redis_settings::RedisSettings;
-use super::secret::{self, ConnectionUrl, GivenScheme, Password};
+use super::secret::{self, ConnectionUrl, GivenScheme};
 
 const MIB: u64 = 1024 * 1024;
 
