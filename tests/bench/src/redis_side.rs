@@ -22,6 +22,14 @@ const CHUNK: u32 = 1_000;
 /// The time between two reports of a vehicle in a fill.
 const STEP_MS: i64 = 5_000;
 
+/// The deadline for a reply of Redis.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits longer for a reply than the client's own 500 ms, which are too short while the disk is busy.
+pub(crate) fn patient() -> redis::AsyncConnectionConfig {
+    redis::AsyncConnectionConfig::new().set_response_timeout(Some(REPLY_WITHIN))
+}
+
 /// The benchmark's own connection.
 pub(crate) struct RedisSide {
     url: String,
@@ -56,7 +64,7 @@ impl RedisSide {
     pub(crate) fn connect(url: &str, shards: u8) -> Result<Self, Failure> {
         let runtime = crate::runtime::current_thread()?;
         let client = redis::Client::open(url)?;
-        let connection = runtime.block_on(client.get_multiplexed_async_connection())?;
+        let connection = runtime.block_on(client.get_multiplexed_async_connection_with_config(&patient()))?;
         Ok(Self { url: url.to_owned(), shards, connection, runtime })
     }
 

@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::net::TcpListener;
 
 use crate::failure::Failure;
+use crate::redis_side::patient;
 
 /// The route of every provider's webhook.
 const ROUTE: &str = "/webhooks/{*path}";
@@ -24,7 +25,8 @@ pub(crate) async fn bare(port: u16) -> Result<(), Failure> {
 
 /// Sends one LPUSH for each request over a multiplexed connection, then responds with 200.
 pub(crate) async fn lpush(port: u16, redis_url: &str) -> Result<(), Failure> {
-    let connection = redis::Client::open(redis_url)?.get_multiplexed_async_connection().await?;
+    let connection =
+        redis::Client::open(redis_url)?.get_multiplexed_async_connection_with_config(&patient()).await?;
     let push = async |State(mut connection): State<MultiplexedConnection>, body: Bytes| {
         let mut command = redis::cmd("LPUSH");
         let pushed = command.arg("reference").arg(&body[..]).query_async::<u64>(&mut connection).await;

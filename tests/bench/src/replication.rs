@@ -7,7 +7,7 @@ use fleet_harness::Interrupt;
 use crate::failure::Failure;
 use crate::redis_side::RedisSide;
 
-/// The time that each question to the replica may take, ms. Less than the client's own timeout of 500 ms.
+/// The time that each question to the replica may take, ms. Short, so that an interrupt is noticed.
 const ASK_FOR_MS: u32 = 200;
 
 /// The deadline for a replica to be synchronized.
