@@ -84,6 +84,9 @@ impl Share {
         let others = self.providers.iter().enumerate();
         let others =
             others.filter(|(provider, other)| *provider != self.provider && other.is_active(now_ms)).count();
+        if others == 0 {
+            return;
+        }
         let pause = took.saturating_mul(u32::try_from(others).unwrap_or(u32::MAX));
         let (now, pause, longest) = (micros(now), micros(pause), micros(LONGEST_PAUSE));
         // The provider's pauses on this server follow each other.
