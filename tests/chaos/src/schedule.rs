@@ -13,7 +13,7 @@ pub(super) const CONSUMERS: usize = 2;
 const GAP_MS: (u64, u64) = (300, 900);
 
 /// The same with replicas, where each fault of Redis stops the pushes until a replica follows the primary again.
-const REPLICATED_GAP_MS: (u64, u64) = (1_600, 3_200);
+const REPLICATED_GAP_MS: (u64, u64) = (2_000, 3_600);
 
 /// The shortest and the longest pause between the losses of two machines, ms.
 const LOSS_GAP_MS: (u64, u64) = (9_200, 10_800);
