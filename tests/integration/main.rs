@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod compose;
 #[cfg(test)]
+mod compression;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod consumer;

@@ -6,6 +6,9 @@ WITH appended AS (
     SELECT vehicle_id, observed_at, event_id, received_at, message_id, $1::text, topic, kind,
            lat, lon, speed_kmh, battery_percent, raw
       FROM unnest($5::telemetry_row[])
+     -- Evaluated once, before the first row. An event of a chunk that is being compressed or removed would wait for
+     -- minutes. The consumer parks its batch instead.
+     WHERE (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL
     ON CONFLICT DO NOTHING
     RETURNING vehicle_id, observed_at, event_id
 ),

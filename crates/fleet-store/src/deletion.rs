@@ -68,7 +68,11 @@ impl Database {
 
 /// Whether a failure can end by itself within seconds.
 fn may_pass(error: &StoreError) -> bool {
-    matches!(error.class(), ErrorClass::Unavailable | ErrorClass::Session) && !error.is_refused()
+    let may_pass = match error.class() {
+        ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::Locked => true,
+        ErrorClass::TooSlow | ErrorClass::Poison | ErrorClass::Fatal => false,
+    };
+    may_pass && !error.is_refused()
 }
 
 fn log(error: &StoreError, pause: Duration) {

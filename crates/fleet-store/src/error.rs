@@ -62,6 +62,12 @@ pub enum StoreError {
     /// TimescaleDB is missing or too old.
     #[error("TimescaleDB 2.19 or newer is needed in the telemetry database, but {0}")]
     Timescale(String),
+    /// Chunks are compressed, and the licence of TimescaleDB does not allow it to read or write them.
+    #[error(
+        "{0} chunks of telemetry are compressed, and TimescaleDB may neither read nor write them under its licence: set \
+             timescaledb.license = timescale; before a change to the Apache edition, decompress every chunk"
+    )]
+    Licence(i64),
 }
 
 /// [`sqlstate::LABELS`] and the other kinds of failure.
@@ -100,7 +106,8 @@ impl StoreError {
             | Self::Handshake(_)
             | Self::Settings(_)
             | Self::Pool(_)
-            | Self::Timeout(_) => ErrorClass::Unavailable,
+            | Self::Timeout(_)
+            | Self::Licence(_) => ErrorClass::Unavailable,
             Self::NoRow | Self::RefusesAll(_) => ErrorClass::Session,
             Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => ErrorClass::Fatal,
             Self::Postgres(error) => match error.as_db_error() {
@@ -130,7 +137,9 @@ impl StoreError {
             Self::Settings(_) | Self::NoRow => "session",
             Self::Pool(_) => "pool",
             Self::Timeout(_) => "timeout",
-            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) => "setup",
+            Self::Url(_) | Self::Tls(_) | Self::Migration(_) | Self::Timescale(_) | Self::Licence(_) => {
+                "setup"
+            }
         }
     }
 
@@ -156,7 +165,8 @@ impl StoreError {
             | Self::Url(_)
             | Self::Tls(_)
             | Self::Migration(_)
-            | Self::Timescale(_) => false,
+            | Self::Timescale(_)
+            | Self::Licence(_) => false,
         }
     }
 
@@ -169,7 +179,7 @@ impl StoreError {
     pub(crate) fn leaves_session_clean(&self) -> bool {
         let Self::Postgres(error) = self else { return false };
         let class = error.as_db_error().map(|refusal| Refusal::from(refusal).class());
-        matches!(class, Some(ErrorClass::Poison | ErrorClass::TooSlow))
+        matches!(class, Some(ErrorClass::Poison | ErrorClass::TooSlow | ErrorClass::Locked))
     }
 
     /// Whether a password or a privilege is missing. A command reports this at once instead of retrying.
@@ -190,7 +200,8 @@ impl StoreError {
             | Self::Url(_)
             | Self::Tls(_)
             | Self::Migration(_)
-            | Self::Timescale(_) => false,
+            | Self::Timescale(_)
+            | Self::Licence(_) => false,
         }
     }
 }

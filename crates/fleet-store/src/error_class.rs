@@ -10,6 +10,9 @@ pub enum ErrorClass {
     Session,
     /// The statement took too long: a smaller transaction may succeed.
     TooSlow,
+    /// Another transaction holds a lock that the statement needs: retry the whole transaction later, without a limit. The
+    /// database itself is up, and others of its rows can be written.
+    Locked,
     /// The database refuses the data: find the row and store it as a dead letter.
     Poison,
     /// A defect, or settings that cannot work: stop, keep the lease, and report the error.

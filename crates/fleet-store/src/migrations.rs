@@ -35,7 +35,18 @@ const TIMESCALE: (u32, u32) = (2, 19);
 
 const TIMESCALE_VERSION: &str = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'";
 
-/// Brings a database to the newest version of `schema` and returns the migrations that were missing. Safe to run at any
+/// Whether chunks are compressed after some days.
+const COMPRESSION_IS_ON: &str = "SELECT compression_enabled AND EXISTS (
+       SELECT FROM timescaledb_information.jobs
+        WHERE jobs.hypertable_name = 'telemetry' AND proc_name = 'policy_compression')
+   FROM timescaledb_information.hypertables WHERE hypertable_name = 'telemetry'";
+
+/// The compressed chunks, if only another licence allows TimescaleDB to use them.
+const UNUSABLE_CHUNKS: &str = "SELECT count(*) FROM timescaledb_information.chunks
+  WHERE hypertable_name = 'telemetry' AND is_compressed
+    AND current_setting('timescaledb.license', true) IS DISTINCT FROM 'timescale'";
+
+/// Brings a database to the newest version of `schema` and returns what was missing, migrations and others. Safe to run at any
 /// time, and in several processes at once.
 ///
 /// A migration has a session of its own, and an hour for each statement, whatever the options say.
@@ -57,32 +68,47 @@ pub async fn migrate(options: &DatabaseOptions<'_>, schema: Schema) -> Result<Ve
 async fn migrate_locked(client: &mut Client, schema: Schema) -> Result<Vec<String>, StoreError> {
     client.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await?;
     let report = schema.runner().run_async(client).await?;
+    let mut applied: Vec<_> = report.applied_migrations().iter().map(ToString::to_string).collect();
     roles::grant(client, schema).await?;
     if schema == Schema::Telemetry {
         check_timescale(client.query_opt(TIMESCALE_VERSION, &[]).await?.as_ref())?;
+        let was_on = compression_is_on(client).await?;
         client.batch_execute(TELEMETRY_POLICIES).await?;
-        index_receipts(client).await?;
+        if !was_on && compression_is_on(client).await? {
+            applied.push("compression of chunks after 7 days".to_owned());
+        }
+        if index_receipts(client).await? {
+            applied.push("index telemetry_received_at".to_owned());
+        }
     }
-    Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
+    Ok(applied)
 }
 
-async fn index_receipts(client: &Client) -> Result<(), StoreError> {
+async fn compression_is_on(client: &Client) -> Result<bool, StoreError> {
+    let found = client.query_opt(COMPRESSION_IS_ON, &[]).await?;
+    Ok(found.and_then(|row| row.get(0)).unwrap_or(false))
+}
+
+/// Creates the index unless it is there. Returns whether it was missing.
+async fn index_receipts(client: &Client) -> Result<bool, StoreError> {
     let whole = client.query_opt(RECEIPT_INDEX_IS_WHOLE, &[]).await?;
     match whole.map(|row| row.get(0)) {
-        Some(true) => return Ok(()),
+        Some(true) => return Ok(false),
         Some(false) => client.batch_execute(DROP_RECEIPT_INDEX).await?,
         None => {}
     }
-    Ok(client.batch_execute(CREATE_RECEIPT_INDEX).await?)
+    client.batch_execute(CREATE_RECEIPT_INDEX).await?;
+    Ok(true)
 }
 
 impl Database {
     /// The migrations that this version needs and the database lacks. None if the database is ready. Also checks the
-    /// version of TimescaleDB.
+    /// version of TimescaleDB and its licence.
     ///
     /// # Errors
     ///
-    /// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old.
+    /// Any [`StoreError`]; [`StoreError::Timescale`] if the extension is too old, [`StoreError::Licence`] if it may not use its
+    /// compressed chunks.
     pub async fn missing_migrations(&self, schema: Schema) -> Result<Vec<String>, StoreError> {
         let history = schema.history();
         let exists = self.query_one("SELECT to_regclass($1) IS NOT NULL", &[&history]).await?;
@@ -98,8 +124,19 @@ impl Database {
         let missing: Vec<_> = missing.map(ToString::to_string).collect();
         if missing.is_empty() && schema == Schema::Telemetry {
             check_timescale(self.query(TIMESCALE_VERSION, &[]).await?.first())?;
+            self.check_licence().await?;
         }
         Ok(missing)
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError::Licence`] if chunks are compressed that the licence of TimescaleDB does not cover.
+    async fn check_licence(&self) -> Result<(), StoreError> {
+        match self.query_one(UNUSABLE_CHUNKS, &[]).await?.get(0) {
+            0 => Ok(()),
+            chunks => Err(StoreError::Licence(chunks)),
+        }
     }
 }
 

@@ -5,8 +5,7 @@ use tokio_postgres::error::{DbError, SqlState};
 use crate::error_class::ErrorClass;
 
 /// States that pass or that an operator resolves while the consumer retries.
-const UNAVAILABLE: [&str; 8] =
-    ["3D000", "55P03", "55000", "55006", "25006", "25P03", "23505", INSUFFICIENT_PRIVILEGE];
+const UNAVAILABLE: [&str; 7] = ["3D000", "55000", "55006", "25006", "25P03", "23505", INSUFFICIENT_PRIVILEGE];
 
 /// Classes of such states: connection, authorization, transaction rollback, resources, operator intervention, system
 /// error.
@@ -63,6 +62,8 @@ impl Refusal<'_> {
         let class = self.state.get(..2).unwrap_or_default();
         if self.state == SqlState::QUERY_CANCELED.code() || self.state == DECOMPRESSION_LIMIT {
             ErrorClass::TooSlow
+        } else if self.state == SqlState::LOCK_NOT_AVAILABLE.code() {
+            ErrorClass::Locked
         } else if UNAVAILABLE.contains(&self.state)
             || UNAVAILABLE_CLASSES.contains(&class)
             || self.is_missing_dead_message()
@@ -129,6 +130,10 @@ pub(crate) fn advice(state: &str) -> Option<&'static str> {
             "if the message names a cached plan, let the connection pooler reconnect to PostgreSQL; if it names a \
              licence, set timescaledb.license",
         ),
+        _ if state == SqlState::LOCK_NOT_AVAILABLE.code() => Some(
+            "another transaction holds a lock; compression or removal of a chunk ends by itself, other transactions are in \
+             pg_stat_activity and pg_locks",
+        ),
         CHECK_VIOLATION => Some("if the table has no partition for the row, create it"),
         _ if state.starts_with("42") || state.starts_with("3F") => Some(
             "the schema does not match this version: run `fleet-consumer migrate` of this version, and check the \
@@ -161,14 +166,15 @@ mod tests {
     #[test]
     fn every_documented_state_is_sorted() {
         for state in [
-            "08006", "08P01", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55P03", "55000",
-            "55006", "57P01", "58030", "25006", "25P03", "23505", "57P03", "42501",
+            "08006", "08P01", "28P01", "3D000", "40001", "40P01", "53100", "53300", "55000", "55006",
+            "57P01", "58030", "25006", "25P03", "23505", "57P03", "42501",
         ] {
             assert_eq!(classify(state), ErrorClass::Unavailable, "{state}");
         }
         for state in ["57014", "53400"] {
             assert_eq!(classify(state), ErrorClass::TooSlow, "{state}");
         }
+        assert_eq!(classify("55P03"), ErrorClass::Locked);
         for state in ["22021", "22P02", "22003", "23503", "23514", "54000", "54001"] {
             assert_eq!(classify(state), ErrorClass::Poison, "{state}");
         }

@@ -18,6 +18,9 @@ const FAILING: Duration = Duration::from_secs(1);
 /// gets enough time in the end.
 const SILENT: Duration = Duration::from_secs(5);
 
+/// How often a lock that batches wait for is logged.
+const LOCKS_LOGGED_EVERY: Duration = Duration::from_mins(1);
+
 /// Longer than any statement may take.
 const MOST_SILENT: Duration = Duration::from_secs(120);
 
@@ -59,6 +62,8 @@ struct Known {
     outage: Option<Outage>,
     /// Decides which of its failures are logged.
     log: OutageLog,
+    /// When a lock was last logged.
+    lock_logged_at: Option<Instant>,
     /// When it last stored a record, or rejected one because of its data.
     answered_at: Option<Instant>,
     /// How long it may be silent at present.
@@ -98,6 +103,7 @@ impl DatabaseHealth {
             is_ready: false,
             outage: None,
             log: OutageLog::default(),
+            lock_logged_at: None,
             answered_at: None,
             silent: SILENT,
         };
@@ -140,6 +146,11 @@ impl DatabaseHealth {
         match error.class() {
             ErrorClass::Unavailable | ErrorClass::Session => self.failed(error),
             ErrorClass::TooSlow => self.is_slow(),
+            ErrorClass::Locked => match self.database {
+                // Its statement waits for locks as long as for anything else, unless an operator has set a shorter limit.
+                DatabaseKind::State => self.failed(error),
+                DatabaseKind::Telemetry => self.is_locked(error),
+            },
             ErrorClass::Poison => self.answered(),
             ErrorClass::Fatal => {}
         }
@@ -171,6 +182,27 @@ impl DatabaseHealth {
     /// It cancelled a statement because that took too long: it is slow, but up.
     pub(crate) fn is_slow(&self) {
         self.known.send_modify(|known| known.answered_at = Some(Instant::now()));
+    }
+
+    /// Another transaction holds a lock on a part of telemetry that a batch needs. The database itself is up.
+    fn is_locked(&self, error: &StoreError) {
+        let now = Instant::now();
+        let mut is_due = false;
+        self.known.send_modify(|known| {
+            known.answered_at = Some(now);
+            let logged_at = known.lock_logged_at;
+            is_due = logged_at.is_none_or(|logged_at| now.duration_since(logged_at) >= LOCKS_LOGGED_EVERY);
+            if is_due {
+                known.lock_logged_at = Some(now);
+            }
+        });
+        if is_due {
+            tracing::warn!(
+                side = self.database.name(),
+                %error,
+                "batches wait for a lock in the database: they are parked, and the others go on"
+            );
+        }
     }
 
     /// It has all of a batch. The next batches need not wait as long for it.

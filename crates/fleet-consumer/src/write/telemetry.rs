@@ -1,6 +1,7 @@
 //! Writes a batch to the telemetry database: its events, its dead letters, and notes of messages without events.
 
-use fleet_store::{Appended, StoreError, TelemetryRow, TelemetryStore};
+use fleet_store::{Appended, ErrorClass, StoreError, TelemetryRow, TelemetryStore};
+use tokio::sync::watch;
 
 use crate::database_kind::DatabaseKind;
 use crate::write::already_stored::is_stored;
@@ -18,11 +19,12 @@ pub(crate) struct TelemetryWriter {
 }
 
 impl TelemetryWriter {
-    /// Writes all of a batch.
+    /// Writes all of a batch. Meanwhile, `locked` says whether it waits for another transaction's lock.
     pub(crate) async fn write(
         &self,
         batch: Batch<'_>,
         mut slices: SliceReader<'_>,
+        locked: &watch::Sender<bool>,
     ) -> Result<Written, StoreError> {
         let health = &self.transactions.health.telemetry;
         health.ready().await;
@@ -40,7 +42,12 @@ impl TelemetryWriter {
                 database: DatabaseKind::Telemetry,
             };
             let try_harmless = |_telemetry, at| self.telemetry.try_harmless(slice.provider, at);
-            let store = |range| self.store(slice, range);
+            let store = async |range| {
+                let stored = self.store(slice, range).await;
+                let is_locked = |failure: &Failure| failure.error.class() == ErrorClass::Locked;
+                locked.send_replace(stored.as_ref().is_err_and(is_locked));
+                stored
+            };
             sum.add(self.transactions.store_slice(slice, store, try_harmless).await?);
         }
         health.completed();

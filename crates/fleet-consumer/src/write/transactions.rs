@@ -97,7 +97,7 @@ impl Transactions {
                     slow = 0;
                     halve(slice.provider, SplitCause::Slow, &mut ranges, &range);
                 }
-                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow => {
+                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow | ErrorClass::Locked => {
                     slow += u32::from(error.class() == ErrorClass::TooSlow);
                     // The tables may be others when the database is back.
                     suspect = None;
@@ -156,7 +156,7 @@ fn gives_up(error: &StoreError, session: &mut u32) -> bool {
             *session += 1;
             *session > SESSION_RETRIES
         }
-        ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Poison => {
+        ErrorClass::Unavailable | ErrorClass::TooSlow | ErrorClass::Locked | ErrorClass::Poison => {
             *session = 0;
             false
         }

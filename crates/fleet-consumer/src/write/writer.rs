@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use fleet_store::StoreError;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::lease::obtained::Origin;
@@ -23,7 +24,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Writes a batch to both databases, each at its own pace. Returns once both have committed, or once one has committed
-    /// and the other one is down. Until then it retries without a limit.
+    /// and the other one is down, or the state has and telemetry waits for a lock. Until then it retries without a limit.
     ///
     /// # Errors
     ///
@@ -34,7 +35,8 @@ impl Writer {
         slices: SliceReader<'_>,
     ) -> Result<Stored, StoreError> {
         let mut state = pin!(self.state.write(batch, slices.clone()));
-        let mut telemetry = pin!(self.telemetry.write(batch, slices));
+        let locked = watch::Sender::new(false);
+        let mut telemetry = pin!(self.telemetry.write(batch, slices, &locked));
         let tried_since = Instant::now();
         let DatabasesHealth { state: state_health, telemetry: telemetry_health } = &self.health;
         let is_tried = |health: &DatabaseHealth| {
@@ -51,6 +53,7 @@ impl Writer {
             (false, true) => tokio::select! {
                 stored = &mut telemetry => return stored.map(|_written| Stored::One),
                 () = telemetry_health.waited_long_enough(tried_since) => {}
+                () = until_true(&locked) => {}
                 () = state_health.usable() => {}
             },
             (true, true) | (false, false) => {}
@@ -68,6 +71,14 @@ impl Writer {
         tokio::select! {
             stored = telemetry => stored.map(Stored::Both),
             () = telemetry_health.waited_long_enough(tried_since) => Ok(Stored::One),
+            // A chunk may be locked for minutes, for example while it is compressed.
+            () = until_true(&locked) => Ok(Stored::One),
         }
     }
+}
+
+async fn until_true(flag: &watch::Sender<bool>) {
+    let mut changes = flag.subscribe();
+    // The sender lives as long as this future.
+    let _is_true = changes.wait_for(|flag| *flag).await;
 }

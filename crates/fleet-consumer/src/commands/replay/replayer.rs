@@ -206,7 +206,7 @@ impl Replay {
             };
             let pause = backoff.next_pause();
             match error.class() {
-                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow
+                ErrorClass::Unavailable | ErrorClass::Session | ErrorClass::TooSlow | ErrorClass::Locked
                     if start.elapsed() < RETRY_FOR && !error.is_refused() =>
                 {
                     tracing::warn!(%error, pause_ms = pause.as_millis(), "retrying");
@@ -214,6 +214,7 @@ impl Replay {
                 ErrorClass::Unavailable
                 | ErrorClass::Session
                 | ErrorClass::TooSlow
+                | ErrorClass::Locked
                 | ErrorClass::Poison
                 | ErrorClass::Fatal => return Err(End::Failed(error)),
             }

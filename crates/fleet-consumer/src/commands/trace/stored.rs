@@ -52,7 +52,10 @@ impl Stored {
                     match error.class() {
                         // The other tables are in the same database, and would fail after the same time.
                         ErrorClass::Unavailable | ErrorClass::Fatal => return stored,
-                        ErrorClass::Session | ErrorClass::TooSlow | ErrorClass::Poison => {}
+                        ErrorClass::Session
+                        | ErrorClass::TooSlow
+                        | ErrorClass::Locked
+                        | ErrorClass::Poison => {}
                     }
                 }
             }
