@@ -4,7 +4,7 @@ UPDATE telemetry AS stored
        AS event (vehicle_id, observed_at, event_id, lat, lon, speed_kmh, battery_percent)
  WHERE stored.vehicle_id = event.vehicle_id
    -- In a compressed chunk, this reads only the segments of these vehicles.
-   AND stored.vehicle_id = ANY($1)
+   AND stored.vehicle_id = ANY($10)
    AND stored.observed_at = event.observed_at
    AND stored.event_id = event.event_id
-   AND stored.observed_at >= $8 AND stored.observed_at < $9
+   AND stored.observed_at >= $8 AND stored.observed_at <= $9

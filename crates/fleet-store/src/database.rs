@@ -18,6 +18,11 @@ use crate::{DatabaseOptions, StoreError};
 const BY_INDEX: &str = "SET LOCAL jit = off; SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; \
      SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
+/// Settings of one transaction: read the rows of some vehicles, and join them. A compressed chunk has an index on the vehicle
+/// and none on the time or the event. Only a hash join takes time in proportion to the rows there.
+const BY_VEHICLE: &str = "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+     SET LOCAL enable_mergejoin = off";
+
 /// Settings of one transaction: use the index on received_at in every chunk, even without statistics. Compiling a
 /// plan for ninety chunks takes longer than running it.
 const BY_RECEIPT: &str = "SET LOCAL jit = off; SET LOCAL enable_seqscan = off; \
@@ -145,6 +150,19 @@ impl Database {
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, StoreError> {
         self.run(Statement::Planned { settings: BY_INDEX, statement, parameters }).await
+    }
+
+    /// As [`Database::query_by_index`], for a join with the rows of some vehicles.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::query`].
+    pub(crate) async fn query_by_vehicle(
+        &self,
+        statement: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.run(Statement::Planned { settings: BY_VEHICLE, statement, parameters }).await
     }
 
     /// As [`Database::query_by_index`], for conditions on the time of receipt.

@@ -1,11 +1,13 @@
 //! Reading telemetry in pages and correcting its columns, for `fleet-consumer replay`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
 
-use crate::{Derived, EventKey, StoreError, TelemetryStore};
+use crate::page::{Page, PageBounds, StoredTelemetry, Window};
+use crate::{Derived, EventKey, PageCursor, StoreError, TelemetryStore};
 
 const TELEMETRY_PAGE: &str = include_str!("../sql/telemetry_page.sql");
 const CORRECT_TELEMETRY: &str = include_str!("../sql/correct_telemetry.sql");
@@ -16,43 +18,6 @@ const WINDOWS: &str = "SELECT greatest(range_start, $1), least(range_end, $2)
   WHERE format('%I.%I', hypertable_schema, hypertable_name)::regclass = 'telemetry'::regclass
     AND range_end > $1 AND range_start < $2
   ORDER BY range_start DESC";
-
-/// A piece of telemetry within one chunk: observed at `from` or later, before `to`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The first moment of the window.
-    pub from: Timestamp,
-    /// The first moment after the window.
-    pub to: Timestamp,
-}
-
-/// A row of telemetry with what is needed to parse its event again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredTelemetry {
-    /// Its key.
-    pub key: EventKey,
-    /// When the event was received.
-    pub received_at: Timestamp,
-    /// The message's id.
-    pub message_id: Uuid,
-    /// Slug of the provider.
-    pub provider: String,
-    /// The message's topic.
-    pub topic: String,
-    /// What the parser made of it.
-    pub derived: Derived,
-    /// The event as JSON text. Absent in rows of providers that were not asked for.
-    pub raw: Option<String>,
-}
-
-/// The bounds of one page.
-#[derive(Clone, Copy, Debug)]
-pub struct PageBounds {
-    /// Rows.
-    pub rows: i64,
-    /// Bytes of raw events, before the last row.
-    pub bytes: i64,
-}
 
 /// New values for a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,21 +39,19 @@ impl TelemetryStore {
         Ok(rows.iter().map(|row| Window { from: row.get(0), to: row.get(1) }).collect())
     }
 
-    /// The next rows after `after` in the order of their keys. Empty at the end of the window.
+    /// The rows after the cursor. They may be none although the cursor is not done: [`PageCursor::advance`] goes on.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
     pub async fn page(
         &self,
-        window: Window,
-        after: Option<EventKey>,
+        cursor: &PageCursor,
         provider: Option<&str>,
         bounds: PageBounds,
-    ) -> Result<Vec<StoredTelemetry>, StoreError> {
-        let first = EventKey { vehicle_id: Uuid::nil(), observed_at: window.from, event_id: Uuid::max() };
-        let after = after.unwrap_or(first);
-        let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+    ) -> Result<Page, StoreError> {
+        let (window, after, up_to) = (cursor.window(), cursor.after(), cursor.up_to());
+        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
             (&after.vehicle_id, Type::UUID),
             (&after.observed_at, Type::TIMESTAMPTZ),
             (&after.event_id, Type::UUID),
@@ -97,16 +60,24 @@ impl TelemetryStore {
             (&bounds.rows, Type::INT8),
             (&bounds.bytes, Type::INT8),
             (&provider, Type::TEXT),
+            (&up_to, Type::UUID),
         ];
-        Ok(self.database().query_by_index(TELEMETRY_PAGE, &parameters).await?.iter().map(stored).collect())
+        let rows = self.database().query_by_index(TELEMETRY_PAGE, &parameters).await?;
+        let chosen: i64 = rows.first().map_or(0, |row| row.get(12));
+        let is_cut = chosen >= bounds.rows || usize::try_from(chosen).is_ok_and(|chosen| chosen > rows.len());
+        Ok(Page { rows: rows.iter().map(stored).collect(), is_cut })
     }
 
-    /// Corrects rows of one window.
+    /// Corrects rows of one page.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`]. No row is corrected then, unless only the response was lost.
-    pub async fn correct(&self, window: Window, corrections: &[Correction]) -> Result<(), StoreError> {
+    pub async fn correct(&self, corrections: &[Correction]) -> Result<(), StoreError> {
+        let vehicles: BTreeSet<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
+        let vehicles: Vec<_> = vehicles.into_iter().collect();
+        let observed = || corrections.iter().map(|row| row.key.observed_at);
+        let (first, last) = (observed().min(), observed().max());
         let vehicle_id: Vec<_> = corrections.iter().map(|row| row.key.vehicle_id).collect();
         let observed_at: Vec<_> = corrections.iter().map(|row| row.key.observed_at).collect();
         let event_id: Vec<_> = corrections.iter().map(|row| row.key.event_id).collect();
@@ -114,7 +85,7 @@ impl TelemetryStore {
         let lon: Vec<_> = corrections.iter().map(|row| row.derived.lon).collect();
         let speed_kmh: Vec<_> = corrections.iter().map(|row| row.derived.speed_kmh).collect();
         let battery_percent: Vec<_> = corrections.iter().map(|row| row.derived.battery_percent).collect();
-        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
+        let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
             (&vehicle_id, Type::UUID_ARRAY),
             (&observed_at, Type::TIMESTAMPTZ_ARRAY),
             (&event_id, Type::UUID_ARRAY),
@@ -122,10 +93,11 @@ impl TelemetryStore {
             (&lon, Type::FLOAT8_ARRAY),
             (&speed_kmh, Type::FLOAT8_ARRAY),
             (&battery_percent, Type::FLOAT8_ARRAY),
-            (&window.from, Type::TIMESTAMPTZ),
-            (&window.to, Type::TIMESTAMPTZ),
+            (&first, Type::TIMESTAMPTZ),
+            (&last, Type::TIMESTAMPTZ),
+            (&vehicles, Type::UUID_ARRAY),
         ];
-        self.database().query_by_index(CORRECT_TELEMETRY, &parameters).await?;
+        self.database().query_by_vehicle(CORRECT_TELEMETRY, &parameters).await?;
         Ok(())
     }
 }

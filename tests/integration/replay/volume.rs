@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet_consumer::connect::Databases;
-use fleet_store::{EventKey, PageBounds, Schema, TelemetryStore, Window};
+use fleet_store::{EventKey, PageBounds, PageCursor, Schema, TelemetryStore, Window};
 use fleet_testbed::DatabaseLogin;
 use rustix::process::Signal;
 
@@ -199,15 +199,15 @@ async fn read(
     provider: Option<&str>,
     bounds: PageBounds,
 ) -> Vec<(EventKey, bool)> {
-    let (mut after, mut met) = (None, Vec::new());
-    loop {
-        let page = telemetry.page(window, after, provider, bounds).await.unwrap();
-        let Some(last) = page.last() else { return met };
-        after = Some(last.key);
-        assert!(i64::try_from(page.len()).unwrap() <= bounds.rows);
-        let before_last = page.split_last().unwrap().1.iter();
+    let (mut cursor, mut met) = (PageCursor::new(window), Vec::new());
+    while !cursor.is_done() {
+        let page = telemetry.page(&cursor, provider, bounds).await.unwrap();
+        cursor.advance(&page, bounds.rows);
+        assert!(i64::try_from(page.rows.len()).unwrap() <= bounds.rows);
+        let before_last = page.rows.iter().rev().skip(1);
         let bytes: usize = before_last.filter_map(|row| row.raw.as_ref()).map(String::len).sum();
         assert!(i64::try_from(bytes).unwrap() < bounds.bytes, "{bytes} of {bounds:?}");
-        met.extend(page.into_iter().map(|row| (row.key, row.raw.is_some())));
+        met.extend(page.rows.into_iter().map(|row| (row.key, row.raw.is_some())));
     }
+    met
 }

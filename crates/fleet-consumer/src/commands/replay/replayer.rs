@@ -12,7 +12,7 @@ use fleet_providers::{Limits, PROVIDERS, Provider};
 use fleet_runtime::retry::RetryPauses;
 use fleet_runtime::settings::Settings;
 use fleet_store::{
-    ErrorClass, EventKey, PageBounds, StateStore, StoreError, StoredTelemetry, TelemetryStore, Window,
+    ErrorClass, Page, PageBounds, PageCursor, StateStore, StoreError, StoredTelemetry, TelemetryStore, Window,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -107,16 +107,15 @@ impl Replay {
         let total: f64 = windows.iter().map(length).sum();
         let mut before = 0.0;
         for window in windows {
-            let (mut after, mut bounds) = (None, self.page);
-            loop {
-                let page = self.read(shutdown, window, after, &mut bounds).await?;
-                let Some(last) = page.last() else { break };
-                after = Some(last.key);
-                self.apply(shutdown, window, &page, outcome).await?;
-                let done = (before + length(&window) * place(last.key.vehicle_id)) / total;
+            let (mut cursor, mut bounds) = (PageCursor::new(window), self.page);
+            while !cursor.is_done() {
+                let page = self.read(shutdown, &mut cursor, &mut bounds).await?;
+                self.apply(shutdown, &page.rows, outcome).await?;
+                cursor.advance(&page, bounds.rows);
+                let done = (before + length(&window) * place(cursor.after().vehicle_id)) / total;
                 progress(Progress { events: outcome.events, done, window_from: window.from });
                 tokio::select! {
-                    () = self.rate_limit.wait(page.len()) => {}
+                    () = self.rate_limit.wait(page.rows.len()) => {}
                     // Reading the next page ends the replay then.
                     () = shutdown.cancelled() => {}
                 }
@@ -131,14 +130,13 @@ impl Replay {
     async fn read(
         &self,
         shutdown: &CancellationToken,
-        window: Window,
-        after: Option<EventKey>,
+        cursor: &mut PageCursor,
         bounds: &mut PageBounds,
-    ) -> Result<Vec<StoredTelemetry>, End> {
+    ) -> Result<Page, End> {
         loop {
-            let size = *bounds;
+            let (size, from) = (*bounds, *cursor);
             let read = || async move {
-                match self.telemetry.page(window, after, self.provider, size).await {
+                match self.telemetry.page(&from, self.provider, size).await {
                     Err(error) if error.class() == ErrorClass::TooSlow && size.rows > MIN_PAGE_ROWS => {
                         Ok(None)
                     }
@@ -147,7 +145,10 @@ impl Replay {
             };
             match self.retry(shutdown, read).await? {
                 Some(page) => return Ok(page),
-                None => bounds.rows /= 2,
+                None => {
+                    bounds.rows /= 2;
+                    cursor.narrow();
+                }
             }
         }
     }
@@ -156,13 +157,12 @@ impl Replay {
     async fn apply(
         &self,
         shutdown: &CancellationToken,
-        window: Window,
         page: &[StoredTelemetry],
         outcome: &mut Outcome,
     ) -> Result<(), End> {
         let (parsed, corrections) = parse_page(&self.limits, page, outcome);
         if !self.dry_run && !corrections.is_empty() {
-            let correct = || self.telemetry.correct(window, &corrections);
+            let correct = || self.telemetry.correct(&corrections);
             self.retry(shutdown, correct).await?;
         }
         outcome.corrected += corrections.len() as u64;
