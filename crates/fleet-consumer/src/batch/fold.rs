@@ -2,35 +2,32 @@
 //!
 //! Each attribute keeps its greatest (time, receipt, value): see [`fleet_providers::Attributes::merge`].
 
-use std::collections::hash_map::Entry;
-
 use fleet_failpoints::Failpoint;
 use fleet_providers::VehicleEvent;
 use fleet_store::VehicleState;
-use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 /// Folds events to one state a vehicle, sorted by `vehicle_id`.
 pub fn fold<'a>(events: impl Iterator<Item = &'a VehicleEvent<'a>>) -> Vec<VehicleState<'a>> {
-    let mut vehicles: FxHashMap<Uuid, VehicleState<'a>> = FxHashMap::default();
-    for event in events {
-        let state = state(event);
-        match vehicles.entry(state.vehicle_id) {
-            Entry::Vacant(entry) => {
-                entry.insert(state);
-            }
-            Entry::Occupied(mut entry) => merge(entry.get_mut(), &state),
+    let mut events: Vec<_> = events.collect();
+    events.sort_unstable_by_key(|event| event.vehicle_id);
+    let by_vehicle = || events.chunk_by(|left, right| left.vehicle_id == right.vehicle_id);
+    // A state has hundreds of bytes, so it is neither sorted nor moved by a vector that grows.
+    let mut vehicles = Vec::with_capacity(by_vehicle().count());
+    for events in by_vehicle() {
+        let [first, others @ ..] = events else { continue };
+        let mut vehicle = state(first);
+        for event in others {
+            merge(&mut vehicle, &state(event));
         }
+        vehicles.push(vehicle);
     }
-    let mut vehicles: Vec<_> = vehicles.into_values().collect();
     if Failpoint::UnsortedUpsert.is_active() {
         // A different order each time.
         let order = Uuid::now_v7().as_u128();
         vehicles.sort_unstable_by_key(|vehicle| {
             (vehicle.vehicle_id.as_u128() ^ order).wrapping_mul(u128::MAX / 3)
         });
-    } else {
-        vehicles.sort_unstable_by_key(|vehicle| vehicle.vehicle_id);
     }
     vehicles
 }
