@@ -18,7 +18,7 @@ const DOCUMENT: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Cases to run: ingest, ingest-always, ingest-replicated, drain, drain-two, bomb, idle, freshness, attack, sizing [default: all].
+    /// Cases to run: ingest, ingest-always, ingest-replicated, drain, drain-two, bomb, idle, freshness, slow-clients, refused, tiny-events, replay, sizing [default: all].
     cases: Vec<String>,
     /// Run one small round to check that the benchmark works. Its figures are meaningless and are not judged.
     #[arg(long)]

@@ -6,6 +6,9 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use crate::failure::Failure;
 
+/// How many bytes PostgreSQL has written to its log so far.
+pub(crate) const LOG_POSITION: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8";
+
 /// A connection. Its own runtime drives it during a call.
 pub(crate) struct Sql {
     client: Client,

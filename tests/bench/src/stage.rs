@@ -125,9 +125,10 @@ impl Stage {
         admin.run("CREATE DATABASE bench")?;
         self.sql = Sql::connect(&self.database_url())?;
         self.sql.run(&database_sql())?;
-        let mut migrate = self.command(CONSUMER)?;
-        migrate.env("FLEET_DATABASE_URL", DatabaseLogin::Migrator.of(&self.database_url()));
-        let output = migrate.arg("migrate").output().map_err(Failure::io("run fleet-consumer migrate"))?;
+        let output = self
+            .migrator_command(&["migrate"])?
+            .output()
+            .map_err(Failure::io("run fleet-consumer migrate"))?;
         if !output.status.success() {
             let log_tail = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Failure::Process {
@@ -162,6 +163,14 @@ impl Stage {
     /// Starts a consumer as shipped.
     pub(crate) fn consumer(&self) -> Result<Running, Failure> {
         Ok(self.start_ready(CONSUMER, self.command(CONSUMER)?)?.0)
+    }
+
+    /// A command of the consumer's program that needs the migrator's login.
+    pub(crate) fn migrator_command(&self, arguments: &[&str]) -> Result<Command, Failure> {
+        let mut command = self.command(CONSUMER)?;
+        command.env("FLEET_DATABASE_URL", DatabaseLogin::Migrator.of(&self.database_url()));
+        command.args(arguments);
+        Ok(command)
     }
 
     /// Starts a reference that accepts webhooks, `bare` or `lpush`.

@@ -51,6 +51,12 @@ pub(crate) fn own_cpu_micros() -> Result<f64, Failure> {
     Ok(micros(stat.utime + stat.stime))
 }
 
+/// CPU microseconds of this process' children that have ended.
+pub(crate) fn own_children_cpu_micros() -> Result<f64, Failure> {
+    let stat = Process::myself()?.stat()?;
+    Ok(micros(u64::try_from(stat.cutime + stat.cstime).unwrap_or_default()))
+}
+
 /// Resident memory of one process.
 pub(crate) fn memory(pid: u32) -> Result<Memory, Failure> {
     let status = process(pid)?.status()?;

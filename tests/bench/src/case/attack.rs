@@ -1,11 +1,12 @@
-//! Attacks of a minute each on an API and a consumer with the memory limits of the manifests.
+//! Slow clients, refused requests and messages of tiny events: a minute each, on an API and a consumer with the memory limits
+//! of the manifests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fleet_testbed::{MemoryGroup, MemoryLimits};
 
-use super::setup::Setup;
+use super::setup::{API, Setup};
 use crate::failure::Failure;
 use crate::figures::{Bound, Kind, Report};
 use crate::flood::{Flood, Newcomers, Shape, Welcomed};
@@ -13,7 +14,7 @@ use crate::load::{End, Load, Outcome, Traffic};
 use crate::provider::Provider;
 use crate::running::Running;
 use crate::stage::{Api, Front, Stage};
-use crate::usage;
+use crate::usage::{self, Watched};
 use fleet_harness::http;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -32,14 +33,19 @@ const ADMIN_CONNECTIONS: usize = 200;
 const PROBE_MS: f64 = 3_000.0;
 
 /// The name, the kind and the number of the attackers.
-const ATTACKS: [(&str, Shape, usize); 6] = [
+type Attack = (&'static str, Shape, usize);
+
+/// Clients that open connections and send little or nothing.
+const SLOW_CLIENTS: [Attack; 4] = [
     ("idle connections", Shape::Idle, 10_000),
     ("half heads", Shape::HalfHeads, 10_000),
     ("slow bodies", Shape::SlowBodies, 4_200),
     ("stopped bodies", Shape::StoppedBodies, 4_200),
-    ("many parameters", Shape::ManyParameters, 16),
-    ("large forms", Shape::LargeForms, 16),
 ];
+
+/// Requests with a wrong signature, which the API must compute.
+const REFUSED: [Attack; 2] =
+    [("many parameters", Shape::ManyParameters, 16), ("large forms", Shape::LargeForms, 16)];
 
 /// The number of messages with ten thousand events each.
 const TINY_EVENTS: u32 = 400;
@@ -47,18 +53,48 @@ const TINY_EVENTS: u32 = 400;
 /// The run fails if anything takes longer.
 const WITHIN: Duration = Duration::from_mins(10);
 
-pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
-    let limits = MemoryLimits::find().map_err(|why| {
+/// Measures what slow clients cost.
+pub(super) fn run_slow_clients(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    floods(setup, stage, report, &SLOW_CLIENTS)?;
+    // The others take less.
+    report.ask("idle connections: API, most resident", Kind::Aim, Bound::AtMost(64.0));
+    Ok(())
+}
+
+/// Measures what requests with a wrong signature cost.
+pub(super) fn run_refused(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    floods(setup, stage, report, &REFUSED)?;
+    for (name, _shape, _attackers) in REFUSED {
+        let name = format!("{name}: API's CPU a request");
+        report.ask(&name, Kind::Must, Bound::AtMost(2_000.0));
+        report.ask(&name, Kind::Aim, Bound::AtMost(500.0));
+    }
+    Ok(())
+}
+
+/// Measures the memory of a consumer whose messages have as many events as they may.
+pub(super) fn run_tiny_events(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    tiny_events(setup, stage, report, &memory_limits()?)?;
+    report.ask("consumer, most resident", Kind::Must, Bound::AtMost(128.0));
+    report.ask("consumer, most resident", Kind::Aim, Bound::AtMost(96.0));
+    Ok(())
+}
+
+fn memory_limits() -> Result<MemoryLimits, Failure> {
+    MemoryLimits::find().map_err(|why| {
         Failure::measurement(format!(
             "this machine cannot limit memory with control groups ({why}); run the benchmark as root"
         ))
-    })?;
-    // One round only, because there is no reference to alternate with.
-    for (name, shape, attackers) in ATTACKS {
+    })
+}
+
+/// Runs each attack once: there is no reference to alternate with.
+fn floods(setup: &Setup, stage: &mut Stage, report: &mut Report, attacks: &[Attack]) -> Result<(), Failure> {
+    let limits = memory_limits()?;
+    for &(name, shape, attackers) in attacks {
         flood(setup, stage, report, &limits, (name, shape, setup.size(attackers, 50)))?;
     }
-    tiny_events(setup, stage, report, &limits)?;
-    for (name, _shape, _attackers) in ATTACKS {
+    for (name, _shape, _attackers) in attacks {
         for who in ["kept", "new"] {
             report.ask(&format!("{name}: answered 200, {who}"), Kind::Must, Bound::AtLeast(99.9));
             report.ask(&format!("{name}: p99, {who}"), Kind::Must, Bound::AtMost(100.0));
@@ -67,7 +103,6 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
         report.ask(&format!("{name}: API, most resident"), Kind::Must, Bound::AtMost(96.0));
         report.ask(&format!("{name}: API, resident after it"), Kind::Must, Bound::AtMost(48.0));
     }
-    report.ask("tiny events: consumer, most resident", Kind::Must, Bound::AtMost(128.0));
     Ok(())
 }
 
@@ -82,7 +117,7 @@ fn flood(
     stage: &mut Stage,
     report: &mut Report,
     limits: &MemoryLimits,
-    (name, shape, attackers): (&str, Shape, usize),
+    (name, shape, attackers): Attack,
 ) -> Result<(), Failure> {
     stage.clear()?;
     let group = limits.group(API_LIMIT).map_err(|error| Failure::measurement(error.to_string()))?;
@@ -92,6 +127,8 @@ fn flood(
     let honest = honest(stage, &api)?;
     stage.interrupt.sleep(setup.seconds(2, 1))?;
     let before = usage::memory(api.running.pid())?.resident;
+    let watched = Watched::from([(API.to_owned(), api.running.pid())]);
+    let cpu = usage::cpu(&watched)?;
     let flood = Flood { target: api.address, shape, attackers };
     let mut attack = stage.tool("attack", &flood)?;
     let idle = Flood { target: admin, shape: Shape::Idle, attackers: ADMIN_CONNECTIONS };
@@ -103,6 +140,8 @@ fn flood(
     let minute = Duration::from_mins(1);
     let connections: u64 = attack.finish(&stage.interrupt, minute, || Ok(()))?;
     idle.finish::<u64>(&stage.interrupt, minute, || Ok(()))?;
+    // Includes the work for everybody else.
+    let cpu_micros: f64 = usage::since(&cpu, &usage::cpu(&watched)?).values().sum();
     // The memory shortly after the attack.
     stage.interrupt.sleep(setup.seconds(5, 1))?;
     let after = usage::memory(api.running.pid())?;
@@ -111,12 +150,13 @@ fn flood(
     consumer.check()?;
     note(report, name, &kept, &new);
     report.note(format!("{name}: attackers' connections"), "", connections as f64);
+    report.note(format!("{name}: API's CPU a request"), "µs", cpu_micros / connections.max(1) as f64);
     report.note(format!("{name}: probes, slowest"), "ms", slowest);
     report.note(format!("{name}: API, resident before"), "MiB", before as f64 / MIB);
     report.note(format!("{name}: API, most resident"), "MiB", after.peak as f64 / MIB);
     report.note(format!("{name}: API, resident after it"), "MiB", after.resident as f64 / MIB);
     setup.say(
-        "attack",
+        "flood",
         1,
         &format!("{name}: {connections} connections; API at most {:.0} MiB", after.peak as f64 / MIB),
     );
@@ -224,9 +264,9 @@ fn tiny_events(
             "the consumer was killed, or wrote {letters} dead letters"
         )));
     }
-    setup.say("attack", 1, &format!("tiny events: settled in {seconds:.1} s"));
-    report.note("tiny events: events", "/s", f64::from(messages) * 10_000.0 / seconds);
-    report.note("tiny events: consumer, most resident", "MiB", memory.peak as f64 / MIB);
+    setup.say("tiny-events", 1, &format!("settled in {seconds:.1} s"));
+    report.note("events", "/s", f64::from(messages) * 10_000.0 / seconds);
+    report.note("consumer, most resident", "MiB", memory.peak as f64 / MIB);
     consumer.stop(&stage.interrupt)
 }
 

@@ -29,9 +29,10 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
         report.note("webhooks", "/s", outcome.accepted_per_second());
         report.note("answers p99", "ms", outcome.latency.p99_ms);
     }
-    report.ask("p50", Kind::Must, Bound::AtMost(20.0));
-    report.ask("p50", Kind::Aim, Bound::AtMost(10.0));
-    report.ask("p99", Kind::Must, Bound::AtMost(100.0));
+    report.ask("p50", Kind::Must, Bound::AtMost(8.0));
+    report.ask("p50", Kind::Aim, Bound::AtMost(5.0));
+    report.ask("p99", Kind::Must, Bound::AtMost(40.0));
+    report.ask("p99", Kind::Aim, Bound::AtMost(25.0));
     report.ask("between two looks", Kind::Must, Bound::AtMost(1.0));
     Ok(())
 }

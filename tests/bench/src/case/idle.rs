@@ -36,8 +36,8 @@ pub(super) fn run(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Resu
         report.note("answers p50", "ms", idle.outcome.latency.p50_ms);
         report.note("answers p99", "ms", idle.outcome.latency.p99_ms);
     }
-    report.ask("API and consumer", Kind::Must, Bound::AtMost(6.0));
-    report.ask("API and consumer", Kind::Aim, Bound::AtMost(4.0));
+    report.ask("API and consumer", Kind::Must, Bound::AtMost(4.0));
+    report.ask("API and consumer", Kind::Aim, Bound::AtMost(3.0));
     report.ask("commits", Kind::Must, Bound::AtMost(300.0));
     for name in ["API resident", "consumer resident"] {
         report.ask(name, Kind::Must, Bound::AtMost(24.0));

@@ -8,6 +8,7 @@ mod idle;
 mod ingest;
 mod ingest_always;
 mod ingest_replicated;
+mod replay;
 mod setup;
 mod sizing;
 
@@ -37,8 +38,14 @@ pub(crate) enum Case {
     Idle,
     /// The time from a 200 until the report is visible in SQL.
     Freshness,
-    /// Floods and invalid requests of a minute each, with the manifests' memory limits.
-    Attack,
+    /// Connections that send little or nothing, with the manifests' memory limits.
+    SlowClients,
+    /// Requests with a wrong signature.
+    Refused,
+    /// Messages with as many events as they may have.
+    TinyEvents,
+    /// Stored events that are parsed again: few and many.
+    Replay,
     /// Bytes of disk and memory for each message, event and vehicle.
     Sizing,
 }
@@ -55,15 +62,29 @@ impl Case {
             Self::Bomb => "bomb",
             Self::Idle => "idle",
             Self::Freshness => "freshness",
-            Self::Attack => "attack",
+            Self::SlowClients => "slow-clients",
+            Self::Refused => "refused",
+            Self::TinyEvents => "tiny-events",
+            Self::Replay => "replay",
             Self::Sizing => "sizing",
         }
     }
 
     fn fills_the_database(self) -> bool {
         match self {
-            Self::Drain | Self::DrainTwo | Self::Bomb | Self::Idle | Self::Freshness | Self::Sizing => true,
-            Self::Ingest | Self::IngestAlways | Self::IngestReplicated | Self::Attack => false,
+            Self::Drain
+            | Self::DrainTwo
+            | Self::Bomb
+            | Self::Idle
+            | Self::Freshness
+            | Self::Replay
+            | Self::Sizing => true,
+            Self::Ingest
+            | Self::IngestAlways
+            | Self::IngestReplicated
+            | Self::SlowClients
+            | Self::Refused
+            | Self::TinyEvents => false,
         }
     }
 
@@ -73,12 +94,18 @@ impl Case {
         // system is measured.
         let steady: &[&str] = &["--auto-aof-rewrite-percentage", "0"];
         let redis = match self {
-            Self::Bomb | Self::Idle | Self::Freshness | Self::Attack => &[],
+            Self::Bomb
+            | Self::Idle
+            | Self::Freshness
+            | Self::SlowClients
+            | Self::Refused
+            | Self::TinyEvents => &[],
             Self::Ingest
             | Self::IngestAlways
             | Self::IngestReplicated
             | Self::Drain
             | Self::DrainTwo
+            | Self::Replay
             | Self::Sizing => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, setup.shards, &setup.interrupt)?;
@@ -96,7 +123,10 @@ impl Case {
             Self::Bomb => bomb::run(setup, &mut stage, &mut report),
             Self::Idle => idle::run(setup, &mut stage, &mut report),
             Self::Freshness => freshness::run(setup, &mut stage, &mut report),
-            Self::Attack => attack::run(setup, &mut stage, &mut report),
+            Self::SlowClients => attack::run_slow_clients(setup, &mut stage, &mut report),
+            Self::Refused => attack::run_refused(setup, &mut stage, &mut report),
+            Self::TinyEvents => attack::run_tiny_events(setup, &mut stage, &mut report),
+            Self::Replay => replay::run(setup, &mut stage, &mut report),
             Self::Sizing => sizing::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))

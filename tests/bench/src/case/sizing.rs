@@ -11,6 +11,7 @@ use super::setup::Setup;
 use crate::failure::Failure;
 use crate::figures::{Bound, Kind, Report};
 use crate::provider::{Provider, Status};
+use crate::sql::LOG_POSITION;
 use crate::stage::Stage;
 use crate::usual::Usual;
 
@@ -24,7 +25,6 @@ const TABLE_BYTES: &str =
 const INDEX_BYTES: &str =
     "SELECT coalesce(sum(pg_indexes_size(chunk)), 0)::int8 FROM show_chunks('telemetry') AS chunk";
 const RAW_BYTES: &str = "SELECT coalesce(sum(octet_length(raw::text)), 0)::int8 FROM telemetry";
-const WAL_POSITION: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8";
 const CONSUMER_CONNECTIONS: &str =
     "SELECT count(*) FROM pg_stat_activity WHERE usename = 'consumer' AND datname = current_database()";
 
@@ -64,9 +64,9 @@ fn messages_and_events(
     note("Redis: append-only file a message", each(stage.redis.file_bytes()? - file));
     note("Redis: append-only file a message, pushed alone", alone);
 
-    let log = stage.sql.number(WAL_POSITION)?;
+    let log = stage.sql.number(LOG_POSITION)?;
     let connections = store(stage, provider, messages)?;
-    note("PostgreSQL: log an event", each(stage.sql.number(WAL_POSITION)? - log));
+    note("PostgreSQL: log an event", each(stage.sql.number(LOG_POSITION)? - log));
     note("telemetry: raw event", each(stage.sql.number(RAW_BYTES)?));
     note("telemetry: table a row", each(stage.sql.number(TABLE_BYTES)?));
     note("telemetry: indexes a row", each(stage.sql.number(INDEX_BYTES)?));
@@ -105,13 +105,13 @@ fn vehicles(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(),
 
 /// The maximum number of open connections.
 #[derive(Clone, Copy, Debug, Default)]
-struct Connections {
+pub(super) struct Connections {
     postgres: i64,
     redis: i64,
 }
 
 /// Runs a consumer until `messages` in total are settled.
-fn store(stage: &mut Stage, provider: Provider, messages: u32) -> Result<Connections, Failure> {
+pub(super) fn store(stage: &mut Stage, provider: Provider, messages: u32) -> Result<Connections, Failure> {
     let mut most = Connections::default();
     let others = stage.redis.clients()?;
     let mut consumer = stage.consumer()?;
