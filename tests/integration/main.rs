@@ -27,6 +27,8 @@ mod imports;
 #[cfg(test)]
 mod k8s;
 #[cfg(test)]
+mod large_batches;
+#[cfg(test)]
 mod lossy_restart;
 #[cfg(test)]
 mod lost_history;

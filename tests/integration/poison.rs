@@ -63,7 +63,9 @@ async fn slow_ones_do_not_hold_up_their_batch() {
     expected.sort();
     let mut command = site.consumer(&[]);
     // All messages are in one batch. A parser of more than linear time would lose its lease.
-    command.env("FLEET_CONSUMER__BATCH_MAX_BYTES", (16 * MIB).to_string());
+    for limit in ["FLEET_CONSUMER__CLAIM_MAX_BYTES", "FLEET_CONSUMER__BATCH_MAX_BYTES"] {
+        command.env(limit, (16 * MIB).to_string());
+    }
     let consumer = Program::start(&mut command);
     site.settled().await;
     assert_eq!(ended(&database).await, (expected, Vec::new()));

@@ -26,7 +26,8 @@ fn enormous(bytes: usize) -> String {
 fn consumer(site: &Site) -> Command {
     let mut command = site.consumer(&[]);
     command.env("FLEET_CONSUMER__LEASE", "1s").env("FLEET_CONSUMER__HEARTBEAT", "300ms");
-    command.env("FLEET_CONSUMER__BATCH_MAX_BYTES", "67108864").env("FLEET_QUEUE__TIMEOUT", "30s");
+    command.env("FLEET_CONSUMER__CLAIM_MAX_BYTES", "67108864").env("FLEET_QUEUE__TIMEOUT", "30s");
+    command.env("FLEET_CONSUMER__BATCH_MAX_BYTES", "67108864");
     command
 }
 

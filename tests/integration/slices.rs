@@ -19,10 +19,17 @@ const SLICE: usize = 500;
 /// The first record of the slice in the middle.
 const MIDDLE: usize = 5 * SLICE;
 
-/// A message with [`MOST_EVENTS`] copies of this event.
-fn dense(event: &str) -> String {
-    format!("[{}]", vec![event; MOST_EVENTS].join(","))
+/// A message with `count` copies of this event.
+fn dense(event: &str, count: usize) -> String {
+    format!("[{}]", vec![event; count].join(","))
 }
+
+/// The smallest event of each provider.
+const SMALLEST: [(&str, &str); 3] = [
+    ("niu", r#"{"sn":"n"}"#),
+    ("segway", r#"{"iotCode":"n"}"#),
+    ("invers", r#"{"data":{"vehicle_id":"n"}}"#),
+];
 
 /// A message with one event for each of `count` vehicles.
 fn vehicles(count: usize) -> String {
@@ -49,13 +56,8 @@ async fn a_backlog_of_dense_messages_takes_bounded_memory() {
     const MESSAGES: usize = 4;
     let database = TestDatabase::migrated().await;
     let site = Site::new(database.url());
-    let queues = [
-        ("niu", r#"{"sn":"n"}"#),
-        ("segway", r#"{"iotCode":"n"}"#),
-        ("invers", r#"{"data":{"vehicle_id":"n"}}"#),
-    ];
-    for (provider, event) in queues {
-        let mut bodies = vec![dense(event); MESSAGES];
+    for (provider, event) in SMALLEST {
+        let mut bodies = vec![dense(event, MOST_EVENTS); MESSAGES];
         if provider == "niu" {
             // Each event is about another vehicle and has values that are dropped.
             bodies.fill(vehicles(MOST_EVENTS));
@@ -66,16 +68,41 @@ async fn a_backlog_of_dense_messages_takes_bounded_memory() {
     // Two batches of each queue at the same time.
     command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", (MESSAGES / 2).to_string());
     let consumer = Program::start(&mut command);
-    for (provider, _event) in queues {
+    for (provider, _event) in SMALLEST {
         drained(&site, provider).await;
     }
     // A quarter of the limit in deploy/k8s/base/consumer/deployment.yaml.
     let peak = consumer.peak_bytes() / MIB;
     assert!(peak < 96, "{peak} MiB");
     assert_eq!(count(&database, "SELECT count(*) FROM dead_letters").await, 0);
-    let stored = i64::try_from(queues.len() * MESSAGES * MOST_EVENTS).unwrap();
+    let stored = i64::try_from(SMALLEST.len() * MESSAGES * MOST_EVENTS).unwrap();
     let noted = "SELECT sum(inserted + duplicate)::bigint FROM settled_batches";
     assert_eq!(count(&database, noted).await, stored);
+}
+
+/// Batches that grow have larger slices, and messages of many events as well.
+#[tokio::test]
+async fn batches_that_grow_take_bounded_memory() {
+    const MESSAGES: usize = 300;
+    const EVENTS: usize = 300;
+    let database = TestDatabase::migrated().await;
+    let site = Site::new(database.url());
+    for (provider, event) in SMALLEST {
+        let body = if provider == "niu" { vehicles(EVENTS) } else { dense(event, EVENTS) };
+        site.fill_queue(provider, &vec![body; MESSAGES]).await;
+    }
+    let mut command = site.consumer(&[]);
+    command.env("FLEET_CONSUMER__CLAIM_MAX_MESSAGES", (MESSAGES / 6).to_string());
+    command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", (MESSAGES / 2).to_string());
+    let consumer = Program::start(&mut command);
+    for (provider, _event) in SMALLEST {
+        drained(&site, provider).await;
+    }
+    let peak = consumer.peak_bytes() / MIB;
+    assert!(peak < 96, "{peak} MiB");
+    let largest = "SELECT max(records) FROM (SELECT sum(records) AS records FROM settled_batches GROUP BY lease_id) AS batches";
+    let largest: i64 = count(&database, &format!("SELECT ({largest})::bigint")).await;
+    assert_eq!(usize::try_from(largest).unwrap(), MESSAGES / 2 * EVENTS, "a batch has grown");
 }
 
 /// One message of many slices. When one database stores the slice in the middle, a trigger runs.

@@ -18,7 +18,8 @@ const WORK_BUCKETS: [f64; 15] =
 /// Up to the age of a backlog after an outage.
 const FRESHNESS_BUCKETS: [f64; 17] =
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
-const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0];
+const SIZE_BUCKETS: [f64; 13] =
+    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0];
 
 /// The buckets of every histogram.
 pub const BUCKETS: [Buckets; 4] = [

@@ -66,7 +66,7 @@ impl Consumer {
         let call = self.claim_call(id, token, limits, "first");
         // No retry: if Redis ran the first call and the batch was settled since, a second call would claim another batch.
         let (reply, line) = self.link.script_once_on_line(&call).await?;
-        self.confirmed(lease(id, token, reply)?, &line).await
+        self.confirmed(batch_of(id, token, reply)?, &line).await
     }
 
     /// The batch of an earlier [`Consumer::claim`] with this `id` and `token`. `None` if that call claimed nothing, or if
@@ -82,6 +82,30 @@ impl Consumer {
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
         self.batch(id, token, &self.claim_call(id, token, limits, "again")).await
+    }
+
+    /// Adds the head of the queue to a batch that this consumer has just claimed, and renews its lease. Returns how many messages
+    /// that were; `None` if another consumer has taken the batch over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::claim`]. [`Consumer::claim_again`] returns the whole batch then.
+    pub async fn claim_more(
+        &self,
+        lease: &mut Lease,
+        limits: ClaimLimits,
+    ) -> Result<Option<usize>, QueueError> {
+        let call = self.claim_call(lease.id, lease.token, limits, "more");
+        let (reply, line) = self.link.script_once_on_line(&call).await?;
+        let Some(more) = batch_of(lease.id, lease.token, reply)? else { return Ok(None) };
+        if more.items.is_empty() {
+            // Nothing was written that replicas could confirm.
+            return Ok(Some(0));
+        }
+        let Some(more) = self.confirmed(Some(more), &line).await? else { return Ok(None) };
+        let added = more.items.len();
+        lease.items.extend(more.items);
+        Ok(Some(added))
     }
 
     fn claim_call(
@@ -181,7 +205,7 @@ impl Consumer {
     }
 
     /// Acknowledges a stored batch: removes it and returns how many messages that settled. 0 if another consumer has taken it
-    /// over, or on a second ack.
+    /// over, on a second ack, or if the batch has grown by a call whose reply was lost: then it stays, and is taken over.
     ///
     /// # Errors
     ///
@@ -192,7 +216,7 @@ impl Consumer {
             .key(&self.keys.leases)
             .key(&self.keys.owners)
             .key(&self.keys.ledger);
-        call.arg(lease.id.to_string()).arg(lease.token.to_string());
+        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(lease.items.len());
         self.count(&call).await
     }
 
@@ -246,7 +270,7 @@ impl Consumer {
             Ok((reply, line))
         };
         let (reply, line) = self.link.run_on_line(run).await?;
-        self.confirmed(lease(id, token, reply)?, &line).await
+        self.confirmed(batch_of(id, token, reply)?, &line).await
     }
 
     /// The batch, once replicas know that this consumer has it.
@@ -278,7 +302,7 @@ pub struct Due {
 }
 
 /// Parses the reply of a script that returns a batch.
-fn lease(id: Uuid, token: Uuid, reply: Option<Vec<Bytes>>) -> Result<Option<Lease>, QueueError> {
+fn batch_of(id: Uuid, token: Uuid, reply: Option<Vec<Bytes>>) -> Result<Option<Lease>, QueueError> {
     match reply {
         Some(reply) if !reply.is_empty() => Lease::from_reply(id, token, reply).map(Some),
         Some(_) | None => Ok(None),

@@ -59,6 +59,11 @@ impl Lease {
         Self { id: *id, token: *token, takeovers: *takeovers, mark: *mark, items: Vec::new() }
     }
 
+    /// How many bytes its messages have.
+    pub fn bytes(&self) -> usize {
+        self.items.iter().map(Bytes::len).sum()
+    }
+
     /// Parses a script's reply: the owner's record, then the items.
     pub(crate) fn from_reply(id: Uuid, token: Uuid, reply: Vec<Bytes>) -> Result<Self, QueueError> {
         let nonsense = || QueueError::Reply(format!("the record of lease {id} cannot be read"));

@@ -195,3 +195,74 @@ async fn the_status_tells_the_age_of_what_waits_and_of_what_is_leased() {
     let status = rig.status().await;
     assert_eq!((status.oldest_waiting, status.oldest_leased), (Some(second_at), Some(first_at)));
 }
+
+#[tokio::test]
+async fn a_batch_grows_by_further_claims() {
+    let rig = Rig::new();
+    rig.push(&["a", "bb", "ccc", "dddd", "e"]).await;
+    let mut lease = rig.claim(limits(2, 1000)).await.unwrap();
+    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(2));
+    assert_eq!(texts(&lease), ["a", "bb", "ccc", "dddd"]);
+    assert_eq!(lease.bytes(), 10);
+    assert_eq!(rig.ledger().await, [(5, 11), (4, 10), (0, 0)]);
+    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(1));
+    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(0));
+    // As after a lost reply, and after the owner's death.
+    let again = rig.consumer.claim_again(lease.id, lease.token, EVERYTHING).await.unwrap().unwrap();
+    assert_eq!(texts(&again), texts(&lease));
+    let owner = rig.outlive(&lease).await;
+    assert_eq!(texts(&owner), texts(&lease));
+    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 5);
+    assert_eq!(rig.ledger().await, [(5, 11), (5, 11), (5, 11)]);
+}
+
+#[tokio::test]
+async fn a_growing_batch_keeps_its_limit_of_bytes() {
+    let rig = Rig::new();
+    rig.push(&["aaa", "bb", "0123456789", "c"]).await;
+    let mut lease = rig.claim(limits(1, 1000)).await.unwrap();
+    assert_eq!(rig.consumer.claim_more(&mut lease, limits(10, 5)).await.unwrap(), Some(1));
+    assert_eq!(rig.consumer.claim_more(&mut lease, limits(10, 5)).await.unwrap(), Some(0));
+    assert_eq!(texts(&lease), ["aaa", "bb"]);
+    let waiting: Vec<String> = rig.redis(&["LRANGE", &rig.keys.queue, "0", "-1"]).await;
+    assert_eq!(waiting, ["0123456789", "c"]);
+    assert_eq!(rig.ledger().await, [(4, 16), (2, 5), (0, 0)]);
+}
+
+#[tokio::test]
+async fn only_the_owner_lets_a_batch_grow() {
+    let rig = Rig::new();
+    rig.push(&["a", "b"]).await;
+    let mut zombie = rig.claim(limits(1, 1000)).await.unwrap();
+    let owner = rig.outlive(&zombie).await;
+    assert_eq!(rig.consumer.claim_more(&mut zombie, EVERYTHING).await.unwrap(), None);
+    rig.consumer.ack(&owner).await.unwrap();
+    assert_eq!(rig.consumer.claim_more(&mut zombie, EVERYTHING).await.unwrap(), None);
+    assert_eq!(texts(&zombie), ["a"]);
+    assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (1, 1)]);
+}
+
+/// The call for more is delivered after its caller has read the batch again, and has stored it.
+#[tokio::test]
+async fn an_ack_leaves_messages_that_its_caller_does_not_know() {
+    let rig = Rig::new();
+    rig.push(&["a", "b"]).await;
+    let known = rig.claim(limits(1, 1000)).await.unwrap();
+    let mut late = known.clone();
+    assert_eq!(rig.consumer.claim_more(&mut late, EVERYTHING).await.unwrap(), Some(1));
+    assert_eq!(rig.consumer.ack(&known).await.unwrap(), 0);
+    let owner = rig.outlive(&known).await;
+    assert_eq!(texts(&owner), ["a", "b"]);
+    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 2);
+    assert_eq!(rig.ledger().await, [(2, 2), (2, 2), (2, 2)]);
+}
+
+#[tokio::test]
+async fn a_parked_batch_does_not_grow() {
+    let rig = Rig::new();
+    rig.push(&["a", "b"]).await;
+    let mut lease = rig.claim(limits(1, 1000)).await.unwrap();
+    assert!(rig.consumer.park(&lease, std::time::Duration::ZERO).await.unwrap());
+    assert_eq!(rig.consumer.claim_more(&mut lease, EVERYTHING).await.unwrap(), None);
+    assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (0, 0)]);
+}

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fleet_providers::{Limits, Message, ParseError, Provider, VehicleEvent};
+use fleet_providers::{Events, Limits, Message, Provider};
 use fleet_queue::Envelope;
 use fleet_store::EmptyMessage;
 
@@ -56,13 +56,13 @@ pub(crate) fn parse<'a>(
         body: envelope.body,
     };
     let before = records.len();
-    // The parsers are pure, so a panic leaves nothing half done.
+    // The parsers are pure, so a panic leaves nothing half done but the records of this message.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let events = provider.events(&received, limits)?;
         if events.size_hint().0 > LONG_MESSAGE {
             return Ok(Some(LongMessage::count(message, events)));
         }
-        push_records(events.collect(), message, records);
+        push_records(events, message, records);
         Ok(None)
     }));
     match read {
@@ -73,21 +73,26 @@ pub(crate) fn parse<'a>(
         }
         Ok(Ok(None)) => {}
         Ok(Err(error)) => records.push(message.whole(Rejection::parse(&error))),
-        Err(_panic) => records.push(message.whole(Rejection::panic())),
+        Err(_panic) => {
+            records.truncate(before);
+            records.push(message.whole(Rejection::panic()));
+        }
     }
     Parsed::Whole
 }
 
-fn push_records<'a>(
-    events: Vec<Result<VehicleEvent<'a>, ParseError>>,
-    message: QueuedMessage<'a>,
-    records: &mut Vec<Record<'a>>,
-) {
+fn push_records<'a>(events: Events<'a>, message: QueuedMessage<'a>, records: &mut Vec<Record<'a>>) {
+    let before = records.len();
     let mut counts = EventCounts::default();
-    events.iter().for_each(|event| counts.add(event));
-    for (event, event_index) in events.into_iter().zip(0..) {
-        let outcome = counts.outcome(event);
-        records.extend(outcome.map(|outcome| Record { message, event_index, outcome }));
+    for (event, event_index) in events.zip(0..) {
+        counts.add(&event);
+        let outcome = event.map_err(|error| Rejection::parse(&error));
+        records.push(Record { message, event_index, outcome });
     }
-    records.extend(counts.shared_rejection().map(|rejection| message.whole(rejection)));
+    // Usually there is none. An event has about a kilobyte, so its records are not collected before this is known.
+    if let Some(rejection) = counts.shared_rejection() {
+        let own = records.split_off(before);
+        records.extend(own.into_iter().filter(|record| record.outcome.is_ok()));
+        records.push(message.whole(rejection));
+    }
 }

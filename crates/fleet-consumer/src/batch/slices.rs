@@ -16,15 +16,18 @@ use crate::metrics::dropped::DroppedCounts;
 
 /// A slice ends with the message that brings it to so many records. Six batches in progress then need far less than the
 /// memory of the deployment, and a usual batch, a thousand messages with one or two events each, is one slice.
-const SLICE_RECORDS: usize = 2_000;
+pub(crate) const SLICE_RECORDS: usize = 2_000;
+
+/// The same for large batches, of which few are in progress at a time. Parsing a slice again costs more than its memory.
+pub(crate) const LARGE_SLICE_RECORDS: usize = 10_000;
 
 /// How a batch is parsed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parsing<'a> {
     pub(crate) provider: &'static Provider,
     pub(crate) limits: &'a Limits,
-    /// Most records of a transaction.
-    pub(crate) max_records: usize,
+    /// A slice ends with the message that brings it to so many records.
+    pub(crate) slice_records: usize,
 }
 
 /// The rest of a batch. A clone parses the same records again, with the same numbers.
@@ -85,7 +88,7 @@ impl<'a> Slices<'a> {
 
     /// Parses the messages of the next slice. The last slice may have no record.
     pub(crate) fn next_slice(&mut self) -> Slice<'a> {
-        let size = self.parsing.max_records.clamp(1, SLICE_RECORDS);
+        let size = self.parsing.slice_records.max(1);
         let left = self.items.len().saturating_sub(self.index);
         let mut slice = Slice {
             first_record: self.records,
@@ -199,20 +202,20 @@ mod tests {
             parse_item(niu(), &limits, item, &mut whole);
         }
         let whole: Vec<_> = whole.iter().map(text).collect();
-        for max_records in [1, 7, 1_000, 2_000, usize::MAX] {
-            let parsing = Parsing { provider: niu(), limits: &limits, max_records };
+        for slice_records in [1, 7, 1_000, 2_000, 10_000] {
+            let parsing = Parsing { provider: niu(), limits: &limits, slice_records };
             let mut slices = Slices::new(parsing, &items, &poison);
             let (mut records, mut counts, mut empty) = (Vec::new(), BatchCounts::default(), 0);
             while !slices.is_done() {
                 let slice = slices.next_slice();
                 assert_eq!(slice.first_record, records.len());
-                assert!(slice.records.len() <= max_records.min(SLICE_RECORDS) + 1_000);
+                assert!(slice.records.len() <= slice_records + 1_000);
                 records.extend(slice.records.iter().map(text));
                 empty += slice.empty.len();
                 counts.add(slice.counts);
             }
-            assert!(records == whole, "{max_records}: {} and {}", records.len(), whole.len());
-            assert_eq!((counts.applied, counts.dead, counts.empty, empty), (6, 3, 2, 2), "{max_records}");
+            assert!(records == whole, "{slice_records}: {} and {}", records.len(), whole.len());
+            assert_eq!((counts.applied, counts.dead, counts.empty, empty), (6, 3, 2, 2), "{slice_records}");
         }
     }
 
@@ -220,7 +223,7 @@ mod tests {
     fn a_poison_message_is_one_record() {
         let (items, limits) = (batch(), Limits::default());
         let poison = BTreeMap::from([(5, Rejection::crashed("on purpose"))]);
-        let parsing = Parsing { provider: niu(), limits: &limits, max_records: usize::MAX };
+        let parsing = Parsing { provider: niu(), limits: &limits, slice_records: usize::MAX };
         let slice = Slices::new(parsing, &items, &poison).next_slice();
         let found = slice.records.iter().find(|record| record.outcome == Err(poison[&5].clone()));
         assert_eq!(found.map(|record| record.event_index), Some(-1));
@@ -236,7 +239,7 @@ mod tests {
     fn a_usual_batch_is_one_slice() {
         let items: Vec<_> = (0..1_000).map(|_| array(2, |_| false)).collect();
         let (limits, poison) = (Limits::default(), BTreeMap::new());
-        let parsing = Parsing { provider: niu(), limits: &limits, max_records: 5_000 };
+        let parsing = Parsing { provider: niu(), limits: &limits, slice_records: SLICE_RECORDS };
         let mut slices = Slices::new(parsing, &items, &poison);
         assert_eq!(slices.next_slice().records.len(), 2_000);
         assert!(slices.is_done());

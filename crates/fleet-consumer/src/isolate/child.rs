@@ -14,7 +14,7 @@ use jiff::SignedDuration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::batch::slices::{Parsing, Slices};
+use crate::batch::slices::{Parsing, SLICE_RECORDS, Slices};
 
 /// The hidden command that runs it.
 pub const COMMAND: &str = "parse-isolated";
@@ -89,7 +89,7 @@ fn next_item(input: &mut impl Read) -> io::Result<Option<Bytes>> {
 /// Parses a message as the consumer does, a slice at a time.
 fn parse(provider: &'static Provider, limits: &Limits, item: Bytes) {
     let (items, poison) = ([item], std::collections::BTreeMap::new());
-    let parsing = Parsing { provider, limits, max_records: usize::MAX };
+    let parsing = Parsing { provider, limits, slice_records: SLICE_RECORDS };
     let mut slices = Slices::new(parsing, &items, &poison);
     while !slices.is_done() {
         let _parsed = slices.next_slice();

@@ -9,7 +9,7 @@ use crate::metrics::leases::LeaseFate;
 
 /// Notes a batch that this consumer has obtained.
 pub(crate) fn log_obtained(queue: Queue, obtained: &Obtained) {
-    let Obtained { lease, origin } = obtained;
+    let Obtained { lease, origin, large: _ } = obtained;
     match origin {
         Origin::Claimed => metrics::leases::lease(queue.provider(), LeaseFate::Claimed),
         Origin::Resumed => metrics::leases::lease(queue.provider(), LeaseFate::Resumed),

@@ -1,12 +1,15 @@
 //! A batch that has just become this consumer's.
 
 use fleet_queue::Lease;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A lease to work on.
 #[derive(Debug)]
 pub(crate) struct Obtained {
     pub(crate) lease: Lease,
     pub(crate) origin: Origin,
+    /// The right to work on a large batch. Without it, the batch is parsed in smaller slices.
+    pub(crate) large: Option<OwnedSemaphorePermit>,
 }
 
 /// How this consumer has obtained a batch.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Lease, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -26,7 +27,14 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Poller {
     consumer: Consumer,
     calls: Arc<RedisCalls>,
+    /// The bounds of one claim.
     limits: ClaimLimits,
+    /// Most messages of a batch that has grown.
+    batch_max_messages: usize,
+    /// Most bytes of a batch that has grown.
+    batch_max_bytes: usize,
+    /// How many more batches may grow, over all queues.
+    large_batches: Arc<Semaphore>,
     poll_min: Duration,
     poll_max: Duration,
     next_poll: Instant,
@@ -44,10 +52,15 @@ enum Call {
 }
 
 impl Poller {
-    pub(crate) fn new(consumer: Consumer, calls: Arc<RedisCalls>, settings: &ConsumerSettings) -> Self {
+    pub(crate) fn new(
+        consumer: Consumer,
+        calls: Arc<RedisCalls>,
+        settings: &ConsumerSettings,
+        large_batches: Arc<Semaphore>,
+    ) -> Self {
         let limits = ClaimLimits {
-            max_messages: settings.batch_max_messages,
-            max_bytes: settings.batch_max_bytes,
+            max_messages: settings.claim_max_messages.min(settings.batch_max_messages),
+            max_bytes: settings.claim_max_bytes.min(settings.batch_max_bytes),
             lease: settings.lease,
         };
         let now = Instant::now();
@@ -55,6 +68,9 @@ impl Poller {
             consumer,
             calls,
             limits,
+            batch_max_messages: settings.batch_max_messages,
+            batch_max_bytes: settings.batch_max_bytes,
+            large_batches,
             poll_min: settings.poll_min,
             poll_max: settings.poll_max,
             next_poll: now,
@@ -89,14 +105,45 @@ impl Poller {
         }
         let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
         self.unanswered = Some(Call::Claim { id, token });
-        let lease = match self.consumer.claim(id, token, self.limits).await {
+        let claimed = match self.claim(id, token).await {
             // Ask at once, on a new connection, whether the claim succeeded.
             Err(QueueError::Connection(_)) => return self.repeat_unanswered().await,
             claimed => claimed?,
         };
         self.unanswered = None;
-        self.pace(lease.as_ref());
-        Ok(lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
+        self.pace(claimed.as_ref().map(|obtained| &obtained.lease));
+        Ok(claimed)
+    }
+
+    /// Claims a batch. While the queue has more messages than a claim may take, the batch grows, if few others do.
+    async fn claim(&self, id: Uuid, token: Uuid) -> Result<Option<Obtained>, QueueError> {
+        let Some(mut lease) = self.consumer.claim(id, token, self.limits).await? else { return Ok(None) };
+        let may_grow = lease.items.len() == self.limits.max_messages
+            && self.batch_max_messages > self.limits.max_messages;
+        let large = may_grow.then(|| Arc::clone(&self.large_batches).try_acquire_owned().ok()).flatten();
+        if large.is_some() && !self.grow(&mut lease).await? {
+            return Ok(None);
+        }
+        Ok(Some(Obtained { lease, origin: Origin::Claimed, large }))
+    }
+
+    /// Claims more messages for a batch. Returns `false` if another consumer has taken it over.
+    async fn grow(&self, lease: &mut Lease) -> Result<bool, QueueError> {
+        loop {
+            let limits = ClaimLimits {
+                max_messages: self.limits.max_messages.min(self.batch_max_messages - lease.items.len()),
+                max_bytes: self.limits.max_bytes.min(self.batch_max_bytes.saturating_sub(lease.bytes())),
+                ..self.limits
+            };
+            if limits.max_messages == 0 || limits.max_bytes == 0 {
+                return Ok(true);
+            }
+            match self.consumer.claim_more(lease, limits).await? {
+                None => return Ok(false),
+                Some(added) if added < limits.max_messages => return Ok(true),
+                Some(_all) => {}
+            }
+        }
     }
 
     /// Repeats the call whose reply was lost. It returns the batch that the first call obtained, if any.
@@ -105,11 +152,13 @@ impl Poller {
             None => Ok(None),
             Some(Call::Claim { id, token }) => {
                 let lease = self.consumer.claim_again(id, token, self.limits).await;
-                lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::Claimed }))
+                lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::Claimed, large: None }))
             }
             Some(Call::Takeover { id, token }) => {
                 let lease = self.consumer.take_over_lease(id, token, self.limits.lease).await;
-                lease.map(|lease| lease.map(|lease| Obtained { lease, origin: Origin::TakenOver }))
+                lease.map(|lease| {
+                    lease.map(|lease| Obtained { lease, origin: Origin::TakenOver, large: None })
+                })
             }
         };
         match &answer {
@@ -137,7 +186,7 @@ impl Poller {
     /// pause doubles while there are few messages or none.
     fn pace(&mut self, lease: Option<&Lease>) {
         let messages = lease.map_or(0, |lease| lease.items.len());
-        let bytes: usize = lease.iter().flat_map(|lease| &lease.items).map(bytes::Bytes::len).sum();
+        let bytes = lease.map_or(0, Lease::bytes);
         // The next message may have been too large for the rest.
         let full = messages >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
         let little = !full && messages <= FEW_MESSAGES;

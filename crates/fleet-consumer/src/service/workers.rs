@@ -11,7 +11,7 @@ use fleet_runtime::liveness::Liveness;
 use fleet_runtime::settings::Settings;
 use fleet_store::{StateStore, TelemetryStore};
 use jiff::SignedDuration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,9 @@ use crate::write::state::StateWriter;
 use crate::write::telemetry::TelemetryWriter;
 use crate::write::transactions::Transactions;
 use crate::write::writer::Writer;
+
+/// How many batches of a consumer may grow at a time, over all queues. They need about 25 MiB each.
+const LARGE_BATCHES: usize = 2;
 
 /// The workers of one queue.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub(super) struct WorkersOfQueues {
     settings: Settings,
     /// What parses and writes the batches of each provider, by its slug. Its queues share it.
     pipelines: BTreeMap<&'static str, Arc<Pipeline>>,
+    large_batches: Arc<Semaphore>,
 }
 
 impl WorkersOfQueues {
@@ -88,7 +92,7 @@ impl WorkersOfQueues {
             let pipeline = Pipeline {
                 provider,
                 limits,
-                max_records: settings.consumer.max_transaction_events,
+                max_rows: settings.consumer.max_transaction_events,
                 isolated_parser: Arc::clone(&isolated_parser),
                 unused_values: UnusedValues::new(provider.slug),
                 rate_limit: Arc::clone(&rate_limit),
@@ -96,7 +100,11 @@ impl WorkersOfQueues {
             };
             (provider.slug, Arc::new(pipeline))
         };
-        Self { settings: settings.clone(), pipelines: PROVIDERS.iter().map(pipeline).collect() }
+        Self {
+            settings: settings.clone(),
+            pipelines: PROVIDERS.iter().map(pipeline).collect(),
+            large_batches: Arc::new(Semaphore::new(LARGE_BATCHES)),
+        }
     }
 
     /// How many shards the settings give the provider.
@@ -116,7 +124,8 @@ impl WorkersOfQueues {
             .confirmed_by(self.settings.queue.replicas);
         let settings = &self.settings.consumer;
         let calls = Arc::new(RedisCalls::new(queue));
-        let poller = Poller::new(consumer.clone(), Arc::clone(&calls), settings);
+        let poller =
+            Poller::new(consumer.clone(), Arc::clone(&calls), settings, Arc::clone(&self.large_batches));
         let processor = Arc::new(BatchProcessor {
             queue,
             consumer: consumer.clone(),
@@ -159,7 +168,7 @@ fn writer(
 ) -> Writer {
     let transactions = Transactions {
         health: health.clone(),
-        max_records: settings.consumer.max_transaction_events,
+        max_rows: settings.consumer.max_transaction_events,
         retries: settings.consumer.retries(),
     };
     let new_vehicles = settings

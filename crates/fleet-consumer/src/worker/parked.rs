@@ -65,7 +65,7 @@ impl ParkedWorker {
 
     /// The pause after it.
     async fn resume(&self, lease: Lease, deadline: &CancellationToken) -> Result<Duration, WorkerError> {
-        let obtained = Obtained { lease, origin: Origin::Resumed };
+        let obtained = Obtained { lease, origin: Origin::Resumed, large: None };
         Ok(match self.processor.process(obtained, deadline).await? {
             Ended::Parked => PARKED_EVERY,
             Ended::Settled | Ended::Lost | Ended::Released | Ended::Undecided => Duration::ZERO,

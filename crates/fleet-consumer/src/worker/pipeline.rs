@@ -12,7 +12,7 @@ use fleet_store::StoreError;
 use jiff::Timestamp;
 
 use crate::batch::rejection::Rejection;
-use crate::batch::slices::{Parsing, Slice, Slices, Tally};
+use crate::batch::slices::{LARGE_SLICE_RECORDS, Parsing, SLICE_RECORDS, Slice, Slices, Tally};
 use crate::batch::unused_values::UnusedValues;
 use crate::isolate::isolated_parser::IsolatedParser;
 use crate::lease::held_lease::HeldLease;
@@ -33,8 +33,8 @@ const MAX_TAKEOVERS: u32 = 3;
 pub(crate) struct Pipeline {
     pub(crate) provider: &'static Provider,
     pub(crate) limits: Limits,
-    /// Most records in one transaction.
-    pub(crate) max_records: usize,
+    /// Most rows in one transaction.
+    pub(crate) max_rows: usize,
     pub(crate) isolated_parser: Arc<IsolatedParser>,
     pub(crate) unused_values: UnusedValues,
     pub(crate) rate_limit: Arc<RateLimit>,
@@ -56,10 +56,15 @@ pub(crate) enum Progress {
 
 impl Pipeline {
     /// Parses a batch and writes it.
-    pub(crate) async fn store(&self, held: HeldLease<'_>, origin: Origin) -> Result<Progress, StoreError> {
+    pub(crate) async fn store(
+        &self,
+        held: HeldLease<'_>,
+        origin: Origin,
+        is_large: bool,
+    ) -> Result<Progress, StoreError> {
         let (started, lease) = (Instant::now(), held.lease);
         let Some(poison) = self.poison_messages(lease).await else { return Ok(Progress::Undecided) };
-        let (first, rest, tally) = self.parse(lease, &poison).await;
+        let (first, rest, tally) = self.parse(lease, &poison, is_large).await;
         if Failpoint::AckBeforeCommit.is_active() {
             held.ack().await;
         }
@@ -89,9 +94,14 @@ impl Pipeline {
         &'a self,
         lease: &'a Lease,
         poison: &'a BTreeMap<usize, Rejection>,
+        is_large: bool,
     ) -> (Slice<'a>, Slices<'a>, Tally) {
-        let parsing =
-            Parsing { provider: self.provider, limits: &self.limits, max_records: self.max_records };
+        let slice_records = if is_large {
+            LARGE_SLICE_RECORDS.min(2 * self.max_rows)
+        } else {
+            SLICE_RECORDS.min(self.max_rows)
+        };
+        let parsing = Parsing { provider: self.provider, limits: &self.limits, slice_records };
         let mut rest = Slices::new(parsing, &lease.items, poison);
         let first = rest.next_slice();
         let mut tally = Tally::default();

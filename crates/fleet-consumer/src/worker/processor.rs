@@ -38,7 +38,7 @@ impl BatchProcessor {
         deadline: &CancellationToken,
     ) -> Result<Ended, WorkerError> {
         let Self { queue, consumer, settings, calls, pipeline } = self;
-        let Obtained { lease, origin } = &obtained;
+        let Obtained { lease, origin, large } = &obtained;
         let queue = *queue;
         log_obtained(queue, &obtained);
         let held = HeldLease { queue, lease, consumer, settings, calls };
@@ -47,7 +47,7 @@ impl BatchProcessor {
             return Ok(held.ack().await);
         }
         let progress = tokio::select! {
-            progress = pipeline.store(held, *origin) => {
+            progress = pipeline.store(held, *origin, large.is_some()) => {
                 Some(progress.map_err(|source| WorkerError::Store { provider: queue.provider(), source })?)
             }
             ended = &mut heartbeat => match ended {

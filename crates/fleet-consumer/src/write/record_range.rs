@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use fleet_store::{EmptyMessage, Part};
 use jiff::Timestamp;
+use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
 use crate::batch::record::Record;
@@ -11,9 +12,9 @@ use crate::batch::rejection::Rejection;
 use crate::batch::slices::Slice;
 use crate::database_kind::DatabaseKind;
 
-/// Most bytes of one transaction's events and dead letters, unless it has a single record. A statement's parameters are
+/// Most bytes of a statement's events and dead letters, unless it has a single record. A statement's parameters are
 /// copied several times on their way to the server.
-const MAX_RANGE_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_STATEMENT_BYTES: usize = 2 * 1024 * 1024;
 
 /// A slice of a batch, and the database it is written to.
 #[derive(Clone, Copy)]
@@ -54,21 +55,21 @@ impl RecordRange {
 }
 
 impl<'a> SliceToStore<'a> {
-    /// All ranges of the slice, the last one first. Without any record there is one empty range, to note the messages.
-    pub(crate) fn ranges(&self, max_records: usize) -> Vec<RecordRange> {
+    /// All ranges of the slice, the last one first. Without any record there is one empty range, to note the messages. Each
+    /// range has at most `max_rows` rows: telemetry has one for each record, and the state one for each vehicle.
+    pub(crate) fn ranges(&self, max_rows: usize) -> Vec<RecordRange> {
         let records = &self.slice.records;
         if records.is_empty() && !self.empty.is_empty() {
             return vec![RecordRange::new(0..0)];
         }
         let mut ranges = Vec::new();
-        let (mut start, mut bytes) = (0, 0);
+        let (mut start, mut size) = (0, RangeSize::new(self.database));
         for (index, record) in records.iter().enumerate() {
-            let size = statement_bytes(record);
-            if index > start && (index - start >= max_records || bytes + size > MAX_RANGE_BYTES) {
+            if index > start && !size.has_room(record, max_rows) {
                 ranges.push(RecordRange::new(start..index));
-                (start, bytes) = (index, 0);
+                (start, size) = (index, RangeSize::new(self.database));
             }
-            bytes += size;
+            size.add(record);
         }
         if start < records.len() {
             ranges.push(RecordRange::new(start..records.len()));
@@ -98,12 +99,54 @@ impl<'a> SliceToStore<'a> {
     }
 }
 
+/// What a transaction writes.
+enum RangeSize {
+    /// Vehicles.
+    State { vehicles: FxHashSet<Uuid> },
+    /// Events and dead letters.
+    Telemetry { records: usize, bytes: usize },
+}
+
+impl RangeSize {
+    fn new(database: DatabaseKind) -> Self {
+        match database {
+            DatabaseKind::State => Self::State { vehicles: FxHashSet::default() },
+            DatabaseKind::Telemetry => Self::Telemetry { records: 0, bytes: 0 },
+        }
+    }
+
+    fn has_room(&self, record: &Record<'_>, max_rows: usize) -> bool {
+        match self {
+            Self::State { vehicles } => {
+                vehicles.len() < max_rows || vehicle(record).is_none_or(|vehicle| vehicles.contains(&vehicle))
+            }
+            Self::Telemetry { records, bytes } => {
+                *records < max_rows && bytes + statement_bytes(record) <= MAX_STATEMENT_BYTES
+            }
+        }
+    }
+
+    fn add(&mut self, record: &Record<'_>) {
+        match self {
+            Self::State { vehicles } => vehicles.extend(vehicle(record)),
+            Self::Telemetry { records, bytes } => {
+                *records += 1;
+                *bytes += statement_bytes(record);
+            }
+        }
+    }
+}
+
+fn vehicle(record: &Record<'_>) -> Option<Uuid> {
+    record.outcome.as_ref().ok().map(|event| event.vehicle_id)
+}
+
 /// About how many bytes of a statement a record takes: its text, or the envelope of a dead letter.
 fn statement_bytes(record: &Record<'_>) -> usize {
     record.outcome.as_ref().map_or(record.message.item.len(), |event| event.raw.len())
 }
 
-/// A batch has at most 4 MiB of messages, so it has far fewer records than an `i32` can count.
+/// A batch has few MiB of messages, so it has far fewer records than an `i32` can count.
 pub(crate) fn record_number(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }

@@ -17,7 +17,7 @@ use crate::write::already_stored::is_stored;
 use crate::write::batch::{Batch, Written};
 use crate::write::dead_letter_log::log_dead_letters;
 use crate::write::new_vehicle_limit::{NewVehicleLimit, dead_letters};
-use crate::write::record_range::{RecordRange, SliceToStore};
+use crate::write::record_range::{MAX_STATEMENT_BYTES, RecordRange, SliceToStore};
 use crate::write::slice_reader::SliceReader;
 use crate::write::transactions::{Failure, Transactions, attempt};
 
@@ -137,8 +137,27 @@ impl StateWriter {
         slice: SliceToStore<'_>,
         letters: &[DeadLetter<'_>],
     ) -> Result<(), Failure> {
-        attempt(DatabaseKind::Telemetry, self.telemetry.bury(slice.provider, letters)).await
+        for letters in in_pieces(letters) {
+            attempt(DatabaseKind::Telemetry, self.telemetry.bury(slice.provider, letters)).await?;
+        }
+        Ok(())
     }
+}
+
+/// Splits dead letters so that a statement has a bounded size.
+fn in_pieces<'a>(letters: &'a [DeadLetter<'a>]) -> impl Iterator<Item = &'a [DeadLetter<'a>]> {
+    let mut rest = letters;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |letter: &&DeadLetter<'_>| {
+            bytes += letter.envelope.len();
+            bytes <= MAX_STATEMENT_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (piece, others) = rest.split_at(count);
+        rest = others;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 fn event<'a>(record: &'a Record<'a>) -> Option<&'a VehicleEvent<'a>> {

@@ -16,8 +16,8 @@ use crate::write::record_range::{RecordRange, SliceToStore};
 #[derive(Clone, Debug)]
 pub(crate) struct Transactions {
     pub(crate) health: DatabasesHealth,
-    /// Most records in one transaction.
-    pub(crate) max_records: usize,
+    /// Most rows in one transaction.
+    pub(crate) max_rows: usize,
     /// The pauses before retries.
     pub(crate) retries: RetryPauses,
 }
@@ -51,7 +51,7 @@ impl Transactions {
         try_harmless: impl Fn(DatabaseKind, Timestamp) -> Trying,
     ) -> Result<Written, StoreError> {
         let mut sum = Written::default();
-        let mut ranges = slice.ranges(self.max_records);
+        let mut ranges = slice.ranges(self.max_rows);
         let mut backoff = self.retries.start();
         let mut slow = 0;
         let mut session = 0;

@@ -2,9 +2,11 @@
 -- Removes a batch that is stored.
 --
 -- KEYS  lease, leases, owners, ledger
--- ARGV  lease id, token
+-- ARGV  lease id, token, number of messages that the caller has stored
 -- Returns how many messages were settled. 0 if the caller does not own the lease, so that neither a second ack nor the ack
--- of a previous owner counts.
+-- of a previous owner counts. 0 also if the batch has other messages than the caller knows: a call that let it grow may have
+-- arrived late, after the caller had read the batch again. The batch stays, and whoever takes it over stores all of it.
+-- Releases before this check send no number.
 local lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token = ARGV[1], ARGV[2]
 
@@ -13,6 +15,7 @@ if not owner then return 0 end
 local held_by, bytes = string.match(owner, '^(%S+) %d+ (%d+) ')
 if held_by ~= token then return 0 end
 local messages = redis.call('LLEN', lease)
+if messages > 0 and ARGV[3] and messages ~= tonumber(ARGV[3]) then return 0 end
 -- Redis does not roll back a failed script. Fail before the first write if this key has the wrong type.
 redis.call('ZCARD', leases)
 redis.call('UNLINK', lease)

@@ -45,6 +45,8 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("api.commit_max_messages", api.commit_max_messages),
         ("api.commit_max_bytes", api.commit_max_bytes),
         ("api.commit_queue", api.commit_queue),
+        ("consumer.claim_max_messages", consumer.claim_max_messages),
+        ("consumer.claim_max_bytes", consumer.claim_max_bytes),
         ("consumer.batch_max_messages", consumer.batch_max_messages),
         ("consumer.batch_max_bytes", consumer.batch_max_bytes),
         ("consumer.batches_in_flight", consumer.batches_in_flight),

@@ -181,13 +181,17 @@ impl Default for QueueSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsumerSettings {
+    /// Most messages of one claim, which is one call to Redis. A batch grows by further claims while the queue has more.
+    pub claim_max_messages: usize,
+    /// Most bytes of one claim.
+    pub claim_max_bytes: usize,
     /// Most messages in a batch.
     pub batch_max_messages: usize,
     /// Most bytes in a batch.
     pub batch_max_bytes: usize,
     /// Most batches of one queue in flight.
     pub batches_in_flight: usize,
-    /// Most events in one transaction.
+    /// Most rows in one transaction: events of telemetry, vehicles of the state.
     pub max_transaction_events: usize,
     /// Most events per second over all queues, to protect a shared database; unlimited if absent.
     pub max_events_per_second: Option<u32>,
@@ -220,8 +224,10 @@ pub struct ConsumerSettings {
 impl Default for ConsumerSettings {
     fn default() -> Self {
         Self {
-            batch_max_messages: 1000,
-            batch_max_bytes: 4 * 1024 * 1024,
+            claim_max_messages: 1000,
+            claim_max_bytes: 4 * 1024 * 1024,
+            batch_max_messages: 10_000,
+            batch_max_bytes: 6 * 1024 * 1024,
             batches_in_flight: 2,
             max_transaction_events: 5000,
             max_events_per_second: None,
