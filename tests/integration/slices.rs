@@ -99,7 +99,8 @@ async fn batches_that_grow_take_bounded_memory() {
         drained(&site, provider).await;
     }
     let peak = consumer.peak_bytes() / MIB;
-    assert!(peak < 96, "{peak} MiB");
+    // A debug build. The consumer's promise is 128 MiB.
+    assert!(peak < 128, "{peak} MiB");
     let largest = "SELECT max(records) FROM (SELECT sum(records) AS records FROM settled_batches GROUP BY lease_id) AS batches";
     let largest: i64 = count(&database, &format!("SELECT ({largest})::bigint")).await;
     assert_eq!(usize::try_from(largest).unwrap(), MESSAGES / 2 * EVENTS, "a batch has grown");

@@ -40,7 +40,7 @@ async fn a_consumer_whose_idle_connections_were_ended_neither_waits_nor_warns() 
     for round in 1..=3 {
         site.fill(round).await;
         site.settled().await;
-        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+        let end = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name = 'fleet-consumer'";
         let ended = client.query(end, &[]).await.unwrap();
         assert!(!ended.is_empty() && ended.iter().all(|row| row.get(0)), "round {round}");
