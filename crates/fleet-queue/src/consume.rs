@@ -85,7 +85,8 @@ impl Consumer {
     }
 
     /// Adds the head of the queue to a batch that this consumer has just claimed, and renews its lease. Returns how many messages
-    /// that were; `None` if another consumer has taken the batch over.
+    /// that were; `None` if this consumer does not hold the lease any more: another consumer has taken the batch over, or the batch
+    /// is parked or settled.
     ///
     /// # Errors
     ///
@@ -205,7 +206,8 @@ impl Consumer {
     }
 
     /// Acknowledges a stored batch: removes it and returns how many messages that settled. 0 if another consumer has taken it
-    /// over, on a second ack, or if the batch has grown by a call whose reply was lost: then it stays, and is taken over.
+    /// over, on a second ack, or if a delayed call has added messages to the batch since the caller read it: then the batch stays,
+    /// and a consumer takes it over when its lease expires.
     ///
     /// # Errors
     ///

@@ -80,9 +80,9 @@ impl Lease {
 /// How much one claim takes, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimLimits {
-    /// Most messages in a batch.
+    /// Most messages that the claim takes.
     pub max_messages: usize,
-    /// Most bytes of envelopes in a batch. A larger message is a batch of its own.
+    /// Most bytes of envelopes that the claim takes. A larger message at the head of the queue is a batch of its own.
     pub max_bytes: usize,
     /// How long the lease lasts without a heartbeat.
     pub lease: Duration,

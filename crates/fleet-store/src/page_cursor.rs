@@ -7,6 +7,9 @@ use crate::{EventKey, Page, Window};
 /// The first page looks at this part of all vehicles.
 const FIRST_PART: u128 = 256;
 
+/// A part of all vehicles so small that it has one at most: a 2^32nd.
+const NARROWEST_BITS: u32 = 32;
+
 /// How much wider than the last page a page may look.
 const GROWTH: u128 = 16;
 
@@ -49,6 +52,11 @@ impl PageCursor {
     /// Whether all rows have been read.
     pub fn is_done(&self) -> bool {
         self.is_done
+    }
+
+    /// Whether a page that looks less far may be faster.
+    pub fn can_narrow(&self) -> bool {
+        self.width > u128::MAX >> NARROWEST_BITS
     }
 
     /// Lets the next page look half as far, because the database was too slow.

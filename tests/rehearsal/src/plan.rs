@@ -35,6 +35,7 @@ const RATE_TARGET: RangeInclusive<f64> = 0.5..=0.95;
 /// The consumer's own defaults that must be compressed too.
 const LEASE: Duration = Duration::from_secs(30);
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
+/// Less than the default, and as much as the default of one claim.
 const BATCH_MAX_BYTES: f64 = 4_194_304.0;
 
 /// The lower limits, whatever the compression. With shorter times a busy machine would let leases of live

@@ -200,7 +200,7 @@ impl DatabaseHealth {
             tracing::warn!(
                 side = self.database.name(),
                 %error,
-                "batches wait for a lock in the database: they are parked, and the others go on"
+                "batches wait for a lock in the database: the consumer parks them and continues with others"
             );
         }
     }

@@ -4,7 +4,7 @@
 -- KEYS  queue, lease, leases, owners, ledger
 -- ARGV  lease id, token, most messages, most bytes, lease duration in ms, 'first', 'again' or 'more'
 -- Returns {owner, message, ...}; {} if the queue is empty, or if there is no lease for 'again' or 'more'; false if another
--- consumer has taken the lease over. For 'more' it returns only the added messages.
+-- consumer has taken the lease over, and for 'more' also if the batch is parked. For 'more' it returns only the added messages.
 --
 -- A second call with the same id and token returns the same batch, because the reply to the first call may have been lost.
 -- Only the first call makes a batch: if the lease was taken over and settled since, the databases would take a second batch

@@ -65,7 +65,8 @@ pub(super) fn run_slow_clients(setup: &Setup, stage: &mut Stage, report: &mut Re
 pub(super) fn run_refused(setup: &Setup, stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     floods(setup, stage, report, &REFUSED)?;
     for (name, _shape, _attackers) in REFUSED {
-        let name = format!("{name}: API's CPU a request");
+        // Each has one request.
+        let name = format!("{name}: API's CPU a connection");
         report.ask(&name, Kind::Must, Bound::AtMost(2_000.0));
         report.ask(&name, Kind::Aim, Bound::AtMost(500.0));
     }
@@ -150,7 +151,7 @@ fn flood(
     consumer.check()?;
     note(report, name, &kept, &new);
     report.note(format!("{name}: attackers' connections"), "", connections as f64);
-    report.note(format!("{name}: API's CPU a request"), "µs", cpu_micros / connections.max(1) as f64);
+    report.note(format!("{name}: API's CPU a connection"), "µs", cpu_micros / connections.max(1) as f64);
     report.note(format!("{name}: probes, slowest"), "ms", slowest);
     report.note(format!("{name}: API, resident before"), "MiB", before as f64 / MIB);
     report.note(format!("{name}: API, most resident"), "MiB", after.peak as f64 / MIB);

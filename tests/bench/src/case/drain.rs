@@ -14,7 +14,7 @@ use crate::usage::{self, CpuMicros, Watched};
 
 const VEHICLES: u32 = 5_000;
 
-/// Rows in one transaction of the reference, as many as the messages in a consumer's batch.
+/// Rows in one transaction of the reference, as many as the messages of one claim.
 const BATCH: u32 = 1_000;
 
 /// The bytes of every table and index that the product has filled.

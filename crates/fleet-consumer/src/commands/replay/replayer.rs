@@ -137,7 +137,10 @@ impl Replay {
             let (size, from) = (*bounds, *cursor);
             let read = || async move {
                 match self.telemetry.page(&from, self.provider, size).await {
-                    Err(error) if error.class() == ErrorClass::TooSlow && size.rows > MIN_PAGE_ROWS => {
+                    Err(error)
+                        if error.class() == ErrorClass::TooSlow
+                            && (size.rows > MIN_PAGE_ROWS || from.can_narrow()) =>
+                    {
                         Ok(None)
                     }
                     page => page.map(Some),
@@ -146,7 +149,9 @@ impl Replay {
             match self.retry(shutdown, read).await? {
                 Some(page) => return Ok(page),
                 None => {
-                    bounds.rows /= 2;
+                    if bounds.rows > MIN_PAGE_ROWS {
+                        bounds.rows /= 2;
+                    }
                     cursor.narrow();
                 }
             }
