@@ -40,14 +40,14 @@ fn at(seconds: i64) -> Timestamp {
 
 /// A value that was received at the time of its event.
 fn timed<T>(value: T, observed_at: Timestamp) -> Timed<T> {
-    Timed { value, at: observed_at, received_at: at(1) }
+    Timed { value, at: observed_at.into(), received_at: at(1).into() }
 }
 
 /// The event with another time of receipt.
 fn received(mut event: VehicleEvent<'static>, received_at: Timestamp) -> VehicleEvent<'static> {
     fn set<T>(timed: &mut Option<Timed<T>>, received_at: Timestamp) {
         if let Some(timed) = timed {
-            timed.received_at = received_at;
+            timed.received_at = received_at.into();
         }
     }
     event.received_at = received_at;

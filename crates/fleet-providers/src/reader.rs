@@ -90,7 +90,7 @@ impl<'a> EventReader<'a> {
     ) -> Option<Timed<T>> {
         let value = self.value(attribute, value)?;
         let at = at.and_then(|at| self.believed(attribute, at)).unwrap_or(self.observed_at);
-        Some(Timed { value, at, received_at: self.received_at })
+        Some(Timed { value, at: at.into(), received_at: self.received_at.into() })
     }
 
     /// The value, if there is one. Records a dropped one.

@@ -3,9 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Display};
 
-use jiff::Timestamp;
-
 use crate::drop_reason::DropReason;
+use crate::micros::Micros;
 
 /// A value, the time at which it was true, and the time at which its message was received.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,9 +12,9 @@ pub struct Timed<T> {
     /// The value.
     pub value: T,
     /// When it was observed.
-    pub at: Timestamp,
+    pub at: Micros,
     /// When it was received. Of two values with the same time, the one that was received later counts.
-    pub received_at: Timestamp,
+    pub received_at: Micros,
 }
 
 /// A fix, in the datum that the provider sends: WGS-84, except that NIU's servers in mainland China send GCJ-02.

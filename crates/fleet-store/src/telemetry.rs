@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::settled::SETTLED_TELEMETRY_PARTS;
-use crate::timestamp::Micros;
+use crate::timestamp::TimestampTz;
 use crate::{Database, Part, StoreError, TelemetryRow};
 
 /// Stores a part: its events, except those that are already stored, its dead letters, and the part itself. Records
@@ -154,7 +154,7 @@ struct LetterColumns<'a> {
     event_index: Vec<i32>,
     reason: Vec<&'a str>,
     detail: Vec<&'a str>,
-    received_at: Vec<Option<Micros>>,
+    received_at: Vec<Option<TimestampTz>>,
     kept_id: Vec<Uuid>,
     kept_envelope: Vec<&'a [u8]>,
 }
@@ -172,7 +172,7 @@ impl<'a> LetterColumns<'a> {
             event_index,
             reason: letters.values().map(|letter| letter.reason).collect(),
             detail: letters.values().map(|letter| letter.detail.as_str()).collect(),
-            received_at: letters.values().map(|letter| letter.received_at.map(Micros::from)).collect(),
+            received_at: letters.values().map(|letter| letter.received_at.map(TimestampTz::from)).collect(),
             kept_id,
             kept_envelope,
         }

@@ -8,7 +8,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::composite::{Composite, EncodeError, Field, is_composite};
-use crate::timestamp::Micros;
+use crate::timestamp::TimestampTz;
 
 /// The unique key of a row of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,9 @@ impl ToSql for TelemetryRow<'_> {
         let derived = Derived::from(&self.event.attributes);
         let mut row = Composite::new(&FIELDS, out);
         row.push(&self.event.vehicle_id)?;
-        row.push(&Micros::from(self.event.observed_at))?;
+        row.push(&TimestampTz::from(self.event.observed_at))?;
         row.push(&event_id(self))?;
-        row.push(&Micros::from(self.event.received_at))?;
+        row.push(&TimestampTz::from(self.event.received_at))?;
         row.push(&self.message_id)?;
         row.push(&self.topic)?;
         row.push(&&*self.event.kind)?;

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use bytes::{BufMut, BytesMut};
+use fleet_providers::Micros;
 use jiff::Timestamp;
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 
@@ -12,15 +13,21 @@ const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// A `timestamptz`. The driver's own encoding rounds a span for each value, which took an eighth of the consumer's
 /// time. These times are already whole microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Micros(i64);
+pub(crate) struct TimestampTz(i64);
 
-impl From<Timestamp> for Micros {
-    fn from(at: Timestamp) -> Self {
-        Self(at.as_microsecond() - EPOCH_MICROS)
+impl From<Micros> for TimestampTz {
+    fn from(at: Micros) -> Self {
+        Self(at.since_1970() - EPOCH_MICROS)
     }
 }
 
-impl ToSql for Micros {
+impl From<Timestamp> for TimestampTz {
+    fn from(at: Timestamp) -> Self {
+        Micros::from(at).into()
+    }
+}
+
+impl ToSql for TimestampTz {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.put_i64(self.0);
         Ok(IsNull::No)
@@ -44,7 +51,7 @@ mod tests {
         ] {
             let at: Timestamp = text.parse().unwrap();
             let (mut own, mut drivers) = (BytesMut::new(), BytesMut::new());
-            Micros::from(at).to_sql(&Type::TIMESTAMPTZ, &mut own).unwrap();
+            TimestampTz::from(at).to_sql(&Type::TIMESTAMPTZ, &mut own).unwrap();
             at.to_sql(&Type::TIMESTAMPTZ, &mut drivers).unwrap();
             assert_eq!(own, drivers, "{text}");
         }

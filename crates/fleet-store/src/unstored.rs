@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::timestamp::Micros;
+use crate::timestamp::TimestampTz;
 use crate::{StoreError, TelemetryStore};
 
 /// Records messages without events. A batch may have no others, so that this statement must wait for the synchronous
@@ -38,8 +38,10 @@ impl TelemetryStore {
     /// Any [`StoreError`].
     pub async fn note_empty(&self, provider: &str, messages: &[EmptyMessage]) -> Result<(), StoreError> {
         let messages = messages.get(..MOST).unwrap_or(messages);
-        let (ids, received_at): (Vec<_>, Vec<_>) =
-            messages.iter().map(|message| (message.message_id, Micros::from(message.received_at))).unzip();
+        let (ids, received_at): (Vec<_>, Vec<_>) = messages
+            .iter()
+            .map(|message| (message.message_id, TimestampTz::from(message.received_at)))
+            .unzip();
         self.database().query(NOTE_EMPTY_MESSAGES, &[&provider, &ids, &received_at]).await?;
         Ok(())
     }

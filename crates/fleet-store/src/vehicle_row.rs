@@ -2,14 +2,14 @@
 //! columns to a new version of the composite type [`ROW_TYPE`], by a migration.
 
 use bytes::BytesMut;
-use fleet_providers::{Attributes, Position, Timed};
+use fleet_providers::{Attributes, Micros, Position, Timed};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use crate::composite::{Composite, EncodeError, Field, is_composite};
-use crate::timestamp::Micros;
+use crate::timestamp::TimestampTz;
 
 /// The composite type of a row. It is never altered, because consumers of the previous release use it during an upgrade: a
 /// migration that adds columns creates another type.
@@ -153,9 +153,9 @@ impl ToSql for VehicleState<'_> {
         row.push(&self.vehicle_id)?;
         row.push(&self.provider_vehicle_id)?;
         push_attributes(&mut row, &self.attributes)?;
-        row.push(&Micros::from(self.first_seen_at))?;
-        row.push(&Micros::from(self.last_seen_at))?;
-        row.push(&self.clock_skewed_at.map(Micros::from))?;
+        row.push(&TimestampTz::from(self.first_seen_at))?;
+        row.push(&TimestampTz::from(self.last_seen_at))?;
+        row.push(&self.clock_skewed_at.map(TimestampTz::from))?;
         row.end()
     }
 
@@ -183,7 +183,7 @@ fn push_timed(row: &mut Composite<'_>, timed: Option<Timed<impl ToSql>>) -> Resu
 }
 
 /// When a value was observed, and when it was received.
-type Times = (Micros, Micros);
+type Times = (TimestampTz, TimestampTz);
 
 fn parts<T>(timed: Option<Timed<T>>) -> (Option<T>, Option<Times>) {
     timed.map(|Timed { value, at, received_at }| (value, (at.into(), received_at.into()))).unzip()
@@ -216,7 +216,7 @@ fn read_timed<'a, T: FromSql<'a>>(row: &'a Row, value: &str, times: [&str; 2]) -
 /// A value that was stored before receipts were recorded counts as received first.
 fn at<T>(row: &Row, value: T, [at, received_at]: [&str; 2]) -> Option<Timed<T>> {
     let (at, received_at): (Option<Timestamp>, Option<Timestamp>) = (row.get(at), row.get(received_at));
-    Some(Timed { value, at: at?, received_at: received_at.unwrap_or(Timestamp::MIN) })
+    Some(Timed { value, at: at?.into(), received_at: received_at.map_or(Micros::MIN, Micros::from) })
 }
 
 fn read_position(row: &Row) -> Option<Timed<Position>> {

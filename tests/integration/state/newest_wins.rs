@@ -3,6 +3,7 @@
 use fleet_consumer::batch::fold::fold;
 use fleet_providers::{Attributes, Position, Timed, VehicleEvent};
 use fleet_store::{StateStore, VehicleState};
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio_postgres::{Client, Row};
@@ -65,7 +66,10 @@ fn timed<'a, T: tokio_postgres::types::FromSql<'a>>(
     [at, received_at]: [&str; 2],
 ) -> Option<Timed<T>> {
     match (row.get::<_, Option<T>>(value), row.get(at), row.get(received_at)) {
-        (Some(value), Some(at), Some(received_at)) => Some(Timed { value, at, received_at }),
+        (Some(value), Some(at), Some(received_at)) => {
+            let (at, received_at): (Timestamp, Timestamp) = (at, received_at);
+            Some(Timed { value, at: at.into(), received_at: received_at.into() })
+        }
         (None, None, None) => None,
         _ => panic!("{value}, {at} and {received_at} do not belong together"),
     }

@@ -21,7 +21,7 @@ impl AttributeText {
 impl From<Timed<String>> for AttributeText {
     fn from(text: Timed<String>) -> Self {
         let Timed { value, at, received_at } = text;
-        Self { value, at, received_at }
+        Self { value, at: at.into(), received_at: received_at.into() }
     }
 }
 

@@ -140,7 +140,10 @@ fn a_repaired_event_is_read_as_every_other() {
         "central_lock":{"timestamp":"2024-06-10T06:13:19Z","value":"LOCKED"}}}"#;
     let event = only(bytes("invers", JSON_TYPE, body));
     let locked = event.attributes.locked.expect("it is locked");
-    assert_eq!((locked.value, locked.at), (true, "2024-06-10T06:13:19Z".parse().unwrap()));
+    assert_eq!(
+        (locked.value, locked.at),
+        (true, "2024-06-10T06:13:19Z".parse::<jiff::Timestamp>().unwrap().into())
+    );
 }
 
 #[test]

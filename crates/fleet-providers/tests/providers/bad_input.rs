@@ -153,7 +153,7 @@ fn values_of_the_wrong_kind_are_absent_and_the_rest_applies() {
             let body = format!("{{\"sn\":\"A\",\"isAccOn\":1,\"{name}\":{value}}}");
             let event = only(json("niu", &body));
             let powered_on = event.attributes.powered_on;
-            assert_eq!(powered_on.map(|on| (on.value, on.at)), Some((true, received_at())), "{body}");
+            assert_eq!(powered_on.map(|on| (on.value, on.at)), Some((true, received_at().into())), "{body}");
             let rest = Attributes { powered_on: None, ..event.attributes };
             assert_eq!(rest, Attributes::default(), "{body}");
         }

@@ -10,7 +10,7 @@ fn event<R>(slug: &str, file: &str, check: impl FnOnce(&VehicleEvent<'_>) -> R) 
 }
 
 fn timed<T>(value: T, time: &str) -> Option<Timed<T>> {
-    Some(Timed { value, at: at(time), received_at: crate::support::received_at() })
+    Some(Timed { value, at: at(time).into(), received_at: crate::support::received_at().into() })
 }
 
 fn place(lat: f64, lon: f64, altitude_m: Option<f64>) -> Position {
@@ -128,7 +128,7 @@ fn segway_units_flags_and_times() {
     });
     event("segway", "status_pull_spelling.form", |event| {
         assert_eq!(event.attributes.range_m, timed(27_500, "06:13:20"));
-        assert_eq!(event.attributes.position.map(|position| position.at), Some(at("06:13:10")));
+        assert_eq!(event.attributes.position.map(|position| position.at), Some(at("06:13:10").into()));
     });
 }
 
@@ -217,7 +217,7 @@ fn invers_units_flags_and_times() {
 fn invers_altitude_belongs_to_one_fix() {
     event("invers", "stale_position_in_fresh_event.json", |event| {
         let position = event.attributes.position.unwrap();
-        assert_eq!(position.at, "2024-05-01T20:00:00Z".parse().unwrap());
+        assert_eq!(position.at, "2024-05-01T20:00:00Z".parse::<jiff::Timestamp>().unwrap().into());
         assert_eq!(position.value.altitude_m, None);
     });
 }
@@ -328,6 +328,6 @@ fn the_later_of_two_events_in_one_message_is_received_later() {
         events.iter().map(|event| event.as_ref().unwrap().attributes.locked.unwrap()).collect();
     assert_eq!(locks.iter().map(|lock| lock.value).collect::<Vec<_>>(), [true, false]);
     assert_eq!(locks[0].at, locks[1].at);
-    assert_eq!(locks[0].received_at, support::received_at());
-    assert_eq!(locks[1].received_at, at("06:13:30.000001"));
+    assert_eq!(locks[0].received_at, support::received_at().into());
+    assert_eq!(locks[1].received_at, at("06:13:30.000001").into());
 }

@@ -73,12 +73,12 @@ fn no_time_is_none() {
         );
         let event = only(json("niu", &body));
         assert_eq!((event.observed_at, event.clock_skewed), (at("06:13:21"), false), "{written}");
-        assert_eq!(event.attributes.position.map(|fix| fix.at), Some(at("06:13:21")), "{written}");
+        assert_eq!(event.attributes.position.map(|fix| fix.at), Some(at("06:13:21").into()), "{written}");
         assert_eq!(event.dropped, [], "{written}");
     }
     assert_eq!(only(json("niu", "{\"sn\":\"A\"}")).observed_at, received_at());
     let segway = only(form("iotCode=1&latitude=52.5&longitude=13.4&gpsUtcTime=0"));
-    assert_eq!(segway.attributes.position.map(|fix| fix.at), Some(received_at()));
+    assert_eq!(segway.attributes.position.map(|fix| fix.at), Some(received_at().into()));
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn a_time_that_cannot_be_read_is_marked() {
 fn the_second_choice_of_time() {
     let niu = only(json("niu", r#"{"sn":"A","infoTimestamp":0,"time":1718000001000,"isAccOn":1}"#));
     assert_eq!(niu.observed_at, at("06:13:21"));
-    assert_eq!(niu.attributes.powered_on.map(|on| on.at), Some(at("06:13:21")));
+    assert_eq!(niu.attributes.powered_on.map(|on| on.at), Some(at("06:13:21").into()));
     let segway = only(form("iotCode=1&gpsUTCTime=1718000002000&latitude=1&longitude=1&locked=0"));
     assert_eq!(segway.observed_at, at("06:13:22"));
-    assert_eq!(segway.attributes.locked.map(|locked| locked.at), Some(at("06:13:22")));
+    assert_eq!(segway.attributes.locked.map(|locked| locked.at), Some(at("06:13:22").into()));
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn every_time_in_an_event_is_judged() {
         assert!(event.clock_skewed, "{wrong}");
         assert_eq!(event.observed_at, at("06:13:20.123"), "{wrong}");
         // The time of receipt must not be used here: an old report would win over a newer one.
-        assert_eq!(event.attributes.position.unwrap().at, at("06:13:20.123"), "{wrong}");
-        assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123"), "{wrong}");
+        assert_eq!(event.attributes.position.unwrap().at, at("06:13:20.123").into(), "{wrong}");
+        assert_eq!(event.attributes.powered_on.unwrap().at, at("06:13:20.123").into(), "{wrong}");
     }
 }
 
@@ -186,7 +186,10 @@ fn too_old_is_the_events_time_alone() {
     let old_fix =
         r#"{"sn":"A","infoTimestamp":1718000000,"gpsTimestamp":1600000000,"postion":{"lat":1,"lng":2}}"#;
     let event = only(json("niu", old_fix));
-    assert_eq!(event.attributes.position.unwrap().at, "2020-09-13T12:26:40Z".parse().unwrap());
+    assert_eq!(
+        event.attributes.position.unwrap().at,
+        "2020-09-13T12:26:40Z".parse::<Timestamp>().unwrap().into()
+    );
     assert!(!event.clock_skewed);
 }
 
@@ -280,5 +283,5 @@ fn nothing_lies_before_the_epoch_whatever_the_limits() {
     let events = fleet_providers::provider("niu").unwrap().parse(&message, &limits).unwrap();
     let event = events[0].as_ref().unwrap();
     assert_eq!((event.observed_at, event.clock_skewed), (received_at(), true));
-    assert_eq!(event.attributes.position.map(|fix| fix.at), Some(received_at()));
+    assert_eq!(event.attributes.position.map(|fix| fix.at), Some(received_at().into()));
 }

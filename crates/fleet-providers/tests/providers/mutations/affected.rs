@@ -188,7 +188,7 @@ pub(super) fn assert_unaffected(pair: (&Outcome<'_>, &Outcome<'_>), allowed: Aff
 /// Every attribute's value and time, in the order of [`ATTRIBUTES`].
 fn listed(attributes: &Attributes) -> [Option<(String, Timestamp)>; 10] {
     fn shown<T: std::fmt::Debug>(timed: Option<Timed<T>>) -> Option<(String, Timestamp)> {
-        timed.map(|timed| (format!("{:?}", timed.value), timed.at))
+        timed.map(|timed| (format!("{:?}", timed.value), timed.at.into()))
     }
     [
         shown(attributes.position),
