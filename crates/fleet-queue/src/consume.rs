@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Script, ScriptInvocation};
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Script, ScriptInvocation};
 use uuid::Uuid;
 
 use crate::claim_confirmer::ClaimConfirmer;
@@ -24,6 +25,9 @@ static ACK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script
 
 /// How many members that are not lease ids, written by another program, are skipped to find a due batch.
 const MOST_FOREIGN: usize = 7;
+
+/// Messages of a large batch that one command reads.
+const READ_AT_ONCE: usize = 1_000;
 
 /// Takes batches from one queue.
 #[derive(Clone, Debug)]
@@ -63,9 +67,17 @@ impl Consumer {
         token: Uuid,
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
-        let call = self.claim_call(id, token, limits, "first");
+        let (call, list) = (&self.claim_call(id, token, limits, "first"), &self.keys.lease(id));
+        let run = |line: Line| async move {
+            let mut connection = line.connection.clone();
+            let mut reply: Option<Vec<Bytes>> = call.invoke_async(&mut connection).await?;
+            if let Some(batch) = reply.as_mut().filter(|batch| batch.len() == 1) {
+                read_list(list, limits.max_messages, &mut connection, batch).await?;
+            }
+            Ok((reply, line))
+        };
         // No retry: if Redis ran the first call and the batch was settled since, a second call would claim another batch.
-        let (reply, line) = self.link.script_once_on_line(&call).await?;
+        let (reply, line) = self.link.run_once_on_line(run).await?;
         self.confirmed(batch_of(id, token, reply)?, &line).await
     }
 
@@ -82,31 +94,6 @@ impl Consumer {
         limits: ClaimLimits,
     ) -> Result<Option<Lease>, QueueError> {
         self.batch(id, token, &self.claim_call(id, token, limits, "again")).await
-    }
-
-    /// Adds the head of the queue to a batch that this consumer has just claimed, and renews its lease. Returns how many messages
-    /// that were; `None` if this consumer does not hold the lease any more: another consumer has taken the batch over, or the batch
-    /// is parked or settled.
-    ///
-    /// # Errors
-    ///
-    /// As [`Consumer::claim`]. [`Consumer::claim_again`] returns the whole batch then.
-    pub async fn claim_more(
-        &self,
-        lease: &mut Lease,
-        limits: ClaimLimits,
-    ) -> Result<Option<usize>, QueueError> {
-        let call = self.claim_call(lease.id, lease.token, limits, "more");
-        let (reply, line) = self.link.script_once_on_line(&call).await?;
-        let Some(more) = batch_of(lease.id, lease.token, reply)? else { return Ok(None) };
-        if more.items.is_empty() {
-            // Nothing was written that replicas could confirm.
-            return Ok(Some(0));
-        }
-        let Some(more) = self.confirmed(Some(more), &line).await? else { return Ok(None) };
-        let added = more.items.len();
-        lease.items.extend(more.items);
-        Ok(Some(added))
     }
 
     fn claim_call(
@@ -150,7 +137,8 @@ impl Consumer {
         lease: Duration,
     ) -> Result<Option<Lease>, QueueError> {
         let mut call = TAKEOVER.prepare_invoke();
-        call.key(self.keys.lease(id)).key(&self.keys.leases).key(&self.keys.parked).key(&self.keys.owners);
+        let keys = &self.keys;
+        call.key(keys.lease(id)).key(&keys.leases).key(&keys.parked).key(&keys.owners).key(&keys.ledger);
         call.arg(id.to_string()).arg(token.to_string()).arg(millis(lease));
         self.batch(id, token, &call).await
     }
@@ -206,8 +194,8 @@ impl Consumer {
     }
 
     /// Acknowledges a stored batch: removes it and returns how many messages that settled. 0 if another consumer has taken it
-    /// over, on a second ack, or if a delayed call has added messages to the batch since the caller read it: then the batch stays,
-    /// and a consumer takes it over when its lease expires.
+    /// over, on a second ack, or if the batch has other messages than the lease: then the batch stays, and a consumer takes it over
+    /// when its lease expires.
     ///
     /// # Errors
     ///
@@ -218,7 +206,8 @@ impl Consumer {
             .key(&self.keys.leases)
             .key(&self.keys.owners)
             .key(&self.keys.ledger);
-        call.arg(lease.id.to_string()).arg(lease.token.to_string()).arg(lease.items.len());
+        call.arg(lease.id.to_string()).arg(lease.token.to_string());
+        call.arg(lease.items.len()).arg(lease.bytes());
         self.count(&call).await
     }
 
@@ -289,6 +278,23 @@ impl Consumer {
     async fn count(&self, call: &ScriptInvocation<'_>) -> Result<u64, QueueError> {
         self.link.script(call).await
     }
+}
+
+/// Appends the messages of a list, which are at most so many. Redis runs one command at a time: it does not keep all of a large
+/// reply in memory, and replies to others in between.
+async fn read_list(
+    list: &str,
+    messages: usize,
+    connection: &mut MultiplexedConnection,
+    batch: &mut Vec<Bytes>,
+) -> RedisResult<()> {
+    let mut reads = redis::pipe();
+    for first in (0..messages).step_by(READ_AT_ONCE) {
+        reads.cmd("LRANGE").arg(list).arg(first).arg(first + READ_AT_ONCE - 1);
+    }
+    let pieces: Vec<Vec<Bytes>> = reads.query_async(connection).await?;
+    batch.extend(pieces.into_iter().flatten());
+    Ok(())
 }
 
 /// The first members of a sorted set, with their scores.

@@ -168,10 +168,12 @@ async fn default_user_may_write(link: &RedisLink, keys: &QueueKeys) -> Result<Op
 fn writes(keys: &QueueKeys) -> Vec<Cmd> {
     let QueueKeys { queue, leases, owners, ledger, parked, .. } = keys;
     let lease = &keys.lease(Uuid::nil());
-    let writes: [&[&str]; 8] = [
+    let writes: [&[&str]; 10] = [
         &["RPUSH", queue, "x"],
         &["HINCRBY", ledger, "accepted_messages", "1"],
         &["LMOVE", queue, lease, "LEFT", "RIGHT"],
+        &["SORT", queue, "BY", "nosort", "STORE", lease],
+        &["LTRIM", queue, "1", "-1"],
         &["ZADD", leases, "1", "x"],
         &["ZREM", parked, "x"],
         &["HSET", owners, "x", "x"],

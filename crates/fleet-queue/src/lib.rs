@@ -18,7 +18,7 @@
 //! - accepted - claimed = waiting.
 //! - claimed - settled = leased.
 //!
-//! Every script that writes runs with `allow-oom`. Without it, Redis would refuse LMOVE and ZADD at `maxmemory`, and a full
+//! Every script that writes runs with `allow-oom`. Without it, Redis would refuse LMOVE, SORT and ZADD at `maxmemory`, and a full
 //! queue could never drain. The push does not run with it.
 
 mod broken;

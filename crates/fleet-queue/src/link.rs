@@ -154,11 +154,19 @@ impl RedisLink {
         &self,
         call: &ScriptInvocation<'_>,
     ) -> Result<(T, Line), QueueError> {
-        let run = |line: Line| async move {
+        self.run_once_on_line(|line: Line| async move {
             let value = call.invoke_async(&mut line.connection.clone()).await?;
             Ok((value, line))
-        };
-        self.attempt(Instant::now() + self.timeout, &run).await.map_err(|failed| failed.error)
+        })
+        .await
+    }
+
+    /// As [`RedisLink::run_on_line`], for an operation that must not run twice.
+    pub(crate) async fn run_once_on_line<T, Running: Future<Output = RedisResult<T>>>(
+        &self,
+        operation: impl Fn(Line) -> Running,
+    ) -> Result<T, QueueError> {
+        self.attempt(Instant::now() + self.timeout, &operation).await.map_err(|failed| failed.error)
     }
 
     /// As [`RedisLink::command`], for a transaction.

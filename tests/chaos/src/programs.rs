@@ -127,8 +127,8 @@ impl Programs<'_> {
     fn consumer(&self, login: DatabaseLogin) -> Command {
         let mut command = self.command("fleet-consumer", RedisLogin::Consumer);
         command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string());
-        // So that batches grow by several claims.
-        command.env("FLEET_CONSUMER__CLAIM_MAX_MESSAGES", (self.batch / 4).max(1).to_string());
+        // So that some batches are large, and some are moved within Redis.
+        command.env("FLEET_CONSUMER__CLAIM_MAX_MESSAGES", (self.batch / 2).max(1).to_string());
         let variables = ["FLEET_DATABASE_URL", "FLEET_TELEMETRY_DATABASE_URL"];
         for (variable, url) in variables.into_iter().zip(&self.database_urls) {
             command.env(variable, login.of(url));

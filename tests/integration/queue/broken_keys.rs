@@ -324,6 +324,11 @@ async fn users_of_an_older_file_work_and_are_told_which_key_it_is() {
     assert_eq!(rig.observer.held().await.unwrap().unwrap().messages, 1);
     assert_eq!(rig.consumer.reclaim().await.unwrap(), Some(0));
     assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1);
+    // Without SORT, a long queue is moved one by one.
+    let many = vec!["many"; 1_000];
+    let lease = rig.leased(&many).await;
+    assert_eq!(rig.ledger().await[1], (1_001, 4_003));
+    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 1_000);
     // The rights in an even earlier release.
     rig.redis::<()>(&["ACL", "SETUSER", "consumer", "-hkeys", "-hlen"]).await;
     assert_eq!(rig.observer.held().await.unwrap(), None);

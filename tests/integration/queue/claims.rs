@@ -196,73 +196,86 @@ async fn the_status_tells_the_age_of_what_waits_and_of_what_is_leased() {
     assert_eq!((status.oldest_waiting, status.oldest_leased), (Some(second_at), Some(first_at)));
 }
 
+/// More messages than a claim moves one by one.
+const MANY: usize = 1_000;
+
+/// So many different texts, with 6 bytes each.
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("m{index:05}")).collect()
+}
+
+async fn push_many(rig: &Rig, items: &[String]) {
+    rig.push(&items.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
 #[tokio::test]
-async fn a_batch_grows_by_further_claims() {
+async fn a_long_queue_is_claimed_in_order() {
     let rig = Rig::new();
-    rig.push(&["a", "bb", "ccc", "dddd", "e"]).await;
-    let mut lease = rig.claim(limits(2, 1000)).await.unwrap();
-    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(2));
-    assert_eq!(texts(&lease), ["a", "bb", "ccc", "dddd"]);
-    assert_eq!(lease.bytes(), 10);
-    assert_eq!(rig.ledger().await, [(5, 11), (4, 10), (0, 0)]);
-    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(1));
-    assert_eq!(rig.consumer.claim_more(&mut lease, limits(2, 1000)).await.unwrap(), Some(0));
-    // As after a lost reply, and after the owner's death.
+    let items = many(MANY);
+    push_many(&rig, &items).await;
+    let mut claimed = Vec::new();
+    while let Some(lease) = rig.claim(limits(300, 1 << 20)).await {
+        claimed.push(texts(&lease));
+    }
+    assert_eq!(claimed.iter().map(Vec::len).collect::<Vec<_>>(), [300, 300, 300, 100]);
+    assert_eq!(claimed.concat(), items);
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_long_queue_are_counted_at_the_ack() {
+    let rig = Rig::new();
+    push_many(&rig, &many(MANY)).await;
+    let lease = rig.claim(limits(400, 1 << 20)).await.unwrap();
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (400, 0), (0, 0)]);
     let again = rig.consumer.claim_again(lease.id, lease.token, EVERYTHING).await.unwrap().unwrap();
     assert_eq!(texts(&again), texts(&lease));
-    let owner = rig.outlive(&lease).await;
-    assert_eq!(texts(&owner), texts(&lease));
-    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 5);
-    assert_eq!(rig.ledger().await, [(5, 11), (5, 11), (5, 11)]);
+    assert_eq!(rig.consumer.ack(&again).await.unwrap(), 400);
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (400, 2_400), (400, 2_400)]);
+    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0);
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (400, 2_400), (400, 2_400)]);
 }
 
 #[tokio::test]
-async fn a_growing_batch_keeps_its_limit_of_bytes() {
+async fn the_bytes_of_a_long_queue_are_counted_at_a_takeover() {
     let rig = Rig::new();
-    rig.push(&["aaa", "bb", "0123456789", "c"]).await;
-    let mut lease = rig.claim(limits(1, 1000)).await.unwrap();
-    assert_eq!(rig.consumer.claim_more(&mut lease, limits(10, 5)).await.unwrap(), Some(1));
-    assert_eq!(rig.consumer.claim_more(&mut lease, limits(10, 5)).await.unwrap(), Some(0));
-    assert_eq!(texts(&lease), ["aaa", "bb"]);
-    let waiting: Vec<String> = rig.redis(&["LRANGE", &rig.keys.queue, "0", "-1"]).await;
-    assert_eq!(waiting, ["0123456789", "c"]);
-    assert_eq!(rig.ledger().await, [(4, 16), (2, 5), (0, 0)]);
+    push_many(&rig, &many(MANY)).await;
+    let lease = rig.claim(limits(400, 1 << 20)).await.unwrap();
+    assert!(rig.consumer.mark(&lease, fleet_queue::Mark::Clear).await.unwrap());
+    let mut owner = lease.clone();
+    for _death in 0..2 {
+        owner = rig.outlive(&owner).await;
+        assert_eq!(texts(&owner), texts(&lease));
+        assert_eq!(rig.ledger().await, [(1_000, 6_000), (400, 2_400), (0, 0)]);
+        assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0, "it has another owner");
+    }
+    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 400);
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (400, 2_400), (400, 2_400)]);
 }
 
 #[tokio::test]
-async fn only_the_owner_lets_a_batch_grow() {
+async fn large_messages_behind_small_ones_do_not_exceed_the_limit() {
+    const LIMIT: usize = 64 * 1024;
     let rig = Rig::new();
-    rig.push(&["a", "b"]).await;
-    let mut zombie = rig.claim(limits(1, 1000)).await.unwrap();
-    let owner = rig.outlive(&zombie).await;
-    assert_eq!(rig.consumer.claim_more(&mut zombie, EVERYTHING).await.unwrap(), None);
-    rig.consumer.ack(&owner).await.unwrap();
-    assert_eq!(rig.consumer.claim_more(&mut zombie, EVERYTHING).await.unwrap(), None);
-    assert_eq!(texts(&zombie), ["a"]);
-    assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (1, 1)]);
+    let large = |index| format!("{index}{}", "x".repeat(10_000));
+    let items: Vec<_> = many(100).into_iter().chain((0..200).map(large)).chain(many(MANY)).collect();
+    push_many(&rig, &items).await;
+    let mut claimed = Vec::new();
+    while let Some(lease) = rig.claim(limits(MANY, LIMIT)).await {
+        assert!(lease.bytes() <= LIMIT, "{} bytes", lease.bytes());
+        claimed.extend(texts(&lease));
+        assert!(rig.consumer.ack(&lease).await.unwrap() > 0);
+    }
+    assert!(claimed == items, "{} messages of {}", claimed.len(), items.len());
+    let total = items.iter().map(String::len).sum::<usize>() as u64;
+    assert_eq!(rig.ledger().await, [(1_300, total); 3]);
 }
 
-/// The call for more is delivered after its caller has read the batch again, and has stored it.
+/// An operator, or another program, has changed it.
 #[tokio::test]
 async fn an_ack_leaves_messages_that_its_caller_does_not_know() {
     let rig = Rig::new();
-    rig.push(&["a", "b"]).await;
-    let known = rig.claim(limits(1, 1000)).await.unwrap();
-    let mut late = known.clone();
-    assert_eq!(rig.consumer.claim_more(&mut late, EVERYTHING).await.unwrap(), Some(1));
-    assert_eq!(rig.consumer.ack(&known).await.unwrap(), 0);
-    let owner = rig.outlive(&known).await;
-    assert_eq!(texts(&owner), ["a", "b"]);
-    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 2);
-    assert_eq!(rig.ledger().await, [(2, 2), (2, 2), (2, 2)]);
-}
-
-#[tokio::test]
-async fn a_parked_batch_does_not_grow() {
-    let rig = Rig::new();
-    rig.push(&["a", "b"]).await;
-    let mut lease = rig.claim(limits(1, 1000)).await.unwrap();
-    assert!(rig.consumer.park(&lease, std::time::Duration::ZERO).await.unwrap());
-    assert_eq!(rig.consumer.claim_more(&mut lease, EVERYTHING).await.unwrap(), None);
-    assert_eq!(rig.ledger().await, [(2, 2), (1, 1), (0, 0)]);
+    let lease = rig.leased(&["a", "b"]).await;
+    rig.redis::<()>(&["RPUSH", &rig.keys.lease(lease.id), "c"]).await;
+    assert_eq!(rig.consumer.ack(&lease).await.unwrap(), 0);
+    assert_eq!(texts(&rig.outlive(&lease).await), ["a", "b", "c"]);
 }

@@ -19,7 +19,7 @@ use crate::metrics::dropped::DroppedCounts;
 pub(crate) const SLICE_RECORDS: usize = 2_000;
 
 /// The same for large batches, of which few are in progress at a time. Parsing a slice again costs more than its memory.
-pub(crate) const LARGE_SLICE_RECORDS: usize = 10_000;
+pub(crate) const LARGE_SLICE_RECORDS: usize = 15_000;
 
 /// How a batch is parsed.
 #[derive(Clone, Copy, Debug)]

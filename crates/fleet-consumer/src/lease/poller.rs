@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_queue::{ClaimLimits, Consumer, Lease, QueueError};
 use fleet_runtime::settings::ConsumerSettings;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -19,6 +19,11 @@ const TAKEOVERS_PER_LEASE: u32 = 10;
 /// message as for many.
 const FEW_MESSAGES: usize = 6;
 
+/// With so many messages a second, most vehicles report again within [`BUSY_PAUSE`]. A batch that collects them writes each
+/// vehicle once. No usual traffic reaches this rate: it is what a provider sends after an outage, and is late anyway.
+const BUSY_PER_SECOND: f64 = 5_000.0;
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
 /// The common start of all queues' poll intervals.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -27,14 +32,16 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Poller {
     consumer: Consumer,
     calls: Arc<RedisCalls>,
-    /// The bounds of one claim.
+    /// The bounds of a batch.
     limits: ClaimLimits,
-    /// Most messages of a batch that has grown.
-    batch_max_messages: usize,
-    /// Most bytes of a batch that has grown.
-    batch_max_bytes: usize,
-    /// How many more batches may grow, over all queues.
+    /// The bounds of a large batch.
+    large_limits: ClaimLimits,
+    /// How many more batches may be large, over all queues.
     large_batches: Arc<Semaphore>,
+    /// The last claim was full, or very many messages come.
+    is_busy: bool,
+    /// When the last claim was made.
+    claimed_at: Instant,
     poll_min: Duration,
     poll_max: Duration,
     next_poll: Instant,
@@ -63,14 +70,20 @@ impl Poller {
             max_bytes: settings.claim_max_bytes.min(settings.batch_max_bytes),
             lease: settings.lease,
         };
+        let large_limits = ClaimLimits {
+            max_messages: settings.batch_max_messages,
+            max_bytes: settings.batch_max_bytes,
+            ..limits
+        };
         let now = Instant::now();
         Self {
             consumer,
             calls,
             limits,
-            batch_max_messages: settings.batch_max_messages,
-            batch_max_bytes: settings.batch_max_bytes,
+            large_limits,
             large_batches,
+            is_busy: false,
+            claimed_at: now,
             poll_min: settings.poll_min,
             poll_max: settings.poll_max,
             next_poll: now,
@@ -105,45 +118,24 @@ impl Poller {
         }
         let (id, token) = (Uuid::now_v7(), Uuid::now_v7());
         self.unanswered = Some(Call::Claim { id, token });
-        let claimed = match self.claim(id, token).await {
+        let permit = self.permit();
+        let limits = if permit.is_some() { self.large_limits } else { self.limits };
+        let claimed = match self.consumer.claim(id, token, limits).await {
             // Ask at once, on a new connection, whether the claim succeeded.
             Err(QueueError::Connection(_)) => return self.repeat_unanswered().await,
             claimed => claimed?,
         };
         self.unanswered = None;
-        self.pace(claimed.as_ref().map(|obtained| &obtained.lease));
-        Ok(claimed)
+        self.pace(claimed.as_ref(), limits);
+        Ok(claimed.map(|lease| {
+            let large = permit.filter(|_permit| exceeds(&lease, self.limits));
+            Obtained { lease, origin: Origin::Claimed, large }
+        }))
     }
 
-    /// Claims a batch. While the queue has more messages than a claim may take, the batch grows, if few others do.
-    async fn claim(&self, id: Uuid, token: Uuid) -> Result<Option<Obtained>, QueueError> {
-        let Some(mut lease) = self.consumer.claim(id, token, self.limits).await? else { return Ok(None) };
-        let may_grow = lease.items.len() == self.limits.max_messages
-            && self.batch_max_messages > self.limits.max_messages;
-        let large = may_grow.then(|| Arc::clone(&self.large_batches).try_acquire_owned().ok()).flatten();
-        if large.is_some() && !self.grow(&mut lease).await? {
-            return Ok(None);
-        }
-        Ok(Some(Obtained { lease, origin: Origin::Claimed, large }))
-    }
-
-    /// Claims more messages for a batch. Returns `false` if another consumer has taken it over.
-    async fn grow(&self, lease: &mut Lease) -> Result<bool, QueueError> {
-        loop {
-            let limits = ClaimLimits {
-                max_messages: self.limits.max_messages.min(self.batch_max_messages - lease.items.len()),
-                max_bytes: self.limits.max_bytes.min(self.batch_max_bytes.saturating_sub(lease.bytes())),
-                ..self.limits
-            };
-            if limits.max_messages == 0 || limits.max_bytes == 0 {
-                return Ok(true);
-            }
-            match self.consumer.claim_more(lease, limits).await? {
-                None => return Ok(false),
-                Some(added) if added < limits.max_messages => return Ok(true),
-                Some(_all) => {}
-            }
-        }
+    /// The right to claim a large batch, while many messages come and few other batches are large.
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.is_busy { Arc::clone(&self.large_batches).try_acquire_owned().ok() } else { None }
     }
 
     /// Repeats the call whose reply was lost. It returns the batch that the first call obtained, if any.
@@ -182,23 +174,38 @@ impl Poller {
         last
     }
 
-    /// Sets the time of the next poll: at once after a full batch, after a pause otherwise, so that the next batch grows. The
-    /// pause doubles while there are few messages or none.
-    fn pace(&mut self, lease: Option<&Lease>) {
+    /// Sets the time of the next poll: at once after a full batch, after a pause otherwise, so that the next batch is larger. The
+    /// pause doubles while there are few messages or none, and is long while there are very many.
+    fn pace(&mut self, lease: Option<&Lease>, limits: ClaimLimits) {
+        let now = Instant::now();
         let messages = lease.map_or(0, |lease| lease.items.len());
-        let bytes = lease.map_or(0, Lease::bytes);
+        let per_second = per_second(messages, now - std::mem::replace(&mut self.claimed_at, now));
         // The next message may have been too large for the rest.
-        let full = messages >= self.limits.max_messages || bytes >= self.limits.max_bytes / 4 * 3;
-        let little = !full && messages <= FEW_MESSAGES;
-        if !little {
+        let is_full =
+            messages >= limits.max_messages || lease.map_or(0, Lease::bytes) >= limits.max_bytes / 4 * 3;
+        self.is_busy = is_full || per_second >= BUSY_PER_SECOND;
+        let few = !is_full && messages <= FEW_MESSAGES;
+        if !few {
             self.pause = self.poll_min;
         }
-        let now = Instant::now();
-        self.next_poll = if full { now } else { round_to(now + self.pause, self.poll_min) };
-        if little {
+        self.next_poll = match (is_full, self.is_busy) {
+            (true, _) => now,
+            (false, true) => now + BUSY_PAUSE,
+            (false, false) => round_to(now + self.pause, self.poll_min),
+        };
+        if few {
             self.pause = (self.pause * 2).min(self.poll_max);
         }
     }
+}
+
+fn exceeds(lease: &Lease, limits: ClaimLimits) -> bool {
+    lease.items.len() > limits.max_messages || lease.bytes() > limits.max_bytes
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 messages")]
+fn per_second(messages: usize, elapsed: Duration) -> f64 {
+    messages as f64 / elapsed.as_secs_f64().max(0.001)
 }
 
 /// Rounds a time to a multiple of `interval`, so that all queues are polled at the same times. With little traffic, most of a

@@ -33,7 +33,7 @@ use crate::write::telemetry::TelemetryWriter;
 use crate::write::transactions::Transactions;
 use crate::write::writer::Writer;
 
-/// How many batches of a consumer may grow at a time, over all queues. They need about 25 MiB each.
+/// How many batches of a consumer may be large at a time, over all queues. They need about 35 MiB each.
 const LARGE_BATCHES: usize = 2;
 
 /// The workers of one queue.

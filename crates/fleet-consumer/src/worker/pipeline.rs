@@ -97,7 +97,7 @@ impl Pipeline {
         is_large: bool,
     ) -> (Slice<'a>, Slices<'a>, Tally) {
         let slice_records = if is_large {
-            LARGE_SLICE_RECORDS.min(2 * self.max_rows)
+            LARGE_SLICE_RECORDS.min(3 * self.max_rows)
         } else {
             SLICE_RECORDS.min(self.max_rows)
         };

@@ -2,11 +2,10 @@
 -- Removes a batch that is stored.
 --
 -- KEYS  lease, leases, owners, ledger
--- ARGV  lease id, token, number of messages that the caller has stored
+-- ARGV  lease id, token, number of messages that the caller has stored, their bytes
 -- Returns how many messages were settled. 0 if the caller does not own the lease, so that neither a second ack nor the ack
--- of a previous owner counts. 0 also if the batch has other messages than the caller knows: a call that let it grow may have
--- arrived late, after the caller had read the batch again. The batch stays, and whoever takes it over stores all of it.
--- Releases before this check send no number.
+-- of a previous owner counts. 0 also if the batch has other messages than the caller has stored: the batch stays, and whoever
+-- takes it over stores all of it. Earlier releases send neither number.
 local lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, token = ARGV[1], ARGV[2]
 
@@ -24,6 +23,11 @@ redis.call('HDEL', owners, id)
 -- If Redis has lost the batch, it has also lost the ledger in which the batch was counted as claimed.
 if messages == 0 then return 0 end
 -- A ledger with the wrong type must not stop batches. Observer::status reports it.
+if bytes == '0' and ARGV[4] then
+  -- The claim did not know them.
+  bytes = ARGV[4]
+  redis.pcall('HINCRBY', ledger, 'claimed_bytes', bytes)
+end
 redis.pcall('HINCRBY', ledger, 'settled_messages', messages)
 redis.pcall('HINCRBY', ledger, 'settled_bytes', bytes)
 return messages

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Moves the head of the queue into a new lease, or into one that this consumer has just claimed.
+-- Moves the head of the queue into a new lease.
 --
 -- KEYS  queue, lease, leases, owners, ledger
--- ARGV  lease id, token, most messages, most bytes, lease duration in ms, 'first', 'again' or 'more'
--- Returns {owner, message, ...}; {} if the queue is empty, or if there is no lease for 'again' or 'more'; false if another
--- consumer has taken the lease over, and for 'more' also if the batch is parked. For 'more' it returns only the added messages.
+-- ARGV  lease id, token, most messages, most bytes, lease duration in ms, 'first' or 'again'
+-- Returns {owner, message, ...}; {owner} for a batch that the caller must read from the lease; {} if the queue is empty, or if
+-- there is no lease for 'again'; false if another consumer has taken the lease over.
 --
 -- A second call with the same id and token returns the same batch, because the reply to the first call may have been lost.
 -- Only the first call makes a batch: if the lease was taken over and settled since, the databases would take a second batch
@@ -13,44 +13,92 @@ local queue, lease, leases, owners, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4],
 local id, token = ARGV[1], ARGV[2]
 local most_messages, most_bytes, duration_ms = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
+-- A queue with fewer messages is moved one by one: the caller gets them without a second call.
+local MANY = 64
+
 local owner = redis.call('HGET', owners, id)
--- A call for more that arrives late must not revive a parked batch.
-if owner and ARGV[6] == 'more' and not redis.call('ZSCORE', leases, id) then return false end
-if owner and string.match(owner, '^%S+') ~= token then return false end
-if owner and ARGV[6] ~= 'more' then
+if owner then
+  if string.match(owner, '^%S+') ~= token then return false end
   -- Changes nothing. WAIT, which may follow, asks about the last write of its connection, and this one is perhaps new.
   redis.call('HSET', owners, id, owner)
   local batch = redis.call('LRANGE', lease, 0, -1)
   table.insert(batch, 1, owner)
   return batch
 end
-if not owner and ARGV[6] ~= 'first' then return {} end
+if ARGV[6] ~= 'first' then return {} end
 
--- Redis does not roll back a failed script. Fail before the first write if this key has the wrong type.
+-- Redis does not roll back a failed script. Fail before the first write if one of these keys has the wrong type.
+local waiting = redis.call('LLEN', queue)
 redis.call('ZCARD', leases)
+if waiting == 0 then return {} end
 
-local batch, messages, bytes = {}, 0, 0
-while messages < most_messages do
-  local message = redis.call('LMOVE', queue, lease, 'LEFT', 'RIGHT')
-  if not message then break end
-  if (messages > 0 or owner) and bytes + #message > most_bytes then
-    -- One too many: move it back. The script is atomic, so no other client sees the move.
-    redis.call('LMOVE', lease, queue, 'RIGHT', 'LEFT')
-    break
-  end
-  messages = messages + 1
-  bytes = bytes + #message
-  batch[messages + 1] = message
+-- A piece of the queue as a list of its own, in place of the lease. A sort that compares nothing copies messages within Redis.
+local function copy(first, messages)
+  return redis.pcall('SORT', queue, 'BY', 'nosort', 'LIMIT', first, messages, 'STORE', lease)
 end
-if messages == 0 and not owner then return {} end
-batch[1] = owner
-if messages == 0 then return batch end
+
+-- How many messages may be moved together: as many as fit, measured in pieces, so that large ones are not copied by the
+-- thousand. 0 if the first piece does not fit, or if the users file of an earlier release lacks a permission.
+local function fitting()
+  local fit, bytes = 0, 0
+  local most = math.min(waiting, most_messages)
+  while fit < most do
+    local piece = math.min(MANY, most - fit)
+    if type(copy(fit, piece)) ~= 'number' then return 0 end
+    local memory = redis.pcall('MEMORY', 'USAGE', lease, 'SAMPLES', 0)
+    if type(memory) ~= 'number' then return 0 end
+    bytes = bytes + memory
+    if bytes > most_bytes then break end
+    fit = fit + piece
+  end
+  -- Changes nothing, but shows whether the queue may be trimmed.
+  if fit > 0 then
+    local trimmed = redis.pcall('LTRIM', lease, 0, -1)
+    if trimmed.err then return 0 end
+  end
+  return fit
+end
+
+-- Moves many messages. They do not pass through this script, which would hash each byte of them, and the append-only file
+-- contains two commands instead of one for each message. Returns how many were moved.
+local function move_together()
+  if waiting < MANY or most_messages < MANY then return 0 end
+  local messages = fitting()
+  if messages == 0 then
+    redis.call('UNLINK', lease)
+    return 0
+  end
+  copy(0, messages)
+  redis.call('LTRIM', queue, messages, -1)
+  return messages
+end
+
+-- Moves messages one by one. Returns them, and their bytes.
+local function move_singly()
+  local batch, messages, bytes = {}, 0, 0
+  while messages < most_messages do
+    local message = redis.call('LMOVE', queue, lease, 'LEFT', 'RIGHT')
+    if not message then break end
+    if messages > 0 and bytes + #message > most_bytes then
+      -- One too many: move it back. The script is atomic, so no other client sees the move.
+      redis.call('LMOVE', lease, queue, 'RIGHT', 'LEFT')
+      break
+    end
+    messages = messages + 1
+    bytes = bytes + #message
+    batch[messages + 1] = message
+  end
+  return batch, messages, bytes
+end
+
+-- The bytes of messages that are moved together are not known yet. The ack counts them, or a takeover.
+local batch, messages, bytes = {}, move_together(), 0
+if messages == 0 then batch, messages, bytes = move_singly() end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 -- A new batch is marked, because its owner starts parsing at once.
-local before = owner and tonumber(string.match(owner, '^%S+ %S+ (%d+)')) or 0
-owner = token .. ' 0 ' .. before + bytes .. ' parsing'
+owner = token .. ' 0 ' .. bytes .. ' parsing'
 redis.call('ZADD', leases, now_ms + duration_ms, id)
 redis.call('HSET', owners, id, owner)
 -- A ledger with the wrong type must not stop batches. Observer::status reports it.

@@ -181,13 +181,13 @@ impl Default for QueueSettings {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConsumerSettings {
-    /// Most messages of one claim, which is one call to Redis. A batch grows by further claims while the queue has more.
+    /// Most messages in a usual batch.
     pub claim_max_messages: usize,
-    /// Most bytes of one claim.
+    /// Most bytes in a usual batch.
     pub claim_max_bytes: usize,
-    /// Most messages in a batch.
+    /// Most messages in a large batch: one after a full batch, or while very many messages come.
     pub batch_max_messages: usize,
-    /// Most bytes in a batch.
+    /// Most bytes in a large batch.
     pub batch_max_bytes: usize,
     /// Most batches of one queue in flight.
     pub batches_in_flight: usize,
@@ -226,8 +226,8 @@ impl Default for ConsumerSettings {
         Self {
             claim_max_messages: 1000,
             claim_max_bytes: 4 * 1024 * 1024,
-            batch_max_messages: 10_000,
-            batch_max_bytes: 6 * 1024 * 1024,
+            batch_max_messages: 15_000,
+            batch_max_bytes: 9 * 1024 * 1024,
             batches_in_flight: 2,
             max_transaction_events: 5000,
             max_events_per_second: None,
