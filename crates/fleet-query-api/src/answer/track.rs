@@ -11,7 +11,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use fleet_store::{StoreError, TrackBounds};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ pub(crate) async fn track(
         let piece = piece?.map_err(|error| io::Error::other(cut_off(&error)));
         Some((piece, (None, writer)))
     });
-    Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces)).into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces.fuse())).into_response())
 }
 
 fn unavailable(error: &StoreError) -> Problem {

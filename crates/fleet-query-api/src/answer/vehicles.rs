@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -99,7 +99,7 @@ pub(crate) async fn list(
     let writer =
         Writer { format, now, read, vehicles: page.vehicles.into_iter(), after, place: Place::Start };
     let pieces = stream::unfold(writer, async |mut writer| Some((writer.next()?, writer)));
-    Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces)).into_response())
+    Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces.fuse())).into_response())
 }
 
 /// Writes a page, piece by piece.

@@ -19,7 +19,7 @@ export function stateOf(vehicle) {
 }
 
 // Opacity by age: up to five minutes, up to an hour, older.
-export const AGES = [1, 0.6, 0.3];
+export const AGES = [1, 0.65, 0.4];
 
 export function ageOf(positionAt, now) {
   const seconds = (now - positionAt) / 1000;

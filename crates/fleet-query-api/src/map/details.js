@@ -69,11 +69,11 @@ export class Details {
     this.state = element("p", { className: "state" });
     this.list = element("dl");
     this.warning = element("p", { className: "warning" });
-    this.trackText = element("span", { textContent: "Track: loading" });
+    this.trackText = element("span");
     const choices = [1, 3, 12, 24].map((hours) => element("option", { value: hours, textContent: `${hours} h`, selected: hours === this.hours }));
     const hours = element("select", { onchange: () => { this.hours = Number(hours.value); this.fetchTrack(); } }, ...choices);
     hours.setAttribute("aria-label", "Length of the track");
-    const track = element("p", { className: "track" }, this.trackText, " ", hours);
+    const track = element("p", { className: "track" }, "Track of the last ", hours, this.trackText);
     this.panel.replaceChildren(close, element("h2", { textContent: vehicle.data.provider_vehicle_id }), this.state, this.list, this.warning, track);
     this.update(vehicle);
   }
@@ -102,11 +102,11 @@ export class Details {
     const { id } = this;
     this.track = undefined;
     this.trackChanged(undefined);
-    this.trackText.textContent = "Track: loading";
+    this.trackText.textContent = ": loading";
     const [points, problem] = await this.load(id);
     // Another vehicle may have been selected meanwhile.
     if (this.id !== id) return;
-    this.trackText.textContent = problem ?? `Track: ${points.length} positions in the last`;
+    this.trackText.textContent = problem ?? `: ${points.length.toLocaleString("en")} positions`;
     this.track = points;
     this.trackChanged(points);
   }
@@ -122,14 +122,14 @@ export class Details {
       do {
         const query = new URLSearchParams(after ? { ...span, after } : span);
         const response = await fetch(`/v1/vehicles/${id}/track?${query}`, { headers });
-        if (response.status === 403) return [[], "Track: the token may not read tracks of the last"];
-        if (!response.ok) return [[], "Track: not available now, of the last"];
+        if (response.status === 403) return [[], ": the token may not read tracks"];
+        if (!response.ok) return [[], ": not available now"];
         const page = await response.json();
         page.points.forEach((point) => points.push(project(point.lat, point.lon)));
         after = page.after;
       } while (after && points.length < MOST_POINTS);
     } catch {
-      return [[], "Track: not available now, of the last"];
+      return [[], ": not available now"];
     }
     return [points, undefined];
   }

@@ -5,6 +5,9 @@ import { AGES, STATES } from "./colours.js";
 // Up to so many vehicles in view are drawn as circles; more as squares, written into a picture, which is far faster.
 const MOST_CIRCLES = 6000;
 
+// More than this many squares are small ones.
+const MOST_LARGE_SQUARES = 30000;
+
 const LOOKS = STATES.length * AGES.length;
 
 export class Drawing {
@@ -89,7 +92,7 @@ export class Drawing {
     const layer = this.layer.getContext("2d");
     const picture = layer.createImageData(width, height);
     const pixels = new Uint32Array(picture.data.buffer);
-    const side = Math.round(3 * this.ratio);
+    const side = Math.round((visible.length / 3 > MOST_LARGE_SQUARES ? 2 : 4) * this.ratio);
     for (let index = 0; index < visible.length; index += 3) {
       const colour = PIXELS[visible[index]];
       const left = Math.round(visible[index + 1] * this.ratio - side / 2);
@@ -190,7 +193,7 @@ function drawGrid(context, view) {
     const height = Math.round((y - view.y) * view.scale + view.height / 2) + 0.5;
     context.moveTo(0, height);
     context.lineTo(view.width, height);
-    context.fillText(`${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}`, view.width - 110, height - 4);
+    if (height < view.height - 24) context.fillText(`${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}`, view.width - 110, height - 4);
   }
   context.stroke();
 }
