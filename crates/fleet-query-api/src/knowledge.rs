@@ -79,15 +79,26 @@ impl Knowledge {
         self.ticks.subscribe()
     }
 
-    /// Changes the fleet, as seen by `read`. Nobody sees a part of it.
+    /// Changes the fleet, as seen by `read`, which is complete then. Returns how many changes there are.
     pub(crate) fn update(&self, read: Read, change: impl FnOnce(&mut Fleet) -> Vec<Change>) -> usize {
+        self.change(read, true, change)
+    }
+
+    /// The same for a part of what `read` sees. What is known does not become younger.
+    pub(crate) fn update_part(&self, read: Read, change: impl FnOnce(&mut Fleet) -> Vec<Change>) -> usize {
+        self.change(read, false, change)
+    }
+
+    fn change(&self, read: Read, is_complete: bool, change: impl FnOnce(&mut Fleet) -> Vec<Change>) -> usize {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let changes = change(&mut known.fleet);
         let count = changes.len();
         if count > 0 {
             known.remembered.push(changes, read.as_of);
         }
-        known.read = Some(read);
+        if is_complete {
+            known.read = Some(read);
+        }
         let last = known.remembered.last();
         drop(known);
         if count > 0 {

@@ -106,7 +106,7 @@ pub(crate) fn describe() {
         "Age of the last successful read of the changes, or time since the start if there was none"
     );
     describe_histogram!(LOOK_DURATION, Unit::Seconds, "Duration of a successful read of the changes");
-    describe_counter!(LOOK_ERRORS, "Failed reads of the changes, by kind");
+    describe_counter!(LOOK_ERRORS, "Failed reads of the changes, by class of the error");
     describe_counter!(CHANGES, "Changes of vehicles that were found");
     describe_counter!(ROWS, "Rows of vehicles that were read, including those that were known already");
     describe_gauge!(POOL, "Connections for tracks, by state");
@@ -130,8 +130,8 @@ fn create() {
     for event in Event::VARIANTS {
         counter!(EVENTS, "event" => event.name()).increment(0);
     }
-    for kind in StoreError::LABELS {
-        counter!(LOOK_ERRORS, "kind" => kind).increment(0);
+    for class in StoreError::LABELS {
+        counter!(LOOK_ERRORS, "class" => class).increment(0);
     }
     counter!(CHANGES).increment(0);
     counter!(ROWS).increment(0);
@@ -187,8 +187,8 @@ pub(crate) fn looked(lasted: Duration, rows: usize, changes: usize, vehicles: us
 }
 
 /// Counts a failed read.
-pub(crate) fn look_failed(kind: &'static str) {
-    counter!(LOOK_ERRORS, "kind" => kind).increment(1);
+pub(crate) fn look_failed(class: &'static str) {
+    counter!(LOOK_ERRORS, "class" => class).increment(1);
 }
 
 /// Sets the age of the knowledge.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fleet_runtime::outage::{Failing, OutageLog, Over};
 use fleet_runtime::readiness::Readiness;
 use fleet_runtime::retry::RetryPauses;
-use fleet_store::{FoundVehicle, Horizon, Look, Lookout, StoreError};
+use fleet_store::{Database, FoundVehicle, Horizon, Look, Lookout, StoreError};
 use uuid::Uuid;
 
 use crate::fleet::{Change, Fleet};
@@ -79,44 +79,50 @@ impl Refresh {
 
     async fn look(&mut self) -> Result<(), StoreError> {
         let read = Read::now();
-        let look = self.lookout.look(self.horizon.as_ref()).await?;
-        let mut rows = look.len();
-        let found = decode(&look).await;
-        let mut changes = if look.is_complete { self.replace(read, found) } else { self.add(read, found) };
-        // Every row of the table is known now, so that fewer rows mean that some were deleted.
-        if self.knowledge.get().fleet.len() != look.vehicles {
-            let (again, more) = self.reread().await?;
-            (rows, changes) = (rows + again, changes + more);
-        } else {
-            self.horizon = Some(look.horizon);
-        }
+        let (rows, changes) = match &self.horizon {
+            Some(horizon) => match self.lookout.changed(horizon).await? {
+                Some(look) => self.add(read, look).await?,
+                None => self.read_all().await?,
+            },
+            None => self.read_all().await?,
+        };
         metrics::looked(read.age(), rows, changes, self.knowledge.get().fleet.len());
         self.readiness.set_started();
         Ok(())
     }
 
-    /// Reads every vehicle. Returns how many rows that were, and how many changes.
-    async fn reread(&mut self) -> Result<(usize, usize), StoreError> {
+    /// Adds what has changed. Returns how many rows were read, and how many changes they were.
+    async fn add(&mut self, read: Read, look: Look) -> Result<(usize, usize), StoreError> {
+        let found = decode(&look).await;
+        let changes = self.knowledge.update(read, |fleet| put(fleet, found));
+        // Every row of the table is known now, so that fewer rows mean that some were deleted.
+        if self.knowledge.get().fleet.len() != look.vehicles {
+            let (rows, more) = self.read_all().await?;
+            return Ok((rows + look.len(), changes + more));
+        }
+        self.horizon = Some(look.horizon.clone());
+        Ok((look.len(), changes))
+    }
+
+    /// Reads every vehicle, and removes those that no longer exist. What changes meanwhile is found by the next read, which goes on
+    /// from the beginning of this one.
+    async fn read_all(&mut self) -> Result<(usize, usize), StoreError> {
         self.horizon = None;
         let read = Read::now();
-        let look = self.lookout.look(None).await?;
-        let changes = self.replace(read, decode(&look).await);
-        let rows = look.len();
-        self.horizon = Some(look.horizon);
-        Ok((rows, changes))
-    }
-
-    fn add(&self, read: Read, found: Vec<FoundVehicle>) -> usize {
-        self.knowledge.update(read, |fleet| put(fleet, found))
-    }
-
-    fn replace(&self, read: Read, found: Vec<FoundVehicle>) -> usize {
-        let kept: HashSet<Uuid> = found.iter().map(|found| found.vehicle.vehicle_id).collect();
-        self.knowledge.update(read, |fleet| {
-            let mut changes = fleet.keep_only(&kept);
-            changes.extend(put(fleet, found));
-            changes
-        })
+        let (mut seen, mut changes) = (HashSet::new(), 0);
+        let (mut after, mut horizon) = (Uuid::nil(), None);
+        loop {
+            let look = self.lookout.page(after).await?;
+            horizon.get_or_insert_with(|| look.horizon.clone());
+            let found = decode(&look).await;
+            let Some(last) = found.last() else { break };
+            after = last.vehicle.vehicle_id;
+            seen.extend(found.iter().map(|found| found.vehicle.vehicle_id));
+            changes += self.knowledge.update_part(read, |fleet| put(fleet, found));
+        }
+        changes += self.knowledge.update(read, |fleet| fleet.keep_only(&seen));
+        self.horizon = horizon;
+        Ok((seen.len(), changes))
     }
 }
 
@@ -124,10 +130,10 @@ fn put(fleet: &mut Fleet, found: Vec<FoundVehicle>) -> Vec<Change> {
     found.into_iter().filter_map(|found| fleet.put(found)).collect()
 }
 
-/// Decodes the rows, and lets other tasks run meanwhile: a whole fleet takes a while.
+/// Decodes the rows, and lets other tasks run meanwhile.
 async fn decode(look: &Look) -> Vec<FoundVehicle> {
     let mut found = Vec::with_capacity(look.len());
-    for (index, vehicle) in look.changed().enumerate() {
+    for (index, vehicle) in look.found().enumerate() {
         found.push(vehicle);
         if index % ROWS_AT_A_TIME == ROWS_AT_A_TIME - 1 {
             tokio::task::yield_now().await;
@@ -136,16 +142,19 @@ async fn decode(look: &Look) -> Vec<FoundVehicle> {
     found
 }
 
-/// Watches the age of what is known: it decides about readiness while nothing can be read.
+/// Watches the age of what is known: it decides about readiness while nothing can be read. Also shows how busy the connections for
+/// tracks are.
 pub(crate) async fn watch_age(
     knowledge: Arc<Knowledge>,
     readiness: Arc<Readiness>,
     max_age: Duration,
+    tracks: Database,
 ) -> Infallible {
     let mut was_outdated = false;
     loop {
         let age = knowledge.age();
         metrics::knowledge_age(age);
+        metrics::track_pool(tracks.pool_usage());
         let is_outdated = knowledge.read().is_some() && age > max_age;
         readiness.set_outdated(is_outdated);
         if is_outdated && !was_outdated {

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use jiff::SignedDuration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::access::Access;
@@ -119,9 +120,13 @@ pub async fn run(
         query.refresh_interval,
     );
     let longest_wait = settings.database.statement_timeout + settings.database.connect_timeout * 2;
-    let mut refreshing =
-        tokio::spawn(readiness.liveness().watch("refresh".to_owned(), longest_wait, refresh.run()));
-    let aging = watch_age(Arc::clone(&knowledge), Arc::clone(&readiness), query.max_age);
+    // Ends with this function.
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(readiness.liveness().watch(
+        "refresh".to_owned(),
+        longest_wait,
+        refresh.run(),
+    )));
+    let aging = watch_age(Arc::clone(&knowledge), Arc::clone(&readiness), query.max_age, tracks.clone());
     let app = Arc::new(App {
         knowledge,
         tracks: TrackStore::new(tracks),
@@ -138,17 +143,15 @@ pub async fn run(
         service.call(request).map(|Ok(response)| response)
     };
     let stopping = close_readiness(Arc::clone(&readiness), shutdown.clone());
-    let clean = tokio::select! {
+    tokio::select! {
         clean = serve(listener, app, serve_limits(query), shutdown) => clean,
-        _panicked = &mut refreshing => {
+        _panicked = refreshing => {
             tracing::error!("stopping: the task that keeps the vehicles up to date has panicked, as logged above");
             false
         }
         never = aging => match never {},
         never = stopping => match never {},
-    };
-    refreshing.abort();
-    clean
+    }
 }
 
 fn serve_limits(settings: &QuerySettings) -> ServeLimits {

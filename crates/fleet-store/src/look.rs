@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::vehicle_row::{FIELDS, StoredVehicle};
 use crate::{Database, StoreError};
 
-/// One scan for the rows, and one for their number: every row is known to the caller after it has applied the changes, so a
-/// different number means that rows were deleted. The join returns one row if nothing has changed.
+/// What every read says besides the rows: the horizon, the server, and how many rows there are. Every row is known to the caller
+/// after it has applied the changes, so a different number means that rows were deleted.
 const LOOK: &str = "WITH look AS MATERIALIZED (
         SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon,
                concat_ws(' ', pg_postmaster_start_time(), inet_server_addr(), inet_server_port(),
@@ -23,9 +23,12 @@ const LOOK: &str = "WITH look AS MATERIALIZED (
                (SELECT count(*) FROM vehicles) AS vehicles)
  SELECT look.horizon, look.server, look.vehicles, v.provider, ";
 
-/// The parameter is a horizon, or null for all rows.
-const CHANGED: &str = " FROM look LEFT JOIN vehicles v
-     ON $1::text IS NULL OR age(v.xmin) <= age(($1::text)::xid8::xid)";
+/// The rows that are not older than a horizon. The join returns one row if there are none.
+const CHANGED: &str = " FROM look LEFT JOIN vehicles v ON age(v.xmin) <= age(($1::text)::xid8::xid)";
+
+/// The next rows by id, so that a whole table is never in memory.
+const PAGE: &str = " FROM look LEFT JOIN
+     (SELECT * FROM vehicles WHERE vehicle_id > $1 ORDER BY vehicle_id LIMIT 5000) v ON true";
 
 /// From where the next read goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +46,8 @@ pub struct Look {
     pub horizon: Horizon,
     /// How many vehicles there are.
     pub vehicles: usize,
-    /// Whether `changed` has every vehicle.
-    pub is_complete: bool,
-    /// The vehicles that may have changed, each once.
-    changed: Vec<Row>,
+    /// The vehicles, each once.
+    rows: Vec<Row>,
 }
 
 /// A vehicle and its provider.
@@ -59,21 +60,21 @@ pub struct FoundVehicle {
 }
 
 impl Look {
-    /// How many vehicles may have changed.
+    /// How many vehicles were found.
     pub fn len(&self) -> usize {
-        self.changed.len()
+        self.rows.len()
     }
 
-    /// Whether no vehicle has changed.
+    /// Whether no vehicle was found.
     pub fn is_empty(&self) -> bool {
-        self.changed.is_empty()
+        self.rows.is_empty()
     }
 
-    /// The vehicles that may have changed, each once, in any order. They are decoded one by one, so that the caller can pause.
-    pub fn changed(&self) -> impl Iterator<Item = FoundVehicle> {
-        self.changed
-            .iter()
-            .map(|row| FoundVehicle { provider: row.get("provider"), vehicle: StoredVehicle::from(row) })
+    /// The vehicles, each once. They are decoded one by one, so that the caller can pause.
+    pub fn found(&self) -> impl Iterator<Item = FoundVehicle> {
+        let found =
+            |row: &Row| FoundVehicle { provider: row.get("provider"), vehicle: StoredVehicle::from(row) };
+        self.rows.iter().map(found)
     }
 }
 
@@ -81,41 +82,54 @@ impl Look {
 #[derive(Clone, Debug)]
 pub struct Lookout {
     database: Database,
-    statement: String,
+    changed: String,
+    page: String,
 }
 
 impl Lookout {
     /// Reads in `database`.
     pub fn new(database: Database) -> Self {
         let columns: Vec<_> = FIELDS.iter().map(|(name, _type)| format!("v.{name}")).collect();
-        Self { database, statement: format!("{LOOK}{}{CHANGED}", columns.join(", ")) }
+        let columns = columns.join(", ");
+        Self {
+            database,
+            changed: format!("{LOOK}{columns}{CHANGED}"),
+            page: format!("{LOOK}{columns}{PAGE}"),
+        }
     }
 
-    /// Reads the vehicles that were invisible to the read that returned `since`, or all vehicles. It reads all of them also if
-    /// the server is another one, has been restarted, or has lost transactions in a failover.
+    /// Reads the vehicles that were invisible to the read that returned `since`, in any order. `None` if that cannot be known,
+    /// because the server is another one, has been restarted, or has lost transactions in a failover: all vehicles must be read.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
-    pub async fn look(&self, since: Option<&Horizon>) -> Result<Look, StoreError> {
-        let Some(since) = since else { return self.read(None).await };
-        let look = self.read(Some(since.xmin)).await?;
+    pub async fn changed(&self, since: &Horizon) -> Result<Option<Look>, StoreError> {
+        let look = self.read(&self.changed, &since.xmin.to_string()).await?;
         let continues = look.horizon.server == since.server && look.horizon.xmin >= since.xmin;
-        if continues { Ok(look) } else { self.read(None).await }
+        Ok(continues.then_some(look))
     }
 
-    async fn read(&self, since: Option<u64>) -> Result<Look, StoreError> {
-        let text = since.map(|xmin| xmin.to_string());
-        let parameters: [&(dyn ToSql + Sync); 1] = [&text];
-        let mut changed = self.database.query(&self.statement, &parameters).await?;
-        let first = changed.first().ok_or(StoreError::NoRow)?;
+    /// Reads the next vehicles by id, the first ones behind [`Uuid::nil`]. There are no others if none is found. The horizon of the
+    /// first of these reads is that of all of them.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub async fn page(&self, after: Uuid) -> Result<Look, StoreError> {
+        self.read(&self.page, &after).await
+    }
+
+    async fn read(&self, statement: &str, parameter: &(dyn ToSql + Sync)) -> Result<Look, StoreError> {
+        let mut rows = self.database.query(statement, &[parameter]).await?;
+        let first = rows.first().ok_or(StoreError::NoRow)?;
         let (xmin, vehicles): (&str, i64) = (first.get("horizon"), first.get("vehicles"));
         let horizon = Horizon {
             xmin: xmin.parse().map_err(|_not_a_number| StoreError::NoRow)?,
             server: first.get("server"),
         };
         let vehicles = usize::try_from(vehicles).unwrap_or_default();
-        changed.retain(|row| row.get::<_, Option<Uuid>>("vehicle_id").is_some());
-        Ok(Look { horizon, vehicles, is_complete: since.is_none(), changed })
+        rows.retain(|row| row.get::<_, Option<Uuid>>("vehicle_id").is_some());
+        Ok(Look { horizon, vehicles, rows })
     }
 }

@@ -61,11 +61,6 @@ impl TrackStore {
         Self { database }
     }
 
-    /// The pool that it reads with.
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
     /// The first `limit` points within the bounds, from the oldest to the newest.
     ///
     /// # Errors

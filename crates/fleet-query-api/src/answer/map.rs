@@ -2,6 +2,7 @@
 //! tiles.
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -80,7 +81,8 @@ impl Map {
 }
 
 /// A module of its script.
-pub(crate) async fn script(Path(file): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn script(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
+    let file = path.map_or_else(|_not_utf8| String::new(), |Path(file)| file);
     let script = SCRIPTS.iter().find(|(name, _text)| *name == file).map(|(_name, text)| *text);
     let script = script.ok_or_else(|| Problem::new(Kind::NotFound, "the map has no such file"))?;
     Ok(([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], script).into_response())

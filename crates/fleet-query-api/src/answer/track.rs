@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +23,6 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::ask::cursor::Cursor;
 use crate::ask::parameters::Parameters;
-use crate::metrics;
 use crate::problem::{Kind, Problem};
 
 /// The parameters of a track.
@@ -57,13 +57,13 @@ const DEFAULT_SPAN: SignedDuration = SignedDuration::from_hours(1);
 pub(crate) async fn track(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Arc<Caller>>,
-    Path(vehicle_id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = Format::negotiate(&headers)?;
     let parameters = Parameters::parse(query.as_deref(), &PARAMETERS)?;
-    let vehicle_id = parse_id(&vehicle_id)?;
+    let vehicle_id = parse_id(path)?;
     let limit = parameters.limit(DEFAULT_LIMIT, app.bounds.max_page)?;
     let after = Cursor::parse(&parameters)?;
     let (from, to) = span(&parameters, app.bounds.max_track_span)?;
@@ -75,9 +75,7 @@ pub(crate) async fn track(
     };
     let bounds = TrackBounds { vehicle_id, from: first, below, to };
     let mut writer = Writer::new(format, parameters, (from, to), bounds, limit, app.tracks.clone());
-    let begun = writer.begin().await;
-    metrics::track_pool(app.tracks.database().pool_usage());
-    let begun = begun.map_err(|error| unavailable(&error))?;
+    let begun = writer.begin().await.map_err(|error| unavailable(&error))?;
     let pieces = stream::unfold((Some(begun), writer), async |(begun, mut writer)| {
         let piece = match begun {
             Some(begun) => Some(Ok(begun)),

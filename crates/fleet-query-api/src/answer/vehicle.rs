@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -64,13 +65,13 @@ pub(crate) struct OneFeature<'a> {
 )]
 pub(crate) async fn by_id(
     State(app): State<Arc<App>>,
-    Path(vehicle_id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = Format::negotiate(&headers)?;
     Parameters::parse(query.as_deref(), &[])?;
-    let vehicle_id = parse_id(&vehicle_id)?;
+    let vehicle_id = parse_id(path)?;
     let (found, read) = find(&app, vehicle_id)?;
     Ok(respond(format, &headers, &found, read))
 }
@@ -97,21 +98,23 @@ pub(crate) async fn by_id(
 )]
 pub(crate) async fn by_name(
     State(app): State<Arc<App>>,
-    Path((provider, provider_vehicle_id)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let format = Format::negotiate(&headers)?;
     Parameters::parse(query.as_deref(), &[])?;
+    let Path((provider, provider_vehicle_id)) =
+        path.map_err(|_not_utf8| Problem::invalid("provider_vehicle_id", "must be UTF-8, percent-encoded"))?;
     let vehicle_id = fleet_providers::vehicle_id(&provider, &provider_vehicle_id);
     let (found, read) = find(&app, vehicle_id)?;
     Ok(respond(format, &headers, &found, read))
 }
 
 /// The id in a path.
-pub(crate) fn parse_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse()
-        .map_err(|_other| Problem::invalid("vehicle_id", "must be a UUID, the vehicle_id of a vehicle"))
+pub(crate) fn parse_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let id = path.ok().and_then(|Path(text)| text.parse().ok());
+    id.ok_or_else(|| Problem::invalid("vehicle_id", "must be a UUID, the vehicle_id of a vehicle"))
 }
 
 /// The vehicle, and when it was read.

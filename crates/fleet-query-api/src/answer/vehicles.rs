@@ -115,8 +115,11 @@ struct Writer {
 /// What comes next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// The first vehicle.
     Start,
+    /// Another vehicle, or the end.
     Middle,
+    /// Nothing.
     End,
 }
 
@@ -125,17 +128,17 @@ impl Writer {
         let mut text = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         match self.place {
             Place::Start => self.begin(&mut text),
-            Place::Middle => text.push(b','),
+            Place::Middle => {}
             Place::End => return None,
         }
-        self.place = Place::Middle;
         while text.len() < PIECE_BYTES {
             let Some((distance_m, found)) = self.vehicles.next() else { break };
-            let view = view(&found, distance_m, self.now);
-            self.format.write_vehicle(&view, found.vehicle.vehicle_id, &mut text);
-            if !self.vehicles.as_slice().is_empty() && text.len() < PIECE_BYTES {
+            if self.place == Place::Middle {
                 text.push(b',');
             }
+            self.place = Place::Middle;
+            let view = view(&found, distance_m, self.now);
+            self.format.write_vehicle(&view, found.vehicle.vehicle_id, &mut text);
         }
         if self.vehicles.as_slice().is_empty() {
             self.place = Place::End;

@@ -53,8 +53,8 @@ export class Drawing {
     context.fillRect(0, 0, view.width, view.height);
     if (this.tiles) this.tiles.draw(context, view);
     else drawGrid(context, view);
-    if (this.track) drawTrack(context, view, this.track);
     this.drawVehicles();
+    if (this.track) drawTrack(context, view, this.track);
     this.drawSelected();
     this.frames += 1;
   }

@@ -69,7 +69,7 @@ pub(crate) struct LineGeometry {
     #[serde(rename = "type")]
     kind: &'static str,
     /// Longitude and latitude of each point, degrees; of a `Point` only one pair.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     coordinates: serde_json::Value,
 }
 
