@@ -181,6 +181,8 @@ async function changedConnection(state) {
 
 async function start() {
   buildLegend();
+  // On a telephone the map needs the room.
+  if (window.innerWidth <= 720) find("legend").open = false;
   new ResizeObserver(() => drawing.resize()).observe(find("map"));
   listen(find("map"), view, {
     changed: () => drawing.request(),
