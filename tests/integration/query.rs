@@ -3,6 +3,7 @@
 mod access;
 mod areas;
 mod away;
+mod browser;
 mod document;
 mod events;
 mod fleet;

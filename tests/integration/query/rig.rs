@@ -81,9 +81,14 @@ impl Answer {
 impl Service {
     /// Starts the service on this database.
     pub(crate) async fn start(database_url: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_at("127.0.0.1:0", database_url, variables).await
+    }
+
+    /// The same at this address.
+    pub(crate) async fn start_at(address: &str, database_url: &str, variables: &[(&str, &str)]) -> Self {
         let settings = settings(database_url, variables);
         // As the service does: with the system's own buffers, the kernel would take whole responses.
-        let listener = listen("127.0.0.1:0".parse().unwrap(), 1024, 64 * 1024).unwrap();
+        let listener = listen(address.parse().unwrap(), 1024, 64 * 1024).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let prepared = fleet_query_api::server::prepare(&settings).unwrap();
