@@ -5,6 +5,7 @@ mod areas;
 mod away;
 mod browser;
 mod document;
+mod elsewhere;
 mod events;
 mod fleet;
 mod lists;
