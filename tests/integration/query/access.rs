@@ -55,6 +55,12 @@ async fn a_token_opens_what_its_scopes_name() {
     let refused = ask(&rig, &track, Some(NEW)).await;
     assert_eq!(refused.problem(), (403, "forbidden".to_owned(), None));
     assert!(refused.header("www-authenticate").contains("insufficient_scope"), "{refused:?}");
+    let document = ask(&rig, "/openapi.json", None).await.json();
+    let needs = |path: &str| document["paths"][path]["get"]["security"][0]["token"][0].clone();
+    assert_eq!(
+        (needs("/v1/vehicles"), needs("/v1/vehicles/{vehicle_id}/track")),
+        ("positions".into(), "tracks".into())
+    );
     for public in ["/", "/map/main.js", "/map/settings.json", "/openapi.json"] {
         assert_eq!(ask(&rig, public, None).await.status, 200, "{public} says nothing about vehicles");
     }

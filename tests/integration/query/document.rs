@@ -100,6 +100,7 @@ async fn what_is_answered_is_documented() {
     }
     let document = rig.service.json("/openapi.json").await;
     assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/v1/vehicles"]["get"]["security"].is_null(), "this service needs no token");
     let name = fleet[0]["provider_vehicle_id"].as_str().unwrap();
     let provider = fleet[0]["provider"].as_str().unwrap();
     let paths = [

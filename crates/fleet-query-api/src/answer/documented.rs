@@ -11,17 +11,21 @@ use crate::problem::ProblemBody;
 #[expect(dead_code, reason = "it describes the parameters, which `Filter` reads")]
 pub(crate) struct FilterParameters {
     /// `west,south,east,north` in degrees: vehicles in this box. If west is greater than east, the box contains the antimeridian.
-    #[param(example = "13.30,52.45,13.50,52.60")]
+    /// Not together with `near` or `ids`.
+    #[param(example = "13.30,52.45,13.50,52.60", pattern = "^-?[0-9.]+(,-?[0-9.]+){3}$")]
     bbox: Option<String>,
     /// `lat,lon` in degrees: vehicles around this point, nearest first. Needs `radius_m`.
-    #[param(example = "52.52,13.405")]
+    /// Not together with `bbox` or `ids`.
+    #[param(pattern = "^-?[0-9.]+,-?[0-9.]+$")]
     near: Option<String>,
     /// The radius around `near`, metres.
     #[param(minimum = 0, maximum = 20_015_115)]
     radius_m: Option<f64>,
-    /// Up to 1000 values of `vehicle_id`, separated by commas.
+    /// Up to 1000 values of `vehicle_id`, separated by commas. Not together with `bbox` or `near`.
+    #[param(pattern = "^[0-9a-f-]{36}(,[0-9a-f-]{36})*$")]
     ids: Option<String>,
     /// One or more of niu, segway, invers, separated by commas.
+    #[param(pattern = "^(niu|segway|invers)(,(niu|segway|invers))*$")]
     provider: Option<String>,
     /// Whether the vehicle has a connection to its provider.
     online: Option<bool>,
@@ -54,6 +58,7 @@ pub(crate) struct PageParameters {
     #[param(minimum = 1, default = 1000)]
     limit: Option<u32>,
     /// The `after` of an earlier response to the same query.
+    #[param(pattern = "^[die][0-9a-f]{64}$")]
     after: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -48,11 +49,23 @@ impl Modify for Token {
     }
 }
 
-/// The document as JSON.
-pub(crate) fn document() -> String {
+/// The document as JSON, for a service with these bounds.
+pub(crate) fn document(needs_token: bool, max_page: usize) -> String {
     let mut document = Document::openapi();
     document.info.license = None;
-    serde_json::to_string(&document).unwrap_or_default()
+    // Plain data can always be made into a tree.
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    for operation in paths.filter_map(|(_path, methods)| methods.get_mut("get")) {
+        if !needs_token && let Some(operation) = operation.as_object_mut() {
+            operation.remove("security");
+        }
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten();
+        for limit in parameters.filter(|parameter| parameter["name"] == "limit") {
+            limit["schema"]["maximum"] = Value::from(max_page);
+        }
+    }
+    document.to_string()
 }
 
 /// Serves the document.

@@ -27,7 +27,7 @@ pub(crate) fn router(app: Arc<App>, access: &Arc<Access>, map: Map) -> Router {
     };
     let (positions, tracks) = (Some(Scope::Positions), Some(Scope::Tracks));
     // Both are made once, and live as long as the process.
-    let document: &'static str = String::leak(openapi::document());
+    let document: &'static str = String::leak(openapi::document(access.needs_token(), app.bounds.max_page));
     let map: &'static Map = Box::leak(Box::new(map));
     let page = |serve: fn(&'static Map) -> Response| gated(Route::Page, None, get(async move || serve(map)));
     let document = get(async move || openapi::serve(document));
