@@ -14,10 +14,11 @@ use fleet_webhook_api::source_settings::source_settings;
 use serde::Deserialize;
 
 /// The services that run this project's image, and their commands.
-const OURS: [(&str, &[&str]); 3] = [
+const OURS: [(&str, &[&str]); 4] = [
     ("api", &["fleet-webhook-api"]),
     ("consumer", &["fleet-consumer"]),
     ("migrate", &["fleet-consumer", "migrate"]),
+    ("query", &["fleet-query-api"]),
 ];
 
 #[derive(Deserialize)]
@@ -144,12 +145,14 @@ fn every_environment_loads() {
     }
     let served = source_settings(&compose.settings("api")).unwrap();
     assert_eq!(served.len(), fleet_providers::PROVIDERS.len(), "every provider can be tried out");
+    fleet_query_api::server::prepare(&compose.settings("query")).unwrap();
 }
 
 #[test]
 fn example_secrets_say_so() {
     let compose = Compose::read();
-    for (variable, value) in &compose.service("api").environment {
+    let environments = ["api", "query"].map(|name| &compose.service(name).environment);
+    for (variable, value) in environments.into_iter().flatten() {
         if variable.ends_with("__SECRETS") {
             assert!(value.starts_with("local-use-only-"), "{variable}");
         }
@@ -213,7 +216,7 @@ fn commands_are_known_to_the_binaries() {
             assert_known(command);
         }
     }
-    for name in ["api", "consumer", "redis", "timescaledb"] {
+    for name in ["api", "consumer", "query", "redis", "timescaledb"] {
         assert!(compose.service(name).healthcheck.is_some(), "{name}");
     }
 }
@@ -231,10 +234,14 @@ fn ports_are_those_listened_on() {
     let compose = Compose::read();
     let api = compose.settings("api");
     let admin = api.admin.listen.unwrap();
-    for listen in [api.api.listen, admin, compose.settings("consumer").admin.listen.unwrap()] {
+    let query = compose.settings("query");
+    let of_query = [query.query.listen, query.admin.listen.unwrap()];
+    let consumer = compose.settings("consumer").admin.listen.unwrap();
+    for listen in [api.api.listen, admin, consumer].into_iter().chain(of_query) {
         assert!(listen.ip().is_unspecified(), "{listen} cannot be reached from other containers");
     }
     assert_eq!(compose.loopback_ports("api"), [(8080, api.api.listen.port())]);
+    assert_eq!(compose.loopback_ports("query"), [(8081, query.query.listen.port())]);
     assert_eq!(compose.loopback_ports("redis"), [(6379, 6379)]);
     assert_eq!(compose.loopback_ports("timescaledb"), [(5432, 5432)]);
     assert!(compose.loopback_ports("consumer").is_empty(), "two replicas cannot share a port of the host");
@@ -247,7 +254,7 @@ fn urls_name_services_and_their_credentials() {
     let [user, password, name] =
         ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"].map(|variable| database[variable].as_str());
     assert_eq!([user, password, name], ["fleet"; 3]);
-    for (service, login) in [("consumer", "consumer"), ("migrate", "migrator")] {
+    for (service, login) in [("consumer", "consumer"), ("migrate", "migrator"), ("query", "reader")] {
         let password = &database[&format!("{}_PASSWORD", login.to_uppercase())];
         let url = format!("postgres://{login}:{password}@timescaledb:5432/{name}");
         assert_eq!(compose.settings(service).database_url.expose(), url, "{service}");
@@ -301,6 +308,7 @@ fn dependencies_exist_and_can_be_met() {
     assert_eq!(needs("api"), ["redis"], "the API must not wait for the database");
     assert_eq!(needs("consumer"), ["migrate", "redis"]);
     assert_eq!(needs("migrate"), ["timescaledb"]);
+    assert_eq!(needs("query"), ["migrate"], "it needs no Redis");
     assert_eq!(compose.service("consumer").deploy.as_ref().map(|deploy| deploy.replicas), Some(2));
 }
 
@@ -350,10 +358,12 @@ fn the_testbed_runs_the_same_servers() {
 fn docker_waits_longer_than_the_binaries() {
     let compose = Compose::read();
     let grace = |name: &str| match compose.service(name).stop_grace_period.as_deref() {
+        Some("15s") => Duration::from_secs(15),
         Some("30s") => Duration::from_secs(30),
         Some("1m") => Duration::from_mins(1),
         other => panic!("{name}: stop_grace_period {other:?}"),
     };
     assert!(grace("api") > compose.settings("api").api.shutdown_timeout);
     assert!(grace("consumer") > compose.settings("consumer").consumer.shutdown_timeout);
+    assert!(grace("query") > compose.settings("query").query.shutdown_timeout);
 }

@@ -46,6 +46,8 @@ mod poison_kills;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod query;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod replay;

@@ -71,10 +71,10 @@ pub fn check(settings: &Settings) -> Result<(), SettingsError> {
 /// How to reach the database at `url`.
 pub fn options<'a>(settings: &'a Settings, url: &'a ConnectionUrl) -> DatabaseOptions<'a> {
     DatabaseOptions {
-        url: url.expose(),
         ca_file: settings.tls.ca_file.as_deref(),
         pool_size: settings.database.pool_size,
         connect_timeout: settings.database.connect_timeout,
         statement_timeout: settings.database.statement_timeout,
+        ..DatabaseOptions::new(url.expose())
     }
 }

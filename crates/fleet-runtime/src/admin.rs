@@ -147,6 +147,9 @@ fn readyz(state: State) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "starting: the log says what this process waits for\n")
         }
         State::Ready => (StatusCode::OK, "ready\n"),
+        State::Outdated => {
+            (StatusCode::SERVICE_UNAVAILABLE, "outdated: the log says what this process cannot reach\n")
+        }
         State::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"),
     }
 }

@@ -21,4 +21,4 @@ pub use cause::Cause;
 pub use limits::ServeLimits;
 pub use peer::{Exposed, Kept, Peer};
 pub use serve::serve;
-pub use socket::{CONNECTION_BYTES, listen};
+pub use socket::{CONNECTION_BYTES, SEND_BUFFER_BYTES, listen};

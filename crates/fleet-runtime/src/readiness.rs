@@ -9,6 +9,7 @@ use crate::liveness::Liveness;
 pub struct Readiness {
     started: AtomicBool,
     stopping: AtomicBool,
+    outdated: AtomicBool,
     liveness: Liveness,
 }
 
@@ -19,6 +20,8 @@ pub(crate) enum State {
     Starting,
     /// It may receive work.
     Ready,
+    /// What it knows is older than it may be.
+    Outdated,
     /// It is shutting down.
     Stopping,
 }
@@ -34,6 +37,11 @@ impl Readiness {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Notes whether what the process knows is older than it may be. Until this is called, it is not.
+    pub fn set_outdated(&self, is_outdated: bool) {
+        self.outdated.store(is_outdated, Ordering::Release);
+    }
+
     /// The watched tasks: `/livez` fails if one of them makes no progress.
     pub fn liveness(&self) -> &Liveness {
         &self.liveness
@@ -42,10 +50,12 @@ impl Readiness {
     pub(crate) fn state(&self) -> State {
         if self.stopping.load(Ordering::Acquire) {
             State::Stopping
-        } else if self.started.load(Ordering::Acquire) {
-            State::Ready
-        } else {
+        } else if !self.started.load(Ordering::Acquire) {
             State::Starting
+        } else if self.outdated.load(Ordering::Acquire) {
+            State::Outdated
+        } else {
+            State::Ready
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, serve_admin};
 use crate::cli::ConfigFile;
 use crate::exit::{fail, refuse};
-use crate::http::listen;
+use crate::http::{SEND_BUFFER_BYTES, listen};
 use crate::metrics::{Buckets, collect_metrics};
 use crate::readiness::Readiness;
 use crate::settings::{Settings, SettingsError, load, variables};
@@ -98,13 +98,27 @@ impl Service {
     }
 }
 
-/// Listens on `address`, which the variable `setting` sets.
+/// Listens on `address`, which the variable `setting` sets, for requests with small responses.
 ///
 /// # Errors
 ///
 /// The exit status, after the reason has been written to standard error.
 pub fn bind(address: SocketAddr, backlog: u32, setting: &str) -> Result<TcpListener, ExitCode> {
-    listen(address, backlog).map_err(|error| {
+    bind_with_buffer(address, backlog, SEND_BUFFER_BYTES, setting)
+}
+
+/// As [`bind`], with a kernel buffer of this many bytes for the responses of each connection.
+///
+/// # Errors
+///
+/// As [`bind`].
+pub fn bind_with_buffer(
+    address: SocketAddr,
+    backlog: u32,
+    send_buffer_bytes: u32,
+    setting: &str,
+) -> Result<TcpListener, ExitCode> {
+    listen(address, backlog, send_buffer_bytes).map_err(|error| {
         fail(format!("cannot listen on {address}: {error}; set {setting} to another address"))
     })
 }

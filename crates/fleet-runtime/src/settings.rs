@@ -1,4 +1,4 @@
-//! The configuration of both binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
+//! The configuration of all binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
 
 mod check;
 mod effective;
@@ -6,6 +6,7 @@ mod error;
 mod keys;
 mod load;
 mod names;
+mod query_settings;
 mod queues;
 mod redis;
 mod redis_settings;
@@ -17,6 +18,7 @@ mod secrets_file;
 pub use error::SettingsError;
 pub use load::{load, variables};
 pub use names::environment_name;
+pub use query_settings::{QuerySettings, Scope, TokenSettings};
 pub use redis_settings::{RedisSettings, RedisTopology};
 pub use schema::{
     AdminSettings, ApiSettings, ConsumerSettings, DatabasePoolSettings, LogFormat, ProviderSettings,

@@ -29,6 +29,8 @@ pub struct DatabaseOptions<'a> {
     pub connect_timeout: Duration,
     /// The longest run of one statement. The server cancels the statement then.
     pub statement_timeout: Duration,
+    /// The name of the program in `pg_stat_activity`, unless the URL has one.
+    pub application_name: &'a str,
 }
 
 impl<'a> DatabaseOptions<'a> {
@@ -40,6 +42,7 @@ impl<'a> DatabaseOptions<'a> {
             pool_size: 8,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
+            application_name: "fleet-consumer",
         }
     }
 
@@ -64,7 +67,7 @@ impl<'a> DatabaseOptions<'a> {
         let options = session::options(self.statement_timeout, config.get_options());
         config.options(options);
         if config.get_application_name().is_none() {
-            config.application_name("fleet-consumer");
+            config.application_name(self.application_name);
         }
         config.connect_timeout(self.connect_timeout);
         config.keepalives_idle(Duration::from_secs(30));
@@ -78,7 +81,7 @@ impl<'a> DatabaseOptions<'a> {
 
 impl fmt::Debug for DatabaseOptions<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, ca_file, pool_size, connect_timeout, statement_timeout } = self;
+        let Self { url: _, ca_file, pool_size, connect_timeout, statement_timeout, application_name } = self;
         // The URL may hold a password.
         formatter
             .debug_struct("DatabaseOptions")
@@ -86,6 +89,7 @@ impl fmt::Debug for DatabaseOptions<'_> {
             .field("pool_size", pool_size)
             .field("connect_timeout", connect_timeout)
             .field("statement_timeout", statement_timeout)
+            .field("application_name", application_name)
             .finish_non_exhaustive()
     }
 }

@@ -11,11 +11,12 @@ use md5::{Digest, Md5};
 use crate::stage::{INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET, Stage};
 
 /// URLs, one request for each provider, and SQL, ready to paste into a shell.
-pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 2]) -> String {
+pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 3]) -> String {
     let webhooks = format!("http://127.0.0.1:{}/webhooks", stage.api_port);
+    let map = format!("http://127.0.0.1:{}", stage.query_port);
     let now = Timestamp::now();
     let mut text = format!(
-        "\nEverything keeps running until Ctrl-C.\n\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
+        "\nEverything keeps running until Ctrl-C.\n\n  map       {map}\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
         stage.services.redis_url(RedisLogin::Operator),
     );
     for program in programs {
@@ -37,7 +38,8 @@ pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 2]) -> S
     let _ = write!(
         text,
         "\nQuery the result:\n\n  {psql} -c 'SELECT * FROM vehicle_positions LIMIT 10'\n  {psql} -c \"SELECT * FROM \
-         vehicles WHERE provider_vehicle_id IN ('DEMO-NIU-1', '860000000000017', 'DEMO1')\"\n\n",
+         vehicles WHERE provider_vehicle_id IN ('DEMO-NIU-1', '860000000000017', 'DEMO1')\"\n  curl \
+         '{map}/v1/vehicles?near=52.52,13.405&radius_m=5000'\n\n",
     );
     text
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use fleet_harness::{Cargo, Failure, Interrupt, Job, Limits, POLL, Program, build, command, log};
 use fleet_testbed::{DatabaseLogin, Progress, RedisLogin, Services, free_port};
 
-use crate::stage::{API, CONSUMER, INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET, Stage};
+use crate::stage::{API, CONSUMER, INVERS_TOKEN, NIU_TOKEN, QUERY, SEGWAY_SECRET, Stage};
 
 /// The options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ fn show(
 ) -> Result<(), Failure> {
     let progress = Progress::stderr();
     let services = Services::start(&progress)?;
-    let stage = Stage { bin_dir, services: &services, api_port: free_port()? };
+    let stage = Stage { bin_dir, services: &services, api_port: free_port()?, query_port: free_port()? };
 
     progress.say("preparing the database");
     command::run_consumer(stage.consumer(DatabaseLogin::Migrator), "migrate", interrupt)?;
@@ -76,12 +76,16 @@ fn show(
         api.check()
     })?;
     if args.keep {
-        eprint!("{}", hints::text(&stage, logs, [&api, &consumer]));
+        let mut query = Program::start(QUERY, stage.query(), logs)?;
+        query.wait_ready(interrupt)?;
+        eprint!("{}", hints::text(&stage, logs, [&api, &consumer, &query]));
         while interrupt.check().is_ok() {
             consumer.check()?;
             api.check()?;
+            query.check()?;
             std::thread::sleep(POLL);
         }
+        query.stop()?;
     }
     api.stop()?;
     consumer.stop()

@@ -8,6 +8,7 @@ use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
 
 pub(crate) const API: &str = "fleet-webhook-api";
 pub(crate) const CONSUMER: &str = "fleet-consumer";
+pub(crate) const QUERY: &str = "fleet-query-api";
 
 /// The API's limit in docker-compose.yml. The limits of all providers together are three quarters of Redis'
 /// `maxmemory`.
@@ -22,6 +23,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) bin_dir: &'a Path,
     pub(crate) services: &'a Services,
     pub(crate) api_port: u16,
+    pub(crate) query_port: u16,
 }
 
 impl Stage<'_> {
@@ -45,6 +47,15 @@ impl Stage<'_> {
         command
             .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Consumer))
             .env("FLEET_DATABASE_URL", self.services.database_url(login));
+        command
+    }
+
+    /// The command of the query service, which everybody on this machine may ask.
+    pub(crate) fn query(&self) -> Command {
+        let mut command = command::of(self.bin_dir, QUERY, "warn");
+        command
+            .env("FLEET_DATABASE_URL", self.services.database_url(DatabaseLogin::Reader))
+            .env("FLEET_QUERY__LISTEN", format!("127.0.0.1:{}", self.query_port));
         command
     }
 }

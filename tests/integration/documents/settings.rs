@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_runtime::settings::{ConnectionUrl, ProviderSettings, Settings};
+use fleet_runtime::settings::{ConnectionUrl, ProviderSettings, Settings, TokenSettings};
 
 use super::text::{markdown_files, read, words};
 
@@ -15,7 +15,16 @@ fn every_setting() -> Vec<(String, String)> {
         let slug = provider.slug.to_owned();
         settings.providers.insert(slug, ProviderSettings::default());
     }
+    // The documents call tokens so.
+    for name in ["app", "name", "local"] {
+        settings.query.tokens.insert(name.to_owned(), TokenSettings::default());
+    }
     settings.effective()
+}
+
+/// The placeholders of the tables, and names that they stand for.
+fn filled(text: &str) -> String {
+    text.replace("<SLUG>", "NIU").replace("<NAME>", "NAME")
 }
 
 /// Variable and default of each row of the tables; an absent default is empty.
@@ -39,6 +48,9 @@ fn every_setting_is_in_the_tables_with_its_default() {
         let name = slugs.fold(name, |name, provider| {
             name.replace(&format!("__{}__", provider.slug.to_uppercase()), "__<SLUG>__")
         });
+        let names = ["APP", "NAME", "LOCAL"].iter();
+        let name =
+            names.fold(name, |name, token| name.replace(&format!("TOKENS__{token}__"), "TOKENS__<NAME>__"));
         let Some(said) = documented.get(&name) else {
             panic!("{name} is missing from the tables");
         };
@@ -51,18 +63,19 @@ fn every_setting_is_in_the_tables_with_its_default() {
     }
     let known = every_setting().into_iter().map(|(name, _default)| name);
     let known: BTreeSet<_> = known.collect();
-    documented.retain(|name, _| !known.contains(&name.replace("<SLUG>", "NIU")));
+    documented.retain(|name, _| !known.contains(&filled(name)));
     assert_eq!(documented, BTreeMap::new(), "settings that do not exist");
 }
 
 #[test]
 fn every_variable_named_is_known() {
-    const FOR_TESTS_OR_IGNORED: [&str; 3] = ["FLEET_FAILPOINTS", "FLEET_TEST_", "FLEET_WEBHOOK_API_"];
+    const FOR_TESTS_OR_IGNORED: [&str; 4] =
+        ["FLEET_FAILPOINTS", "FLEET_TEST_", "FLEET_WEBHOOK_API_", "FLEET_QUERY_API_"];
     let known: BTreeSet<_> = every_setting().into_iter().map(|(name, _)| name).collect();
     // The other page has prefixes of variables, too: `k8s::every_variable_that_the_readme_names_is_known`.
     let documents = markdown_files().into_iter().filter(|document| document != "deploy/k8s/README.md");
     for document in documents {
-        let text = read(&document).replace("<SLUG>", "NIU");
+        let text = filled(&read(&document));
         let variable = |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
         for name in words(&text, "FLEET_", variable) {
             let ignored = FOR_TESTS_OR_IGNORED.iter().any(|prefix| name.starts_with(prefix));

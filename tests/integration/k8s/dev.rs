@@ -47,6 +47,7 @@ fn urls_name_the_services_and_their_credentials() {
     let logins = [
         ("Deployment/fleet-webhook-api", Some("api"), None),
         ("Deployment/fleet-consumer", Some("consumer"), Some("consumer")),
+        ("Deployment/fleet-query-api", None, Some("reader")),
         ("Job/fleet-migrate", None, Some("migrator")),
         ("CronJob/fleet-retention", None, Some("migrator")),
     ];

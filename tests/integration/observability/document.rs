@@ -145,7 +145,8 @@ fn the_documents_name_metrics_that_exist() {
         let text = read(page);
         let named = tick_quoted(&text).filter(|word| {
             let plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let prefixes = ["fleet_api_", "fleet_consumer_", "fleet_queue_", "fleet_runtime_"];
+            let prefixes =
+                ["fleet_api_", "fleet_consumer_", "fleet_queue_", "fleet_runtime_", "fleet_query_"];
             plain && prefixes.iter().any(|start| word.starts_with(start))
         });
         for name in named {

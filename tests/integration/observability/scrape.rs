@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::process::program::{Program, Site};
+use crate::process::program::{Program, Site, own_ip};
 use crate::support::{TOKEN, TestDatabase, eventually};
 
 /// One metric, with all its series.
@@ -55,7 +55,8 @@ fn read(families: &mut Families, text: &str) {
 /// Some metrics need replicas that must confirm pushes. The tests' Redis has none, so it takes a timeout to notice that.
 const REPLICAS: [(&str, &str); 2] = [("FLEET_QUEUE__REPLICAS", "1"), ("FLEET_QUEUE__TIMEOUT", "1s")];
 
-/// The metrics of an API with every provider, of a consumer with one database and of one with two, before any webhook.
+/// The metrics of an API with every provider, of a consumer with one database and of one with two, and of a query service, before
+/// any webhook or query.
 pub(crate) async fn families() -> Families {
     let (one, two) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
     let site = Site::new(one.url());
@@ -66,6 +67,7 @@ pub(crate) async fn families() -> Families {
             .envs(REPLICAS),
     );
     let shared = Program::start(site.consumer(&[]).envs(REPLICAS));
+    let query = Program::start(&mut site.query(own_ip()));
     let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));
     let mut families = Families::new();
     let consumers = vec![
@@ -97,6 +99,8 @@ pub(crate) async fn families() -> Families {
             .concat(),
         ),
         (&apart, consumers),
+        // The first read of the vehicles and the first look at their age.
+        (&query, vec!["fleet_query_knowledge_age_seconds", "fleet_query_vehicles 0"]),
     ] {
         let text = eventually(&format!("{last:?}"), async || {
             let (_status, text) = program.get("/metrics").await?;

@@ -68,6 +68,16 @@ impl Site {
         command
     }
 
+    /// `fleet-query-api` as a member of `fleet_reader`, which serves queries on port 8081 of `ip`.
+    pub(crate) fn query(&self, ip: IpAddr) -> Command {
+        let mut command = binary("fleet-query-api", &[]);
+        let login = if self.has_database_logins { DatabaseLogin::Reader } else { DatabaseLogin::Admin };
+        command.env("FLEET_DATABASE_URL", database_as(login, &self.database));
+        command.env("FLEET_QUERY__LISTEN", SocketAddr::new(ip, 8081).to_string());
+        command.env("FLEET_ADMIN__LISTEN", SocketAddr::new(ip, 9092).to_string());
+        command
+    }
+
     /// `fleet-consumer` with the database login that the subcommand in `arguments` needs.
     pub(crate) fn consumer(&self, arguments: &[&str]) -> Command {
         let login = match arguments.first() {

@@ -18,6 +18,11 @@ const WITHOUT_TOOLS: &str = "\
 As root on Debian or Ubuntu, kubectl and promtool are downloaded from Debian. Elsewhere, put kubectl 1.27 or newer
 and promtool on the PATH. kubernetes-validate and yamllint are installed from PyPI, which needs Python 3.10 or newer with venv.";
 
+/// What to do if Chromium cannot be installed.
+const WITHOUT_BROWSER: &str = "\
+As root on Debian, Chromium and its driver are installed with apt-get. Elsewhere, put chromium and chromedriver on the
+PATH.";
+
 /// Why servers or tools are unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +45,13 @@ pub enum Error {
     /// The programs that check the Kubernetes manifests are missing and cannot be downloaded.
     #[error("cannot check the Kubernetes manifests here: {missing}\n{WITHOUT_TOOLS}")]
     NoTools {
+        /// What this machine lacks.
+        missing: String,
+    },
+
+    /// Chromium and its driver are missing and cannot be installed.
+    #[error("cannot start a browser here: {missing}\n{WITHOUT_BROWSER}")]
+    NoBrowser {
         /// What this machine lacks.
         missing: String,
     },

@@ -25,8 +25,11 @@
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules. They are downloaded once into
 //! the cache folder.
 //!
+//! [`Browser`] is a headless Chromium. It is installed from Debian on first use.
+//!
 //! All calls block. Call them outside of an async runtime, or from `spawn_blocking`.
 
+mod browser;
 mod certificate;
 mod cgroup;
 mod data;
@@ -46,6 +49,7 @@ mod sentinels;
 mod services;
 mod spawn;
 
+pub use browser::Browser;
 pub use certificate::ServerCertificate;
 pub use cgroup::{MemoryGroup, MemoryLimits};
 pub use error::Error;

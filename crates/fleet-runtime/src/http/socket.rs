@@ -11,26 +11,27 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// grows to megabytes.
 const RECEIVE_BUFFER_BYTES: u32 = 32 * 1024;
 
-/// Most bytes of responses that the kernel buffers because the client has not read them; as above.
-const SEND_BUFFER_BYTES: u32 = 8 * 1024;
+/// Most bytes of responses that the kernel buffers because the client has not read them; as above. For listeners whose
+/// responses are small.
+pub const SEND_BUFFER_BYTES: u32 = 8 * 1024;
 
 /// Most memory for one connection, bytes: hyper's two buffers (16 KiB of headers, 8 KiB of a response), its task, and the
-/// kernel's two buffers.
+/// kernel's two buffers with [`SEND_BUFFER_BYTES`].
 pub const CONNECTION_BYTES: u64 = (32 << 10) + 2 * (RECEIVE_BUFFER_BYTES as u64 + SEND_BUFFER_BYTES as u64);
 
 /// Listens on `address`. Up to `backlog` connections wait in the kernel until they are accepted, or as many as
-/// `net.core.somaxconn` allows if that is less.
+/// `net.core.somaxconn` allows if that is less. The kernel buffers up to `send_buffer_bytes` of responses for each connection.
 ///
 /// # Errors
 ///
 /// If the address cannot be used.
-pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr, backlog: u32, send_buffer_bytes: u32) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Connections of the previous process may still be closing.
     socket.set_reuseaddr(true)?;
     // Accepted connections inherit both sizes.
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(send_buffer_bytes)?;
     socket.bind(address)?;
     socket.listen(backlog)
 }
@@ -56,7 +57,7 @@ mod tests {
     /// The kernel grants a connection what [`CONNECTION_BYTES`] counts for it.
     #[tokio::test]
     async fn a_connection_has_the_kernels_buffers_that_are_counted() {
-        let listener = listen("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap(), 16, SEND_BUFFER_BYTES).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _address) = listener.accept().await.unwrap();
         let buffers = [socket_recv_buffer_size(&stream).unwrap(), socket_send_buffer_size(&stream).unwrap()];

@@ -39,6 +39,7 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
 /// Counts and durations that must not be zero.
 fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
     let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
+    let query = &settings.query;
     let counts = [
         ("api.max_connections", api.max_connections),
         ("api.listen_backlog", usize::try_from(api.listen_backlog).unwrap_or(usize::MAX)),
@@ -52,6 +53,11 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("consumer.batches_in_flight", consumer.batches_in_flight),
         ("consumer.max_transaction_events", consumer.max_transaction_events),
         ("database.pool_size", database.pool_size),
+        ("query.listen_backlog", usize::try_from(query.listen_backlog).unwrap_or(usize::MAX)),
+        ("query.max_connections", query.max_connections),
+        ("query.max_in_flight", query.max_in_flight),
+        ("query.max_streams", query.max_streams),
+        ("query.max_page", query.max_page),
         ("worker_threads", settings.worker_threads),
     ];
     let durations = [
@@ -62,6 +68,11 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("consumer.poll_min", consumer.poll_min),
         ("consumer.retry_min", consumer.retry_min),
         ("consumer.status_interval", consumer.status_interval),
+        ("query.header_timeout", query.header_timeout),
+        ("query.max_track_span", query.max_track_span),
+        ("query.refresh_interval", query.refresh_interval),
+        ("query.max_age", query.max_age),
+        ("query.heartbeat", query.heartbeat),
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
@@ -72,7 +83,7 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
 
 /// Values that contradict each other.
 fn contradictions(settings: &Settings) -> Vec<String> {
-    let (api, consumer) = (&settings.api, &settings.consumer);
+    let (api, consumer, query) = (&settings.api, &settings.consumer, &settings.query);
     let mut problems = Vec::new();
     if api.max_in_flight_bytes < api.max_body_bytes {
         problems.push(
@@ -91,6 +102,7 @@ fn contradictions(settings: &Settings) -> Vec<String> {
     let pairs = [
         ("consumer.poll_min", consumer.poll_min, "consumer.poll_max", consumer.poll_max),
         ("consumer.retry_min", consumer.retry_min, "consumer.retry_max", consumer.retry_max),
+        ("query.refresh_interval", query.refresh_interval, "query.max_age", query.max_age),
     ];
     for (least, shortest, most, longest) in pairs {
         if shortest > longest {

@@ -17,7 +17,9 @@ pub(super) fn wrong_keys(given: &Config) -> Vec<String> {
                 .set_override(&key, value)
                 .and_then(config::ConfigBuilder::<DefaultState>::build);
             let error = alone.and_then(Config::try_deserialize::<Settings>).err()?;
-            let error = of_a_provider(&key).map_or_else(|| error.to_string(), str::to_owned);
+            let error = of_a_provider(&key)
+                .or_else(|| of_a_token(&key))
+                .map_or_else(|| error.to_string(), str::to_owned);
             Some(format!("{} ({key}): {error}", environment_name(&key)))
         })
         .collect();
@@ -47,6 +49,14 @@ fn of_a_provider(key: &str) -> Option<&'static str> {
         }
         (_, Some(_), _) => None,
     }
+}
+
+/// As [`of_a_provider`], below `query.tokens`.
+fn of_a_token(key: &str) -> Option<&'static str> {
+    let name = key.strip_prefix("query.tokens")?;
+    (!name.trim_start_matches('.').contains('.')).then_some(
+        "this is no setting; name one, such as FLEET_QUERY__TOKENS__APP__SECRETS (the value is not shown, as it may be a secret)",
+    )
 }
 
 fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {

@@ -10,8 +10,8 @@ use super::error::SettingsError;
 use super::keys::wrong_keys;
 use super::schema::Settings;
 
-/// Variables that are not settings: those of the tests, and those that Kubernetes derives from a Service's name.
-const IGNORED: [&str; 2] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_"];
+/// Variables that are not settings: those of the tests, and those that Kubernetes derives from the names of Services.
+const IGNORED: [&str; 3] = ["FLEET_TEST_", "FLEET_WEBHOOK_API_", "FLEET_QUERY_API_"];
 
 /// The variables whose names begin with `FLEET_`; others may hold any bytes.
 ///

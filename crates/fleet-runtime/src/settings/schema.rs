@@ -8,12 +8,13 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
+use super::query_settings::QuerySettings;
 use super::redis_settings::RedisSettings;
 use super::secret::{self, ConnectionUrl, GivenScheme};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Every setting. Both services read the same schema, and each ignores the sections of the other.
+/// Every setting. All services read the same schema, and each ignores the sections of the others.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -41,6 +42,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// The consumer.
     pub consumer: ConsumerSettings,
+    /// The query service.
+    pub query: QuerySettings,
     /// Database connections.
     pub database: DatabasePoolSettings,
     /// How long data is kept.
@@ -64,6 +67,7 @@ impl Default for Settings {
             admin: AdminSettings::default(),
             queue: QueueSettings::default(),
             consumer: ConsumerSettings::default(),
+            query: QuerySettings::default(),
             database: DatabasePoolSettings::default(),
             retention: RetentionSettings::default(),
             providers: BTreeMap::new(),
@@ -154,7 +158,8 @@ impl Default for ApiSettings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Address; `127.0.0.1:9090` for the API and `127.0.0.1:9091` for the consumer if absent.
+    /// Address; `127.0.0.1:9090` for the API, `127.0.0.1:9091` for the consumer and `127.0.0.1:9092` for the query service
+    /// if absent.
     pub listen: Option<SocketAddr>,
 }
 

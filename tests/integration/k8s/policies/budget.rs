@@ -72,7 +72,30 @@ pub(super) fn connections(manifests: &Manifests) -> Vec<String> {
         .filter(|autoscaler| text(autoscaler, "/spec/scaleTargetRef/name") == "fleet-consumer");
     let most = consumers.filter_map(|autoscaler| bounds(autoscaler).1).max().unwrap_or(i64::MAX / 1_000_000);
     let ending = (most * percent + 99) / 100;
+    let mut violations = query_connections(manifests, &capacity);
     let used = (most + ending) * i64::try_from(settings.database.pool_size).unwrap_or(i64::MAX / 1_000_000);
     let free = capacity["max_connections"] - capacity["reserved_connections"] - capacity["other_connections"];
-    if used <= free { Vec::new() } else { vec![format!("{used} connections, {free} are free")] }
+    if used > free {
+        violations.push(format!("{used} connections, {free} are free"));
+    }
+    violations
+}
+
+/// The query service has connections for tracks and one for the changes. They are among the `other_connections`.
+fn query_connections(manifests: &Manifests, capacity: &BTreeMap<String, i64>) -> Vec<String> {
+    let Some(pod) = manifests.pod("Deployment/fleet-query-api") else { return Vec::new() };
+    let environment =
+        list(pod.spec, "/containers").iter().filter_map(|container| manifests.environment(container).ok());
+    let Ok(settings) = load(None, environment.flatten()) else {
+        return vec!["the query service's settings cannot be read".to_owned()];
+    };
+    let scales = |autoscaler: &&Value| text(autoscaler, "/spec/scaleTargetRef/name") == "fleet-query-api";
+    let most =
+        autoscalers(manifests).into_iter().filter(scales).filter_map(|autoscaler| bounds(autoscaler).1);
+    let most = most.max().unwrap_or(i64::MAX / 1_000_000);
+    // A rollout starts a quarter more.
+    let starting = (most + 3) / 4;
+    let each = i64::try_from(settings.database.pool_size).unwrap_or(i64::MAX / 1_000_000) + 1;
+    let (used, free) = ((most + starting) * each, capacity["query_connections"]);
+    if used <= free { Vec::new() } else { vec![format!("{used} query connections, {free} are planned")] }
 }

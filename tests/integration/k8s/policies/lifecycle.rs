@@ -10,16 +10,16 @@ use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 /// The kubelet must wait longer than the pod's preStop hook and the process's shutdown timeout together.
 pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    for owner in ["Deployment/fleet-webhook-api", "Deployment/fleet-consumer"] {
-        let Some(pod) = manifests.pod(owner) else { continue };
+    for owner in ["fleet-webhook-api", "fleet-consumer", "fleet-query-api"] {
+        let Some(pod) = manifests.pod(&format!("Deployment/{owner}")) else { continue };
         let grace = at(pod.spec, "/terminationGracePeriodSeconds").as_u64().unwrap_or(30);
         for container in list(pod.spec, "/containers") {
             let environment = manifests.environment(container).unwrap_or_default();
             let Ok(settings) = load(None, environment.into_iter()) else { continue };
-            let drain = if owner.ends_with("-api") {
-                settings.api.shutdown_timeout
-            } else {
-                settings.consumer.shutdown_timeout
+            let drain = match owner {
+                "fleet-webhook-api" => settings.api.shutdown_timeout,
+                "fleet-consumer" => settings.consumer.shutdown_timeout,
+                _query => settings.query.shutdown_timeout,
             };
             let pre_stop = at(container, "/lifecycle/preStop/sleep/seconds").as_u64().unwrap_or(0);
             if Duration::from_secs(grace) <= Duration::from_secs(pre_stop) + drain {
@@ -32,9 +32,15 @@ pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
 
 pub(super) fn rollouts(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    let expected = [("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%")];
+    let expected =
+        [("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%"), ("fleet-query-api", "25%", "0")];
     for (name, surge, unavailable) in expected {
-        let deployment = manifests.find("Deployment", name).unwrap_or(&Value::Null);
+        let deployment = manifests.find("Deployment", name);
+        if deployment.is_none() && name == "fleet-query-api" {
+            // It is in a component.
+            continue;
+        }
+        let deployment = deployment.unwrap_or(&Value::Null);
         for (key, wanted) in [("maxSurge", surge), ("maxUnavailable", unavailable)] {
             let found = at(deployment, &format!("/spec/strategy/rollingUpdate/{key}"));
             if found.to_string().trim_matches('"') != wanted {

@@ -19,8 +19,9 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     }
     for monitor in manifests.of_kind("PodMonitor") {
         let pods = selected(manifests, at(monitor, "/spec/selector"));
-        if pods.len() != 2 {
-            violations.push(format!("{} selects {} kinds of pods, not both", label(monitor), pods.len()));
+        let deployed = manifests.of_kind("Deployment").count();
+        if pods.len() != deployed {
+            violations.push(format!("{} selects {} kinds of pods of {deployed}", label(monitor), pods.len()));
         }
         for endpoint in list(monitor, "/spec/podMetricsEndpoints") {
             let port = text(endpoint, "/port");

@@ -58,6 +58,16 @@ fn container_problems(manifests: &Manifests, pod: &Pod<'_>, container: &Value) -
                     .map(|name| format!("{name} is not given")),
             );
         }
+        "Deployment/fleet-query-api" => {
+            problems.extend(port_problems(container, "http", settings.query.listen.port()));
+            if !admin(9092) || !settings.query.listen.ip().is_unspecified() {
+                problems.push("its listeners cannot be reached".to_owned());
+            }
+            if is_given("FLEET_REDIS_URL") || !is_given("FLEET_DATABASE_URL") {
+                problems.push("it needs the database, and nothing else".to_owned());
+            }
+            problems.extend(fleet_query_api::server::prepare(&settings).err().map(|error| error.to_string()));
+        }
         _ => {
             if is_given("FLEET_REDIS_URL") || !is_given("FLEET_DATABASE_URL") {
                 problems.push("it needs the database, and nothing else".to_owned());

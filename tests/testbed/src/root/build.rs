@@ -84,7 +84,7 @@ fn require_mmdebstrap(progress: &Progress) -> Result<(), Error> {
 }
 
 /// Installs packages of this system. Returns what failed.
-pub(super) fn apt_get_install(packages: &[&str], progress: &Progress) -> Result<(), String> {
+pub(crate) fn apt_get_install(packages: &[&str], progress: &Progress) -> Result<(), String> {
     progress.say(&format!("installing {}", packages.join(", ")));
     let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
     for arguments in [&["update"][..], &install[..]] {
@@ -120,7 +120,7 @@ pub(super) fn run(mut command: Command, progress: &Progress) -> Result<(), Strin
     }
 }
 
-pub(super) fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

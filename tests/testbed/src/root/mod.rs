@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 pub use tools::Tools;
 
 use self::build::Recipe;
+pub(crate) use self::build::{apt_get_install as install, on_path};
 use crate::{Error, Progress};
 
 /// The root with Redis and TimescaleDB.

@@ -123,6 +123,7 @@ fn as_no_tools(error: Error) -> Error {
         Error::NoRoot { missing } => Error::NoTools { missing },
         other @ (Error::OneUrlOnly { .. }
         | Error::NoTools { .. }
+        | Error::NoBrowser { .. }
         | Error::Start { .. }
         | Error::Control { .. }
         | Error::Io { .. }) => other,

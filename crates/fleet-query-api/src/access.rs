@@ -1,0 +1,191 @@
+//! Who may ask, and how much at a time.
+
+pub(crate) mod gate;
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use fleet_providers::{AuthScheme, Secrets, Verdict};
+use fleet_runtime::settings::{QuerySettings, Scope, SettingsError, TokenSettings, environment_name};
+use tokio::sync::Semaphore;
+
+/// Shorter tokens can be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
+
+/// The caller that stands for everybody on this machine, if there are no tokens.
+const LOCAL: &str = "local";
+
+/// Everybody who may ask.
+#[derive(Debug)]
+pub(crate) struct Access {
+    callers: Vec<Arc<Caller>>,
+    scheme: AuthScheme,
+}
+
+/// Who asks, with bounds that no other caller's requests count against.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// The name of the token in the settings.
+    pub(crate) name: String,
+    scopes: Vec<Scope>,
+    secrets: Secrets,
+    /// One permit for each request that is no stream.
+    requests: Arc<Semaphore>,
+    /// One permit for each stream.
+    streams: Arc<Semaphore>,
+    /// One permit for each connection that is never closed to make room.
+    kept: Arc<Semaphore>,
+}
+
+impl Access {
+    /// The callers that the settings name; otherwise one that needs no token.
+    ///
+    /// # Errors
+    ///
+    /// Tokens that are missing, short or not distinct, or an address that is not loopback without any tokens.
+    pub(crate) fn new(settings: &QuerySettings) -> Result<Self, SettingsError> {
+        let problems = problems(settings);
+        if !problems.is_empty() {
+            return Err(SettingsError(problems));
+        }
+        let local =
+            TokenSettings { scopes: vec![Scope::Positions, Scope::Tracks], ..TokenSettings::default() };
+        let is_local = settings.tokens.is_empty();
+        let tokens: Vec<_> = if is_local {
+            vec![(LOCAL, &local)]
+        } else {
+            settings.tokens.iter().map(|(name, token)| (name.as_str(), token)).collect()
+        };
+        // An eighth is left to those who have yet to show their token.
+        let kept = settings.max_connections / 8 * 7 / tokens.len().max(1);
+        let callers = tokens.into_iter().map(|(name, token)| Arc::new(caller(name, token, settings, kept)));
+        let scheme = if is_local { AuthScheme::None } else { AuthScheme::Bearer };
+        Ok(Self { callers: callers.collect(), scheme })
+    }
+
+    /// How many callers there are.
+    pub(crate) fn callers(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// Whether callers have to show a token.
+    pub(crate) fn needs_token(&self) -> bool {
+        self.scheme.authenticates()
+    }
+
+    /// Who sends the request. Compares with every token, in constant time.
+    fn identify(&self, headers: &HeaderMap) -> Option<&Arc<Caller>> {
+        let is_genuine = |caller: &&Arc<Caller>| {
+            self.scheme.verify_head(headers, None, &caller.secrets) == Verdict::Genuine
+        };
+        // Not `find`, which would tell by its duration which token was compared last.
+        self.callers.iter().filter(is_genuine).fold(None, |_other, caller| Some(caller))
+    }
+}
+
+fn caller(name: &str, token: &TokenSettings, settings: &QuerySettings, kept: usize) -> Caller {
+    let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+    Caller {
+        name: name.to_owned(),
+        scopes: token.scopes.clone(),
+        secrets: token.secrets.clone(),
+        requests: permits(settings.max_in_flight),
+        streams: permits(settings.max_streams),
+        kept: permits(kept),
+    }
+}
+
+fn problems(settings: &QuerySettings) -> Vec<String> {
+    use secrecy::ExposeSecret;
+    let mut problems = Vec::new();
+    if settings.tokens.is_empty() && !settings.listen.ip().is_loopback() {
+        problems.push(
+            "FLEET_QUERY__LISTEN (query.listen): without tokens only a loopback address may be served, because everybody could \
+             read where the vehicles are; set a token, such as FLEET_QUERY__TOKENS__APP__SECRETS, or listen on 127.0.0.1"
+                .to_owned(),
+        );
+    }
+    let mut known: Vec<&str> = Vec::new();
+    for (name, token) in &settings.tokens {
+        let key = format!("query.tokens.{name}.secrets");
+        let mut problem = |text: &str| problems.push(format!("{} ({key}): {text}", environment_name(&key)));
+        let secrets: Vec<_> = token.secrets.0.iter().map(ExposeSecret::expose_secret).collect();
+        if secrets.is_empty() {
+            problem("there is no token; set at least one");
+        }
+        if secrets.iter().any(|secret| secret.len() < MIN_TOKEN_BYTES) {
+            problem("a token must have at least 16 characters; make one with `openssl rand -hex 32`");
+        }
+        if secrets.iter().any(|secret| !secret.bytes().all(|byte| byte.is_ascii_graphic())) {
+            problem("a token must consist of visible ASCII characters, as it is sent in a header");
+        }
+        if secrets.iter().any(|secret| known.contains(secret)) {
+            problem("another name has the same token; each name needs tokens of its own");
+        }
+        known.extend(secrets);
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderValue, header};
+    use secrecy::SecretString;
+
+    use super::*;
+
+    fn token(secrets: &[&str], scopes: &[Scope]) -> TokenSettings {
+        let secrets = Secrets(secrets.iter().map(|secret| SecretString::from(*secret)).collect());
+        TokenSettings { secrets, scopes: scopes.to_vec() }
+    }
+
+    fn settings(tokens: &[(&str, TokenSettings)]) -> QuerySettings {
+        let tokens = tokens.iter().map(|(name, token)| ((*name).to_owned(), token.clone())).collect();
+        QuerySettings { tokens, ..QuerySettings::default() }
+    }
+
+    fn bearer(token: &str) -> HeaderMap {
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        [(header::AUTHORIZATION, value)].into_iter().collect()
+    }
+
+    #[test]
+    fn each_token_names_its_caller_also_while_one_is_replaced() {
+        let (old, new, other) = ("old-token-00000001", "new-token-00000001", "other-token-000001");
+        let app = token(&[old, new], &[Scope::Positions]);
+        let access =
+            Access::new(&settings(&[("app", app), ("desk", token(&[other], &[Scope::Tracks]))])).unwrap();
+        let name = |headers| access.identify(&headers).map(|caller| caller.name.clone());
+        assert_eq!(name(bearer(old)).as_deref(), Some("app"));
+        assert_eq!(name(bearer(new)).as_deref(), Some("app"));
+        assert_eq!(name(bearer(other)).as_deref(), Some("desk"));
+        assert_eq!(name(bearer("old-token-00000002")), None);
+        assert_eq!(name(bearer("")), None);
+        assert_eq!(name(HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn weak_tokens_are_refused_without_being_shown() {
+        let (short, long) = ("short", "long-enough-token-1");
+        let given = [
+            ("a", token(&[short], &[])),
+            ("b", token(&[long], &[])),
+            ("c", token(&[long], &[])),
+            ("d", token(&[], &[])),
+        ];
+        let error = Access::new(&settings(&given)).unwrap_err().to_string();
+        assert!(!error.contains(&format!(" {short};")) && !error.contains(long), "{error}");
+        for name in ["A__SECRETS", "C__SECRETS", "D__SECRETS"] {
+            assert!(error.contains(&format!("FLEET_QUERY__TOKENS__{name}")), "{name}: {error}");
+        }
+        assert!(!error.contains("B__SECRETS"), "{error}");
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_is_served() {
+        let open = QuerySettings { listen: "0.0.0.0:8081".parse().unwrap(), ..QuerySettings::default() };
+        assert!(Access::new(&open).unwrap_err().to_string().contains("FLEET_QUERY__LISTEN"));
+        let access = Access::new(&QuerySettings::default()).unwrap();
+        assert_eq!(access.identify(&HeaderMap::new()).map(|caller| &*caller.name), Some(LOCAL));
+    }
+}

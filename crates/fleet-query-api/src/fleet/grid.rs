@@ -1,0 +1,92 @@
+//! Finds vehicles by their position: cells of a hundredth of a degree, about a kilometre. A vehicle that moves leaves one cell and
+//! enters another, which is cheaper than keeping a tree in balance.
+
+use std::sync::Arc;
+
+use fleet_store::FoundVehicle;
+use rustc_hash::FxHashMap;
+use uuid::Uuid;
+
+use super::geometry::{Extent, Point};
+
+/// Cells in a degree.
+const CELLS_PER_DEGREE: f64 = 100.0;
+
+/// Cells around the earth.
+const COLUMNS: i32 = 36_000;
+
+/// Row from the south pole, column from the antimeridian eastwards.
+type Cell = (i32, i32);
+
+/// The vehicles with a position, by cell.
+#[derive(Debug, Default)]
+pub(crate) struct Grid(FxHashMap<Cell, Vec<Arc<FoundVehicle>>>);
+
+impl Grid {
+    /// Adds a vehicle that is not in the grid. One without a position is not added.
+    pub(crate) fn insert(&mut self, vehicle: &Arc<FoundVehicle>) {
+        if let Some(point) = point(vehicle) {
+            self.0.entry(cell(point)).or_default().push(Arc::clone(vehicle));
+        }
+    }
+
+    /// Removes a vehicle. It must be the one that was added.
+    pub(crate) fn remove(&mut self, vehicle: &FoundVehicle) {
+        let Some(cell) = point(vehicle).map(cell) else { return };
+        let Some(vehicles) = self.0.get_mut(&cell) else { return };
+        let id: Uuid = vehicle.vehicle.vehicle_id;
+        if let Some(index) = vehicles.iter().position(|other| other.vehicle.vehicle_id == id) {
+            vehicles.swap_remove(index);
+        }
+        if vehicles.is_empty() {
+            self.0.remove(&cell);
+        }
+    }
+
+    /// Visits the vehicles of every cell that the extent touches, each vehicle once. Some are outside of the extent.
+    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<FoundVehicle>)) {
+        let (first_row, last_row) = (row(extent.south), row(extent.north));
+        let (first, last) = (column(extent.west), column(extent.east));
+        // Around the earth, each column once.
+        let last = last.min(first.saturating_add(COLUMNS - 1));
+        let wide = |from: i32, to: i32| usize::try_from(i64::from(to) - i64::from(from) + 1).unwrap_or(0);
+        if wide(first_row, last_row).saturating_mul(wide(first, last)) > self.0.len() {
+            let is_within = |(row, column): &Cell| {
+                (first_row..=last_row).contains(row) && (column - first).rem_euclid(COLUMNS) <= last - first
+            };
+            let cells = self.0.iter().filter(|(cell, _vehicles)| is_within(cell));
+            cells.flat_map(|(_cell, vehicles)| vehicles).for_each(visit);
+            return;
+        }
+        for row in first_row..=last_row {
+            for column in first..=last {
+                let vehicles = self.0.get(&(row, column.rem_euclid(COLUMNS)));
+                vehicles.into_iter().flatten().for_each(&mut visit);
+            }
+        }
+    }
+}
+
+/// Where a vehicle is.
+pub(crate) fn point(found: &FoundVehicle) -> Option<Point> {
+    let position = found.vehicle.attributes.position?.value;
+    Some(Point { lat: position.lat, lon: position.lon })
+}
+
+fn cell(point: Point) -> Cell {
+    (row(point.lat), column(point.lon).rem_euclid(COLUMNS))
+}
+
+fn row(lat: f64) -> i32 {
+    index(lat + 90.0)
+}
+
+fn column(lon: f64) -> i32 {
+    index(lon + 180.0)
+}
+
+/// Degrees are at most a few hundred, so that the cell always has a number.
+#[expect(clippy::cast_possible_truncation, reason = "a number outside of the range becomes the nearest one")]
+fn index(degrees: f64) -> i32 {
+    (degrees * CELLS_PER_DEGREE).floor() as i32
+}

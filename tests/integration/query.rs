@@ -1,0 +1,20 @@
+//! `fleet-query-api`: what it answers is what the tables hold.
+
+mod access;
+mod areas;
+mod away;
+mod browser;
+mod document;
+mod elsewhere;
+mod events;
+mod fleet;
+mod lists;
+mod map;
+mod pages;
+mod problems;
+mod rig;
+mod settings;
+mod streams;
+mod tracks;
+mod vehicles;
+mod writers;
