@@ -63,7 +63,7 @@ pub use confirmation::Confirmation;
 pub use confirmer::Unconfirmed;
 pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
-pub use envelope::{Envelope, EnvelopeError};
+pub use envelope::{Envelope, EnvelopeError, TRUNCATED};
 pub use error::QueueError;
 pub use find::{ClaimedBatch, Finder, Place, Search};
 pub use history::{Counted, HistoryLoss, Look, PushHistory, Witness};

@@ -8,12 +8,13 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
+use super::amqp_settings::AmqpSettings;
 use super::redis_settings::RedisSettings;
 use super::secret::{self, ConnectionUrl, GivenScheme};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Every setting. Both services read the same schema, and each ignores the sections of the other.
+/// Every setting. All services read the same schema, and each ignores the sections of the others.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -25,7 +26,7 @@ pub struct Settings {
     pub database_url: ConnectionUrl,
     /// PostgreSQL with TimescaleDB for `telemetry`; the database of `vehicles` if absent.
     pub telemetry_database_url: Option<ConnectionUrl>,
-    /// Connections to Redis and PostgreSQL.
+    /// Connections to Redis, PostgreSQL and the AMQP broker.
     pub tls: TlsSettings,
     /// Log filter, such as `info,fleet_consumer=debug`.
     pub log: String,
@@ -37,6 +38,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Health and metrics.
     pub admin: AdminSettings,
+    /// The bridge from AMQP.
+    pub amqp: AmqpSettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The consumer.
@@ -62,6 +65,7 @@ impl Default for Settings {
             worker_threads: 1,
             api: ApiSettings::default(),
             admin: AdminSettings::default(),
+            amqp: AmqpSettings::default(),
             queue: QueueSettings::default(),
             consumer: ConsumerSettings::default(),
             database: DatabasePoolSettings::default(),
@@ -71,7 +75,7 @@ impl Default for Settings {
     }
 }
 
-/// TLS to Redis and PostgreSQL.
+/// TLS to Redis, PostgreSQL and the AMQP broker.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
@@ -154,7 +158,7 @@ impl Default for ApiSettings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Address; `127.0.0.1:9090` for the API and `127.0.0.1:9091` for the consumer if absent.
+    /// Address; `127.0.0.1:9090` for the API, `127.0.0.1:9091` for the consumer and `127.0.0.1:9092` for the bridge if absent.
     pub listen: Option<SocketAddr>,
 }
 
