@@ -125,6 +125,7 @@ fn as_no_tools(error: Error) -> Error {
         | Error::NoTools { .. }
         | Error::Start { .. }
         | Error::Control { .. }
+        | Error::Certificate(_)
         | Error::Io { .. }) => other,
     }
 }
