@@ -104,13 +104,16 @@ impl Fault {
         self.reason() == Reason::Refused
     }
 
-    /// Whether the fault concerns one channel only, if the connection is up.
+    /// Whether the fault concerns one queue only, if the connection is up and the broker responds on it.
     pub(crate) fn is_of_one_queue(&self) -> bool {
         match self {
             Self::Cancelled | Self::Forgotten => true,
             Self::Client(error) => error.is_amqp_soft_error(),
-            // A broker that does not respond on one channel may be unreachable.
-            Self::Timeout { .. } | Self::Stale | Self::Down => false,
+            Self::Timeout { step, .. } => match step {
+                Step::Consume | Step::Check => true,
+                Step::Connect | Step::Ack | Step::Cancel | Step::Close => false,
+            },
+            Self::Stale | Self::Down => false,
         }
     }
 }

@@ -91,7 +91,7 @@ impl Lane {
                 () = link.down.cancelled() => return Err(Fault::Down),
             }
             let Err(fault) = self.consume(link, shutdown).await else { return Ok(()) };
-            if !link.is_up() || !fault.is_of_one_queue() {
+            if !fault.is_of_one_queue() || !link.responds().await {
                 return Err(fault);
             }
         }
@@ -102,14 +102,18 @@ impl Lane {
         let mut window = Window::new();
         let opened = Subscription::open(link, &self.queue, self.prefetch).await;
         let result = match opened {
-            Ok(subscription) => {
+            Ok(mut subscription) => {
                 self.log.started();
                 self.consuming.set(self.number, &self.metrics, true);
-                self.work(link, subscription, &mut window, shutdown).await
+                let result = self.work(link, &mut subscription, &mut window, shutdown).await;
+                self.consuming.set(self.number, &self.metrics, false);
+                if result.is_err() && link.is_up() {
+                    subscription.abandon(link).await;
+                }
+                result
             }
             Err(fault) => Err(fault),
         };
-        self.consuming.set(self.number, &self.metrics, false);
         if let Err(fault) = &result {
             self.ended(fault, window.unacked());
         }
@@ -131,7 +135,7 @@ impl Lane {
     async fn work(
         &mut self,
         link: &Link,
-        mut subscription: Subscription,
+        subscription: &mut Subscription,
         window: &mut Window<Receipt>,
         shutdown: &CancellationToken,
     ) -> Result<(), Fault> {
@@ -140,7 +144,7 @@ impl Lane {
                 biased;
                 () = shutdown.cancelled() => return self.finish(link, subscription, window).await,
                 arrived = timeout(self.check_interval, subscription.next()) => match arrived {
-                    Ok(delivery) => self.intake.add(&subscription, window, &delivery?),
+                    Ok(delivery) => self.intake.add(subscription, window, &delivery?),
                     Err(_silent) => {
                         if let Some(counts) = subscription.check(link).await? {
                             self.metrics.waiting(counts.waiting);
@@ -149,7 +153,7 @@ impl Lane {
                 },
                 () = link.down.cancelled() => return Err(Fault::Down),
             }
-            self.push_all(link, &mut subscription, window, shutdown).await?;
+            self.push_all(link, subscription, window, shutdown).await?;
         }
     }
 
@@ -220,11 +224,12 @@ impl Lane {
     async fn finish(
         &mut self,
         link: &Link,
-        mut subscription: Subscription,
+        subscription: &mut Subscription,
         window: &mut Window<Receipt>,
     ) -> Result<(), Fault> {
         subscription.cancel(link).await?;
         let go_on = CancellationToken::new();
-        self.push_all(link, &mut subscription, window, &go_on).await
+        self.push_all(link, subscription, window, &go_on).await?;
+        subscription.close(link).await
     }
 }

@@ -68,6 +68,13 @@ impl Link {
         Ok(self.connection.create_channel().await?)
     }
 
+    /// Whether the broker responds on this connection, whatever one queue does. A queue that has no leader, for example, does
+    /// not respond.
+    pub(crate) async fn responds(&self) -> bool {
+        let asking = async { Ok(self.channel().await?.close(200, "OK".into()).await?) };
+        self.is_up() && self.timed(Step::Check, asking).await.is_ok()
+    }
+
     /// Runs an operation on this connection within the broker's timeout.
     ///
     /// # Errors

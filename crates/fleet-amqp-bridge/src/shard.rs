@@ -63,18 +63,18 @@ impl Shard {
             return false;
         }
         let looked = match self.producer.prove().await {
-            Ok(()) => self.producer.ledger().await.map(drop),
+            Ok(()) => self.producer.ledger().await,
             Err(error) => Err(error),
         };
-        match looked {
-            Ok(()) => true,
-            // The next push tells whether the queue's key can be used.
-            Err(error) if error.is_broken_key() => true,
-            Err(error) => {
-                self.standing.failed(&error, 0);
-                false
-            }
+        if let Err(error) = &looked
+            && !error.is_broken_key()
+        {
+            self.standing.failed(error, 0);
+            return false;
         }
+        // With a broken key, the next push tells whether the queue can be used.
+        self.standing.looked(looked);
+        self.state() != ShardState::Shedding
     }
 
     /// Pushes messages. Returns whether they are stored, also by the replicas that must have them.

@@ -65,12 +65,14 @@ impl StreamLog {
 #[derive(Debug)]
 pub(crate) struct LinkLog {
     broker: String,
+    /// Whether there was a connection before.
+    was_connected: bool,
     outage: OutageLog,
 }
 
 impl LinkLog {
     pub(crate) fn new(broker: String) -> Self {
-        Self { broker, outage: OutageLog::default() }
+        Self { broker, was_connected: false, outage: OutageLog::default() }
     }
 
     /// The connection has ended, or could not be opened.
@@ -90,14 +92,17 @@ impl LinkLog {
 
     /// A connection is open.
     pub(crate) fn connected(&mut self) {
-        match self.outage.succeeded(Instant::now()) {
-            Some(Over { failures, lasted }) => tracing::info!(
+        let over = self.outage.succeeded(Instant::now());
+        if let Some(Over { failures, lasted }) = over {
+            tracing::info!(
                 broker = self.broker,
                 failures,
                 seconds = lasted.as_secs(),
                 "connected to the broker again"
-            ),
-            None => tracing::info!(broker = self.broker, "connected to the broker"),
+            );
+        } else if !self.was_connected {
+            tracing::info!(broker = self.broker, "connected to the broker");
         }
+        self.was_connected = true;
     }
 }

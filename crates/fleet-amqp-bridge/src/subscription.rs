@@ -6,12 +6,12 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{Acker, Channel, Consumer};
+use lapin::{Acker, Channel, Consumer, Queue};
 
 use crate::fault::{Fault, Step};
 use crate::link::Link;
 
-/// A consumer with a channel of its own. Dropping it closes the channel.
+/// A consumer with a channel of its own. Close it in the end: until then its messages belong to it.
 pub(crate) struct Subscription {
     channel: Channel,
     consumer: Consumer,
@@ -19,6 +19,10 @@ pub(crate) struct Subscription {
     generation: u64,
     /// The broker may forbid questions about its queues.
     may_ask: bool,
+    /// Why the consumer has ended, until [`Subscription::next`] returns it.
+    ended: Option<Fault>,
+    /// Whether this side has ended the deliveries.
+    is_cancelled: bool,
 }
 
 /// The means to acknowledge one message, and the generation of the connection that it came from.
@@ -43,35 +47,58 @@ impl Subscription {
     ///
     /// [`Fault`], for example if the queue does not exist.
     pub(crate) async fn open(link: &Link, queue: &ShortString, prefetch: u16) -> Result<Self, Fault> {
+        let channel = link.timed(Step::Consume, link.channel()).await?;
         let opening = async {
-            let channel = link.channel().await?;
             // It bounds the memory of this process: lapin keeps what has been delivered.
             channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
             let options = BasicConsumeOptions::default();
-            let consumer =
-                channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?;
-            Ok((channel, consumer))
+            Ok(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?)
         };
-        let (channel, consumer) = link.timed(Step::Consume, opening).await?;
-        let generation = link.generation;
-        Ok(Self { channel, consumer, queue: queue.clone(), generation, may_ask: true })
+        match link.timed(Step::Consume, opening).await {
+            Ok(consumer) => {
+                let (queue, generation) = (queue.clone(), link.generation);
+                Ok(Self {
+                    channel,
+                    consumer,
+                    queue,
+                    generation,
+                    may_ask: true,
+                    ended: None,
+                    is_cancelled: false,
+                })
+            }
+            Err(fault) => {
+                abandon(link, &channel).await;
+                Err(fault)
+            }
+        }
     }
 
-    /// The next message.
+    /// The next message. Waits for ever after [`Subscription::cancel`].
     ///
     /// # Errors
     ///
     /// [`Fault`] if the consumer has ended.
     pub(crate) async fn next(&mut self) -> Result<Delivery, Fault> {
+        if let Some(fault) = self.ended.take() {
+            return Err(fault);
+        }
         match self.consumer.next().await {
             Some(delivery) => Ok(delivery?),
+            None if self.is_cancelled => std::future::pending().await,
             None => Err(Fault::Cancelled),
         }
     }
 
     /// The next message, if it is here already. `None` also if the consumer has ended: [`Subscription::next`] says why.
     pub(crate) fn next_now(&mut self) -> Option<Delivery> {
-        self.consumer.next().now_or_never()??.ok()
+        match self.consumer.next().now_or_never()? {
+            Some(Ok(delivery)) => return Some(delivery),
+            Some(Err(error)) => self.ended = Some(Fault::Client(error)),
+            None if self.is_cancelled => {}
+            None => self.ended = Some(Fault::Cancelled),
+        }
+        None
     }
 
     /// The receipt of a message of this consumer.
@@ -111,21 +138,21 @@ impl Subscription {
         if !self.channel.status().connected() {
             return Err(Fault::Cancelled);
         }
-        let may_ask = self.may_ask;
-        let queue = self.queue.clone();
-        let asking = async {
-            let channel = link.channel().await?;
-            if !may_ask {
-                // The new channel has shown that the broker responds.
-                channel.close(200, "OK".into()).await?;
-                return Ok(None);
-            }
+        let channel = link.timed(Step::Check, link.channel()).await?;
+        let asked = if self.may_ask {
             let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let found = channel.queue_declare(queue, options, FieldTable::default()).await?;
-            channel.close(200, "OK".into()).await?;
-            Ok(Some(QueueCounts { waiting: found.message_count(), consumers: found.consumer_count() }))
+            let asking = async {
+                Ok(Some(channel.queue_declare(self.queue.clone(), options, FieldTable::default()).await?))
+            };
+            link.timed(Step::Check, asking).await
+        } else {
+            // The new channel has shown that the broker responds.
+            Ok(None)
         };
-        match link.timed(Step::Check, asking).await {
+        abandon(link, &channel).await;
+        let counts =
+            |found: Queue| QueueCounts { waiting: found.message_count(), consumers: found.consumer_count() };
+        match asked.map(|found| found.map(counts)) {
             Ok(Some(QueueCounts { consumers: 0, .. })) => Err(Fault::Forgotten),
             Ok(counts) => Ok(counts),
             Err(fault) if fault.is_refusal() => {
@@ -136,15 +163,39 @@ impl Subscription {
         }
     }
 
+    /// Closes the channel after a fault, so that the broker can deliver its messages again.
+    pub(crate) async fn abandon(&self, link: &Link) {
+        abandon(link, &self.channel).await;
+    }
+
+    /// Closes the channel. When this returns, the broker has processed every ack.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the broker does not confirm it.
+    pub(crate) async fn close(&self, link: &Link) -> Result<(), Fault> {
+        let closing = async { Ok(self.channel.close(200, "OK".into()).await?) };
+        link.timed(Step::Close, closing).await
+    }
+
     /// Ends the deliveries. What has been delivered stays here until it is acknowledged.
     ///
     /// # Errors
     ///
     /// [`Fault`] if the broker does not confirm it.
-    pub(crate) async fn cancel(&self, link: &Link) -> Result<(), Fault> {
+    pub(crate) async fn cancel(&mut self, link: &Link) -> Result<(), Fault> {
+        self.is_cancelled = true;
         let cancelling = async {
             Ok(self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await?)
         };
         link.timed(Step::Cancel, cancelling).await
     }
+}
+
+/// Closes a channel that is not needed any more. If the broker responds late to an operation on it, it processes this after that:
+/// otherwise a consumer that starts late would take messages that nobody acknowledges.
+async fn abandon(link: &Link, channel: &Channel) {
+    let closing = async { Ok(channel.close(200, "OK".into()).await?) };
+    // Fails if the broker has closed the channel. If it does not respond, it has the request nevertheless.
+    drop(link.timed(Step::Close, closing).await);
 }
