@@ -10,14 +10,17 @@ use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 /// The kubelet must wait longer than the pod's preStop hook and the process's shutdown timeout together.
 pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    for owner in ["Deployment/fleet-webhook-api", "Deployment/fleet-consumer"] {
-        let Some(pod) = manifests.pod(owner) else { continue };
+    let owners = ["fleet-webhook-api", "fleet-consumer", "fleet-amqp-bridge"];
+    for owner in owners.map(|name| format!("Deployment/{name}")) {
+        let Some(pod) = manifests.pod(&owner) else { continue };
         let grace = at(pod.spec, "/terminationGracePeriodSeconds").as_u64().unwrap_or(30);
         for container in list(pod.spec, "/containers") {
             let environment = manifests.environment(container).unwrap_or_default();
             let Ok(settings) = load(None, environment.into_iter()) else { continue };
             let drain = if owner.ends_with("-api") {
                 settings.api.shutdown_timeout
+            } else if owner.ends_with("-bridge") {
+                settings.amqp.shutdown_timeout
             } else {
                 settings.consumer.shutdown_timeout
             };
@@ -32,7 +35,10 @@ pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
 
 pub(super) fn rollouts(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    let expected = [("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%")];
+    let mut expected = vec![("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%")];
+    if manifests.find("Deployment", "fleet-amqp-bridge").is_some() {
+        expected.push(("fleet-amqp-bridge", "1", "0"));
+    }
     for (name, surge, unavailable) in expected {
         let deployment = manifests.find("Deployment", name).unwrap_or(&Value::Null);
         for (key, wanted) in [("maxSurge", surge), ("maxUnavailable", unavailable)] {
