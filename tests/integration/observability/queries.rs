@@ -197,7 +197,10 @@ fn the_dashboard_is_whole() {
     assert_eq!(names, ["datasource", "namespace", "provider"]);
     let rows = panels(&dashboard).iter().filter(|panel| panel["type"] == "row");
     let rows: Vec<_> = rows.map(|row| row["title"].as_str().unwrap()).collect();
-    assert_eq!(rows, ["Overview", "API", "Queue", "Consumer", "Database", "Autoscaling and processes"]);
+    assert_eq!(
+        rows,
+        ["Overview", "API", "Queue", "AMQP", "Consumer", "Database", "Autoscaling and processes"]
+    );
     let mut ids = BTreeSet::new();
     for panel in panels(&dashboard) {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "twice: {panel}");
