@@ -23,6 +23,8 @@ async fn every_message_is_pushed_and_acknowledged() {
         assert!(rig.pushed().await.iter().all(|pushed| pushed.topic == "VehicleStateRecorded"));
         assert_eq!(total(&bridge, "fleet_bridge_unacked_messages", "").await, 0.0);
         assert!(total(&bridge, "fleet_bridge_push_messages_count", "").await < 300.0, "pushed together");
+        let peak_mib = bridge.peak_bytes() >> 20;
+        assert!(peak_mib <= 64, "{peak_mib} MiB");
         bridge.signal(Signal::TERM);
         let ended = bridge.ended().await;
         assert_eq!(ended.code, Some(0), "{}", ended.errors);
