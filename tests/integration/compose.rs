@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fleet_runtime::settings::{Settings, load};
-use fleet_testbed::{DatabaseLogin, RedisLogin};
+use fleet_amqp_bridge::bridge_settings::bridge_settings;
+use fleet_runtime::settings::{ConnectionUrl, Settings, load};
+use fleet_testbed::{AmqpLogin, DatabaseLogin, RedisLogin};
 use fleet_webhook_api::source_settings::source_settings;
 use serde::Deserialize;
 
 /// The services that run this project's image, and their commands.
-const OURS: [(&str, &[&str]); 4] = [
+const OURS: [(&str, &[&str]); 5] = [
     ("api", &["fleet-webhook-api"]),
+    ("bridge", &["fleet-amqp-bridge"]),
     ("consumer", &["fleet-consumer"]),
     ("migrate", &["fleet-consumer", "migrate"]),
     ("query", &["fleet-query-api"]),
@@ -51,6 +53,8 @@ struct Service {
     #[serde(default)]
     cap_drop: Vec<String>,
     stop_grace_period: Option<String>,
+    #[serde(default)]
+    profiles: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -216,7 +220,7 @@ fn commands_are_known_to_the_binaries() {
             assert_known(command);
         }
     }
-    for name in ["api", "consumer", "query", "redis", "timescaledb"] {
+    for name in ["api", "bridge", "consumer", "query", "rabbitmq", "redis", "timescaledb"] {
         assert!(compose.service(name).healthcheck.is_some(), "{name}");
     }
 }
@@ -236,14 +240,15 @@ fn ports_are_those_listened_on() {
     let admin = api.admin.listen.unwrap();
     let query = compose.settings("query");
     let of_query = [query.query.listen, query.admin.listen.unwrap()];
-    let consumer = compose.settings("consumer").admin.listen.unwrap();
-    for listen in [api.api.listen, admin, consumer].into_iter().chain(of_query) {
+    let [consumer, bridge] = ["consumer", "bridge"].map(|name| compose.settings(name).admin.listen.unwrap());
+    for listen in [api.api.listen, admin, consumer, bridge].into_iter().chain(of_query) {
         assert!(listen.ip().is_unspecified(), "{listen} cannot be reached from other containers");
     }
     assert_eq!(compose.loopback_ports("api"), [(8080, api.api.listen.port())]);
     assert_eq!(compose.loopback_ports("query"), [(8081, query.query.listen.port())]);
     assert_eq!(compose.loopback_ports("redis"), [(6379, 6379)]);
     assert_eq!(compose.loopback_ports("timescaledb"), [(5432, 5432)]);
+    assert_eq!(compose.loopback_ports("rabbitmq"), [(5672, 5672)]);
     assert!(compose.loopback_ports("consumer").is_empty(), "two replicas cannot share a port of the host");
 }
 
@@ -279,7 +284,9 @@ fn volumes_are_declared_and_used() {
     let mounts = compose.services.values().flat_map(|service| &service.volumes);
     let mounts = mounts.map(|mount| mount.split(':').next().unwrap());
     let (files, used): (BTreeSet<_>, BTreeSet<_>) = mounts.partition(|mount| mount.starts_with("./"));
-    assert_eq!(files, BTreeSet::from(["./compose/roles.sh", "./compose/users.acl"]));
+    let expected =
+        ["rabbitmq.conf", "rabbitmq.json", "roles.sh", "users.acl"].map(|name| format!("./compose/{name}"));
+    assert_eq!(files, expected.iter().map(String::as_str).collect());
     assert!(files.iter().all(|file| repository().join(file).is_file()), "{files:?}");
     let declared: BTreeSet<_> = compose.volumes.keys().map(String::as_str).collect();
     assert_eq!(used, declared);
@@ -307,6 +314,7 @@ fn dependencies_exist_and_can_be_met() {
     let needs = |name: &str| compose.service(name).depends_on.keys().cloned().collect::<Vec<_>>();
     assert_eq!(needs("api"), ["redis"], "the API must not wait for the database");
     assert_eq!(needs("consumer"), ["migrate", "redis"]);
+    assert_eq!(needs("bridge"), ["rabbitmq", "redis"], "the bridge needs no database");
     assert_eq!(needs("migrate"), ["timescaledb"]);
     assert_eq!(needs("query"), ["migrate"], "it needs no Redis");
     assert_eq!(compose.service("consumer").deploy.as_ref().map(|deploy| deploy.replicas), Some(2));
@@ -364,6 +372,32 @@ fn docker_waits_longer_than_the_binaries() {
         other => panic!("{name}: stop_grace_period {other:?}"),
     };
     assert!(grace("api") > compose.settings("api").api.shutdown_timeout);
+    assert!(grace("bridge") > compose.settings("bridge").amqp.shutdown_timeout);
     assert!(grace("consumer") > compose.settings("consumer").consumer.shutdown_timeout);
     assert!(grace("query") > compose.settings("query").query.shutdown_timeout);
+}
+
+/// The broker has the login of the testbed's, the queue exists, and neither starts without the profile.
+#[test]
+fn the_broker_is_like_the_testbeds_and_starts_only_when_asked_for() {
+    let compose = Compose::read();
+    for (name, service) in &compose.services {
+        let expected: &[&str] = if ["bridge", "rabbitmq"].contains(&name.as_str()) { &["amqp"] } else { &[] };
+        assert_eq!(service.profiles, expected, "{name}");
+    }
+    let settings = compose.settings("bridge");
+    let bridge = bridge_settings(&settings).unwrap();
+    let (user, password) = AmqpLogin::Consumer.credentials();
+    let url = format!("amqp://{user}:{password}@rabbitmq:5672/customer");
+    assert_eq!(settings.amqp.url.as_ref().map(ConnectionUrl::expose), Some(url.as_str()));
+    let definitions: serde_json::Value = serde_json::from_str(&text("compose/rabbitmq.json")).unwrap();
+    for login in [AmqpLogin::Admin, AmqpLogin::Consumer] {
+        let (name, password) = login.credentials();
+        let users = definitions["users"].as_array().unwrap();
+        assert!(users.iter().any(|user| user["name"] == name && user["password"] == password), "{name}");
+    }
+    let queues: Vec<_> =
+        definitions["queues"].as_array().unwrap().iter().map(|queue| &queue["name"]).collect();
+    assert_eq!(queues, bridge.queues.iter().collect::<Vec<_>>());
+    assert_eq!(settings.redis_url, compose.settings("api").redis_url, "the bridge has the API's login");
 }

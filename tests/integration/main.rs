@@ -1,6 +1,8 @@
 //! Integration tests over the real API, consumer, Redis and TimescaleDB; run them with `cargo xtask test`.
 
 #[cfg(test)]
+mod amqp;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod compose;

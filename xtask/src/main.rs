@@ -37,7 +37,7 @@ enum Command {
     /// Run what CI runs: formatting, clippy, then every test, including the checks of deploy/k8s.
     Ci,
     /// Start a Redis and a TimescaleDB, print their URLs and keep them running until Ctrl-C.
-    Services,
+    Services(services::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,7 +60,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Rehearse(args) => fleet_rehearsal::run(args, &cargo, &interrupt),
         Command::Test(args) => test::run(args, &cargo, &interrupt),
         Command::Ci => ci::run(&cargo, &interrupt),
-        Command::Services => services::run(&interrupt),
+        Command::Services(args) => services::run(args, &interrupt),
     }
 }
 

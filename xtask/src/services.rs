@@ -1,13 +1,24 @@
 //! `cargo xtask services`.
 
-use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
+use fleet_harness::{Failure, Interrupt};
+use fleet_testbed::{
+    AmqpLogin, DatabaseLogin, Progress, RabbitMq, RabbitMqOptions, RedisLogin, ServerCertificate, Services,
+};
 
-use fleet_harness::Failure;
-use fleet_harness::Interrupt;
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also start a RabbitMQ with AMQP over TLS, a vhost and two queues, as INVERS has it.
+    #[arg(long)]
+    amqp: bool,
+}
 
-/// Starts both servers, prints how to use them and waits for Ctrl-C.
-pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
+/// The queues of the RabbitMQ: a quorum queue and a classic one.
+const QUEUES: [&str; 2] = ["vehicle-states", "vehicle-states-classic"];
+
+/// Starts the servers, prints how to use them and waits for Ctrl-C.
+pub(crate) fn run(args: &Args, interrupt: &Interrupt) -> Result<(), Failure> {
     let services = Services::start_for_tests(fleet_testbed::RedisServer::default())?;
+    let broker = if args.amqp { Some(broker()?) } else { None };
     println!("# For the tests:");
     for (name, value) in services.variables() {
         println!("export {name}={value}");
@@ -19,12 +30,32 @@ pub(crate) fn run(interrupt: &Interrupt) -> Result<(), Failure> {
     println!("export FLEET_DATABASE_URL={}", services.database_url(DatabaseLogin::Consumer));
     println!("# For fleet-consumer migrate, retention and replay:");
     println!("export FLEET_DATABASE_URL={}", services.database_url(DatabaseLogin::Migrator));
+    if let Some(broker) = &broker {
+        println!("# For fleet-amqp-bridge:");
+        println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Api));
+        println!("export FLEET_AMQP__URL={}", broker.url(AmqpLogin::Consumer));
+        println!("export FLEET_AMQP__QUEUES={}", QUEUES.join(","));
+        println!("export FLEET_AMQP__CA_FILE={}", broker.certificate_file().display());
+        println!("# To publish messages: {}", broker.url(AmqpLogin::Admin));
+    }
     println!("# For the runbook: redis-cli -u {}", services.redis_url(RedisLogin::Operator));
     println!("# For backend developers: {}", services.psql_command(DatabaseLogin::Reader).join(" "));
     println!("# With all rights: {}", services.psql_command(DatabaseLogin::Admin).join(" "));
     let after =
         if services.are_private() { "stops them and deletes their data" } else { "leaves them running" };
-    eprintln!("Redis and TimescaleDB are running; Ctrl-C {after}.");
+    let also = if broker.is_some() { "RabbitMQ runs, too, and ends with this command. " } else { "" };
+    eprintln!("Redis and TimescaleDB are running; Ctrl-C {after}. {also}");
     interrupt.wait();
     Ok(())
+}
+
+/// A RabbitMQ with a certificate that is its own CA.
+fn broker() -> Result<RabbitMq, Failure> {
+    let [quorum, classic] = QUEUES.map(|name| vec![name.to_owned()]);
+    let options = RabbitMqOptions {
+        quorum_queues: quorum,
+        classic_queues: classic,
+        ..RabbitMqOptions::new(ServerCertificate::for_localhost()?)
+    };
+    Ok(RabbitMq::start(&options, &Progress::stderr())?)
 }

@@ -14,14 +14,17 @@ use uuid::Uuid;
 const VERSION: &str = "1";
 const ABSENT: &str = "-";
 
-/// One accepted webhook.
+/// The content type of a body that is only the beginning of a message above the size limit. Such a message becomes a dead letter.
+pub const TRUNCATED: &str = "application/vnd.fleet.truncated";
+
+/// One accepted message: a webhook, or a message of an AMQP queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// The UUIDv7 that the API gave the request; the provider receives it as `x-request-id`.
+    /// The UUIDv7 that the API gave the request, which the provider receives as `x-request-id`, or that the bridge gave the message.
     pub message_id: Uuid,
-    /// When the request arrived, to the millisecond.
+    /// When it arrived, to the millisecond.
     pub received_at: Timestamp,
-    /// The path below the provider's route; may be empty.
+    /// The path below the provider's route, or the message's AMQP type; may be empty.
     pub topic: &'a str,
     /// Media type of the body.
     pub content_type: Option<&'a str>,

@@ -21,6 +21,7 @@
 //! Every script that writes runs with `allow-oom`. Without it, Redis would refuse LMOVE, SORT and ZADD at `maxmemory`, and a full
 //! queue could never drain. The push does not run with it.
 
+mod backlog_cap;
 mod broken;
 mod claim_confirmer;
 mod confirm;
@@ -50,16 +51,19 @@ mod queue;
 mod replica_settings;
 mod replication;
 mod report;
+mod shard_choice;
+mod shard_health;
 mod status;
 mod topology;
 mod transaction;
 
+pub use backlog_cap::{BacklogCap, CapChange};
 pub use broken::BrokenKey;
 pub use confirmation::Confirmation;
 pub use confirmer::Unconfirmed;
 pub use consume::{Consumer, Due};
 pub use durability::{Durability, RedisMemory};
-pub use envelope::{Envelope, EnvelopeError};
+pub use envelope::{Envelope, EnvelopeError, TRUNCATED};
 pub use error::QueueError;
 pub use find::{ClaimedBatch, Finder, Place, Search};
 pub use history::{Counted, HistoryLoss, Look, PushHistory, Witness};
@@ -75,5 +79,7 @@ pub use queue::{MAX_SHARDS, Queue};
 pub use replica_settings::{ReplicaDurability, ReplicaSettings};
 pub use replication::{Replica, Replication};
 pub use report::{Departure, Event, LinkState, Report};
+pub use shard_choice::{ShardState, choose_shard};
+pub use shard_health::{ShardHealth, ShardHealthRecord};
 pub use status::{Held, Observer, QueueStatus};
 pub use topology::Topology;

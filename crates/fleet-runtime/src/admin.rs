@@ -144,7 +144,7 @@ fn livez(liveness: &Liveness) -> (StatusCode, String) {
 fn readyz(state: State) -> (StatusCode, &'static str) {
     match state {
         State::Starting => {
-            (StatusCode::SERVICE_UNAVAILABLE, "starting: the log says what this process waits for\n")
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the log says what this process waits for\n")
         }
         State::Ready => (StatusCode::OK, "ready\n"),
         State::Outdated => {

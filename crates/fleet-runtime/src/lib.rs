@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod open_files;
 pub mod outage;
 pub mod readiness;
+pub mod redis_watch;
 pub mod retry;
 pub mod service;
 pub mod settings;

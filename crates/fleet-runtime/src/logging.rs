@@ -14,7 +14,9 @@ use crate::stderr;
 ///
 /// If the filter cannot be parsed.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+    // lapin logs every failed connection as an error, also those that are expected, and its errors are logged by our own code. A
+    // directive for lapin in `filter` replaces this one.
+    let filter = EnvFilter::try_new(format!("lapin=off,{filter}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| stderr::LogWriter)

@@ -16,7 +16,7 @@ pub struct Readiness {
 /// Where a process is between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has not reached everything that it needs yet.
+    /// It has not reached everything that it needs.
     Starting,
     /// It may receive work.
     Ready,
@@ -27,9 +27,14 @@ pub(crate) enum State {
 }
 
 impl Readiness {
-    /// Notes that everything that the process needs has been reached once.
+    /// Notes that everything that the process needs has been reached.
     pub fn set_started(&self) {
         self.started.store(true, Ordering::Release);
+    }
+
+    /// Notes that something that the process needs to work is gone, until [`Readiness::set_started`] is called again.
+    pub fn set_interrupted(&self) {
+        self.started.store(false, Ordering::Release);
     }
 
     /// Notes that the process is shutting down.

@@ -1,5 +1,6 @@
 //! The configuration of all binaries: built-in defaults, then an optional TOML file, then `FLEET_…` variables.
 
+mod amqp_settings;
 mod check;
 mod effective;
 mod error;
@@ -15,6 +16,7 @@ mod schema;
 mod secret;
 mod secrets_file;
 
+pub use amqp_settings::{AmqpSettings, QueueNames};
 pub use error::SettingsError;
 pub use load::{load, variables};
 pub use names::environment_name;

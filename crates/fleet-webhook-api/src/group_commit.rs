@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fleet_failpoints::Failpoint;
-use fleet_queue::{Envelope, Producer};
+use fleet_queue::{Envelope, Producer, ShardHealth, ShardHealthRecord, ShardState};
 
 use self::cap::Cap;
 use self::committer::Committer;
-use self::health::{Health, HealthRecord};
 pub(crate) use self::limits::CommitLimits;
 use self::replica_wait::ReplicaWait;
 pub(crate) use self::share::{Share, Shares};
@@ -23,7 +22,6 @@ use crate::permits::Permits;
 
 mod cap;
 mod committer;
-mod health;
 mod limits;
 mod push_log;
 mod replica_log;
@@ -36,7 +34,7 @@ mod waiting;
 pub(crate) struct GroupCommit {
     waiting: Arc<Waiting>,
     shedding: Arc<AtomicBool>,
-    health: Health,
+    health: ShardHealth,
     shed: ShedMetrics,
 }
 
@@ -55,8 +53,8 @@ impl GroupCommit {
         let replicas = limits.replica_patience.map(|patience| {
             ReplicaWait::new(producer.clone(), Arc::clone(&waiting), metrics.clone(), patience)
         });
-        let health = Health::default();
-        let record = HealthRecord::new(health.clone());
+        let health = ShardHealth::default();
+        let record = ShardHealthRecord::new(health.clone());
         let committer = Committer::new(producer, cap, share, metrics, Arc::clone(&waiting), replicas, record);
         (Self { waiting, shedding, health, shed }, committer.run())
     }
@@ -72,14 +70,14 @@ impl GroupCommit {
     }
 
     /// Whether the queue accepts a webhook now.
-    pub(crate) fn state(&self) -> QueueState {
+    pub(crate) fn state(&self) -> ShardState {
         if self.is_shedding() {
-            return QueueState::Shedding;
+            return ShardState::Shedding;
         }
         if !self.health.is_working() {
-            return QueueState::Failing;
+            return ShardState::Failing;
         }
-        self.waiting.room().map_or(QueueState::Full, |waiting| QueueState::Working { waiting })
+        self.waiting.room().map_or(ShardState::Full, |waiting| ShardState::Working { waiting })
     }
 
     /// Puts one message into the next push. The future waits for the push's outcome, which is [`Outcome::Accepted`] only
@@ -101,22 +99,6 @@ impl GroupCommit {
             }
         }
     }
-}
-
-/// Whether a queue accepts a webhook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueueState {
-    /// So many messages wait for the next push.
-    Working {
-        /// How many.
-        waiting: usize,
-    },
-    /// No more messages may wait for the next push.
-    Full,
-    /// The last push failed, or replicas have not confirmed it yet.
-    Failing,
-    /// The backlog is above its cap.
-    Shedding,
 }
 
 impl Drop for GroupCommit {

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_queue::{Producer, Queue, QueueError};
+use fleet_queue::QueueError;
 use fleet_runtime::http::{ServeLimits, serve};
 use fleet_runtime::readiness::Readiness;
+use fleet_runtime::redis_watch::{PushedQueues, Reports, watch_redis};
 use fleet_runtime::settings::Settings;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -16,12 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::group_commit::Shares;
 use crate::handler::Handler;
 use crate::outcome_record::OutcomeRecord;
-use crate::redis_link::link;
-use crate::redis_watch::WatchedQueue;
-use crate::replica_watch::ReplicaWatch;
 use crate::source::Source;
 use crate::source_settings::SourceSettings;
-use crate::{metrics, redis_watch, refusals, secrets};
+use crate::{metrics, refusals, secrets};
 
 /// A new connection is not closed to make room before this time has passed. A client that sends its request at once, as
 /// providers do, has been read by then.
@@ -45,7 +43,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<bool, QueueError> {
     metrics::describe();
-    let watching = watch_redis(settings, &sources, &readiness)?;
+    let watching = watch(settings, &sources, &readiness)?;
     let mut tasks = JoinSet::new();
     let mut handler = Handler {
         sources: HashMap::new(),
@@ -93,43 +91,25 @@ pub async fn run(
     Ok(clean)
 }
 
-/// Watches Redis over connections of its own: one, or in a cluster one for each queue. The future ends only if Redis can never be used.
-fn watch_redis(
+/// Watches Redis. The API stays ready if Redis fails later: otherwise every replica would leave the load balancer at once, and
+/// providers would receive no 503. The future ends only if Redis can never be used.
+fn watch(
     settings: &Settings,
     sources: &[SourceSettings],
     readiness: &Arc<Readiness>,
 ) -> Result<impl Future<Output = QueueError> + use<>, QueueError> {
-    // In a cluster, it is not known which queues share a server, so only the caps of single queues are compared.
-    let all_caps_bytes = sources.iter().map(|source| source.max_backlog_bytes).fold(0, u64::saturating_add);
-    let shared = settings.queues_share_a_server();
-    let mut watched = Vec::new();
-    for source in sources {
-        for &queue in &source.queues {
-            let own = source.max_backlog_bytes / u64::try_from(source.queues.len()).unwrap_or(u64::MAX);
-            let caps_bytes = if shared { all_caps_bytes } else { own };
-            let keys = queue.keys(&settings.queue.prefix);
-            watched.push(WatchedQueue { queue, link: link(settings, queue)?, keys, caps_bytes });
-        }
-    }
-    let queues: Vec<_> = watched.iter().map(|watched| watched.queue).collect();
-    // One connection a server is enough.
-    watched.truncate(if shared { 1 } else { watched.len() });
-    Ok(redis_watch::watch(watched, Arc::clone(readiness), replica_watches(settings, &queues)?))
-}
-
-/// One for each server, as far as that is known. None if pushes wait for no replica.
-fn replica_watches(settings: &Settings, queues: &[Queue]) -> Result<Vec<ReplicaWatch>, QueueError> {
-    let wanted = settings.queue.replicas;
-    let of_a_server = if settings.queues_share_a_server() { queues.len() } else { 1 };
-    let servers = queues.chunks(of_a_server.max(1)).filter(|_queues| wanted > 0);
-    let watch = |queues: &[Queue]| {
-        let Some(&first) = queues.first() else { return Ok(None) };
-        // A connection of its own, because WAIT blocks it.
-        let producer = Producer::new(Arc::new(link(settings, first)?), &settings.queue.prefix, first);
-        let producer = producer.confirmed_by(wanted);
-        Ok(Some(ReplicaWatch { queues: queues.to_vec(), producer, wanted }))
+    let pushed = sources.iter().map(|source| PushedQueues {
+        queues: source.queues.clone(),
+        max_backlog_bytes: source.max_backlog_bytes,
+    });
+    let reports = Reports {
+        error: metrics::redis_error,
+        weaknesses: metrics::redis_weaknesses,
+        replicas_missing: metrics::redis_replicas_missing,
+        unconfirmed: "webhooks are answered 503",
     };
-    servers.filter_map(|queues| watch(queues).transpose()).collect()
+    let readiness = Arc::clone(readiness);
+    watch_redis(settings, &pushed.collect::<Vec<_>>(), reports, move || readiness.set_started())
 }
 
 fn serve_limits(settings: &Settings) -> ServeLimits {

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fleet_queue::Envelope;
+use fleet_queue::{Envelope, choose_shard};
 
-use crate::group_commit::{GroupCommit, QueueState};
+use crate::group_commit::GroupCommit;
 use crate::outcome::Outcome;
 use crate::permits::Permits;
 
@@ -46,57 +46,6 @@ impl Shards {
             return trial;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        &queues[choose(queues.len(), turn, |index| queues[index].state())]
-    }
-}
-
-/// The index of the queue that gets a webhook. Of the next two that work, it is the one with fewer waiting messages: while a
-/// server does not reply, its queue gets hardly any more. If none works, the next one below its cap is tried.
-fn choose(queues: usize, turn: usize, state: impl Fn(usize) -> QueueState) -> usize {
-    let in_turn = || (0..queues).map(|ahead| (turn % queues + ahead) % queues);
-    let working = in_turn().filter_map(|index| match state(index) {
-        QueueState::Working { waiting } => Some((waiting, index)),
-        QueueState::Full | QueueState::Failing | QueueState::Shedding => None,
-    });
-    if let Some((_waiting, index)) = working.take(2).min_by_key(|(waiting, _index)| *waiting) {
-        return index;
-    }
-    in_turn().find(|index| state(*index) != QueueState::Shedding).unwrap_or(turn % queues)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const IDLE: QueueState = QueueState::Working { waiting: 0 };
-    const BUSY: QueueState = QueueState::Working { waiting: 3 };
-
-    /// The indexes of the queues that webhooks get.
-    fn chosen(queues: &[QueueState], webhooks: usize) -> Vec<usize> {
-        (0..webhooks).map(|turn| choose(queues.len(), turn, |index| queues[index])).collect()
-    }
-
-    #[test]
-    fn equal_queues_take_turns() {
-        assert_eq!(chosen(&[IDLE, IDLE, IDLE], 6), [0, 1, 2, 0, 1, 2]);
-        assert_eq!(choose(3, usize::MAX, |_index| IDLE), usize::MAX % 3, "the counter wraps");
-    }
-
-    #[test]
-    fn a_queue_with_more_waiting_messages_is_passed_over() {
-        assert_eq!(chosen(&[IDLE, BUSY, IDLE], 6), [0, 2, 2, 0, 2, 2]);
-    }
-
-    #[test]
-    fn queues_that_fail_are_full_or_above_their_cap_get_nothing_while_another_works() {
-        let queues = [QueueState::Failing, QueueState::Shedding, BUSY, QueueState::Full];
-        assert_eq!(chosen(&queues, 4), [2, 2, 2, 2]);
-    }
-
-    #[test]
-    fn if_none_works_every_queue_below_its_cap_is_tried() {
-        let queues = [QueueState::Failing, QueueState::Shedding, QueueState::Failing];
-        assert_eq!(chosen(&queues, 3), [0, 2, 2]);
-        assert_eq!(chosen(&[QueueState::Shedding, QueueState::Shedding], 3), [0, 1, 0]);
+        &queues[choose_shard(queues.len(), turn, |index| queues[index].state())]
     }
 }

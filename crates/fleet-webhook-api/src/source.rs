@@ -10,7 +10,6 @@ use crate::admission::{Admission, AdmissionLimits};
 use crate::group_commit::{CommitLimits, GroupCommit, Share};
 use crate::metrics::{self, CommitMetrics};
 use crate::outcome_record::OutcomeRecord;
-use crate::redis_link::link;
 use crate::secrets::SecretsInUse;
 use crate::shards::Shards;
 use crate::source_settings::SourceSettings;
@@ -42,7 +41,7 @@ impl Source {
         let (mut commits, mut committers) = (Vec::new(), Vec::new());
         for (&queue, share) in source.queues.iter().zip(shares) {
             // A connection for each queue, so that one queue's pushes never wait behind another's.
-            let link = Arc::new(link(settings, queue)?);
+            let link = Arc::new(settings.redis_link(queue)?);
             let (commit, committer) = GroupCommit::new(
                 Producer::new(link, &settings.queue.prefix, queue).confirmed_by(settings.queue.replicas),
                 commit_limits(settings, source),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{OURS, repository, text};
 
-const BINARIES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-query-api"];
+const BINARIES: [&str; 4] = ["fleet-webhook-api", "fleet-consumer", "fleet-amqp-bridge", "fleet-query-api"];
 
 /// All instructions with their arguments, in order. Continued lines are joined.
 fn dockerfile() -> Vec<(String, String)> {

@@ -27,6 +27,7 @@ fn the_commands_exist() {
         ("xtask", "cargo xtask "),
         ("fleet-consumer", "fleet-consumer "),
         ("fleet-webhook-api", "fleet-webhook-api "),
+        ("fleet-amqp-bridge", "fleet-amqp-bridge "),
     ] {
         let code: String = markdown_files().iter().map(|document| code(&read(document), prefix)).collect();
         for command in words(&code, prefix, lower) {

@@ -131,8 +131,9 @@ fn the_log_lines_are_those_of_the_code() {
 
 #[test]
 fn the_documents_name_metrics_that_exist() {
-    const PAGES: [&str; 6] = [
+    const PAGES: [&str; 7] = [
         "README.md",
+        "docs/amqp.md",
         "docs/configuration.md",
         "docs/operations.md",
         "docs/providers.md",
@@ -145,8 +146,14 @@ fn the_documents_name_metrics_that_exist() {
         let text = read(page);
         let named = tick_quoted(&text).filter(|word| {
             let plain = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let prefixes =
-                ["fleet_api_", "fleet_consumer_", "fleet_queue_", "fleet_runtime_", "fleet_query_"];
+            let prefixes = [
+                "fleet_api_",
+                "fleet_bridge_",
+                "fleet_consumer_",
+                "fleet_queue_",
+                "fleet_runtime_",
+                "fleet_query_",
+            ];
             plain && prefixes.iter().any(|start| word.starts_with(start))
         });
         for name in named {

@@ -199,7 +199,7 @@ fn the_dashboard_is_whole() {
     let rows: Vec<_> = rows.map(|row| row["title"].as_str().unwrap()).collect();
     assert_eq!(
         rows,
-        ["Overview", "API", "Queue", "Consumer", "Database", "Queries", "Autoscaling and processes"]
+        ["Overview", "API", "Queue", "AMQP", "Consumer", "Database", "Queries", "Autoscaling and processes"]
     );
     let mut ids = BTreeSet::new();
     for panel in panels(&dashboard) {

@@ -55,8 +55,8 @@ fn read(families: &mut Families, text: &str) {
 /// Some metrics need replicas that must confirm pushes. The tests' Redis has none, so it takes a timeout to notice that.
 const REPLICAS: [(&str, &str); 2] = [("FLEET_QUEUE__REPLICAS", "1"), ("FLEET_QUEUE__TIMEOUT", "1s")];
 
-/// The metrics of an API with every provider, of a consumer with one database and of one with two, and of a query service, before
-/// any webhook or query.
+/// The metrics of an API with every provider, of a consumer with one database and of one with two, of a query service, and of a
+/// bridge without a broker, before any webhook or query.
 pub(crate) async fn families() -> Families {
     let (one, two) = (TestDatabase::migrated().await, TestDatabase::migrated().await);
     let site = Site::new(one.url());
@@ -69,6 +69,12 @@ pub(crate) async fn families() -> Families {
     let shared = Program::start(site.consumer(&[]).envs(REPLICAS));
     let query = Program::start(&mut site.query(own_ip()));
     let apart = Program::start(site.consumer(&[]).env("FLEET_TELEMETRY_DATABASE_URL", two.url()));
+    let bridge = Program::start(
+        site.bridge(&[])
+            .env("FLEET_AMQP__URL", "amqp://nobody:nothing@127.0.0.1:1/none")
+            .env("FLEET_AMQP__QUEUES", "states")
+            .envs(REPLICAS),
+    );
     let mut families = Families::new();
     let consumers = vec![
         r#"fleet_queue_backlog_bytes{queue="invers"}"#,
@@ -101,6 +107,7 @@ pub(crate) async fn families() -> Families {
         (&apart, consumers),
         // The first read of the vehicles and the first look at their age.
         (&query, vec!["fleet_query_knowledge_age_seconds", "fleet_query_vehicles 0"]),
+        (&bridge, vec!["fleet_bridge_redis_durability_weaknesses", "fleet_bridge_redis_replicas_missing"]),
     ] {
         let text = eventually(&format!("{last:?}"), async || {
             let (_status, text) = program.get("/metrics").await?;

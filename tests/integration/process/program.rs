@@ -91,6 +91,11 @@ impl Site {
         command
     }
 
+    /// `fleet-amqp-bridge`, which has the API's login at Redis.
+    pub(crate) fn bridge(&self, arguments: &[&str]) -> Command {
+        self.command("fleet-amqp-bridge", RedisLogin::Api, arguments)
+    }
+
     fn command(&self, name: &str, login: RedisLogin, arguments: &[&str]) -> Command {
         let mut command = binary(name, arguments);
         let ip = own_ip();

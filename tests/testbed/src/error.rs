@@ -81,6 +81,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// No certificate could be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
+
     /// An operation failed that normally succeeds.
     #[error("cannot {doing}: {source}; check free disk space and permissions")]
     Io {

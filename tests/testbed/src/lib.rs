@@ -22,6 +22,8 @@
 //!
 //! [`PgBouncer`] is a connection pooler in front of a [`Postgres`]. Its small root is created on first use.
 //!
+//! [`RabbitMq`] is a message broker with AMQP. Its root is created on first use, too.
+//!
 //! [`Tools`] are the programs that check Kubernetes manifests and alert rules. They are downloaded once into
 //! the cache folder.
 //!
@@ -42,6 +44,7 @@ mod proc;
 mod process;
 mod progress;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod redis_cluster;
 mod root;
@@ -61,6 +64,7 @@ pub use postgres::options::PostgresOptions;
 pub use postgres::standby::StandbyOptions;
 pub use progress::Progress;
 pub use proxy::Proxy;
+pub use rabbitmq::{AmqpLogin, RabbitMq, RabbitMqOptions};
 pub use redis::{REDIS_ARGUMENTS, REDIS_SERVER_VARIABLE, Redis, RedisOptions, RedisServer};
 pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
 pub use root::{Root, Tools};

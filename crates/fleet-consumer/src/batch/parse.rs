@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fleet_providers::{Events, Limits, Message, Provider};
-use fleet_queue::Envelope;
+use fleet_queue::{Envelope, TRUNCATED};
 use fleet_store::EmptyMessage;
 
 use crate::batch::event_counts::EventCounts;
@@ -49,6 +49,10 @@ pub(crate) fn parse<'a>(
         }
     };
     let message = QueuedMessage::new(item, &envelope);
+    if envelope.content_type == Some(TRUNCATED) {
+        records.push(message.whole(Rejection::too_large()));
+        return Parsed::Whole;
+    }
     let received = Message {
         topic: envelope.topic,
         content_type: envelope.content_type,

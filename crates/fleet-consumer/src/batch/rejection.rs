@@ -23,6 +23,7 @@ enum OwnReason {
     ConsumerKilled,
     RejectedByDatabase,
     TooManyNewVehicles,
+    TooLarge,
 }
 
 /// Every reason of a dead letter.
@@ -69,6 +70,14 @@ impl Rejection {
         Self::own(OwnReason::TooManyNewVehicles, detail)
     }
 
+    /// Only the beginning of the message is in the queue.
+    pub(crate) fn too_large() -> Self {
+        let detail = "the message was above the size limit, and only its beginning was kept; to accept such messages, raise \
+                      FLEET_API__MAX_BODY_BYTES for the bridge"
+            .to_owned();
+        Self::own(OwnReason::TooLarge, detail)
+    }
+
     /// A database rejects the record.
     pub(crate) fn rejected(error: &impl std::fmt::Display) -> Self {
         Self::own(OwnReason::RejectedByDatabase, error.to_string())
@@ -90,7 +99,8 @@ mod tests {
                 "parser_panic",
                 "consumer_killed",
                 "rejected_by_database",
-                "too_many_new_vehicles"
+                "too_many_new_vehicles",
+                "too_large"
             ]
         );
     }

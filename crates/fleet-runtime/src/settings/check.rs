@@ -1,5 +1,7 @@
 //! Checks values that can never work, alone or together.
 
+use std::time::Duration;
+
 use fleet_queue::MAX_SHARDS;
 
 use super::names::environment_name;
@@ -38,7 +40,8 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
 
 /// Counts and durations that must not be zero.
 fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
-    let (api, consumer, database) = (&settings.api, &settings.consumer, &settings.database);
+    let (api, consumer, database, amqp) =
+        (&settings.api, &settings.consumer, &settings.database, &settings.amqp);
     let query = &settings.query;
     let counts = [
         ("api.max_connections", api.max_connections),
@@ -52,6 +55,7 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("consumer.batch_max_bytes", consumer.batch_max_bytes),
         ("consumer.batches_in_flight", consumer.batches_in_flight),
         ("consumer.max_transaction_events", consumer.max_transaction_events),
+        ("amqp.prefetch", usize::from(amqp.prefetch)),
         ("database.pool_size", database.pool_size),
         ("query.listen_backlog", usize::try_from(query.listen_backlog).unwrap_or(usize::MAX)),
         ("query.max_connections", query.max_connections),
@@ -73,6 +77,10 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("query.refresh_interval", query.refresh_interval),
         ("query.max_age", query.max_age),
         ("query.heartbeat", query.heartbeat),
+        ("amqp.timeout", amqp.timeout),
+        ("amqp.check_interval", amqp.check_interval),
+        ("amqp.retry_min", amqp.retry_min),
+        ("amqp.abort_pause", amqp.abort_pause),
         ("database.connect_timeout", database.connect_timeout),
         ("database.statement_timeout", database.statement_timeout),
     ];
@@ -83,12 +91,20 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
 
 /// Values that contradict each other.
 fn contradictions(settings: &Settings) -> Vec<String> {
-    let (api, consumer, query) = (&settings.api, &settings.consumer, &settings.query);
+    let (api, consumer, amqp, query) = (&settings.api, &settings.consumer, &settings.amqp, &settings.query);
     let mut problems = Vec::new();
     if api.max_in_flight_bytes < api.max_body_bytes {
         problems.push(
             "FLEET_API__MAX_IN_FLIGHT_BYTES (api.max_in_flight_bytes): must not be less than api.max_body_bytes, or the \
              largest bodies would always be refused"
+                .to_owned(),
+        );
+    }
+    // The protocol counts whole seconds, and 0 switches heartbeats off.
+    if amqp.heartbeat < Duration::from_secs(1) || amqp.heartbeat > Duration::from_secs(u64::from(u16::MAX)) {
+        problems.push(
+            "FLEET_AMQP__HEARTBEAT (amqp.heartbeat): must be from 1s to 65535s; without heartbeats a connection that is cut \
+             off would look as if the queue were empty"
                 .to_owned(),
         );
     }
@@ -103,6 +119,7 @@ fn contradictions(settings: &Settings) -> Vec<String> {
         ("consumer.poll_min", consumer.poll_min, "consumer.poll_max", consumer.poll_max),
         ("consumer.retry_min", consumer.retry_min, "consumer.retry_max", consumer.retry_max),
         ("query.refresh_interval", query.refresh_interval, "query.max_age", query.max_age),
+        ("amqp.retry_min", amqp.retry_min, "amqp.retry_max", amqp.retry_max),
     ];
     for (least, shortest, most, longest) in pairs {
         if shortest > longest {

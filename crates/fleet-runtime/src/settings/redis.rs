@@ -1,6 +1,6 @@
 //! From settings to the options that open Redis.
 
-use fleet_queue::{RedisLinkOptions, SentinelOptions, Topology};
+use fleet_queue::{Queue, QueueError, RedisLink, RedisLinkOptions, SentinelOptions, Topology};
 use secrecy::SecretString;
 
 use super::redis_settings::RedisTopology;
@@ -27,5 +27,15 @@ impl Settings {
             .with_ca_file(self.tls.ca_file.as_deref())
             .with_topology(topology, sentinel)
             .reporting_to(redis_links::publish)
+    }
+
+    /// A connection to the Redis that has this queue. It is made when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError`] if Redis' URL can never be used.
+    pub fn redis_link(&self, queue: Queue) -> Result<RedisLink, QueueError> {
+        let keys = queue.keys(&self.queue.prefix);
+        RedisLink::open(&self.redis().for_queue(&keys))
     }
 }

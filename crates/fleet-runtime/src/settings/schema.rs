@@ -8,6 +8,7 @@ use std::time::Duration;
 use fleet_providers::Secrets;
 use serde::{Deserialize, Serialize};
 
+use super::amqp_settings::AmqpSettings;
 use super::query_settings::QuerySettings;
 use super::redis_settings::RedisSettings;
 use super::secret::{self, ConnectionUrl, GivenScheme};
@@ -26,7 +27,7 @@ pub struct Settings {
     pub database_url: ConnectionUrl,
     /// PostgreSQL with TimescaleDB for `telemetry`; the database of `vehicles` if absent.
     pub telemetry_database_url: Option<ConnectionUrl>,
-    /// Connections to Redis and PostgreSQL.
+    /// Connections to Redis, PostgreSQL and the AMQP broker.
     pub tls: TlsSettings,
     /// Log filter, such as `info,fleet_consumer=debug`.
     pub log: String,
@@ -38,6 +39,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Health and metrics.
     pub admin: AdminSettings,
+    /// The bridge from AMQP.
+    pub amqp: AmqpSettings,
     /// The queue.
     pub queue: QueueSettings,
     /// The consumer.
@@ -65,6 +68,7 @@ impl Default for Settings {
             worker_threads: 1,
             api: ApiSettings::default(),
             admin: AdminSettings::default(),
+            amqp: AmqpSettings::default(),
             queue: QueueSettings::default(),
             consumer: ConsumerSettings::default(),
             query: QuerySettings::default(),
@@ -75,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// TLS to Redis and PostgreSQL.
+/// TLS to Redis, PostgreSQL and the AMQP broker.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsSettings {
@@ -158,8 +162,8 @@ impl Default for ApiSettings {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Address; `127.0.0.1:9090` for the API, `127.0.0.1:9091` for the consumer and `127.0.0.1:9092` for the query service
-    /// if absent.
+    /// Address; `127.0.0.1:9090` for the API, `127.0.0.1:9091` for the consumer, `127.0.0.1:9092` for the query service and
+    /// `127.0.0.1:9093` for the bridge if absent.
     pub listen: Option<SocketAddr>,
 }
 

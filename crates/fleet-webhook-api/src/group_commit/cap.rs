@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fleet_queue::{BacklogCap, CapChange};
+
 use crate::metrics::CommitMetrics;
 
 /// Decides when a queue accepts no more webhooks, and when it accepts them again.
 #[derive(Debug)]
 pub(super) struct Cap {
-    max_bytes: u64,
+    cap: BacklogCap,
     /// Shared with the requests, which read it before a push.
     shedding: Arc<AtomicBool>,
-    /// The backlog was above its cap, and only the next push can show its size.
-    probing: bool,
     metrics: CommitMetrics,
 }
 
 impl Cap {
     pub(super) fn new(max_bytes: u64, shedding: Arc<AtomicBool>, metrics: CommitMetrics) -> Self {
-        Self { max_bytes, shedding, probing: false, metrics }
+        Self { cap: BacklogCap::new(max_bytes), shedding, metrics }
     }
 
     /// Whether webhooks are refused.
@@ -28,49 +28,42 @@ impl Cap {
 
     /// Evaluates the backlog after a push.
     pub(super) fn pushed(&mut self, backlog_bytes: u64) {
-        let is_above = backlog_bytes > self.max_bytes;
-        match (self.probing, is_above) {
-            (false, true) => self.shed(true, backlog_bytes),
-            (true, true) => self.shedding.store(true, Ordering::Release),
-            (true, false) => self.shed(false, backlog_bytes),
-            (false, false) => {}
-        }
+        let change = self.cap.pushed(backlog_bytes);
+        self.publish(change, backlog_bytes);
     }
 
-    /// Evaluates the backlog while webhooks are refused. They are accepted again below nine tenths of the cap.
+    /// Evaluates the backlog while webhooks are refused.
     pub(super) fn looked(&mut self, backlog_bytes: u64) {
-        if backlog_bytes <= self.max_bytes - self.max_bytes / 10 {
-            self.shed(false, backlog_bytes);
-        }
+        let change = self.cap.looked(backlog_bytes);
+        self.publish(change, backlog_bytes);
     }
 
-    /// Lets the next push through. Its reply shows the queue's length, because the ledger cannot be read.
+    /// Lets the next push through, because the ledger cannot be read.
     pub(super) fn probe(&mut self) {
-        self.probing = true;
-        self.shedding.store(false, Ordering::Release);
+        self.cap.probe();
+        self.publish(None, 0);
     }
 
-    fn shed(&mut self, shedding: bool, backlog_bytes: u64) {
-        self.probing = false;
-        self.shedding.store(shedding, Ordering::Release);
-        self.metrics.shedding(shedding);
-        let (provider, cap_bytes) = (self.metrics.provider, self.max_bytes);
-        if shedding {
-            tracing::warn!(
+    fn publish(&self, change: Option<CapChange>, backlog_bytes: u64) {
+        self.shedding.store(self.cap.is_full(), Ordering::Release);
+        let Some(change) = change else { return };
+        self.metrics.shedding(change == CapChange::Full);
+        let (provider, cap_bytes) = (self.metrics.provider, self.cap.max_bytes());
+        match change {
+            CapChange::Full => tracing::warn!(
                 provider,
                 queue = %self.metrics.queue,
                 backlog_bytes,
                 cap_bytes,
                 "backlog above its cap: accepting no more webhooks until consumers catch up"
-            );
-        } else {
-            tracing::info!(
+            ),
+            CapChange::Room => tracing::info!(
                 provider,
                 queue = %self.metrics.queue,
                 backlog_bytes,
                 cap_bytes,
                 "backlog below its cap again: accepting webhooks"
-            );
+            ),
         }
     }
 }

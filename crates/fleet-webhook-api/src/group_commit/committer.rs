@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError};
+use fleet_queue::{Ledger, Producer, PushBatch, PushHistory, Pushed, QueueError, ShardHealthRecord};
 use fleet_runtime::liveness::idle;
 
 use super::cap::Cap;
-use super::health::HealthRecord;
 use super::push_log::PushLog;
 use super::replica_wait::{PROVE_EVERY, ReplicaWait};
 use super::share::Share;
@@ -35,7 +34,7 @@ pub(super) struct Committer {
     log: PushLog,
     /// Absent if pushes wait for no replica.
     replicas: Option<ReplicaWait>,
-    health: HealthRecord,
+    health: ShardHealthRecord,
 }
 
 /// Runs also if the task panics, so that no request waits for a push that will not happen.
@@ -53,7 +52,7 @@ impl Committer {
         metrics: CommitMetrics,
         waiting: Arc<Waiting>,
         replicas: Option<ReplicaWait>,
-        health: HealthRecord,
+        health: ShardHealthRecord,
     ) -> Self {
         let log = PushLog::new(metrics.clone());
         Self {

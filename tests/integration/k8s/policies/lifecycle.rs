@@ -10,7 +10,7 @@ use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 /// The kubelet must wait longer than the pod's preStop hook and the process's shutdown timeout together.
 pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    for owner in ["fleet-webhook-api", "fleet-consumer", "fleet-query-api"] {
+    for owner in ["fleet-webhook-api", "fleet-consumer", "fleet-amqp-bridge", "fleet-query-api"] {
         let Some(pod) = manifests.pod(&format!("Deployment/{owner}")) else { continue };
         let grace = at(pod.spec, "/terminationGracePeriodSeconds").as_u64().unwrap_or(30);
         for container in list(pod.spec, "/containers") {
@@ -19,6 +19,7 @@ pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
             let drain = match owner {
                 "fleet-webhook-api" => settings.api.shutdown_timeout,
                 "fleet-consumer" => settings.consumer.shutdown_timeout,
+                "fleet-amqp-bridge" => settings.amqp.shutdown_timeout,
                 _query => settings.query.shutdown_timeout,
             };
             let pre_stop = at(container, "/lifecycle/preStop/sleep/seconds").as_u64().unwrap_or(0);
@@ -32,8 +33,12 @@ pub(super) fn grace(manifests: &Manifests) -> Vec<String> {
 
 pub(super) fn rollouts(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
-    let expected =
-        [("fleet-webhook-api", "25%", "0"), ("fleet-consumer", "0", "25%"), ("fleet-query-api", "25%", "0")];
+    let expected = [
+        ("fleet-webhook-api", "25%", "0"),
+        ("fleet-consumer", "0", "25%"),
+        ("fleet-amqp-bridge", "1", "0"),
+        ("fleet-query-api", "25%", "0"),
+    ];
     for (name, surge, unavailable) in expected {
         let deployment = manifests.find("Deployment", name);
         if deployment.is_none() && name == "fleet-query-api" {

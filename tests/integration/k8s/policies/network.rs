@@ -5,8 +5,11 @@ use serde_json::Value;
 use super::ports::{has_port, selected};
 use crate::k8s::manifests::{Manifests, at, label, list, selects, text};
 
-/// The ports to which our pods connect: Redis, PostgreSQL and DNS.
-const OUTSIDE: [i64; 3] = [6379, 5432, 53];
+/// The ports to which our pods connect: Redis, PostgreSQL, AMQP over TLS and DNS.
+const OUTSIDE: [i64; 4] = [6379, 5432, 5671, 53];
+
+/// The bridge has a policy of its own, also in a namespace without others.
+const OF_THE_BRIDGE: &str = "NetworkPolicy/fleet-amqp-bridge";
 
 pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     let mut violations = Vec::new();
@@ -28,9 +31,11 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
             }
         }
     }
-    // The component `query` has the policy of its own pods, whether or not the others have any.
-    let is_of_query = |policy: &&Value| text(policy, "/metadata/name") == "fleet-query-api";
-    if !policies.iter().all(is_of_query) {
+    // The components `query` and `amqp-bridge` have the policies of their own pods, whether or not the others have any.
+    let is_optional = |policy: &&Value| {
+        text(policy, "/metadata/name") == "fleet-query-api" || label(policy) == OF_THE_BRIDGE
+    };
+    if !policies.iter().all(is_optional) {
         violations.extend(coverage(manifests, &policies));
     }
     violations
@@ -48,10 +53,11 @@ fn coverage(manifests: &Manifests, policies: &[&Value]) -> Vec<String> {
     if policies.iter().filter(denies).count() != 1 {
         violations.push("nothing is denied by default".to_owned());
     }
-    let needs: [(&str, &[i64], &[&str]); 5] = [
+    let needs: [(&str, &[i64], &[&str]); 6] = [
         ("fleet-webhook-api", &[53, 6379], &["http", "admin"]),
         ("fleet-consumer", &[53, 6379, 5432], &["admin"]),
         ("fleet-query-api", &[53, 5432], &["http", "admin"]),
+        ("fleet-amqp-bridge", &[53, 6379, 5671], &["admin"]),
         ("fleet-migrate", &[53, 5432], &[]),
         ("fleet-retention", &[53, 5432], &[]),
     ];

@@ -19,9 +19,14 @@ pub(super) fn violations(manifests: &Manifests) -> Vec<String> {
     }
     for monitor in manifests.of_kind("PodMonitor") {
         let pods = selected(manifests, at(monitor, "/spec/selector"));
-        let deployed = manifests.of_kind("Deployment").count();
-        if pods.len() != deployed {
-            violations.push(format!("{} selects {} kinds of pods of {deployed}", label(monitor), pods.len()));
+        // The API, the consumer, and the bridge if it is there.
+        let serving = manifests.our_pods().into_iter().filter(|pod| has_port(pod, "admin")).count();
+        if pods.len() != serving {
+            violations.push(format!(
+                "{} selects {} kinds of pods, not {serving}",
+                label(monitor),
+                pods.len()
+            ));
         }
         for endpoint in list(monitor, "/spec/podMetricsEndpoints") {
             let port = text(endpoint, "/port");

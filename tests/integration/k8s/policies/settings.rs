@@ -1,5 +1,6 @@
 //! The containers get exactly the settings that the binaries read.
 
+use fleet_amqp_bridge::bridge_settings::bridge_settings;
 use fleet_runtime::settings::{Settings, load};
 use fleet_webhook_api::source_settings::source_settings;
 use serde_json::Value;
@@ -67,6 +68,15 @@ fn container_problems(manifests: &Manifests, pod: &Pod<'_>, container: &Value) -
                 problems.push("it needs the database, and nothing else".to_owned());
             }
             problems.extend(fleet_query_api::server::prepare(&settings).err().map(|error| error.to_string()));
+        }
+        "Deployment/fleet-amqp-bridge" => {
+            if !admin(9093) {
+                problems.push("its admin listener cannot be reached".to_owned());
+            }
+            if is_given("FLEET_DATABASE_URL") {
+                problems.push("the bridge needs no database".to_owned());
+            }
+            problems.extend(bridge_settings(&settings).err().map(|error| error.to_string()));
         }
         _ => {
             if is_given("FLEET_REDIS_URL") || !is_given("FLEET_DATABASE_URL") {

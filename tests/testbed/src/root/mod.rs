@@ -57,6 +57,16 @@ const POOLER: Recipe = Recipe {
     announcement: "creating a private Debian root with PgBouncer (once; about 20 s and 200 MB)",
 };
 
+/// The root with RabbitMQ, which only the bridge from AMQP needs.
+const RABBITMQ: Recipe = Recipe {
+    name: "trixie-rabbitmq-1",
+    suite: "trixie",
+    variant: "minbase",
+    packages: "rabbitmq-server",
+    left_out: &[],
+    announcement: "creating a private Debian root with RabbitMQ (once; about 15 s and 240 MB)",
+};
+
 /// The folder of PostgreSQL's programs inside the root.
 pub(crate) const POSTGRES_BIN: &str = "/usr/lib/postgresql/17/bin";
 
@@ -70,7 +80,7 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
 }
 
-/// A complete private Debian root: of Redis and TimescaleDB, of Valkey, of Redis 7.0, or of PgBouncer.
+/// A complete private Debian root: of Redis and TimescaleDB, of Valkey, of Redis 7.0, of PgBouncer, or of RabbitMQ.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
@@ -108,6 +118,11 @@ impl Root {
     /// The root of PgBouncer.
     pub(crate) fn with_pooler(progress: &Progress) -> Result<Self, Error> {
         Self::of(&POOLER, progress)
+    }
+
+    /// The root of RabbitMQ.
+    pub(crate) fn with_rabbitmq(progress: &Progress) -> Result<Self, Error> {
+        Self::of(&RABBITMQ, progress)
     }
 
     fn of(recipe: &Recipe, progress: &Progress) -> Result<Self, Error> {

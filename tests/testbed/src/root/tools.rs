@@ -126,6 +126,7 @@ fn as_no_tools(error: Error) -> Error {
         | Error::NoBrowser { .. }
         | Error::Start { .. }
         | Error::Control { .. }
+        | Error::Certificate(_)
         | Error::Io { .. }) => other,
     }
 }

@@ -1,33 +1,34 @@
-//! Whether a queue accepts pushes, so that a provider's webhooks can go to another shard while it does not.
+//! Whether a queue accepts pushes, so that a provider's messages can go to another shard while it does not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-/// How long the committer waits before it reads from a server after a push has failed.
+/// How long to wait before a read from the server after a push has failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest such pause. Each webhook that tries the queue again and fails doubles the pause.
+/// The longest such pause. Each message that tries the queue again and fails doubles the pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
 /// Pushes succeed, or none has been tried.
 const WORKING: u8 = 0;
 /// The last push failed.
 const FAILING: u8 = 1;
-/// The last push failed, and the server responds again. One webhook may try.
+/// The last push failed, and the server responds again. One message may try.
 const TRIAL: u8 = 2;
 
 /// The health of one queue, as its last push has shown. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Health(Arc<AtomicU8>);
+pub struct ShardHealth(Arc<AtomicU8>);
 
-impl Health {
-    pub(super) fn is_working(&self) -> bool {
+impl ShardHealth {
+    /// Whether the last push succeeded, or none has been tried.
+    pub fn is_working(&self) -> bool {
         self.0.load(Ordering::Relaxed) == WORKING
     }
 
-    /// Whether the caller's webhook is the one that may try a queue whose server responds again.
-    pub(super) fn take_trial(&self) -> bool {
+    /// Whether the caller's message is the one that may try a queue whose server responds again.
+    pub fn take_trial(&self) -> bool {
         self.0.load(Ordering::Relaxed) == TRIAL
             && self.0.compare_exchange(TRIAL, FAILING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -37,39 +38,42 @@ impl Health {
     }
 }
 
-/// The committer's side of [`Health`].
-pub(super) struct HealthRecord {
-    health: Health,
+/// The side of [`ShardHealth`] that knows the results of pushes.
+#[derive(Debug)]
+pub struct ShardHealthRecord {
+    health: ShardHealth,
     pause: Duration,
 }
 
-impl HealthRecord {
-    pub(super) fn new(health: Health) -> Self {
+impl ShardHealthRecord {
+    /// The record of `health`.
+    pub fn new(health: ShardHealth) -> Self {
         Self { health, pause: FIRST_PAUSE }
     }
 
     /// The last push failed, or waits for replicas.
-    pub(super) fn failed(&mut self) {
+    pub fn failed(&mut self) {
         if !self.health.is_working() {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
         self.health.set(FAILING);
     }
 
-    pub(super) fn succeeded(&mut self) {
+    /// The last push succeeded.
+    pub fn succeeded(&mut self) {
         self.pause = FIRST_PAUSE;
         self.health.set(WORKING);
     }
 
     /// The server responds. That it accepts pushes is not known: its memory may be full, or the queue's key may be broken.
-    pub(super) fn responds(&self) {
+    pub fn responds(&self) {
         if !self.health.is_working() {
             self.health.set(TRIAL);
         }
     }
 
     /// How long to wait before a read that finds out whether the server responds. `None` if pushes succeed.
-    pub(super) fn pause(&self) -> Option<Duration> {
+    pub fn pause(&self) -> Option<Duration> {
         (!self.health.is_working()).then_some(self.pause)
     }
 }
@@ -79,9 +83,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_webhook_tries_a_queue_whose_server_responds_again() {
-        let health = Health::default();
-        let mut record = HealthRecord::new(health.clone());
+    fn one_message_tries_a_queue_whose_server_responds_again() {
+        let health = ShardHealth::default();
+        let mut record = ShardHealthRecord::new(health.clone());
         assert!(health.is_working() && !health.take_trial() && record.pause().is_none());
         record.responds();
         assert!(health.is_working(), "a read says nothing new");
@@ -95,7 +99,7 @@ mod tests {
 
     #[test]
     fn failed_trials_become_rarer() {
-        let mut record = HealthRecord::new(Health::default());
+        let mut record = ShardHealthRecord::new(ShardHealth::default());
         let mut pauses = Vec::new();
         for _failure in 0..5 {
             record.failed();
