@@ -41,8 +41,8 @@ pub(super) fn rollouts(manifests: &Manifests) -> Vec<String> {
     ];
     for (name, surge, unavailable) in expected {
         let deployment = manifests.find("Deployment", name);
-        if deployment.is_none() && name == "fleet-query-api" {
-            // It is in a component.
+        if deployment.is_none() && ["fleet-amqp-bridge", "fleet-query-api"].contains(&name) {
+            // Each of them is in a component.
             continue;
         }
         let deployment = deployment.unwrap_or(&Value::Null);
