@@ -1,4 +1,4 @@
-//! While a queue has many messages, its batches grow.
+//! While a queue has many messages, its batches are large.
 
 use tokio_postgres::Client;
 

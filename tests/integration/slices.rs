@@ -80,9 +80,9 @@ async fn a_backlog_of_dense_messages_takes_bounded_memory() {
     assert_eq!(count(&database, noted).await, stored);
 }
 
-/// Batches that grow have larger slices, and messages of many events as well.
+/// Large batches have larger slices, and messages of many events as well.
 #[tokio::test]
-async fn batches_that_grow_take_bounded_memory() {
+async fn large_batches_take_bounded_memory() {
     const MESSAGES: usize = 300;
     const EVENTS: usize = 300;
     let database = TestDatabase::migrated().await;
@@ -103,7 +103,7 @@ async fn batches_that_grow_take_bounded_memory() {
     assert!(peak < 128, "{peak} MiB");
     let largest = "SELECT max(records) FROM (SELECT sum(records) AS records FROM settled_batches GROUP BY lease_id) AS batches";
     let largest: i64 = count(&database, &format!("SELECT ({largest})::bigint")).await;
-    assert_eq!(usize::try_from(largest).unwrap(), MESSAGES / 2 * EVENTS, "a batch has grown");
+    assert_eq!(usize::try_from(largest).unwrap(), MESSAGES / 2 * EVENTS, "a batch is large");
 }
 
 /// One message of many slices. When one database stores the slice in the middle, a trigger runs.

@@ -280,20 +280,24 @@ impl Consumer {
     }
 }
 
-/// Appends the messages of a list, which are at most so many. Redis runs one command at a time: it does not keep all of a large
-/// reply in memory, and replies to others in between.
+/// Appends the messages of a list, which are at most so many, one call after the other: Redis does not keep all of a large reply in
+/// memory, and serves others in between.
 async fn read_list(
     list: &str,
     messages: usize,
     connection: &mut MultiplexedConnection,
     batch: &mut Vec<Bytes>,
 ) -> RedisResult<()> {
-    let mut reads = redis::pipe();
     for first in (0..messages).step_by(READ_AT_ONCE) {
-        reads.cmd("LRANGE").arg(list).arg(first).arg(first + READ_AT_ONCE - 1);
+        let mut read = redis::cmd("LRANGE");
+        read.arg(list).arg(first).arg(first + READ_AT_ONCE - 1);
+        let piece: Vec<Bytes> = read.query_async(connection).await?;
+        let is_last = piece.len() < READ_AT_ONCE;
+        batch.extend(piece);
+        if is_last {
+            break;
+        }
     }
-    let pieces: Vec<Vec<Bytes>> = reads.query_async(connection).await?;
-    batch.extend(pieces.into_iter().flatten());
     Ok(())
 }
 

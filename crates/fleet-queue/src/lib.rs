@@ -16,7 +16,7 @@
 //!
 //! - A message is in the list or in exactly one lease until it is settled.
 //! - accepted - claimed = waiting.
-//! - claimed - settled = leased.
+//! - claimed - settled = leased. The bytes of a large claim are counted when it is acknowledged or taken over.
 //!
 //! Every script that writes runs with `allow-oom`. Without it, Redis would refuse LMOVE, SORT and ZADD at `maxmemory`, and a full
 //! queue could never drain. The push does not run with it.

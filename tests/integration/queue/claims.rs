@@ -253,6 +253,32 @@ async fn the_bytes_of_a_long_queue_are_counted_at_a_takeover() {
 }
 
 #[tokio::test]
+async fn the_bytes_of_a_long_queue_balance_after_the_record_of_a_batch_is_lost() {
+    let rig = Rig::new();
+    push_many(&rig, &many(MANY)).await;
+    let lease = rig.claim(limits(400, 1 << 20)).await.unwrap();
+    let other = rig.claim(limits(400, 1 << 20)).await.unwrap();
+    rig.redis::<()>(&["HDEL", &rig.keys.owners, &lease.id.to_string()]).await;
+    rig.redis::<()>(&["ZADD", &rig.keys.leases, "1", &lease.id.to_string()]).await;
+    let owner = rig.take_over_expired().await.unwrap();
+    assert_eq!(texts(&owner), texts(&lease));
+    assert_eq!(rig.consumer.ack(&owner).await.unwrap(), 400);
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (800, 2_400), (400, 2_400)]);
+    assert_eq!(rig.consumer.ack(&other).await.unwrap(), 400);
+    assert_eq!(rig.ledger().await, [(1_000, 6_000), (800, 4_800), (800, 4_800)]);
+}
+
+#[tokio::test]
+async fn a_claim_of_large_messages_is_nearly_as_large_as_it_may_be() {
+    let rig = Rig::new();
+    let items: Vec<_> = (0..200).map(|index| format!("{index:03}{}", "x".repeat(33_000))).collect();
+    push_many(&rig, &items).await;
+    let lease = rig.claim(limits(1_000, 4 << 20)).await.unwrap();
+    assert!((3 << 20..4 << 20).contains(&lease.bytes()), "{} bytes", lease.bytes());
+    assert_eq!(texts(&lease), items[..lease.items.len()]);
+}
+
+#[tokio::test]
 async fn large_messages_behind_small_ones_do_not_exceed_the_limit() {
     const LIMIT: usize = 64 * 1024;
     let rig = Rig::new();

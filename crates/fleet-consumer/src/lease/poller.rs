@@ -19,9 +19,9 @@ const TAKEOVERS_PER_LEASE: u32 = 10;
 /// message as for many.
 const FEW_MESSAGES: usize = 6;
 
-/// With so many messages a second, most vehicles report again within [`BUSY_PAUSE`]. A batch that collects them writes each
-/// vehicle once. No usual traffic reaches this rate: it is what a provider sends after an outage, and is late anyway.
-const BUSY_PER_SECOND: f64 = 5_000.0;
+/// With so many messages within [`BUSY_PAUSE`], which is 5,000 a second, most vehicles report again soon. A batch that collects their
+/// reports writes each vehicle once. Only a provider that catches up after an outage sends so many, and they are late anyway.
+const BUSY_MESSAGES: u128 = 1_000;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The common start of all queues' poll intervals.
@@ -39,9 +39,8 @@ pub(crate) struct Poller {
     /// How many more batches may be large, over all queues.
     large_batches: Arc<Semaphore>,
     /// The last claim was full, or very many messages come.
-    is_busy: bool,
-    /// When the last claim was made.
-    claimed_at: Instant,
+    may_be_large: bool,
+    arrivals: Arrivals,
     poll_min: Duration,
     poll_max: Duration,
     next_poll: Instant,
@@ -70,10 +69,15 @@ impl Poller {
             max_bytes: settings.claim_max_bytes.min(settings.batch_max_bytes),
             lease: settings.lease,
         };
-        let large_limits = ClaimLimits {
-            max_messages: settings.batch_max_messages,
-            max_bytes: settings.batch_max_bytes,
-            ..limits
+        // An operator has switched large batches off if they may have no more messages.
+        let large_limits = if settings.batch_max_messages > settings.claim_max_messages {
+            ClaimLimits {
+                max_messages: settings.batch_max_messages,
+                max_bytes: settings.batch_max_bytes,
+                ..limits
+            }
+        } else {
+            limits
         };
         let now = Instant::now();
         Self {
@@ -82,8 +86,8 @@ impl Poller {
             limits,
             large_limits,
             large_batches,
-            is_busy: false,
-            claimed_at: now,
+            may_be_large: false,
+            arrivals: Arrivals::new(now),
             poll_min: settings.poll_min,
             poll_max: settings.poll_max,
             next_poll: now,
@@ -135,7 +139,7 @@ impl Poller {
 
     /// The right to claim a large batch, while many messages come and few other batches are large.
     fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if self.is_busy { Arc::clone(&self.large_batches).try_acquire_owned().ok() } else { None }
+        if self.may_be_large { Arc::clone(&self.large_batches).try_acquire_owned().ok() } else { None }
     }
 
     /// Repeats the call whose reply was lost. It returns the batch that the first call obtained, if any.
@@ -179,16 +183,16 @@ impl Poller {
     fn pace(&mut self, lease: Option<&Lease>, limits: ClaimLimits) {
         let now = Instant::now();
         let messages = lease.map_or(0, |lease| lease.items.len());
-        let per_second = per_second(messages, now - std::mem::replace(&mut self.claimed_at, now));
+        let is_busy = self.arrivals.are_many(messages, now);
         // The next message may have been too large for the rest.
         let is_full =
             messages >= limits.max_messages || lease.map_or(0, Lease::bytes) >= limits.max_bytes / 4 * 3;
-        self.is_busy = is_full || per_second >= BUSY_PER_SECOND;
+        self.may_be_large = is_full || is_busy;
         let few = !is_full && messages <= FEW_MESSAGES;
         if !few {
             self.pause = self.poll_min;
         }
-        self.next_poll = match (is_full, self.is_busy) {
+        self.next_poll = match (is_full, is_busy) {
             (true, _) => now,
             (false, true) => now + BUSY_PAUSE,
             (false, false) => round_to(now + self.pause, self.poll_min),
@@ -203,9 +207,30 @@ fn exceeds(lease: &Lease, limits: ClaimLimits) -> bool {
     lease.items.len() > limits.max_messages || lease.bytes() > limits.max_bytes
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 messages")]
-fn per_second(messages: usize, elapsed: Duration) -> f64 {
-    messages as f64 / elapsed.as_secs_f64().max(0.001)
+/// How many messages come. They are counted over [`BUSY_PAUSE`] at least, because a fleet may report on the second.
+#[derive(Debug)]
+struct Arrivals {
+    since: Instant,
+    messages: usize,
+    are_many: bool,
+}
+
+impl Arrivals {
+    fn new(since: Instant) -> Self {
+        Self { since, messages: 0, are_many: false }
+    }
+
+    /// Counts messages that were claimed just now. Returns whether very many come.
+    fn are_many(&mut self, messages: usize, now: Instant) -> bool {
+        self.messages += messages;
+        let elapsed = now - self.since;
+        if elapsed >= BUSY_PAUSE {
+            let pauses = elapsed.as_millis() / BUSY_PAUSE.as_millis();
+            let are_many = self.messages as u128 >= BUSY_MESSAGES * pauses;
+            *self = Self { since: now, messages: 0, are_many };
+        }
+        self.are_many
+    }
 }
 
 /// Rounds a time to a multiple of `interval`, so that all queues are polled at the same times. With little traffic, most of a
@@ -213,4 +238,23 @@ fn per_second(messages: usize, elapsed: Duration) -> f64 {
 fn round_to(time: Instant, interval: Duration) -> Instant {
     let intervals = time.duration_since(*START).div_duration_f64(interval).round();
     *START + interval.mul_f64(intervals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_not_many_and_a_flood_is() {
+        let start = Instant::now();
+        let mut arrivals = Arrivals::new(start);
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(!arrivals.are_many(999, at(10)), "it is too early to tell");
+        assert!(!arrivals.are_many(0, at(200)));
+        assert!(!arrivals.are_many(600, at(210)));
+        assert!(arrivals.are_many(400, at(400)));
+        assert!(arrivals.are_many(0, at(410)), "until the next count");
+        assert!(arrivals.are_many(3_000, at(1_000)));
+        assert!(!arrivals.are_many(10_000, at(4_000)), "after a long silence");
+    }
 }

@@ -30,4 +30,8 @@ if bytes == '0' and ARGV[4] then
 end
 redis.pcall('HINCRBY', ledger, 'settled_messages', messages)
 redis.pcall('HINCRBY', ledger, 'settled_bytes', bytes)
+-- If the owner's record was lost, a takeover has made another one, and it is not known any more whether the bytes were counted.
+local counts = redis.pcall('HMGET', ledger, 'claimed_bytes', 'settled_bytes')
+local uncounted = counts.err and 0 or (tonumber(counts[2]) or 0) - (tonumber(counts[1]) or 0)
+if uncounted > 0 then redis.pcall('HINCRBY', ledger, 'claimed_bytes', string.format('%.0f', uncounted)) end
 return messages

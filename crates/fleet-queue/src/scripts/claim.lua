@@ -38,29 +38,30 @@ local function copy(first, messages)
 end
 
 -- How many messages may be moved together: as many as fit, measured in pieces, so that large ones are not copied by the
--- thousand. 0 if the first piece does not fit, or if the users file of an earlier release lacks a permission.
+-- thousand. 0 if none fits, or if the users file of an earlier release lacks a permission.
 local function fitting()
-  local fit, bytes = 0, 0
+  local fit, bytes, piece = 0, 0, MANY
   local most = math.min(waiting, most_messages)
-  while fit < most do
-    local piece = math.min(MANY, most - fit)
-    if type(copy(fit, piece)) ~= 'number' then return 0 end
+  while fit < most and piece >= 1 do
+    local messages = math.min(piece, most - fit)
+    if copy(fit, messages) ~= messages then return 0 end
     local memory = redis.pcall('MEMORY', 'USAGE', lease, 'SAMPLES', 0)
     if type(memory) ~= 'number' then return 0 end
-    bytes = bytes + memory
-    if bytes > most_bytes then break end
-    fit = fit + piece
+    if bytes + memory <= most_bytes then
+      fit, bytes = fit + messages, bytes + memory
+    else
+      -- Large messages: fill the rest with smaller pieces.
+      piece = math.floor(messages / 2)
+    end
   end
   -- Changes nothing, but shows whether the queue may be trimmed.
-  if fit > 0 then
-    local trimmed = redis.pcall('LTRIM', lease, 0, -1)
-    if trimmed.err then return 0 end
-  end
+  local trimmed = redis.pcall('LTRIM', queue, 0, -1)
+  if trimmed.err then return 0 end
   return fit
 end
 
 -- Moves many messages. They do not pass through this script, which would hash each byte of them, and the append-only file
--- contains two commands instead of one for each message. Returns how many were moved.
+-- contains one command for 64 of them. Returns how many were moved.
 local function move_together()
   if waiting < MANY or most_messages < MANY then return 0 end
   local messages = fitting()
@@ -68,7 +69,10 @@ local function move_together()
     redis.call('UNLINK', lease)
     return 0
   end
-  copy(0, messages)
+  if copy(0, messages) ~= messages then
+    redis.call('UNLINK', lease)
+    return 0
+  end
   redis.call('LTRIM', queue, messages, -1)
   return messages
 end
