@@ -50,15 +50,24 @@ pub async fn run(
         log: LinkLog::new(bridge.broker.address()),
         shutdown_timeout: settings.amqp.shutdown_timeout,
     };
-    // Every wait is one of these; a pause of an abort is ten times as long at most.
-    let longest_wait = settings.amqp.timeout.max(settings.queue.timeout).max(settings.amqp.abort_pause * 10);
     let work = connections.serve(&mut lanes, &readiness, &shutdown);
-    let work = readiness.liveness().watch("bridge".to_owned(), longest_wait, work);
+    let work = readiness.liveness().watch("bridge".to_owned(), longest_wait(settings), work);
     tokio::select! {
         is_clean = work => Ok(is_clean),
         unusable = watching => Err(unusable),
         _never = shards => Ok(false),
     }
+}
+
+/// The longest time for which a bridge that works may have nothing to do.
+fn longest_wait(settings: &Settings) -> Duration {
+    let amqp = &settings.amqp;
+    amqp.timeout
+        .max(settings.queue.timeout)
+        .max(amqp.check_interval)
+        .max(amqp.retries().longest)
+        .max(amqp.abort_pauses().longest)
+        .max(amqp.shutdown_timeout)
 }
 
 async fn never(task: impl Future<Output = Infallible>) {

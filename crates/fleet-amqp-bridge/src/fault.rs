@@ -29,6 +29,12 @@ pub(crate) enum Fault {
     /// The broker has the queue, and knows no consumer of it.
     #[error("the broker knows no consumer of the queue any more")]
     Forgotten,
+    /// Messages wait at the broker, and this consumer gets none.
+    #[error("messages wait at the broker, and it delivers none to this consumer")]
+    Starved,
+    /// The broker has closed the channel, and the reason is not known here.
+    #[error("the broker closed the channel before its messages were acknowledged")]
+    ChannelClosed,
     /// An ack would have gone to another connection than its message came from.
     #[error("a message of an earlier connection cannot be acknowledged on this one")]
     Stale,
@@ -92,7 +98,7 @@ impl Fault {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::Timeout { .. } => Reason::Timeout,
-            Self::Cancelled | Self::Forgotten => Reason::Cancelled,
+            Self::Cancelled | Self::Forgotten | Self::Starved | Self::ChannelClosed => Reason::Cancelled,
             Self::Stale => Reason::Protocol,
             Self::Down => Reason::Connection,
             Self::Client(error) => reason(error),
@@ -104,10 +110,24 @@ impl Fault {
         self.reason() == Reason::Refused
     }
 
+    /// Whether the broker has said that it starts no consumer, so that it has delivered nothing to it.
+    pub(crate) fn is_rejection(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_amqp_soft_error(),
+            Self::Timeout { .. }
+            | Self::Cancelled
+            | Self::Forgotten
+            | Self::Starved
+            | Self::ChannelClosed
+            | Self::Stale
+            | Self::Down => false,
+        }
+    }
+
     /// Whether the fault concerns one queue only, if the connection is up and the broker responds on it.
     pub(crate) fn is_of_one_queue(&self) -> bool {
         match self {
-            Self::Cancelled | Self::Forgotten => true,
+            Self::Cancelled | Self::Forgotten | Self::Starved | Self::ChannelClosed => true,
             Self::Client(error) => error.is_amqp_soft_error(),
             Self::Timeout { step, .. } => match step {
                 Step::Consume | Step::Check => true,
@@ -193,16 +213,18 @@ mod tests {
     use super::*;
 
     fn protocol(kind: AMQPErrorKind) -> Fault {
-        Fault::Client(ErrorKind::ProtocolError(AMQPError::new(kind, "hunter2".into())).into())
+        Fault::Client(ErrorKind::ProtocolError(AMQPError::new(kind, "as the broker says".into())).into())
     }
 
     #[test]
     fn a_fault_of_one_channel_leaves_the_connection() {
         let missing = protocol(AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND));
         assert!(missing.reason() == Reason::NotFound && missing.is_of_one_queue());
-        assert!(missing.to_string().contains("FLEET_AMQP__QUEUES"), "{missing}");
+        let said = missing.to_string();
+        assert!(said.contains("as the broker says") && said.contains("FLEET_AMQP__QUEUES"), "{said}");
+        assert!(missing.is_rejection());
         let closed = protocol(AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED));
-        assert!(closed.reason() == Reason::Closed && !closed.is_of_one_queue());
+        assert!(closed.reason() == Reason::Closed && !closed.is_of_one_queue() && !closed.is_rejection());
         assert!(Fault::Cancelled.is_of_one_queue() && !Fault::Down.is_of_one_queue());
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_queue::QueueError;
 use fleet_runtime::settings::Settings;
 use lapin::types::ShortString;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge_settings::{BridgeSettings, PushLimits};
@@ -18,8 +18,9 @@ use crate::metrics::LaneMetrics;
 use crate::pace::{Pace, Remains};
 use crate::pusher::Pusher;
 use crate::shard_watch::ShardWatch;
+use crate::starvation::Starvation;
 use crate::stream_log::StreamLog;
-use crate::subscription::{Receipt, Subscription};
+use crate::subscription::{QueueCounts, Receipt, Subscription};
 use crate::window::{Batch, Window};
 
 /// One of the broker's queues, and everything of it that outlives a connection.
@@ -31,9 +32,12 @@ pub(crate) struct Lane {
     prefetch: u16,
     check_interval: Duration,
     pace: Pace,
-    /// Before the next consumer.
-    pause: Duration,
+    /// When the next consumer may start, also on another connection.
+    not_before: Instant,
     acked: u64,
+    /// Whether this consumer may have been sent messages that have not arrived.
+    may_have_delivered: bool,
+    starvation: Starvation,
     intake: Intake,
     log: StreamLog,
     metrics: LaneMetrics,
@@ -62,8 +66,10 @@ impl Lane {
             prefetch: bridge.prefetch,
             check_interval: bridge.check_interval,
             pace: Pace::new(settings.amqp.retries(), settings.amqp.abort_pauses()),
-            pause: Duration::ZERO,
+            not_before: Instant::now(),
             acked: 0,
+            may_have_delivered: false,
+            starvation: Starvation::default(),
             intake: Intake::new(queue, bridge.max_body_bytes, metrics.clone()),
             log: StreamLog::new(queue.to_owned()),
             metrics,
@@ -81,7 +87,7 @@ impl Lane {
     pub(crate) async fn run(&mut self, link: &Link, shutdown: &CancellationToken) -> Result<(), Fault> {
         loop {
             let pausing = async {
-                sleep(self.pause).await;
+                sleep_until(self.not_before).await;
                 self.metrics.abort_pause(Duration::ZERO);
                 self.pusher.usable().await;
             };
@@ -99,8 +105,11 @@ impl Lane {
 
     async fn consume(&mut self, link: &Link, shutdown: &CancellationToken) -> Result<(), Fault> {
         self.acked = 0;
+        self.may_have_delivered = false;
+        self.starvation.started();
         let mut window = Window::new();
-        let opened = Subscription::open(link, &self.queue, self.prefetch).await;
+        let is_asked = &mut self.may_have_delivered;
+        let opened = Subscription::open(link, &self.queue, self.prefetch, is_asked).await;
         let result = match opened {
             Ok(mut subscription) => {
                 self.log.started();
@@ -122,9 +131,10 @@ impl Lane {
     }
 
     fn ended(&mut self, fault: &Fault, unacked: usize) {
-        let remains = Remains { acked: self.acked, unacked };
+        let may_have_delivered = self.may_have_delivered;
+        let remains = Remains { acked: self.acked, unacked, may_have_delivered };
         let pause = self.pace.ended(remains);
-        self.pause = pause.lasts;
+        self.not_before = Instant::now() + pause.lasts;
         if pause.aborts > 0 {
             self.metrics.abort_pause(pause.lasts);
         }
@@ -144,10 +154,13 @@ impl Lane {
                 biased;
                 () = shutdown.cancelled() => return self.finish(link, subscription, window).await,
                 arrived = timeout(self.check_interval, subscription.next()) => match arrived {
-                    Ok(delivery) => self.intake.add(subscription, window, &delivery?),
+                    Ok(delivery) => {
+                        self.intake.add(subscription, window, &delivery?);
+                        self.starvation.over();
+                    }
                     Err(_silent) => {
                         if let Some(counts) = subscription.check(link).await? {
-                            self.metrics.waiting(counts.waiting);
+                            self.silent(counts)?;
                         }
                     }
                 },
@@ -155,6 +168,17 @@ impl Lane {
             }
             self.push_all(link, subscription, window, shutdown).await?;
         }
+    }
+
+    /// The broker has answered a question about the queue, which has brought nothing for a while. All that has arrived is
+    /// acknowledged.
+    fn silent(&mut self, QueueCounts { waiting, consumers: _ }: QueueCounts) -> Result<(), Fault> {
+        self.metrics.waiting(waiting);
+        if waiting == 0 {
+            // What the broker had sent before its answer has arrived: both came on the same connection.
+            self.may_have_delivered = false;
+        }
+        if self.starvation.needs_another_consumer(waiting) { Err(Fault::Starved) } else { Ok(()) }
     }
 
     /// Pushes and acknowledges what has arrived.
@@ -176,6 +200,10 @@ impl Lane {
             self.acked += u64::try_from(batch.items.len()).unwrap_or(u64::MAX);
             self.metrics.acked(batch.items.len());
             self.metrics.unacked(window.unacked());
+            if link.down.is_cancelled() {
+                // A queue that is busy must not keep the others waiting for the next connection.
+                return Err(Fault::Down);
+            }
             if shutdown.is_cancelled() {
                 return Ok(());
             }

@@ -34,6 +34,7 @@ mod pusher;
 mod shard;
 mod shard_watch;
 mod standing;
+mod starvation;
 mod stream_log;
 mod subscription;
 mod transport;

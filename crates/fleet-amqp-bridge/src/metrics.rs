@@ -86,7 +86,7 @@ fn describe_streams() {
     describe_gauge!(
         ABORT_PAUSE,
         Unit::Seconds,
-        "Length of the current pause after several consumers that returned messages and acknowledged none; 0 otherwise"
+        "Length of the current pause after several consumers that acknowledged little or nothing; 0 otherwise"
     );
     describe_gauge!(CONNECTED, "1 while the connection to the broker is open");
     describe_gauge!(BLOCKED, "1 while the broker blocks the connection");

@@ -30,7 +30,7 @@ impl StreamLog {
                 pause_seconds = lasts.as_secs(),
                 reason,
                 error = %fault,
-                "consumers of this queue have ended several times in a row without acknowledging anything: pausing, because \
+                "consumers of this queue have ended several times in a row and acknowledged little or nothing: pausing, because \
                  quorum queues discard a message that is delivered too often; see the runbook, FleetBridgeReconnecting"
             );
             return;

@@ -41,17 +41,23 @@ pub(crate) struct QueueCounts {
 }
 
 impl Subscription {
-    /// Starts to consume.
+    /// Starts to consume. Sets `is_asked` if the broker may have started a consumer, also if this fails: it may respond too late.
     ///
     /// # Errors
     ///
     /// [`Fault`], for example if the queue does not exist.
-    pub(crate) async fn open(link: &Link, queue: &ShortString, prefetch: u16) -> Result<Self, Fault> {
+    pub(crate) async fn open(
+        link: &Link,
+        queue: &ShortString,
+        prefetch: u16,
+        is_asked: &mut bool,
+    ) -> Result<Self, Fault> {
         let channel = link.timed(Step::Consume, link.channel()).await?;
         let opening = async {
             // It bounds the memory of this process: lapin keeps what has been delivered.
             channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
             let options = BasicConsumeOptions::default();
+            *is_asked = true;
             Ok(channel.basic_consume(queue.clone(), "".into(), options, FieldTable::default()).await?)
         };
         match link.timed(Step::Consume, opening).await {
@@ -68,6 +74,9 @@ impl Subscription {
                 })
             }
             Err(fault) => {
+                if fault.is_rejection() {
+                    *is_asked = false;
+                }
                 abandon(link, &channel).await;
                 Err(fault)
             }
@@ -120,7 +129,8 @@ impl Subscription {
         loop {
             match link.timed(Step::Ack, &mut sending).await {
                 Ok(true) => return Ok(()),
-                // The channel or the connection has ended.
+                // Another connection would return the other queues' messages too.
+                Ok(false) if link.is_up() => return Err(Fault::ChannelClosed),
                 Ok(false) => return Err(Fault::Down),
                 // The broker takes nothing for now. If this ended the connection, all messages would be delivered again.
                 Err(Fault::Timeout { .. }) if link.is_blocked() && link.is_up() => {}

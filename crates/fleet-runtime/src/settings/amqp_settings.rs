@@ -36,7 +36,7 @@ pub struct AmqpSettings {
     /// Longest such pause.
     #[serde(with = "humantime_serde")]
     pub retry_max: Duration,
-    /// First pause after three consumers in a row that ended before they had acknowledged anything; it doubles up to tenfold.
+    /// First pause after three consumers in a row that ended before they had acknowledged anything, or after they had acknowledged little; it doubles up to tenfold.
     #[serde(with = "humantime_serde")]
     pub abort_pause: Duration,
     /// Most time after SIGTERM for the messages that have been delivered.
