@@ -2,9 +2,10 @@
 
 pub(crate) mod gate;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use fleet_providers::{AuthScheme, Secrets, Verdict};
 use fleet_runtime::settings::{QuerySettings, Scope, SettingsError, TokenSettings, environment_name};
 use tokio::sync::Semaphore;
@@ -73,6 +74,11 @@ impl Access {
         self.scheme.authenticates()
     }
 
+    /// Whether this name of the service may be used. With tokens, any may.
+    fn knows_host(&self, headers: &HeaderMap) -> bool {
+        self.needs_token() || names_this_machine(headers)
+    }
+
     /// Who sends the request. Compares with every token, in constant time.
     fn identify(&self, headers: &HeaderMap) -> Option<&Arc<Caller>> {
         let is_genuine = |caller: &&Arc<Caller>| {
@@ -81,6 +87,18 @@ impl Access {
         // Not `find`, which would tell by its duration which token was compared last.
         self.callers.iter().filter(is_genuine).fold(None, |_other, caller| Some(caller))
     }
+}
+
+/// Whether the request names this machine. A web page could otherwise let its own name point to this machine, and read the service in
+/// the browser of a person who works here.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn caller(name: &str, token: &TokenSettings, settings: &QuerySettings, kept: usize) -> Caller {
@@ -129,10 +147,26 @@ fn problems(settings: &QuerySettings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderValue, header};
+    use axum::http::HeaderValue;
     use secrecy::SecretString;
 
     use super::*;
+
+    #[test]
+    fn only_loopback_addresses_name_this_machine() {
+        let names = |host: &'static str| {
+            names_this_machine(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]))
+        };
+        for host in ["localhost", "LOCALHOST:8081", "127.0.0.1", "127.3.2.1:80", "[::1]", "[::1]:8081"] {
+            assert!(names(host), "{host}");
+        }
+        for host in
+            ["", "example.com", "localhost.example.com", "127.0.0.1.example.com:80", "10.0.0.1", "[::2]:1"]
+        {
+            assert!(!names(host), "{host}");
+        }
+        assert!(!names_this_machine(&HeaderMap::new()));
+    }
 
     fn token(secrets: &[&str], scopes: &[Scope]) -> TokenSettings {
         let secrets = Secrets(secrets.iter().map(|secret| SecretString::from(*secret)).collect());

@@ -36,6 +36,15 @@ async fn with_tokens() -> (Rig, Uuid) {
 }
 
 #[tokio::test]
+async fn without_tokens_only_loopback_hosts_are_answered() {
+    let rig = Rig::start(&[vehicle_at("one", 1.0, 2.0)]).await;
+    for (host, status) in [("localhost:8081", 200), ("127.0.0.1", 200), ("example.com", 401)] {
+        let request = rig.service.request("/v1/vehicles").header("host", host);
+        assert_eq!(Service::send(request).await.status, status, "{host}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_opens_what_its_scopes_name() {
     let (rig, one) = with_tokens().await;
     let (list, track) = ("/v1/vehicles".to_owned(), format!("/v1/vehicles/{one}/track"));

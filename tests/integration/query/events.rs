@@ -29,7 +29,11 @@ pub(crate) struct Event {
 impl Stream {
     /// Opens a stream, which must succeed.
     pub(crate) async fn open(request: reqwest::RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
+        Self::read(request.send().await.unwrap())
+    }
+
+    /// Reads a response that is a stream.
+    pub(crate) fn read(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let (text, waiting) = (Vec::new(), VecDeque::new());

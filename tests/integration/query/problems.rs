@@ -47,6 +47,7 @@ async fn a_problem_names_the_parameter_that_is_wrong() {
         ("vehicles/x/track", "vehicle_id"),
         (&format!("vehicles/{one}/track?from=yesterday"), "from"),
         (&format!("vehicles/{one}/track?to=2026"), "to"),
+        (&format!("vehicles/{one}/track?from=-009000-01-01T00:00:00Z"), "from"),
         (&format!("vehicles/{one}/track?from=2026-05-02T00:00:00Z&to=2026-05-01T00:00:00Z"), "from"),
         (&format!("vehicles/{one}/track?from=2026-05-01T00:00:00Z&to=2026-05-08T00:00:01Z"), "from"),
         (&format!("vehicles/{one}/track?limit=51"), "limit"),

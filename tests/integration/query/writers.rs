@@ -72,16 +72,12 @@ async fn follow(url: String, query: &'static str, ended: Arc<AtomicBool>, wanted
         if !last.is_empty() {
             request = request.header("last-event-id", &last);
         }
-        let Ok(response) = request.try_clone().unwrap().send().await else {
+        let response = request.send().await.ok().filter(|response| response.status() == 200);
+        let Some(response) = response else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        if response.status() != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        }
-        drop(response);
-        let mut stream = Stream::open(request).await;
+        let mut stream = Stream::read(response);
         stream.vehicles = std::mem::take(&mut known);
         while let Some(event) = stream.next().await {
             snapshots += u32::from(event.name == "snapshot");

@@ -74,6 +74,10 @@ impl Gate {
     }
 
     fn identify(&self, headers: &HeaderMap, scope: Scope) -> Result<&Arc<Caller>, Problem> {
+        if !self.access.knows_host(headers) {
+            let detail = "without tokens only requests to a loopback address are answered: use http://127.0.0.1, or set a token";
+            return Err(Problem::new(Kind::Unauthorized, detail));
+        }
         let caller = self.access.identify(headers).ok_or_else(|| {
             Problem::new(Kind::Unauthorized, "send a valid token: Authorization: Bearer <token>")
         })?;

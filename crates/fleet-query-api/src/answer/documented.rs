@@ -21,7 +21,7 @@ pub(crate) struct FilterParameters {
     /// The radius around `near`, metres.
     #[param(minimum = 0, maximum = 20_015_115)]
     radius_m: Option<f64>,
-    /// Up to 1000 values of `vehicle_id`, separated by commas. Not together with `bbox` or `near`.
+    /// Up to 400 values of `vehicle_id`, separated by commas. Not together with `bbox` or `near`.
     #[param(pattern = "^[0-9a-f-]{36}(,[0-9a-f-]{36})*$")]
     ids: Option<String>,
     /// One or more of niu, segway, invers, separated by commas.

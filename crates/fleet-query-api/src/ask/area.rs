@@ -8,8 +8,8 @@ use super::parameters::Parameters;
 use crate::fleet::geometry::{Bounds, Circle, LONGEST_DISTANCE_M, Point};
 use crate::problem::Problem;
 
-/// Most vehicles in `ids`.
-const MAX_IDS: usize = 1000;
+/// Most vehicles in `ids`. With more, a request's head would have more than the 16 KiB that the listener accepts.
+const MAX_IDS: usize = 400;
 
 /// Where the vehicles are, or which ones.
 #[derive(Clone, Debug, PartialEq)]

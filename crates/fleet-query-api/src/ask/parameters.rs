@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::problem::Problem;
 use crate::vehicle::Fnv;
 
+/// 0001-01-01T00:00:00Z.
+const YEAR_1: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
 /// Longer durations are mistakes.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366);
 
@@ -68,7 +71,9 @@ impl Parameters {
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
         let value = |text: &str| {
             let detail = "must be a time in RFC 3339, such as 2026-05-01T12:00:00Z (write + as %2B)";
-            text.parse::<Timestamp>().map_err(|_other| Problem::invalid(name, detail))
+            // PostgreSQL knows no time before 4713 BC, and vehicles have none before the year 1.
+            let time = text.parse::<Timestamp>().ok().filter(|time| *time >= YEAR_1);
+            time.ok_or_else(|| Problem::invalid(name, detail))
         };
         self.text(name).map(value).transpose()
     }

@@ -55,7 +55,8 @@ impl Bounds {
 
     /// The part of the grid to search.
     pub(crate) fn extent(&self) -> Extent {
-        let east = if self.west <= self.east { self.east } else { self.east + 360.0 };
+        // The sum may be rounded down, so that a vehicle on the rim would be in the next cell.
+        let east = if self.west <= self.east { self.east } else { self.east + 360.0 + ROUNDING };
         Extent { west: self.west, east, south: self.south, north: self.north }
     }
 }

@@ -38,6 +38,9 @@ pub(super) fn problems(settings: &Settings) -> Vec<String> {
     problems
 }
 
+/// The map, and clients that follow docs/queries.md, connect again after 15 s without a heartbeat.
+const MAX_QUERY_HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// Counts and durations that must not be zero.
 fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
     let (api, consumer, database, amqp) =
@@ -121,6 +124,12 @@ fn contradictions(settings: &Settings) -> Vec<String> {
         ("query.refresh_interval", query.refresh_interval, "query.max_age", query.max_age),
         ("amqp.retry_min", amqp.retry_min, "amqp.retry_max", amqp.retry_max),
     ];
+    if query.heartbeat > MAX_QUERY_HEARTBEAT {
+        problems.push(format!(
+            "{} (query.heartbeat): must be at most 5s, because clients take a longer silence for an outage",
+            environment_name("query.heartbeat")
+        ));
+    }
     for (least, shortest, most, longest) in pairs {
         if shortest > longest {
             problems.push(format!("{} ({least}): must not be more than {most}", environment_name(least)));
