@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug, Display};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// Microseconds since 1970-01-01T00:00:00Z, the precision of PostgreSQL's `timestamptz`. An event has up to ten attributes with
 /// two times each, and a batch thousands of events: this type has half the size of a [`Timestamp`].
@@ -28,8 +28,10 @@ impl From<Timestamp> for Micros {
 
 impl From<Micros> for Timestamp {
     fn from(micros: Micros) -> Self {
+        // `Timestamp::from_microsecond` refuses the fractions of the calendar's last second.
+        let time = Timestamp::from_duration(SignedDuration::from_micros(micros.0));
         // Every value comes from a timestamp, so it is in the calendar.
-        Timestamp::from_microsecond(micros.0).unwrap_or(Timestamp::MIN)
+        time.unwrap_or(if micros.0 < 0 { Timestamp::MIN } else { Timestamp::MAX })
     }
 }
 
