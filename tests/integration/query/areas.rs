@@ -54,6 +54,14 @@ async fn a_box_has_the_vehicles_between_its_sides() {
     }
 }
 
+/// Degrees east of the antimeridian are rounded when they are counted from the west.
+#[tokio::test]
+async fn a_box_across_the_antimeridian_has_the_vehicles_on_its_eastern_side() {
+    let rig = Rig::start(&[vehicle_at("rim", 1.0, -27.95)]).await;
+    let body = rig.service.json("/v1/vehicles?bbox=0,-90,-27.95,90").await;
+    assert_eq!(ids(&body).len(), 1, "{body}");
+}
+
 #[tokio::test]
 async fn a_circle_has_the_nearest_vehicles_first() {
     let mut rng = Rng::with_seed(2);

@@ -6,6 +6,17 @@ use super::fleet::{id, vehicle_at};
 use super::rig::{Rig, Service};
 
 #[tokio::test]
+async fn as_many_ids_as_documented_are_answered() {
+    let rig = Rig::start(&[vehicle_at("one", 1.0, 2.0)]).await;
+    let ids =
+        |count: u128| (0..count).map(|id| Uuid::from_u128(id).to_string()).collect::<Vec<_>>().join(",");
+    let most = rig.service.get(&format!("/v1/vehicles?ids={}", ids(400))).await;
+    assert_eq!(most.status, 200);
+    let more = rig.service.get(&format!("/v1/vehicles?ids={}", ids(401))).await;
+    assert_eq!(more.problem(), (400, "invalid_parameter".to_owned(), Some("ids".to_owned())));
+}
+
+#[tokio::test]
 async fn a_problem_names_the_parameter_that_is_wrong() {
     let row = vehicle_at("one", 1.0, 2.0);
     let rig = Rig::start_with(std::slice::from_ref(&row), &[("FLEET_QUERY__MAX_PAGE", "50")]).await;

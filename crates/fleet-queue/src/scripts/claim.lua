@@ -65,11 +65,7 @@ end
 local function move_together()
   if waiting < MANY or most_messages < MANY then return 0 end
   local messages = fitting()
-  if messages == 0 then
-    redis.call('UNLINK', lease)
-    return 0
-  end
-  if copy(0, messages) ~= messages then
+  if messages == 0 or copy(0, messages) ~= messages then
     redis.call('UNLINK', lease)
     return 0
   end
