@@ -15,9 +15,9 @@ use crate::lease::redis_calls::RedisCalls;
 /// How often the poller looks for expired leases in the time that a lease lasts.
 const TAKEOVERS_PER_LEASE: u32 = 10;
 
-/// After a claim with so few messages, the pause grows as it does after an empty one: transactions cost about as much for one
-/// message as for many.
-const FEW_MESSAGES: usize = 6;
+/// After a claim with so few messages, the pause doubles as it does after an empty one: transactions cost about as much for one
+/// message as for many. After more, it is halved, so it settles where a batch has about as many.
+const FEW_MESSAGES: usize = 3;
 
 /// With so many messages within [`BUSY_PAUSE`], which is 5,000 a second, most vehicles report again soon. A batch that collects their
 /// reports writes each vehicle once. Only a provider that catches up after an outage sends so many, and they are late anyway.
@@ -179,7 +179,7 @@ impl Poller {
     }
 
     /// Sets the time of the next poll: at once after a full batch, after a pause otherwise, so that the next batch is larger. The
-    /// pause doubles while there are few messages or none, and is long while there are very many.
+    /// pause follows how many messages come, and is long while there are very many.
     fn pace(&mut self, lease: Option<&Lease>, limits: ClaimLimits) {
         let now = Instant::now();
         let messages = lease.map_or(0, |lease| lease.items.len());
@@ -188,18 +188,14 @@ impl Poller {
         let is_full =
             messages >= limits.max_messages || lease.map_or(0, Lease::bytes) >= limits.max_bytes / 4 * 3;
         self.may_be_large = is_full || is_busy;
-        let few = !is_full && messages <= FEW_MESSAGES;
-        if !few {
-            self.pause = self.poll_min;
-        }
+        let are_few = messages <= FEW_MESSAGES && !is_full;
+        let pause = if are_few { self.pause * 2 } else { self.pause / 2 };
+        self.pause = pause.clamp(self.poll_min, self.poll_max);
         self.next_poll = match (is_full, is_busy) {
             (true, _) => now,
             (false, true) => now + BUSY_PAUSE,
             (false, false) => round_to(now + self.pause, self.poll_min),
         };
-        if few {
-            self.pause = (self.pause * 2).min(self.poll_max);
-        }
     }
 }
 
