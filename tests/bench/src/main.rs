@@ -7,6 +7,7 @@
 
 #![allow(clippy::cast_precision_loss, reason = "counts and microseconds stay far below 2^52")]
 
+mod amqp;
 mod case;
 mod failure;
 mod figures;
@@ -34,6 +35,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_runtime::settings::Settings;
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use crate::case::{Case, Setup};
 use crate::failure::Failure;
@@ -69,6 +71,11 @@ enum Command {
     /// Measure how long reports take to become visible; used by `run`.
     Freshness {
         /// See `freshness::Freshness`.
+        json: String,
+    },
+    /// Consume a queue of RabbitMQ and drop its messages, as specified in the JSON; used by `run`.
+    Consume {
+        /// See `amqp::Consume`.
         json: String,
     },
     /// Attack as specified in the JSON; used by `run`.
@@ -152,11 +159,13 @@ fn run(command: Command) -> Result<bool, Failure> {
         Command::Load { json } => print(&load::run(&serde_json::from_str(&json)?)?),
         Command::Insert { json } => print(&insert::run(&serde_json::from_str(&json)?)?),
         Command::Freshness { json } => print(&freshness::run(&serde_json::from_str(&json)?)?),
+        Command::Consume { json } => {
+            print(&service_runtime()?.block_on(amqp::consume(&serde_json::from_str(&json)?))?)
+        }
         Command::Attack { json } => print(&flood::attack(&serde_json::from_str(&json)?)?),
         Command::Newcomers { json } => print(&flood::newcomers(&serde_json::from_str(&json)?)?),
         Command::Reference { what, port, redis_url } => {
-            let threads = Settings::default().worker_threads;
-            let runtime = fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))?;
+            let runtime = service_runtime()?;
             match what {
                 Reference::Bare => runtime.block_on(reference::bare(port))?,
                 Reference::Lpush => runtime.block_on(reference::lpush(port, &redis_url))?,
@@ -164,6 +173,12 @@ fn run(command: Command) -> Result<bool, Failure> {
             Ok(true)
         }
     }
+}
+
+/// The runtime of the services.
+fn service_runtime() -> Result<Runtime, Failure> {
+    let threads = Settings::default().worker_threads;
+    fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))
 }
 
 fn print(outcome: &impl Serialize) -> Result<bool, Failure> {

@@ -23,6 +23,7 @@ use fleet_harness::http;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 const API: &str = "fleet-webhook-api";
+const BRIDGE: &str = "fleet-amqp-bridge";
 const CONSUMER: &str = "fleet-consumer";
 
 /// Keeps the files of the write-ahead log, so that PostgreSQL reuses them.
@@ -163,6 +164,15 @@ impl Stage {
     /// Starts a consumer as shipped.
     pub(crate) fn consumer(&self) -> Result<Running, Failure> {
         Ok(self.start_ready(CONSUMER, self.command(CONSUMER)?)?.0)
+    }
+
+    /// Starts a bridge that consumes this queue of a broker.
+    pub(crate) fn bridge(&self, url: &str, ca_file: &Path, queue: &str) -> Result<Running, Failure> {
+        let mut command = self.command(BRIDGE)?;
+        command.env("FLEET_REDIS_URL", RedisLogin::Api.of(&self.redis_url));
+        command.env("FLEET_AMQP__URL", url).env("FLEET_AMQP__CA_FILE", ca_file);
+        command.env("FLEET_AMQP__QUEUES", queue);
+        Ok(self.start_ready(BRIDGE, command)?.0)
     }
 
     /// A command of the consumer's program that needs the migrator's login.

@@ -1,5 +1,6 @@
 //! The cases to measure.
 
+mod amqp;
 mod attack;
 mod bomb;
 mod drain;
@@ -46,6 +47,8 @@ pub(crate) enum Case {
     TinyEvents,
     /// Stored events that are parsed again: few and many.
     Replay,
+    /// INVERS' events from a queue of RabbitMQ through the bridge, compared with a bare AMQP consumer.
+    Amqp,
     /// Bytes of disk and memory for each message, event and vehicle.
     Sizing,
 }
@@ -66,6 +69,7 @@ impl Case {
             Self::Refused => "refused",
             Self::TinyEvents => "tiny-events",
             Self::Replay => "replay",
+            Self::Amqp => "amqp",
             Self::Sizing => "sizing",
         }
     }
@@ -78,6 +82,7 @@ impl Case {
             | Self::Idle
             | Self::Freshness
             | Self::Replay
+            | Self::Amqp
             | Self::Sizing => true,
             Self::Ingest
             | Self::IngestAlways
@@ -106,6 +111,7 @@ impl Case {
             | Self::Drain
             | Self::DrainTwo
             | Self::Replay
+            | Self::Amqp
             | Self::Sizing => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, setup.shards, &setup.interrupt)?;
@@ -127,6 +133,7 @@ impl Case {
             Self::Refused => attack::run_refused(setup, &mut stage, &mut report),
             Self::TinyEvents => attack::run_tiny_events(setup, &mut stage, &mut report),
             Self::Replay => replay::run(setup, &mut stage, &mut report),
+            Self::Amqp => amqp::run(setup, &mut stage, &mut report),
             Self::Sizing => sizing::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))
