@@ -9,6 +9,7 @@
 
 mod amqp;
 mod case;
+mod cities;
 mod failure;
 mod figures;
 mod flood;
@@ -20,11 +21,13 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
+mod reference_sql;
 mod replication;
 mod running;
 mod runtime;
 mod sql;
 mod stage;
+mod streams;
 mod usage;
 mod usual;
 
@@ -78,6 +81,11 @@ enum Command {
         /// See `amqp::Consume`.
         json: String,
     },
+    /// Read many streams of the query service, as specified in the JSON; used by `run`.
+    Streams {
+        /// See `streams::Streams`.
+        json: String,
+    },
     /// Attack as specified in the JSON; used by `run`.
     Attack {
         /// See `flood::Flood`.
@@ -95,9 +103,9 @@ enum Command {
         /// Loopback port.
         #[arg(long)]
         port: u16,
-        /// Redis for `lpush`.
+        /// Redis for `lpush`, PostgreSQL for `sql`.
         #[arg(long)]
-        redis_url: String,
+        url: String,
     },
 }
 
@@ -107,6 +115,8 @@ enum Reference {
     Bare,
     /// Sends one LPUSH for each request.
     Lpush,
+    /// Sends one query to PostgreSQL for each request.
+    Sql,
 }
 
 #[derive(Debug, clap::Args)]
@@ -162,13 +172,15 @@ fn run(command: Command) -> Result<bool, Failure> {
         Command::Consume { json } => {
             print(&service_runtime()?.block_on(amqp::consume(&serde_json::from_str(&json)?))?)
         }
+        Command::Streams { json } => print(&streams::run(&serde_json::from_str(&json)?)?),
         Command::Attack { json } => print(&flood::attack(&serde_json::from_str(&json)?)?),
         Command::Newcomers { json } => print(&flood::newcomers(&serde_json::from_str(&json)?)?),
-        Command::Reference { what, port, redis_url } => {
+        Command::Reference { what, port, url } => {
             let runtime = service_runtime()?;
             match what {
                 Reference::Bare => runtime.block_on(reference::bare(port))?,
-                Reference::Lpush => runtime.block_on(reference::lpush(port, &redis_url))?,
+                Reference::Lpush => runtime.block_on(reference::lpush(port, &url))?,
+                Reference::Sql => runtime.block_on(reference_sql::run(port, &url))?,
             }
             Ok(true)
         }

@@ -9,6 +9,7 @@ mod idle;
 mod ingest;
 mod ingest_always;
 mod ingest_replicated;
+mod query;
 mod replay;
 mod setup;
 mod sizing;
@@ -49,6 +50,8 @@ pub(crate) enum Case {
     Replay,
     /// INVERS' events from a queue of RabbitMQ through the bridge, compared with a bare AMQP consumer.
     Amqp,
+    /// The query service, compared with a query of PostgreSQL for each request.
+    Query,
     /// Bytes of disk and memory for each message, event and vehicle.
     Sizing,
 }
@@ -70,6 +73,7 @@ impl Case {
             Self::TinyEvents => "tiny-events",
             Self::Replay => "replay",
             Self::Amqp => "amqp",
+            Self::Query => "query",
             Self::Sizing => "sizing",
         }
     }
@@ -83,6 +87,7 @@ impl Case {
             | Self::Freshness
             | Self::Replay
             | Self::Amqp
+            | Self::Query
             | Self::Sizing => true,
             Self::Ingest
             | Self::IngestAlways
@@ -104,7 +109,8 @@ impl Case {
             | Self::Freshness
             | Self::SlowClients
             | Self::Refused
-            | Self::TinyEvents => &[],
+            | Self::TinyEvents
+            | Self::Query => &[],
             Self::Ingest
             | Self::IngestAlways
             | Self::IngestReplicated
@@ -134,6 +140,7 @@ impl Case {
             Self::TinyEvents => attack::run_tiny_events(setup, &mut stage, &mut report),
             Self::Replay => replay::run(setup, &mut stage, &mut report),
             Self::Amqp => amqp::run(setup, &mut stage, &mut report),
+            Self::Query => query::run(setup, &mut stage, &mut report),
             Self::Sizing => sizing::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))
