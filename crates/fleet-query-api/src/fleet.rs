@@ -58,10 +58,7 @@ impl Fleet {
         }
         let after = Arc::new(found);
         let before = self.by_id.insert(vehicle_id, Arc::clone(&after));
-        if let Some(before) = &before {
-            self.grid.remove(before);
-        }
-        self.grid.insert(&after);
+        self.grid.put(before.as_deref(), &after);
         Some(Change { vehicle_id, before, after: Some(after) })
     }
 
