@@ -7,6 +7,7 @@ use fleet_store::FoundVehicle;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use super::entry::Entry;
 use super::geometry::{Extent, Point};
 
 /// Cells in a degree.
@@ -27,12 +28,12 @@ pub(crate) struct Grid(FxHashMap<Cell, Vec<Placed>>);
 struct Placed {
     id: Uuid,
     point: Point,
-    vehicle: Arc<FoundVehicle>,
+    vehicle: Arc<Entry>,
 }
 
 impl Grid {
     /// Adds a vehicle, instead of its state `before` if that was added. One without a position is not added.
-    pub(crate) fn put(&mut self, before: Option<&FoundVehicle>, vehicle: &Arc<FoundVehicle>) {
+    pub(crate) fn put(&mut self, before: Option<&Entry>, vehicle: &Arc<Entry>) {
         let id = vehicle.vehicle.vehicle_id;
         let placed = point(vehicle).map(|point| Placed { id, point, vehicle: Arc::clone(vehicle) });
         let Some(placed) = placed else {
@@ -65,7 +66,7 @@ impl Grid {
     }
 
     /// Visits the vehicles in the extent, each once. A few may be just outside of it.
-    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<FoundVehicle>)) {
+    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<Entry>)) {
         let mut visit = |placed: &Placed| {
             if extent.has(placed.point) {
                 visit(&placed.vehicle);
