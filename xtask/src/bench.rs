@@ -8,7 +8,8 @@ use fleet_harness::Interrupt;
 use fleet_harness::Job;
 
 /// The packages to build and measure. They are built in release mode, as shipped.
-const PACKAGES: [&str; 3] = ["fleet-webhook-api", "fleet-consumer", "fleet-bench"];
+const PACKAGES: [&str; 5] =
+    ["fleet-webhook-api", "fleet-consumer", "fleet-amqp-bridge", "fleet-query-api", "fleet-bench"];
 
 /// The output folder inside the target folder.
 const OUT: &str = "bench";
@@ -18,7 +19,7 @@ const DOCUMENT: &str = "docs/performance.md";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Cases to run: ingest, ingest-always, ingest-replicated, drain, drain-two, bomb, idle, freshness, slow-clients, refused, tiny-events, replay, sizing [default: all].
+    /// Cases to run: ingest, ingest-always, ingest-replicated, drain, drain-two, bomb, idle, freshness, slow-clients, refused, tiny-events, replay, amqp, query, sizing [default: all].
     cases: Vec<String>,
     /// Run one small round to check that the benchmark works. Its figures are meaningless and are not judged.
     #[arg(long)]

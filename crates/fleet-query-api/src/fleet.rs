@@ -1,5 +1,6 @@
 //! The whole fleet in memory.
 
+pub(crate) mod entry;
 pub(crate) mod geometry;
 pub(crate) mod grid;
 
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use fleet_store::FoundVehicle;
 use uuid::Uuid;
 
+use self::entry::Entry;
 use self::geometry::Extent;
 use self::grid::Grid;
 
 /// Every vehicle, by id and by position.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    by_id: BTreeMap<Uuid, Arc<FoundVehicle>>,
+    by_id: BTreeMap<Uuid, Arc<Entry>>,
     grid: Grid,
 }
 
@@ -24,8 +26,8 @@ pub(crate) struct Fleet {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) vehicle_id: Uuid,
-    pub(crate) before: Option<Arc<FoundVehicle>>,
-    pub(crate) after: Option<Arc<FoundVehicle>>,
+    pub(crate) before: Option<Arc<Entry>>,
+    pub(crate) after: Option<Arc<Entry>>,
 }
 
 impl Fleet {
@@ -35,33 +37,33 @@ impl Fleet {
     }
 
     /// One vehicle.
-    pub(crate) fn get(&self, vehicle_id: Uuid) -> Option<&Arc<FoundVehicle>> {
+    pub(crate) fn get(&self, vehicle_id: Uuid) -> Option<&Arc<Entry>> {
         self.by_id.get(&vehicle_id)
     }
 
     /// The vehicles after this one, by id.
-    pub(crate) fn after(&self, vehicle_id: Option<Uuid>) -> impl Iterator<Item = &Arc<FoundVehicle>> {
+    pub(crate) fn after(&self, vehicle_id: Option<Uuid>) -> impl Iterator<Item = &Arc<Entry>> {
         let start = vehicle_id.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_id.range((start, Bound::Unbounded)).map(|(_id, vehicle)| vehicle)
     }
 
     /// Visits the vehicles in the extent, each once, and some outside of it.
-    pub(crate) fn visit(&self, extent: &Extent, visit: impl FnMut(&Arc<FoundVehicle>)) {
+    pub(crate) fn visit(&self, extent: &Extent, visit: impl FnMut(&Arc<Entry>)) {
         self.grid.visit(extent, visit);
     }
 
     /// Takes over the state of a vehicle. Says what has changed, if anything has: a row may be read twice.
     pub(crate) fn put(&mut self, found: FoundVehicle) -> Option<Change> {
         let vehicle_id = found.vehicle.vehicle_id;
-        if self.by_id.get(&vehicle_id).is_some_and(|known| **known == found) {
+        if self.by_id.get(&vehicle_id).is_some_and(|known| ***known == found) {
             return None;
         }
-        let after = Arc::new(found);
+        let after = Arc::new(Entry::new(found));
         let before = self.by_id.insert(vehicle_id, Arc::clone(&after));
+        self.grid.put(before.as_deref(), &after);
         if let Some(before) = &before {
-            self.grid.remove(before);
+            before.forget_json();
         }
-        self.grid.insert(&after);
         Some(Change { vehicle_id, before, after: Some(after) })
     }
 
@@ -71,6 +73,7 @@ impl Fleet {
         let removed = gone.into_iter().filter_map(|vehicle_id| {
             let before = self.by_id.remove(&vehicle_id)?;
             self.grid.remove(&before);
+            before.forget_json();
             Some(Change { vehicle_id, before: Some(before), after: None })
         });
         removed.collect()

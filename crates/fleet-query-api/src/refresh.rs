@@ -16,7 +16,7 @@ use crate::knowledge::{Knowledge, Read};
 use crate::metrics;
 
 /// Rows that are decoded before other tasks get their turn.
-const ROWS_AT_A_TIME: usize = 500;
+const ROWS_AT_A_TIME: usize = 100;
 
 /// Pauses after failures. An outage should end here when it ends in the database.
 const PAUSES: RetryPauses =

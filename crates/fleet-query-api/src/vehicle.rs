@@ -133,8 +133,12 @@ impl<'a> VehicleView<'a> {
 
     /// The same, with its distance.
     pub(crate) fn with_distance(self, distance_m: Option<f64>) -> Self {
-        // Millimetres are more than any position is good for.
-        Self { distance_m: distance_m.map(|metres| (metres * 1000.0).round() / 1000.0), ..self }
+        Self { distance_m: distance_m.map(millimetres), ..self }
+    }
+
+    /// The same without the age of the position.
+    pub(crate) fn without_age(self) -> Self {
+        Self { position_age_s: None, ..self }
     }
 
     /// Longitude and latitude.
@@ -149,6 +153,11 @@ impl<'a> VehicleView<'a> {
         let _written = write!(hash, "{:?}", Self { position_age_s: None, distance_m: None, ..*self });
         format!("W/\"{:016x}\"", hash.0)
     }
+}
+
+/// A distance in metres, rounded to millimetres, which is more than any position is good for.
+pub(crate) fn millimetres(metres: f64) -> f64 {
+    (metres * 1000.0).round() / 1000.0
 }
 
 fn value<T: Copy>(timed: Option<Timed<T>>) -> Option<T> {

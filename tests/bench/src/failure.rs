@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     #[error("PostgreSQL: {0}{detail}", detail = detail(.0))]
     Postgres(#[from] tokio_postgres::Error),
 
+    #[error("RabbitMQ: {0}")]
+    Amqp(#[from] lapin::Error),
+
     #[error("unexpected JSON: {0}")]
     Json(#[from] serde_json::Error),
 

@@ -119,7 +119,7 @@ fn end(end: End) -> impl Fn() -> bool {
 }
 
 /// Posts on a new connection, because the API may have closed an idle one while a report became visible.
-fn post(target: SocketAddr, request: &[u8]) -> Result<(), Failure> {
+pub(crate) fn post(target: SocketAddr, request: &[u8]) -> Result<(), Failure> {
     let exchange = || {
         let mut stream = TcpStream::connect(target)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;

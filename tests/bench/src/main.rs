@@ -7,7 +7,9 @@
 
 #![allow(clippy::cast_precision_loss, reason = "counts and microseconds stay far below 2^52")]
 
+mod amqp;
 mod case;
+mod cities;
 mod failure;
 mod figures;
 mod flood;
@@ -19,11 +21,13 @@ mod provider;
 mod record;
 mod redis_side;
 mod reference;
+mod reference_sql;
 mod replication;
 mod running;
 mod runtime;
 mod sql;
 mod stage;
+mod streams;
 mod usage;
 mod usual;
 
@@ -34,6 +38,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use fleet_runtime::settings::Settings;
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use crate::case::{Case, Setup};
 use crate::failure::Failure;
@@ -71,6 +76,16 @@ enum Command {
         /// See `freshness::Freshness`.
         json: String,
     },
+    /// Consume a queue of RabbitMQ and drop its messages, as specified in the JSON; used by `run`.
+    Consume {
+        /// See `amqp::Consume`.
+        json: String,
+    },
+    /// Read many streams of the query service, as specified in the JSON; used by `run`.
+    Streams {
+        /// See `streams::Streams`.
+        json: String,
+    },
     /// Attack as specified in the JSON; used by `run`.
     Attack {
         /// See `flood::Flood`.
@@ -88,9 +103,9 @@ enum Command {
         /// Loopback port.
         #[arg(long)]
         port: u16,
-        /// Redis for `lpush`.
+        /// Redis for `lpush`, PostgreSQL for `sql`.
         #[arg(long)]
-        redis_url: String,
+        url: String,
     },
 }
 
@@ -100,6 +115,8 @@ enum Reference {
     Bare,
     /// Sends one LPUSH for each request.
     Lpush,
+    /// Sends one query to PostgreSQL for each request.
+    Sql,
 }
 
 #[derive(Debug, clap::Args)]
@@ -152,18 +169,28 @@ fn run(command: Command) -> Result<bool, Failure> {
         Command::Load { json } => print(&load::run(&serde_json::from_str(&json)?)?),
         Command::Insert { json } => print(&insert::run(&serde_json::from_str(&json)?)?),
         Command::Freshness { json } => print(&freshness::run(&serde_json::from_str(&json)?)?),
+        Command::Consume { json } => {
+            print(&service_runtime()?.block_on(amqp::consume(&serde_json::from_str(&json)?))?)
+        }
+        Command::Streams { json } => print(&streams::run(&serde_json::from_str(&json)?)?),
         Command::Attack { json } => print(&flood::attack(&serde_json::from_str(&json)?)?),
         Command::Newcomers { json } => print(&flood::newcomers(&serde_json::from_str(&json)?)?),
-        Command::Reference { what, port, redis_url } => {
-            let threads = Settings::default().worker_threads;
-            let runtime = fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))?;
+        Command::Reference { what, port, url } => {
+            let runtime = service_runtime()?;
             match what {
                 Reference::Bare => runtime.block_on(reference::bare(port))?,
-                Reference::Lpush => runtime.block_on(reference::lpush(port, &redis_url))?,
+                Reference::Lpush => runtime.block_on(reference::lpush(port, &url))?,
+                Reference::Sql => runtime.block_on(reference_sql::run(port, &url))?,
             }
             Ok(true)
         }
     }
+}
+
+/// The runtime of the services.
+fn service_runtime() -> Result<Runtime, Failure> {
+    let threads = Settings::default().worker_threads;
+    fleet_runtime::cli::runtime(threads).map_err(Failure::io("start a runtime"))
 }
 
 fn print(outcome: &impl Serialize) -> Result<bool, Failure> {

@@ -124,11 +124,21 @@ fn filled(mut text: String, end: &str) -> String {
 }
 
 fn niu(status: Status) -> String {
+    let place = micro_degrees(status);
+    niu_placed(status, &format!("52.5{place:05}"), &format!("13.4{place:05}"))
+}
+
+/// NIU's status of a vehicle at this latitude and longitude.
+pub(crate) fn niu_at(status: Status, lat: f64, lon: f64) -> String {
+    niu_placed(status, &format!("{lat:.6}"), &format!("{lon:.6}"))
+}
+
+fn niu_placed(status: Status, lat: &str, lon: &str) -> String {
     let id = Provider::Niu.vehicle_id(status.vehicle);
-    let (time, place) = (status.at_ms, micro_degrees(status));
+    let time = status.at_ms;
     let text = format!(
         "{{\"sn\":\"{id}\",\"type\":\"status\",\"infoTimestamp\":{time},\"gpsTimestamp\":{time},\
-         \"postion\":{{\"lat\":52.5{place:05},\"lng\":13.4{place:05}}},\"isAccOn\":1,\"isFortificationOn\":0,\
+         \"postion\":{{\"lat\":{lat},\"lng\":{lon}}},\"isAccOn\":1,\"isFortificationOn\":0,\
          \"nowSpeed\":23,\"ss_online_sta\":\"1\",\"isCharging\":0,\"estimatedMileage\":41,\"totalMileage\":1234.5,\
          \"batteries\":{{\"compartmentA\":{{\"isConnected\":true,\"batteryCharging\":68,\"gradeBattery\":\"99.2\"}}}},\
          \"remark\":\""

@@ -135,6 +135,17 @@ impl RedisSide {
         self.fill_from(provider, messages, vehicles, |status| usual.body(status))
     }
 
+    /// The same with these bodies.
+    pub(crate) fn fill_with_body(
+        &self,
+        provider: Provider,
+        messages: u32,
+        body: impl Fn(Status) -> String,
+    ) -> Result<(), Failure> {
+        self.fill_from(provider, messages, messages, body)?;
+        Ok(())
+    }
+
     fn fill_from(
         &self,
         provider: Provider,

@@ -35,7 +35,8 @@ pub(crate) async fn lpush(port: u16, redis_url: &str) -> Result<(), Failure> {
     serve(port, Router::new().route(ROUTE, post(push)).with_state(connection)).await
 }
 
-async fn serve(port: u16, router: Router) -> Result<(), Failure> {
+/// Serves as the product does.
+pub(crate) async fn serve(port: u16, router: Router) -> Result<(), Failure> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).await.map_err(Failure::io(format!("listen on {address}")))?;
     let listener = listener.tap_io(|stream| {

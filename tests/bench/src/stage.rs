@@ -25,6 +25,8 @@ use fleet_harness::http;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 const API: &str = "fleet-webhook-api";
+const BRIDGE: &str = "fleet-amqp-bridge";
+const QUERY: &str = "fleet-query-api";
 const CONSUMER: &str = "fleet-consumer";
 
 /// Keeps the files of the write-ahead log, so that PostgreSQL reuses them.
@@ -167,6 +169,25 @@ impl Stage {
         Ok(self.start_ready(CONSUMER, self.command(CONSUMER)?)?.0)
     }
 
+    /// Starts a bridge that consumes this queue of a broker.
+    pub(crate) fn bridge(&self, url: &str, ca_file: &Path, queue: &str) -> Result<Running, Failure> {
+        let mut command = self.command(BRIDGE)?;
+        command.env("FLEET_REDIS_URL", RedisLogin::Api.of(&self.redis_url));
+        command.env("FLEET_AMQP__URL", url).env("FLEET_AMQP__CA_FILE", ca_file);
+        command.env("FLEET_AMQP__QUEUES", queue);
+        Ok(self.start_ready(BRIDGE, command)?.0)
+    }
+
+    /// Starts the query service, and waits until it knows the fleet.
+    pub(crate) fn query(&self) -> Result<Front, Failure> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let mut command = self.command(QUERY)?;
+        command.env("FLEET_DATABASE_URL", DatabaseLogin::Reader.of(&self.database_url()));
+        command.env("FLEET_QUERY__LISTEN", address.to_string());
+        let (running, _admin) = self.start_ready(QUERY, command)?;
+        Ok(Front { running, address })
+    }
+
     /// A command of the consumer's program that needs the migrator's login.
     pub(crate) fn migrator_command(&self, arguments: &[&str]) -> Result<Command, Failure> {
         let mut command = self.command(CONSUMER)?;
@@ -175,18 +196,15 @@ impl Stage {
         Ok(command)
     }
 
-    /// Starts a reference that accepts webhooks, `bare` or `lpush`.
+    /// Starts a reference: `bare` or `lpush`, which accept webhooks, or `sql`, which answers queries.
     pub(crate) fn reference(&self, name: &str) -> Result<Front, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let url = match name {
+            "sql" => DatabaseLogin::Reader.of(&self.database_url()),
+            _redis => self.redis_url.clone(),
+        };
         let mut command = self.own()?;
-        command.args([
-            "reference",
-            name,
-            "--port",
-            &address.port().to_string(),
-            "--redis-url",
-            &self.redis_url,
-        ]);
+        command.args(["reference", name, "--port", &address.port().to_string(), "--url", &url]);
         let mut running = Running::start(name, &mut command, self.logs.path())?;
         self.interrupt.until(name, READY_WITHIN, || {
             running.check()?;

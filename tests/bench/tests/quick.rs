@@ -13,7 +13,7 @@ fn the_small_cases_measure_something_plausible() {
     let bin_dir = std::env::var("FLEET_TEST_BIN_DIR");
     let bin_dir = bin_dir.expect("FLEET_TEST_BIN_DIR is not set: run `cargo xtask test`");
     let out = tempfile::tempdir().unwrap();
-    let cases = ["drain", "idle", "freshness", "sizing"];
+    let cases = ["drain", "idle", "freshness", "sizing", "amqp", "query"];
     let output = Command::new(env!("CARGO_BIN_EXE_fleet-bench"))
         .args(["run", "--quick", "--bin-dir", &bin_dir, "--out"])
         .arg(out.path())
@@ -46,6 +46,12 @@ fn the_small_cases_measure_something_plausible() {
     assert!(median("drain", "product: CPU an event, PostgreSQL") > 1.0);
     assert!(median("drain", "product: CPU an event, consumer") > 1.0);
     assert!(median("drain", "reference: CPU a row, PostgreSQL") > 1.0);
+    assert!(median("amqp", "bridge: CPU an event, bridge") > 1.0);
+    assert!(median("amqp", "with a consumer: events until telemetry") > 1.0);
+    assert!(median("query", "1000: near: rate ÷ reference") > 0.0);
+    assert!((150.0..250.0).contains(&median("query", "2000: changes stored")));
+    let visible_ms = median("query", "2000: 20 streams: change visible, p50");
+    assert!((1.0..10_000.0).contains(&visible_ms), "{visible_ms} ms");
     let commits = median("idle", "commits");
     assert!((20.0..2_000.0).contains(&commits), "{commits} commits/s");
     let fresh_ms = median("freshness", "p50");

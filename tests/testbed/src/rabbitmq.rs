@@ -88,6 +88,12 @@ impl RabbitMq {
         self.ports.amqps
     }
 
+    /// The server's pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Runs `rabbitmqctl` and returns its output.
     ///
     /// # Errors

@@ -52,14 +52,6 @@ impl Format {
             Self::GeoJson => "application/geo+json",
         }
     }
-
-    /// Appends one vehicle, or its feature.
-    pub(crate) fn write_vehicle(self, view: &VehicleView<'_>, vehicle_id: Uuid, text: &mut Vec<u8>) {
-        match self {
-            Self::Json => write_json(view, text),
-            Self::GeoJson => write_json(&Feature::new(view, vehicle_id), text),
-        }
-    }
 }
 
 /// A media range in lower case, and its quality.

@@ -16,6 +16,7 @@ use super::format::{Feature, Format, view, write_json};
 use super::vehicles::age_s;
 use crate::app::{App, read_of};
 use crate::ask::parameters::Parameters;
+use crate::fleet::entry::Entry;
 use crate::knowledge::Read;
 use crate::problem::{Kind, Problem};
 use crate::vehicle::VehicleView;
@@ -118,7 +119,7 @@ pub(crate) fn parse_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid
 }
 
 /// The vehicle, and when it was read.
-pub(crate) fn find(app: &App, vehicle_id: Uuid) -> Result<(Arc<FoundVehicle>, Read), Problem> {
+pub(crate) fn find(app: &App, vehicle_id: Uuid) -> Result<(Arc<Entry>, Read), Problem> {
     let known = app.knowledge.get();
     let read = read_of(known.read)?;
     let found = known.fleet.get(vehicle_id).cloned();

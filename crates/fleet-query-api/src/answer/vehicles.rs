@@ -137,8 +137,13 @@ impl Writer {
                 text.push(b',');
             }
             self.place = Place::Middle;
-            let view = view(&found, distance_m, self.now);
-            self.format.write_vehicle(&view, found.vehicle.vehicle_id, &mut text);
+            match self.format {
+                Format::Json => found.write_json(distance_m, self.now, &mut text),
+                Format::GeoJson => {
+                    let view = view(&found, distance_m, self.now);
+                    write_json(&Feature::new(&view, found.vehicle.vehicle_id), &mut text);
+                }
+            }
         }
         if self.vehicles.as_slice().is_empty() {
             self.place = Place::End;

@@ -3,7 +3,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use fleet_store::FoundVehicle;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -11,10 +10,11 @@ use super::area::Area;
 use super::cursor::Cursor;
 use super::filter::Filter;
 use crate::fleet::Fleet;
+use crate::fleet::entry::Entry;
 use crate::fleet::geometry::Extent;
 
 /// A vehicle, and its distance in metres if the request names a point.
-pub(crate) type Selected = (Option<f64>, Arc<FoundVehicle>);
+pub(crate) type Selected = (Option<f64>, Arc<Entry>);
 
 /// One page.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub(crate) fn select(
 /// Every vehicle that meets the filter, in no order.
 pub(crate) fn every_id(fleet: &Fleet, filter: &Filter, now: Timestamp) -> Vec<Uuid> {
     let mut ids = Vec::new();
-    let mut add = |found: &Arc<FoundVehicle>| {
+    let mut add = |found: &Arc<Entry>| {
         if filter.matches(found, now) {
             ids.push(found.vehicle.vehicle_id);
         }

@@ -97,6 +97,16 @@ pub(crate) struct Extent {
     pub(crate) north: f64,
 }
 
+impl Extent {
+    /// Whether the point is in it. Also accepts points that are as near to its rim as rounding may have moved them.
+    pub(crate) fn has(&self, point: Point) -> bool {
+        let (west, east) = (self.west - ROUNDING, self.east + ROUNDING);
+        let is_between = |lon: f64| (west..=east).contains(&lon);
+        (self.south..=self.north).contains(&point.lat)
+            && (is_between(point.lon) || is_between(point.lon + 360.0) || is_between(point.lon - 360.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +130,18 @@ mod tests {
         assert!(!at(0.0) && !at(176.9) && !at(-177.9));
         let west = Bounds { west: -180.0, south: -90.0, east: -170.0, north: 90.0 };
         assert!(west.contains(Point { lat: 0.0, lon: 180.0 }), "the same meridian");
+    }
+
+    #[test]
+    fn an_extent_has_a_point_whichever_number_its_longitude_has() {
+        let fiji = Bounds { west: 177.0, south: -20.0, east: -178.0, north: -12.0 }.extent();
+        for (lat, lon) in [(-17.0, 177.0), (-17.0, 180.0), (-17.0, -180.0), (-20.0, -178.0), (-12.0, 179.0)] {
+            assert!(fiji.has(Point { lat, lon }), "{lat},{lon}");
+        }
+        for (lat, lon) in [(-17.0, 176.9), (-17.0, -177.9), (-17.0, 0.0), (-20.1, 179.0), (-11.9, 179.0)] {
+            assert!(!fiji.has(Point { lat, lon }), "{lat},{lon}");
+        }
+        let around = Circle { centre: Point { lat: 0.0, lon: -179.99 }, radius_m: 5_000.0 }.extent();
+        assert!(around.has(Point { lat: 0.0, lon: 179.99 }) && !around.has(Point { lat: 0.0, lon: 179.9 }));
     }
 }

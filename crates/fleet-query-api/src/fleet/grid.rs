@@ -7,6 +7,7 @@ use fleet_store::FoundVehicle;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use super::entry::Entry;
 use super::geometry::{Extent, Point};
 
 /// Cells in a degree.
@@ -20,14 +21,35 @@ type Cell = (i32, i32);
 
 /// The vehicles with a position, by cell.
 #[derive(Debug, Default)]
-pub(crate) struct Grid(FxHashMap<Cell, Vec<Arc<FoundVehicle>>>);
+pub(crate) struct Grid(FxHashMap<Cell, Vec<Placed>>);
+
+/// A vehicle in its cell. A search reads id and point of many vehicles that it does not need, which are here all in a row.
+#[derive(Debug)]
+struct Placed {
+    id: Uuid,
+    point: Point,
+    vehicle: Arc<Entry>,
+}
 
 impl Grid {
-    /// Adds a vehicle that is not in the grid. One without a position is not added.
-    pub(crate) fn insert(&mut self, vehicle: &Arc<FoundVehicle>) {
-        if let Some(point) = point(vehicle) {
-            self.0.entry(cell(point)).or_default().push(Arc::clone(vehicle));
+    /// Adds a vehicle, instead of its state `before` if that was added. One without a position is not added.
+    pub(crate) fn put(&mut self, before: Option<&Entry>, vehicle: &Arc<Entry>) {
+        let id = vehicle.vehicle.vehicle_id;
+        let placed = point(vehicle).map(|point| Placed { id, point, vehicle: Arc::clone(vehicle) });
+        let Some(placed) = placed else {
+            before.into_iter().for_each(|before| self.remove(before));
+            return;
+        };
+        let cell = cell(placed.point);
+        if before.and_then(|before| point(before)).map(self::cell) == Some(cell)
+            && let Some(known) =
+                self.0.get_mut(&cell).and_then(|known| known.iter_mut().find(|known| known.id == id))
+        {
+            *known = placed;
+            return;
         }
+        before.into_iter().for_each(|before| self.remove(before));
+        self.0.entry(cell).or_default().push(placed);
     }
 
     /// Removes a vehicle. It must be the one that was added.
@@ -35,7 +57,7 @@ impl Grid {
         let Some(cell) = point(vehicle).map(cell) else { return };
         let Some(vehicles) = self.0.get_mut(&cell) else { return };
         let id: Uuid = vehicle.vehicle.vehicle_id;
-        if let Some(index) = vehicles.iter().position(|other| other.vehicle.vehicle_id == id) {
+        if let Some(index) = vehicles.iter().position(|other| other.id == id) {
             vehicles.swap_remove(index);
         }
         if vehicles.is_empty() {
@@ -43,8 +65,13 @@ impl Grid {
         }
     }
 
-    /// Visits the vehicles of every cell that the extent touches, each vehicle once. Some are outside of the extent.
-    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<FoundVehicle>)) {
+    /// Visits the vehicles in the extent, each once. A few may be just outside of it.
+    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<Entry>)) {
+        let mut visit = |placed: &Placed| {
+            if extent.has(placed.point) {
+                visit(&placed.vehicle);
+            }
+        };
         let (first_row, last_row) = (row(extent.south), row(extent.north));
         let (first, last) = (column(extent.west), column(extent.east));
         // Around the earth, each column once.

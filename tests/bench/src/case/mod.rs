@@ -1,5 +1,6 @@
 //! The cases to measure.
 
+mod amqp;
 mod attack;
 mod bomb;
 mod drain;
@@ -8,6 +9,7 @@ mod idle;
 mod ingest;
 mod ingest_always;
 mod ingest_replicated;
+mod query;
 mod replay;
 mod setup;
 mod sizing;
@@ -46,6 +48,10 @@ pub(crate) enum Case {
     TinyEvents,
     /// Stored events that are parsed again: few and many.
     Replay,
+    /// INVERS' events from a queue of RabbitMQ through the bridge, compared with a bare AMQP consumer.
+    Amqp,
+    /// The query service, compared with a query of PostgreSQL for each request.
+    Query,
     /// Bytes of disk and memory for each message, event and vehicle.
     Sizing,
 }
@@ -66,6 +72,8 @@ impl Case {
             Self::Refused => "refused",
             Self::TinyEvents => "tiny-events",
             Self::Replay => "replay",
+            Self::Amqp => "amqp",
+            Self::Query => "query",
             Self::Sizing => "sizing",
         }
     }
@@ -78,6 +86,8 @@ impl Case {
             | Self::Idle
             | Self::Freshness
             | Self::Replay
+            | Self::Amqp
+            | Self::Query
             | Self::Sizing => true,
             Self::Ingest
             | Self::IngestAlways
@@ -99,13 +109,15 @@ impl Case {
             | Self::Freshness
             | Self::SlowClients
             | Self::Refused
-            | Self::TinyEvents => &[],
+            | Self::TinyEvents
+            | Self::Query => &[],
             Self::Ingest
             | Self::IngestAlways
             | Self::IngestReplicated
             | Self::Drain
             | Self::DrainTwo
             | Self::Replay
+            | Self::Amqp
             | Self::Sizing => steady,
         };
         let mut stage = Stage::set(&setup.bin_dir, redis, setup.shards, &setup.interrupt)?;
@@ -127,6 +139,8 @@ impl Case {
             Self::Refused => attack::run_refused(setup, &mut stage, &mut report),
             Self::TinyEvents => attack::run_tiny_events(setup, &mut stage, &mut report),
             Self::Replay => replay::run(setup, &mut stage, &mut report),
+            Self::Amqp => amqp::run(setup, &mut stage, &mut report),
+            Self::Query => query::run(setup, &mut stage, &mut report),
             Self::Sizing => sizing::run(setup, &mut stage, &mut report),
         }?;
         Ok((report, stage))

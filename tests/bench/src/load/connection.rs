@@ -4,8 +4,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
-/// Large enough for any response of the product.
-const READ_BYTES: usize = 4096;
+/// Large enough for any response to a webhook.
+const ANSWER_BYTES: usize = 4096;
+
+/// The end of a chunked body, with the line end before it.
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 /// A connection and its request.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl Connection {
             stream: connect(target)?,
             request: Vec::new(),
             written: 0,
-            answer: Vec::with_capacity(READ_BYTES),
+            answer: Vec::with_capacity(ANSWER_BYTES),
             due: Instant::now(),
             reports: 0,
             is_busy: false,
@@ -72,9 +75,9 @@ impl Connection {
         self.write()
     }
 
-    /// Continues the request in flight.
-    pub(super) fn advance(&mut self) -> io::Result<Progress> {
-        match self.write().and_then(|()| self.read()) {
+    /// Continues the request in flight. Reads by way of `chunk`.
+    pub(super) fn advance(&mut self, chunk: &mut [u8]) -> io::Result<Progress> {
+        match self.write().and_then(|()| self.read(chunk)) {
             Err(error) if is_closed(&error) && self.answer.is_empty() => Ok(Progress::Closed),
             progress => progress,
         }
@@ -91,10 +94,9 @@ impl Connection {
         Ok(())
     }
 
-    fn read(&mut self) -> io::Result<Progress> {
-        let mut chunk = [0; READ_BYTES];
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<Progress> {
         loop {
-            match self.stream.read(&mut chunk) {
+            match self.stream.read(chunk) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(bytes) => self.answer.extend_from_slice(&chunk[..bytes]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Waiting),
@@ -125,10 +127,19 @@ pub(crate) fn whole_answer(bytes: &[u8]) -> io::Result<Option<u16>> {
     let mut answer = httparse::Response::new(&mut headers);
     let parsed = answer.parse(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     let httparse::Status::Complete(head_bytes) = parsed else { return Ok(None) };
-    let length = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    let body_bytes = length.ok_or_else(|| io::Error::other("a response has no content-length"))?;
-    Ok((bytes.len() >= head_bytes + body_bytes).then_some(answer.code.unwrap_or_default()))
+    let header = |name: &str| {
+        let header = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        header.and_then(|header| std::str::from_utf8(header.value).ok())
+    };
+    let is_whole = if header("transfer-encoding") == Some("chunked") {
+        // JSON has no such line end, so that only the last chunk looks like this.
+        bytes.ends_with(LAST_CHUNK)
+    } else {
+        let length = header("content-length").and_then(|text| text.parse::<usize>().ok());
+        let body_bytes = length.ok_or_else(|| io::Error::other("a response has no length"))?;
+        bytes.len() >= head_bytes + body_bytes
+    };
+    Ok(is_whole.then_some(answer.code.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -142,6 +153,11 @@ mod tests {
             assert_eq!(whole_answer(&answer[..end]).unwrap(), None, "{end}");
         }
         assert_eq!(whole_answer(answer).unwrap(), Some(503));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        for end in 0..chunked.len() {
+            assert_eq!(whole_answer(&chunked[..end]).unwrap(), None, "{end}");
+        }
+        assert_eq!(whole_answer(chunked).unwrap(), Some(200));
         assert!(whole_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         assert!(whole_answer(b"nonsense\r\n\r\n").is_err());
     }

@@ -26,6 +26,9 @@ const STOP_CHECK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// The pause before a refused request is retried.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// How much is read at once.
+const READ_BYTES: usize = 256 * 1024;
+
 /// The id of the timer in the epoll.
 const TIMER: u64 = u64::MAX;
 
@@ -41,6 +44,8 @@ pub(super) struct Engine {
     /// closes idle ones.
     idle: VecDeque<usize>,
     refused: VecDeque<(Instant, usize)>,
+    /// What was read last.
+    chunk: Vec<u8>,
     requests: Requests,
     pace: Option<Pace>,
     /// How many reports must be accepted.
@@ -90,6 +95,7 @@ impl Engine {
             connections: Vec::new(),
             idle: (0..connections).collect(),
             refused: VecDeque::new(),
+            chunk: vec![0; READ_BYTES],
             requests: Requests::new(&load.traffic, thread, threads),
             pace,
             limit: match load.end {
@@ -177,7 +183,7 @@ impl Engine {
 
     fn advance(&mut self, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[index];
-        match connection.advance()? {
+        match connection.advance(&mut self.chunk)? {
             Progress::Waiting => {}
             Progress::Answered(status) => {
                 let micros = connection.due.elapsed().as_micros();

@@ -18,6 +18,7 @@ use self::engine::Engine;
 pub(crate) use self::outcome::{Latency, Outcome};
 pub(crate) use self::plan::{End, Load, Traffic};
 use self::shared::{Counts, Shared};
+pub(crate) use self::traffic::get;
 use crate::failure::Failure;
 use crate::usage::{self, CpuMicros};
 

@@ -47,6 +47,18 @@ pub(crate) enum Traffic {
         /// The number of vehicles of each provider.
         vehicles: u32,
     },
+    /// Only new reports of NIU's vehicles, which move in their cities.
+    Moving {
+        /// The number of vehicles.
+        vehicles: u32,
+        /// The number of cities.
+        cities: u32,
+    },
+    /// These paths again and again, without a body.
+    Get {
+        /// The paths with their queries.
+        paths: Vec<String>,
+    },
     /// 30 minutes of NIU's reports: for every hundred single ones an array of a hundred.
     Bomb {
         /// The number of vehicles.

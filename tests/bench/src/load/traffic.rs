@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::plan::Traffic;
+use crate::cities;
 use crate::provider::{Provider, Status, niu_array};
 
 /// The number of reports in one array of the bomb.
@@ -21,6 +22,8 @@ pub(super) enum Requests {
     Repeated { pool: Vec<Vec<u8>>, next: usize },
     /// New requests. Each thread takes every `step`-th one, so that they do not repeat each other.
     Fresh { providers: Vec<Provider>, vehicles: u32, sequence: u64, step: u64 },
+    /// New reports of vehicles that move.
+    Moving { vehicles: u32, cities: u32, sequence: u64, step: u64 },
     /// A backlog that begins at `start_ms`.
     Bomb { vehicles: u32, sequence: u64, report: u64, step: u64, start_ms: i64 },
 }
@@ -43,6 +46,12 @@ impl Requests {
                 sequence: thread,
                 step: threads,
             },
+            Traffic::Moving { vehicles, cities } => {
+                Self::Moving { vehicles: *vehicles, cities: *cities, sequence: thread, step: threads }
+            }
+            Traffic::Get { paths } => {
+                Self::Repeated { pool: paths.iter().map(|path| get(path)).collect(), next: 0 }
+            }
             Traffic::Bomb { vehicles } => {
                 let start_ms = now_ms - 30 * 60 * 1000;
                 Self::Bomb { vehicles: *vehicles, sequence: 0, report: thread, step: threads, start_ms }
@@ -65,6 +74,14 @@ impl Requests {
                     Status { vehicle: vehicle(turn, *vehicles), at_ms: Timestamp::now().as_millisecond() };
                 (provider.request(&provider.body(status)), 1)
             }
+            Self::Moving { vehicles, cities, sequence, step } => {
+                let status = Status {
+                    vehicle: vehicle(*sequence, *vehicles),
+                    at_ms: Timestamp::now().as_millisecond(),
+                };
+                *sequence += *step;
+                (Provider::Niu.request(&cities::body(status, *cities)), 1)
+            }
             Self::Bomb { vehicles, sequence, report, step, start_ms } => {
                 let mut status = || {
                     let step_ms =
@@ -83,6 +100,11 @@ impl Requests {
             }
         }
     }
+}
+
+/// A complete request without a body.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nuser-agent: fleet-bench\r\n\r\n").into_bytes()
 }
 
 fn vehicle(sequence: u64, vehicles: u32) -> u32 {
