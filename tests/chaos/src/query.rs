@@ -11,7 +11,7 @@ use fleet_testbed::{Postgres, Proxy};
 use serde_json::Value;
 
 use self::compare::{Fleet, comparable, differences};
-use self::follower::Follower;
+use self::follower::{Followed, Follower};
 use fleet_harness::{Failure, Interrupt, POLL, Program, http};
 
 /// The deadline for the client to know what the table has, counted from the end of the last fault.
@@ -29,15 +29,6 @@ pub(super) struct Query {
     pub(super) program: Option<Program>,
     way: Proxy,
     follower: Follower,
-}
-
-/// What the client of the stream has seen.
-#[derive(Clone, Copy)]
-pub(super) struct Followed {
-    /// Snapshots that it got.
-    pub(super) snapshots: u64,
-    /// Times that it came back and the stream went on where it had ended.
-    pub(super) resumed: u64,
 }
 
 impl Query {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ureq::Agent;
 
-use super::Followed;
 use super::compare::{Fleet, comparable};
 use super::events::{Event, Events};
 
@@ -17,6 +16,15 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest wait for a connection, and for the headers of a response.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a client of the stream has seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Followed {
+    /// Snapshots that it got.
+    pub(crate) snapshots: u64,
+    /// Times that it came back and the stream went on where it had ended.
+    pub(crate) resumed: u64,
+}
 
 /// A client of the stream. When it is dropped, it ends with its connection.
 pub(super) struct Follower(Arc<Shared>);
