@@ -13,6 +13,7 @@ mod map;
 mod pages;
 mod problems;
 mod rig;
+mod schemathesis;
 mod settings;
 mod streams;
 mod tracks;
