@@ -1,13 +1,11 @@
 //! Finds vehicles by their position: cells of a hundredth of a degree, about a kilometre. A vehicle that moves leaves one cell and
 //! enters another, which is cheaper than keeping a tree in balance.
 
-use std::sync::Arc;
-
 use fleet_store::FoundVehicle;
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
 use super::geometry::{Extent, Point};
+use super::slots::Slot;
 
 /// Cells in a degree.
 const CELLS_PER_DEGREE: f64 = 100.0;
@@ -20,22 +18,21 @@ type Cell = (i32, i32);
 
 /// The vehicles with a position, by cell.
 #[derive(Debug, Default)]
-pub(crate) struct Grid(FxHashMap<Cell, Vec<Arc<FoundVehicle>>>);
+pub(crate) struct Grid(FxHashMap<Cell, Vec<Slot>>);
 
 impl Grid {
     /// Adds a vehicle that is not in the grid. One without a position is not added.
-    pub(crate) fn insert(&mut self, vehicle: &Arc<FoundVehicle>) {
+    pub(crate) fn insert(&mut self, slot: Slot, vehicle: &FoundVehicle) {
         if let Some(point) = point(vehicle) {
-            self.0.entry(cell(point)).or_default().push(Arc::clone(vehicle));
+            self.0.entry(cell(point)).or_default().push(slot);
         }
     }
 
     /// Removes a vehicle. It must be the one that was added.
-    pub(crate) fn remove(&mut self, vehicle: &FoundVehicle) {
+    pub(crate) fn remove(&mut self, slot: Slot, vehicle: &FoundVehicle) {
         let Some(cell) = point(vehicle).map(cell) else { return };
         let Some(vehicles) = self.0.get_mut(&cell) else { return };
-        let id: Uuid = vehicle.vehicle.vehicle_id;
-        if let Some(index) = vehicles.iter().position(|other| other.vehicle.vehicle_id == id) {
+        if let Some(index) = vehicles.iter().position(|other| *other == slot) {
             vehicles.swap_remove(index);
         }
         if vehicles.is_empty() {
@@ -43,8 +40,8 @@ impl Grid {
         }
     }
 
-    /// Visits the vehicles of every cell that the extent touches, each vehicle once. Some are outside of the extent.
-    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<FoundVehicle>)) {
+    /// Visits every cell that the extent touches, each once. Some vehicles of a cell may be outside of the extent.
+    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&[Slot])) {
         let (first_row, last_row) = (row(extent.south), row(extent.north));
         let (first, last) = (column(extent.west), column(extent.east));
         // Around the earth, each column once.
@@ -55,13 +52,14 @@ impl Grid {
                 (first_row..=last_row).contains(row) && (column - first).rem_euclid(COLUMNS) <= last - first
             };
             let cells = self.0.iter().filter(|(cell, _vehicles)| is_within(cell));
-            cells.flat_map(|(_cell, vehicles)| vehicles).for_each(visit);
+            cells.for_each(|(_cell, vehicles)| visit(vehicles));
             return;
         }
         for row in first_row..=last_row {
             for column in first..=last {
-                let vehicles = self.0.get(&(row, column.rem_euclid(COLUMNS)));
-                vehicles.into_iter().flatten().for_each(&mut visit);
+                if let Some(vehicles) = self.0.get(&(row, column.rem_euclid(COLUMNS))) {
+                    visit(vehicles);
+                }
             }
         }
     }
