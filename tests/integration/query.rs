@@ -15,6 +15,7 @@ mod problems;
 mod rig;
 mod schemathesis;
 mod settings;
+mod slow_readers;
 mod streams;
 mod tracks;
 mod vehicles;
