@@ -9,6 +9,7 @@ mod elsewhere;
 mod events;
 mod fleet;
 mod lists;
+mod looks;
 mod map;
 mod pages;
 mod problems;
