@@ -116,6 +116,8 @@ impl Writer {
         let mut written = 0;
         let app = Arc::clone(&self.app);
         let known = app.knowledge.get();
+        // Doubling would need twice as much while the reader has not taken the piece.
+        text.bytes.reserve_exact(PIECE_BYTES + PIECE_BYTES / 8);
         while text.bytes.len() < PIECE_BYTES {
             let Some(slot) = slots.next(index) else {
                 text.heartbeat(&self.id_of(number), known.read);
