@@ -79,7 +79,7 @@ mod tests {
     fn vehicles_leave_once_when_they_are_too_old() {
         let filter = Filter::parse(&Parameters::parse(Some("seen_within=10s"), &FILTERS).unwrap()).unwrap();
         let (mut fleet, mut told) = (Fleet::default(), Told::nothing());
-        let mut tell = |told: &mut Told, fleet: &mut Fleet, name: u128, at: i64, now: i64| {
+        let tell = |told: &mut Told, fleet: &mut Fleet, name: u128, at: i64, now: i64| {
             let change = fleet.put(seen_at(name, seconds(at))).unwrap();
             told.put(change.slot, seconds(now));
         };
