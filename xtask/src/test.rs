@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fleet_harness::{Cargo, Failure, Interrupt, Job, build};
-use fleet_testbed::{Progress, REDIS_SERVER_VARIABLE, RedisServer, Root, Services, Tools};
+use fleet_testbed::{Progress, REDIS_SERVER_VARIABLE, RedisServer, Root, Services, Tools, schemathesis};
 
 /// Tells the tests which folder contains the binaries to start.
 const BIN_DIR_VARIABLE: &str = "FLEET_TEST_BIN_DIR";
@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(
         // The tests that render deploy/k8s or start a Valkey would download them too, but without printing
         // anything.
         Tools::ensure(&Progress::stderr())?;
+        drop(schemathesis(&Progress::stderr())?);
         // Without root, the tests that start a Valkey fail and explain it. All others run with external
         // servers.
         drop(Root::valkey(&Progress::stderr()));

@@ -40,6 +40,8 @@ pub enum Failpoint {
     DropLease,
     /// Consumers lock vehicles in any order.
     UnsortedUpsert,
+    /// A stream of the query service leaves out the last change of each read.
+    LeaveOutChange,
 }
 
 impl Failpoint {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use fleet_providers::{AuthScheme, Secrets, Verdict};
-use fleet_runtime::settings::{QuerySettings, Scope, SettingsError, TokenSettings, environment_name};
+use fleet_runtime::settings::{
+    QuerySettings, Scope, SettingsError, TokenSettings, environment_name, read_secrets,
+};
 use tokio::sync::Semaphore;
 
 /// Shorter tokens can be guessed.
@@ -21,6 +23,9 @@ const LOCAL: &str = "local";
 pub(crate) struct Access {
     callers: Vec<Arc<Caller>>,
     scheme: AuthScheme,
+    /// One permit for each stream, whoever asks.
+    streams: Arc<Semaphore>,
+    max_streams: usize,
 }
 
 /// Who asks, with bounds that no other caller's requests count against.
@@ -34,21 +39,25 @@ pub(crate) struct Caller {
     requests: Arc<Semaphore>,
     /// One permit for each stream.
     streams: Arc<Semaphore>,
+    /// One permit for each read of a track at the same time.
+    pub(crate) tracks: Arc<Semaphore>,
     /// One permit for each connection that is never closed to make room.
     kept: Arc<Semaphore>,
 }
 
 impl Access {
-    /// The callers that the settings name; otherwise one that needs no token.
+    /// The callers that the settings name; otherwise one that needs no token. They share `track_connections`.
     ///
     /// # Errors
     ///
     /// Tokens that are missing, short or not distinct, or an address that is not loopback without any tokens.
-    pub(crate) fn new(settings: &QuerySettings) -> Result<Self, SettingsError> {
-        let problems = problems(settings);
+    pub(crate) fn new(settings: &QuerySettings, track_connections: usize) -> Result<Self, SettingsError> {
+        let (settings, mut problems) = with_files(settings);
+        problems.extend(problems_of(&settings));
         if !problems.is_empty() {
             return Err(SettingsError(problems));
         }
+        let settings = &settings;
         let local =
             TokenSettings { scopes: vec![Scope::Positions, Scope::Tracks], ..TokenSettings::default() };
         let is_local = settings.tokens.is_empty();
@@ -59,14 +68,21 @@ impl Access {
         };
         // An eighth is left to those who have yet to show their token.
         let kept = settings.max_connections / 8 * 7 / tokens.len().max(1);
-        let callers = tokens.into_iter().map(|(name, token)| Arc::new(caller(name, token, settings, kept)));
+        let tracks = (track_connections / tokens.len().max(1)).max(1);
+        let callers: Vec<_> = tokens
+            .into_iter()
+            .map(|(name, token)| Arc::new(caller(name, token, settings, Shares { kept, tracks })))
+            .collect();
         let scheme = if is_local { AuthScheme::None } else { AuthScheme::Bearer };
-        Ok(Self { callers: callers.collect(), scheme })
+        // The other connections are left to requests.
+        let all = (settings.max_connections / 4 * 3).max(1);
+        let max_streams = settings.max_streams.saturating_mul(callers.len()).min(all);
+        Ok(Self { callers, scheme, streams: permits(all), max_streams })
     }
 
-    /// How many callers there are.
-    pub(crate) fn callers(&self) -> usize {
-        self.callers.len()
+    /// How many streams there may be.
+    pub(crate) fn max_streams(&self) -> usize {
+        self.max_streams
     }
 
     /// Whether callers have to show a token.
@@ -101,19 +117,46 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-fn caller(name: &str, token: &TokenSettings, settings: &QuerySettings, kept: usize) -> Caller {
-    let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+/// A caller's share of what all of them have.
+#[derive(Clone, Copy)]
+struct Shares {
+    kept: usize,
+    tracks: usize,
+}
+
+fn permits(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
+}
+
+fn caller(name: &str, token: &TokenSettings, settings: &QuerySettings, shares: Shares) -> Caller {
     Caller {
         name: name.to_owned(),
         scopes: token.scopes.clone(),
         secrets: token.secrets.clone(),
         requests: permits(settings.max_in_flight),
         streams: permits(settings.max_streams),
-        kept: permits(kept),
+        tracks: permits(shares.tracks),
+        kept: permits(shares.kept),
     }
 }
 
-fn problems(settings: &QuerySettings) -> Vec<String> {
+/// The settings with the tokens of their files, and which files cannot be used.
+fn with_files(settings: &QuerySettings) -> (QuerySettings, Vec<String>) {
+    let (mut settings, mut problems) = (settings.clone(), Vec::new());
+    for (name, token) in &mut settings.tokens {
+        match token.secrets_file.as_deref().map(read_secrets) {
+            None => {}
+            Some(Ok(secrets)) => token.secrets.0.extend(secrets.0),
+            Some(Err(error)) => {
+                let key = format!("query.tokens.{name}.secrets_file");
+                problems.push(format!("{} ({key}): {error}", environment_name(&key)));
+            }
+        }
+    }
+    (settings, problems)
+}
+
+fn problems_of(settings: &QuerySettings) -> Vec<String> {
     use secrecy::ExposeSecret;
     let mut problems = Vec::new();
     if settings.tokens.is_empty() && !settings.listen.ip().is_loopback() {
@@ -128,7 +171,8 @@ fn problems(settings: &QuerySettings) -> Vec<String> {
         let key = format!("query.tokens.{name}.secrets");
         let mut problem = |text: &str| problems.push(format!("{} ({key}): {text}", environment_name(&key)));
         let secrets: Vec<_> = token.secrets.0.iter().map(ExposeSecret::expose_secret).collect();
-        if secrets.is_empty() {
+        // An unusable file is a problem of its own.
+        if secrets.is_empty() && token.secrets_file.is_none() {
             problem("there is no token; set at least one");
         }
         if secrets.iter().any(|secret| secret.len() < MIN_TOKEN_BYTES) {
@@ -170,7 +214,7 @@ mod tests {
 
     fn token(secrets: &[&str], scopes: &[Scope]) -> TokenSettings {
         let secrets = Secrets(secrets.iter().map(|secret| SecretString::from(*secret)).collect());
-        TokenSettings { secrets, scopes: scopes.to_vec() }
+        TokenSettings { secrets, scopes: scopes.to_vec(), ..TokenSettings::default() }
     }
 
     fn settings(tokens: &[(&str, TokenSettings)]) -> QuerySettings {
@@ -188,7 +232,7 @@ mod tests {
         let (old, new, other) = ("old-token-00000001", "new-token-00000001", "other-token-000001");
         let app = token(&[old, new], &[Scope::Positions]);
         let access =
-            Access::new(&settings(&[("app", app), ("desk", token(&[other], &[Scope::Tracks]))])).unwrap();
+            Access::new(&settings(&[("app", app), ("desk", token(&[other], &[Scope::Tracks]))]), 8).unwrap();
         let name = |headers| access.identify(&headers).map(|caller| caller.name.clone());
         assert_eq!(name(bearer(old)).as_deref(), Some("app"));
         assert_eq!(name(bearer(new)).as_deref(), Some("app"));
@@ -207,7 +251,7 @@ mod tests {
             ("c", token(&[long], &[])),
             ("d", token(&[], &[])),
         ];
-        let error = Access::new(&settings(&given)).unwrap_err().to_string();
+        let error = Access::new(&settings(&given), 8).unwrap_err().to_string();
         assert!(!error.contains(&format!(" {short};")) && !error.contains(long), "{error}");
         for name in ["A__SECRETS", "C__SECRETS", "D__SECRETS"] {
             assert!(error.contains(&format!("FLEET_QUERY__TOKENS__{name}")), "{name}: {error}");
@@ -216,10 +260,35 @@ mod tests {
     }
 
     #[test]
+    fn tokens_may_come_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        std::fs::write(&path, "file-token-000001\nfile-token-000002\n").unwrap();
+        let from_file = |secrets: &[&str]| TokenSettings {
+            secrets_file: Some(path.clone()),
+            ..token(secrets, &[Scope::Positions])
+        };
+        let known = |access: &Access, token: &str| access.identify(&bearer(token)).is_some();
+        let access = Access::new(&settings(&[("app", from_file(&["own-token-0000001"]))]), 8).unwrap();
+        for valid in ["own-token-0000001", "file-token-000001", "file-token-000002"] {
+            assert!(known(&access, valid), "{valid}");
+        }
+        assert!(!known(&access, "file-token-00000"));
+        let both = settings(&[("app", from_file(&[])), ("desk", token(&["file-token-000002"], &[]))]);
+        assert!(Access::new(&both, 8).unwrap_err().to_string().contains("each name needs tokens of its own"));
+        std::fs::write(&path, "short").unwrap();
+        let error = Access::new(&settings(&[("app", from_file(&[]))]), 8).unwrap_err().to_string();
+        assert!(error.contains("at least 16 characters") && !error.contains("short\n"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        let error = Access::new(&settings(&[("app", from_file(&[]))]), 8).unwrap_err().to_string();
+        assert!(error.contains("FLEET_QUERY__TOKENS__APP__SECRETS_FILE"), "{error}");
+    }
+
+    #[test]
     fn without_tokens_only_loopback_is_served() {
         let open = QuerySettings { listen: "0.0.0.0:8081".parse().unwrap(), ..QuerySettings::default() };
-        assert!(Access::new(&open).unwrap_err().to_string().contains("FLEET_QUERY__LISTEN"));
-        let access = Access::new(&QuerySettings::default()).unwrap();
+        assert!(Access::new(&open, 8).unwrap_err().to_string().contains("FLEET_QUERY__LISTEN"));
+        let access = Access::new(&QuerySettings::default(), 8).unwrap();
         assert_eq!(access.identify(&HeaderMap::new()).map(|caller| &*caller.name), Some(LOCAL));
     }
 }

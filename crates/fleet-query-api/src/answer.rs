@@ -1,5 +1,6 @@
 //! The responses: one file for each kind of request.
 
+pub(crate) mod asset;
 pub(crate) mod documented;
 pub(crate) mod format;
 pub(crate) mod map;

@@ -27,6 +27,10 @@ pub(crate) struct Bounds {
     pub(crate) max_page: usize,
     /// Most time between the ends of a track.
     pub(crate) max_track_span: SignedDuration,
+    /// Most time from a request to the end of its response.
+    pub(crate) response_timeout: Duration,
+    /// Most time for a track to wait until its caller reads no other ones.
+    pub(crate) track_wait: Duration,
     /// Time between the heartbeats of a stream.
     pub(crate) heartbeat: Duration,
 }

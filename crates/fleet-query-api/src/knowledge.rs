@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use crate::fleet::{Change, Fleet};
@@ -39,6 +39,18 @@ impl Read {
     /// The moment before a read.
     pub(crate) fn now() -> Self {
         Self { as_of: Timestamp::now(), at: Instant::now() }
+    }
+
+    /// The same for a database that is this far behind.
+    pub(crate) fn behind(self, behind: Duration) -> Self {
+        let as_of =
+            SignedDuration::try_from(behind).ok().and_then(|behind| self.as_of.checked_sub(behind).ok());
+        Self { as_of: as_of.unwrap_or(self.as_of), at: self.at.checked_sub(behind).unwrap_or(self.at) }
+    }
+
+    /// The later one of two.
+    pub(crate) fn max(self, other: Self) -> Self {
+        if other.at > self.at { other } else { self }
     }
 
     /// How long ago that was.

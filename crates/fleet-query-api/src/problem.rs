@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     TooManyRequests,
     /// The token has too many streams.
     TooManyStreams,
+    /// All tokens together are at a bound.
+    Overloaded,
     /// The fleet has not been read yet.
     Starting,
     /// The database does not respond, and the response needs it.
@@ -49,7 +51,7 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::TooManyRequests | Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
-            Self::Starting | Self::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Starting | Self::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -64,6 +66,7 @@ impl Kind {
             Self::NotAcceptable => "Not acceptable",
             Self::TooManyRequests => "Too many requests",
             Self::TooManyStreams => "Too many streams",
+            Self::Overloaded => "The service is at a bound",
             Self::Starting => "The service is starting",
             Self::DatabaseUnavailable => "The database is unavailable",
         }
@@ -151,7 +154,11 @@ impl IntoResponse for Problem {
             Kind::MethodNotAllowed => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
-            Kind::TooManyRequests | Kind::TooManyStreams | Kind::Starting | Kind::DatabaseUnavailable => {
+            Kind::TooManyRequests
+            | Kind::TooManyStreams
+            | Kind::Overloaded
+            | Kind::Starting
+            | Kind::DatabaseUnavailable => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Kind::UnknownParameter | Kind::InvalidParameter | Kind::NotFound | Kind::NotAcceptable => {}
@@ -179,6 +186,7 @@ mod tests {
             "not_acceptable",
             "too_many_requests",
             "too_many_streams",
+            "overloaded",
             "starting",
             "database_unavailable",
         ];

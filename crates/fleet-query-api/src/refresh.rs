@@ -94,6 +94,9 @@ impl Refresh {
     /// Adds what has changed. Returns how many rows were read, and how many changes they were.
     async fn add(&mut self, read: Read, look: Look) -> Result<(usize, usize), StoreError> {
         let found = decode(&look).await;
+        // What a standby of the same primary has once shown does not become older.
+        let read = read.behind(look.behind);
+        let read = self.knowledge.read().map_or(read, |last| read.max(last));
         let changes = self.knowledge.update(read, |fleet| put(fleet, found));
         // Every row of the table is known now, so that fewer rows mean that some were deleted.
         if self.knowledge.get().fleet.len() != look.vehicles {
@@ -108,12 +111,15 @@ impl Refresh {
     /// from the beginning of this one.
     async fn read_all(&mut self) -> Result<(usize, usize), StoreError> {
         self.horizon = None;
-        let read = Read::now();
+        let mut read = Read::now();
         let (mut seen, mut changes) = (HashSet::new(), 0);
         let (mut after, mut horizon) = (Uuid::nil(), None);
         loop {
             let look = self.lookout.page(after).await?;
-            horizon.get_or_insert_with(|| look.horizon.clone());
+            if horizon.is_none() {
+                horizon = Some(look.horizon.clone());
+                read = read.behind(look.behind);
+            }
             let found = decode(&look).await;
             let Some(last) = found.last() else { break };
             after = last.vehicle.vehicle_id;

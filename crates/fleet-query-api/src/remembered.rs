@@ -92,11 +92,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::fleet::slots::Slot;
 
     #[test]
     fn the_oldest_changes_are_forgotten() {
         let mut remembered = Remembered::new(5);
-        let change = Change { vehicle_id: Uuid::nil(), before: None, after: None };
+        let change = Change { vehicle_id: Uuid::nil(), slot: Slot::default(), before: None, after: None };
         let push = |remembered: &mut Remembered, changes| {
             remembered.push(vec![change.clone(); changes], Timestamp::UNIX_EPOCH);
         };

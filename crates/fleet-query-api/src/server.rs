@@ -50,7 +50,7 @@ pub struct Prepared {
 pub fn prepare(settings: &Settings) -> Result<Prepared, SettingsError> {
     let mut problems = Vec::new();
     let mut note = |SettingsError(found)| problems.extend(found);
-    let access = Access::new(&settings.query).map_err(&mut note).ok();
+    let access = Access::new(&settings.query, settings.database.pool_size).map_err(&mut note).ok();
     let needs_token = access.as_ref().is_some_and(Access::needs_token);
     let map = map(&settings.query, needs_token).map_err(&mut note).ok();
     // A pool of its own, so that tracks cannot delay what keeps the fleet up to date.
@@ -109,7 +109,7 @@ pub async fn run(
     let Prepared { access, map, lookout, tracks } = prepared;
     let query = &settings.query;
     metrics::describe();
-    metrics::streams_max(query.max_streams.saturating_mul(access.callers()));
+    metrics::streams_max(access.max_streams());
     // The lower half is random.
     let (_time, instance) = Uuid::now_v7().as_u64_pair();
     let knowledge = Arc::new(Knowledge::new(query.remembered_changes, instance));
@@ -133,6 +133,8 @@ pub async fn run(
         bounds: Bounds {
             max_page: query.max_page,
             max_track_span: SignedDuration::try_from(query.max_track_span).unwrap_or(SignedDuration::MAX),
+            response_timeout: query.response_timeout,
+            track_wait: settings.database.connect_timeout,
             heartbeat: query.heartbeat,
         },
         shutdown: shutdown.clone(),

@@ -7,6 +7,7 @@ use crate::layout::{Databases, Layout, StageName};
 pub(super) enum Kind {
     KillApi,
     KillConsumer,
+    KillQuery,
     KillRedis,
     StopPostgres,
     FreezeConsumer,
@@ -58,9 +59,10 @@ impl Kind {
         }
     }
 
-    const ALWAYS: [Self; 16] = [
+    const ALWAYS: [Self; 17] = [
         Self::KillApi,
         Self::KillConsumer,
+        Self::KillQuery,
         Self::KillRedis,
         Self::StopPostgres,
         Self::FreezeConsumer,
@@ -87,6 +89,7 @@ impl Kind {
         match self {
             Self::KillApi => "kill -9 of the API",
             Self::KillConsumer => "kill -9 of a consumer",
+            Self::KillQuery => "kill -9 of the query service",
             Self::KillRedis => "kill -9 of Redis",
             Self::StopPostgres => "immediate stop of PostgreSQL",
             Self::FreezeConsumer => "consumer frozen past its lease",
@@ -115,6 +118,7 @@ impl Kind {
         match self {
             Self::KillApi
             | Self::KillConsumer
+            | Self::KillQuery
             | Self::KillRedis
             | Self::RollConsumer
             | Self::CutConnections
@@ -163,7 +167,9 @@ impl Kind {
                 Some(if target == 0 { Held::Redis } else { Held::Postgres })
             }
             Self::CutConnections if layout.has_replicas() => Some(Held::Redis),
-            Self::KillApi | Self::KillConsumer | Self::CutConnections | Self::BlackHole => None,
+            Self::KillApi | Self::KillConsumer | Self::KillQuery | Self::CutConnections | Self::BlackHole => {
+                None
+            }
         }
     }
 
@@ -182,6 +188,7 @@ impl Kind {
             Self::CutConnections | Self::FailOver | Self::CloseConnections => layout.has_replicas(),
             Self::KillApi
             | Self::KillConsumer
+            | Self::KillQuery
             | Self::StopPostgres
             | Self::FreezeConsumer
             | Self::FreezeConsumers

@@ -8,6 +8,7 @@ mod kind;
 mod layout;
 mod needless;
 mod programs;
+mod query;
 mod redis_side;
 mod refuse;
 mod schedule;
@@ -161,6 +162,7 @@ fn survive(
         Err(failure) => return Err(failure),
     }
     injector.end_all(&mut stage, interrupt)?;
+    verdict.compare(&mut stage, interrupt)?;
     let counts = fs::read_to_string(&result).unwrap_or_default();
     verdict.examine(&mut stage, interrupt)?;
     verdict.print(&mut stage, &injector, &counts, &Run { layout, run_for: args.run_for, seed })

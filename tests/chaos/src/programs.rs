@@ -34,6 +34,9 @@ const LIMITS: [(&str, &str); 12] = [
 /// The name of the API and of its log.
 pub(super) const API: &str = "fleet-webhook-api";
 
+/// The name of the query service and of its log.
+pub(super) const QUERY: &str = "fleet-query-api";
+
 /// The name of a consumer and of its log.
 pub(super) fn consumer_name(index: usize) -> String {
     format!("fleet-consumer-{index}")
@@ -48,6 +51,8 @@ pub(super) struct Programs<'a> {
     pub(super) batch: u32,
     /// The port that every API of this run uses.
     pub(super) api_port: u16,
+    /// The port that every query service of this run uses.
+    pub(super) query_port: u16,
     /// The processes' memory limits.
     pub(super) limits: Limits,
     /// The administrator's URL of Redis.
@@ -62,6 +67,14 @@ impl Programs<'_> {
     /// Starts an API on the port that every API of this run uses.
     pub(super) fn start_api(&self) -> Result<Program, Failure> {
         Program::start_in(self.limits.api()?, API, self.api_command(), self.logs)
+    }
+
+    /// Starts a query service on the port that every one of this run uses, as a member of `fleet_reader`.
+    pub(super) fn start_query(&self) -> Result<Program, Failure> {
+        let mut command = self.base(QUERY);
+        command.env("FLEET_QUERY__LISTEN", format!("127.0.0.1:{}", self.query_port));
+        self.add_databases(&mut command, DatabaseLogin::Reader);
+        Program::start_in(self.limits.query()?, QUERY, command, self.logs)
     }
 
     /// Starts an API whose log cannot be written.
@@ -129,20 +142,31 @@ impl Programs<'_> {
         command.env("FLEET_CONSUMER__BATCH_MAX_MESSAGES", self.batch.to_string());
         // So that some batches are large, and some are moved within Redis.
         command.env("FLEET_CONSUMER__CLAIM_MAX_MESSAGES", (self.batch / 2).max(1).to_string());
+        self.add_databases(&mut command, login);
+        command
+    }
+
+    fn add_databases(&self, command: &mut Command, login: DatabaseLogin) {
         let variables = ["FLEET_DATABASE_URL", "FLEET_TELEMETRY_DATABASE_URL"];
         for (variable, url) in variables.into_iter().zip(&self.database_urls) {
             command.env(variable, login.of(url));
         }
-        command
     }
 
-    /// The command of a binary with this run's configuration.
-    fn command(&self, binary: &str, login: RedisLogin) -> Command {
+    /// The command of a binary with this run's limits.
+    fn base(&self, binary: &str) -> Command {
         let mut command = command::of(self.bin_dir, binary, "info");
         if let Some(failpoint) = self.failpoint {
             command.env(fleet_failpoints::VARIABLE, failpoint.name());
         }
-        command.envs(LIMITS).envs(self.redis_settings.iter().copied());
+        command.envs(LIMITS);
+        command
+    }
+
+    /// The command of a binary that uses Redis.
+    fn command(&self, binary: &str, login: RedisLogin) -> Command {
+        let mut command = self.base(binary);
+        command.envs(self.redis_settings.iter().copied());
         command.env("FLEET_REDIS_URL", login.of(&self.redis_url));
         command
     }

@@ -10,10 +10,10 @@ pub(super) const CONSUMERS: usize = 2;
 
 /// The shortest and the longest pause between two faults, ms. Without replicas, every kind is injected at least
 /// five times a minute.
-const GAP_MS: (u64, u64) = (300, 900);
+const GAP_MS: (u64, u64) = (280, 840);
 
 /// The same with replicas, where each fault of Redis stops the pushes until a replica follows the primary again.
-const REPLICATED_GAP_MS: (u64, u64) = (2_000, 3_600);
+const REPLICATED_GAP_MS: (u64, u64) = (1_900, 3_400);
 
 /// The shortest and the longest pause between the losses of two machines, ms.
 const LOSS_GAP_MS: (u64, u64) = (9_200, 10_800);
@@ -102,7 +102,7 @@ impl Random {
 mod tests {
     use std::time::Duration;
 
-    use super::CONSUMERS;
+    use super::{CONSUMERS, GAP_MS};
     use crate::kind::Kind;
     use crate::layout::{Databases, Layout, StageName};
 
@@ -158,8 +158,8 @@ mod tests {
         for seed in 0..200 {
             let mut last = Duration::ZERO;
             for fault in faults(seed, MINUTE) {
-                let gap = fault.at - last;
-                assert!((300..=900).contains(&gap.as_millis()), "seed {seed}: {gap:?}");
+                let gap = u64::try_from((fault.at - last).as_millis()).unwrap();
+                assert!((GAP_MS.0..=GAP_MS.1).contains(&gap), "seed {seed}: {gap} ms");
                 let (least, most) = fault.kind.lasts_ms();
                 assert!((least..=most).contains(&u64::try_from(fault.lasts.as_millis()).unwrap()));
                 assert!(fault.target < CONSUMERS && fault.at < MINUTE);

@@ -8,6 +8,7 @@ use fleet_testbed::{DatabaseLogin, Progress, Root, free_port};
 use crate::database_side::{Alone, DatabaseSide, WithStandby};
 use crate::layout::{Layout, StageName};
 use crate::programs::Programs;
+use crate::query::Query;
 use crate::redis_side::{self, Cluster, RedisSide, Single, WithSentinels};
 use crate::refuse::refuse;
 use crate::schedule::CONSUMERS;
@@ -17,6 +18,8 @@ use fleet_harness::{Failure, Interrupt, Limits, Program, http};
 pub(super) struct Stage<'a> {
     pub(super) api: Option<Program>,
     pub(super) consumers: Vec<Program>,
+    /// The query service and its client. `None` until it has been started.
+    pub(super) query: Option<Query>,
     /// Consumers that got SIGTERM and have not ended yet.
     pub(super) leaving: Vec<Program>,
     pub(super) redis: Box<dyn RedisSide>,
@@ -55,13 +58,21 @@ impl<'a> Stage<'a> {
             failpoint,
             batch,
             api_port: free_port()?,
+            query_port: free_port()?,
             limits,
             redis_url: redis.url(),
             redis_settings: redis.settings(),
             database_urls: databases.urls(),
         };
-        let mut stage =
-            Self { api: None, consumers: Vec::new(), leaving: Vec::new(), redis, databases, programs };
+        let mut stage = Self {
+            api: None,
+            consumers: Vec::new(),
+            query: None,
+            leaving: Vec::new(),
+            redis,
+            databases,
+            programs,
+        };
         stage.require_durability()?;
         stage.programs.consumer_command("migrate", DatabaseLogin::Migrator, interrupt)?;
         let mut api = stage.programs.start_api()?;
@@ -72,6 +83,9 @@ impl<'a> Stage<'a> {
             consumer.wait_ready(interrupt)?;
             stage.consumers.push(consumer);
         }
+        let mut query = stage.programs.start_query()?;
+        query.wait_ready(interrupt)?;
+        stage.query = Some(Query::follow(query, stage.programs.query_port)?);
         Ok(stage)
     }
 

@@ -9,7 +9,8 @@ use crate::injector::Injector;
 use crate::json::json_number;
 use crate::kind::Kind;
 use crate::layout::{Databases, Layout};
-use crate::programs::{API, consumer_name};
+use crate::programs::{API, QUERY, consumer_name};
+use crate::query::Query;
 use crate::refuse::refuse;
 use crate::schedule::CONSUMERS;
 use crate::stage::Stage;
@@ -77,12 +78,24 @@ impl Run {
 #[derive(Default)]
 pub(super) struct Verdict {
     problems: Vec<String>,
+    /// The vehicles that the query service knows as the table does.
+    compared: Option<usize>,
 }
 
 impl Verdict {
     /// Adds a problem.
     pub(super) fn add_problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
+    }
+
+    /// Checks, after the last fault, that the query service catches up with the table `vehicles`.
+    pub(super) fn compare(&mut self, stage: &mut Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
+        let Some(query) = &stage.query else { return Ok(()) };
+        match query.compare(stage.databases.primary(0)?, interrupt)? {
+            Ok(vehicles) => self.compared = Some(vehicles),
+            Err(differences) => self.add_problem(differences),
+        }
+        Ok(())
     }
 
     /// Checks, after the last fault, that the audit passes, that no lease is left, and that every process
@@ -108,7 +121,8 @@ impl Verdict {
             self.add_problem(format!("{alarms} false alarms about a lost history of Redis"));
         }
         self.note(history::lose(stage, interrupt))?;
-        let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).collect();
+        let query = stage.query.as_mut().and_then(|query| query.program.take());
+        let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).chain(query).collect();
         for process in &mut stopping {
             self.note(process.ask_to_stop())?;
         }
@@ -198,6 +212,7 @@ impl Verdict {
         let acknowledged = count("distinct_events");
         let rate = acknowledged.map(|events| events / run.run_for.as_secs().max(1));
         let duplicates = stage.duplicates()?;
+        let followed = stage.query.as_ref().map(Query::followed);
         let logged = |text: &str| u64::try_from(in_logs(stage, text)).ok();
         println!("\n{:<50} {:>9}", "count", "value");
         for (name, value) in [
@@ -222,6 +237,12 @@ impl Verdict {
             ("stored more than once", count("repeated")),
             ("lost", count("lost")),
             ("processes killed for memory", stage.programs.limits.killed()),
+            (
+                "vehicles compared with the query service",
+                self.compared.and_then(|count| count.try_into().ok()),
+            ),
+            ("snapshots in the stream", followed.map(|followed| followed.snapshots)),
+            ("times that the stream went on", followed.map(|followed| followed.resumed)),
         ] {
             let value = value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
             println!("{name:<50} {value:>9}");
@@ -252,5 +273,5 @@ fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
 }
 
 fn names() -> impl Iterator<Item = String> {
-    (0..CONSUMERS).map(consumer_name).chain([API.to_owned()])
+    (0..CONSUMERS).map(consumer_name).chain([API.to_owned(), QUERY.to_owned()])
 }

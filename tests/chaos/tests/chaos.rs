@@ -93,6 +93,11 @@ fn an_answer_before_the_push_is_found() {
     assert_found("push-unconfirmed", &SHORT, "acknowledged events are lost");
 }
 
+#[test]
+fn a_change_that_is_missing_in_a_stream_is_found() {
+    assert_found("leave-out-change", &SHORT, "the query service differs from the table vehicles");
+}
+
 const FAILOVER: [&str; 4] = ["--for", "25s", "--stage", "failover"];
 
 /// Requires that one of three runs with lost machines loses events. In one run the API may have been replaced

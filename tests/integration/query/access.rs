@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::fleet::{id, vehicle_at};
 use super::rig::{Answer, Rig, Service};
+use crate::process::program::{Program, Site, own_ip};
 
 const OLD: &str = "app-token-old-0001";
 const NEW: &str = "app-token-new-0001";
@@ -93,6 +94,110 @@ async fn one_token_cannot_use_up_the_streams_of_another() {
         (open(OLD).await.status() == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_streams_of_all_tokens_leave_room_for_requests() {
+    let bounds = [("FLEET_QUERY__MAX_STREAMS", "100"), ("FLEET_QUERY__MAX_CONNECTIONS", "8")];
+    let rig = Rig::start_with(&[vehicle_at("one", 1.0, 2.0)], &[&TOKENS[..3], &bounds].concat()).await;
+    let open = async |token: &str| {
+        rig.service.request("/v1/vehicles/stream").bearer_auth(token).send().await.unwrap()
+    };
+    crate::support::eventually("the vehicles to be read", async || {
+        (ask(&rig, "/v1/vehicles", Some(DESK)).await.status == 200).then_some(())
+    })
+    .await;
+    let mut streams = Vec::new();
+    for token in [OLD, DESK, OLD, DESK, OLD, DESK] {
+        streams.push(open(token).await);
+        assert_eq!(streams.last().unwrap().status(), 200);
+    }
+    let refused = ask(&rig, "/v1/vehicles/stream", Some(OLD)).await;
+    assert_eq!(refused.problem(), (503, "overloaded".to_owned(), None));
+    assert_eq!(refused.header("retry-after"), "1");
+    for token in [OLD, DESK] {
+        assert_eq!(ask(&rig, "/v1/vehicles", Some(token)).await.status, 200);
+    }
+    streams.pop();
+    crate::support::eventually("the place of a stream that has ended", async || {
+        (open(OLD).await.status() == 200).then_some(())
+    })
+    .await;
+}
+
+/// The tracks of one token wait for a lock in the database, all connections of its share with them.
+#[tokio::test]
+async fn the_tracks_of_one_token_do_not_delay_those_of_another() {
+    let row = vehicle_at("one", 1.0, 2.0);
+    let tokens = [
+        ("FLEET_QUERY__TOKENS__APP__SECRETS", OLD),
+        ("FLEET_QUERY__TOKENS__APP__SCOPES", "positions,tracks"),
+        ("FLEET_QUERY__TOKENS__DESK__SECRETS", DESK),
+        ("FLEET_QUERY__TOKENS__DESK__SCOPES", "positions,tracks"),
+        ("FLEET_DATABASE__POOL_SIZE", "2"),
+        ("FLEET_DATABASE__CONNECT_TIMEOUT", "1s"),
+    ];
+    let rig = Rig::start_with(std::slice::from_ref(&row), &tokens).await;
+    let path = format!("/v1/vehicles/{}/track", id(&row));
+    crate::support::eventually("the vehicles to be read", async || {
+        (ask(&rig, &path, Some(DESK)).await.status == 200).then_some(())
+    })
+    .await;
+    rig.client.batch_execute("BEGIN; LOCK TABLE telemetry IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let begin = |token: &str| tokio::spawn(Service::send(rig.service.request(&path).bearer_auth(token)));
+    let greedy = [begin(OLD), begin(OLD), begin(OLD)];
+    let other = begin(DESK);
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM telemetry%'";
+    crate::support::eventually("a track of each token to wait for the lock", async || {
+        // Otherwise the transaction sees the same activity again and again.
+        rig.client.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+        let count: i64 = rig.client.query_one(waiting, &[]).await.unwrap().get(0);
+        (count == 2).then_some(())
+    })
+    .await;
+    crate::support::eventually("the others to be refused", async || {
+        (greedy.iter().filter(|task| task.is_finished()).count() == 2).then_some(())
+    })
+    .await;
+    rig.client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(other.await.unwrap().status, 200);
+    let mut statuses = Vec::new();
+    for task in greedy {
+        let answer = task.await.unwrap();
+        statuses.push(answer.status);
+        if answer.status != 200 {
+            assert_eq!(answer.problem(), (503, "overloaded".to_owned(), None));
+            assert_eq!(answer.header("retry-after"), "1");
+        }
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503, 503]);
+}
+
+#[tokio::test]
+async fn each_read_of_a_track_is_logged() {
+    let database = crate::support::TestDatabase::migrated().await;
+    let row = vehicle_at("one", 1.0, 2.0);
+    super::fleet::insert(&database.client().await, std::slice::from_ref(&row)).await;
+    let ip = own_ip();
+    let mut command = Site::new(database.url()).query(ip);
+    command.envs(TOKENS);
+    let mut program = Program::start(&mut command);
+    program.readiness(200).await;
+    let (from, to) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+    let url = format!("http://{ip}:8081/v1/vehicles/{}/track?from={from}&to={to}", id(&row));
+    let http = reqwest::Client::new();
+    assert_eq!(http.get(&url).bearer_auth(OLD).send().await.unwrap().status(), 403);
+    assert_eq!(http.get(&url).bearer_auth(DESK).send().await.unwrap().status(), 200);
+    let log = program.logged("a track is read").await;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("a track is read")).collect();
+    let [line] = lines[..] else { panic!("only the read that was allowed: {lines:?}") };
+    for part in
+        ["token=\"desk\"", &format!("vehicle_id={}", id(&row)), &format!("from={from}"), &format!("to={to}")]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The service reads a standby, or through PgBouncer.
 
+use std::time::{Duration, Instant};
+
 use fleet_store::{DatabaseOptions, Schema, migrate};
 use fleet_testbed::{PgBouncer, Postgres, StandbyOptions};
 use serde_json::json;
@@ -57,6 +59,35 @@ async fn a_standby_can_be_read_also_after_its_promotion() {
     })
     .await;
     follows(&service, &client(&standby.url()).await, "promoted").await;
+}
+
+/// The age of what the service says, in seconds.
+async fn age(service: &Service) -> f64 {
+    service.json("/v1/vehicles?limit=1").await["age_s"].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn the_age_includes_that_of_a_standby() {
+    let primary = primary().await;
+    let (primary, standby) = blocking(move || {
+        let standby = Postgres::standby_of(&primary, StandbyOptions::default()).unwrap();
+        (primary, standby)
+    })
+    .await;
+    let service = Service::start(&as_reader(&standby.url()), &[]).await;
+    service.ready().await;
+    let (writer, replayer) = (client(&primary.url()).await, client(&standby.url()).await);
+    follows(&service, &writer, "replicated").await;
+    let idle_since = Instant::now();
+    while idle_since.elapsed() < Duration::from_secs(3) {
+        assert!(age(&service).await < 2.0, "the primary is idle, and the standby has everything");
+    }
+    replayer.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
+    insert(&writer, &[vehicle_at("unseen", 1.0, 2.0)]).await;
+    eventually("the standby to be behind", async || (age(&service).await > 2.0).then_some(())).await;
+    replayer.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    eventually("the standby to catch up", async || (age(&service).await < 1.0).then_some(())).await;
+    assert_eq!(service.json("/v1/vehicles").await["vehicles"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

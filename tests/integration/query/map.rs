@@ -1,6 +1,6 @@
 //! The map's files.
 
-use super::rig::Rig;
+use super::rig::{Rig, Service};
 
 #[tokio::test]
 async fn the_page_may_load_nothing_from_the_network() {
@@ -43,6 +43,27 @@ async fn every_file_of_the_page_is_served() {
         seen.push(path);
     }
     assert!(seen.len() >= 12, "{seen:?}");
+}
+
+#[tokio::test]
+async fn files_are_compressed_once_and_sent_only_if_they_have_changed() {
+    let rig = Rig::start(&[]).await;
+    for path in ["/", "/map/main.js", "/map/settings.json", "/openapi.json"] {
+        let plain = rig.service.get(path).await;
+        assert_eq!(plain.header("content-encoding"), "", "{path}");
+        let tag = plain.header("etag").to_owned();
+        assert!(tag.starts_with("W/\""), "{path}: {tag}");
+        let gzip = Service::send(rig.service.request(path).header("accept-encoding", "br, gzip;q=0.5")).await;
+        assert_eq!(gzip.header("etag"), tag, "{path}");
+        assert!(plain.text.len() < 1000 || gzip.header("content-encoding") == "gzip", "{path}");
+        for (known, status) in [(tag.as_str(), 304), ("\"other\"", 200), ("*", 304)] {
+            let again = Service::send(rig.service.request(path).header("if-none-match", known)).await;
+            assert_eq!((again.status, again.header("etag")), (status, tag.as_str()), "{path} {known}");
+            assert_eq!(again.text.is_empty(), status == 304, "{path} {known}");
+        }
+    }
+    let missing = rig.service.get("/map/no-such.js").await;
+    assert_eq!(missing.problem(), (404, "not_found".to_owned(), None));
 }
 
 #[tokio::test]

@@ -69,6 +69,6 @@ pub use proxy::Proxy;
 pub use rabbitmq::{AmqpLogin, RabbitMq, RabbitMqOptions};
 pub use redis::{REDIS_ARGUMENTS, REDIS_SERVER_VARIABLE, Redis, RedisOptions, RedisServer};
 pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
-pub use root::{Root, Tools};
+pub use root::{Root, Tools, schemathesis};
 pub use sentinels::{SENTINEL_NAME, SentinelOptions, Sentinels};
 pub use services::{DATABASE_URL_VARIABLE, LOGINS_VARIABLE, REDIS_URL_VARIABLE, Services, Source};

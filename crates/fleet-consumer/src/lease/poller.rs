@@ -17,7 +17,7 @@ const TAKEOVERS_PER_LEASE: u32 = 10;
 
 /// After a claim with so few messages, the pause doubles as it does after an empty one: transactions cost about as much for one
 /// message as for many. After more, it is halved, so it settles where a batch has about as many.
-const FEW_MESSAGES: usize = 3;
+const FEW_MESSAGES: usize = 2;
 
 /// With so many messages within [`BUSY_PAUSE`], which is 5,000 a second, most vehicles report again soon. A batch that collects their
 /// reports writes each vehicle once. Only a provider that catches up after an outage sends so many, and they are late anyway.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -25,6 +25,8 @@ use crate::problem::{Kind, Problem};
 pub(crate) struct Gate {
     pub(crate) access: Arc<Access>,
     pub(crate) route: Route,
+    /// Most time from a request to the end of its response.
+    pub(crate) response_timeout: Duration,
     /// What the token must give access to. `None` if no token is needed.
     pub(crate) scope: Option<Scope>,
 }
@@ -32,6 +34,9 @@ pub(crate) struct Gate {
 /// Lets a request in, and counts its response.
 pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
+    if let Some(peer) = request.extensions().get::<Peer>() {
+        peer.limit_response((gate.route != Route::Stream).then_some(gate.response_timeout));
+    }
     let response = match gate.admit(&request) {
         Ok(Some((caller, admitted))) => {
             request.extensions_mut().insert(caller);
@@ -69,7 +74,7 @@ impl Gate {
                 "the token is at its bound; retry after Retry-After seconds, or raise the bound",
             )
         })?;
-        let stream = (self.route == Route::Stream).then(OpenStream::begin);
+        let stream = (self.route == Route::Stream).then(|| self.access.open_stream()).transpose()?;
         Ok(Some((Arc::clone(caller), Admitted { _permit: permit, _kept: kept, _stream: stream })))
     }
 
@@ -86,6 +91,16 @@ impl Gate {
         }
         let detail = format!("the token lacks the scope {}", scope.name());
         Err(Problem::new(Kind::Forbidden, detail))
+    }
+}
+
+impl Access {
+    fn open_stream(&self) -> Result<OpenStream, Problem> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_full| {
+            let detail = "this replica has as many streams as it may have; retry after Retry-After seconds";
+            Problem::new(Kind::Overloaded, detail)
+        })?;
+        Ok(OpenStream::begin(permit))
     }
 }
 
@@ -120,14 +135,16 @@ struct Admitted {
 
 /// Counts an open stream.
 #[derive(Debug)]
-struct OpenStream;
+struct OpenStream {
+    _permit: OwnedSemaphorePermit,
+}
 
 static OPEN_STREAMS: AtomicUsize = AtomicUsize::new(0);
 
 impl OpenStream {
-    fn begin() -> Self {
+    fn begin(permit: OwnedSemaphorePermit) -> Self {
         metrics::streams(OPEN_STREAMS.fetch_add(1, Ordering::Relaxed) + 1);
-        Self
+        Self { _permit: permit }
     }
 }
 

@@ -12,17 +12,25 @@ use crate::problem::ProblemBody;
 pub(crate) struct FilterParameters {
     /// `west,south,east,north` in degrees: vehicles in this box. If west is greater than east, the box contains the antimeridian.
     /// Not together with `near` or `ids`.
-    #[param(example = "13.30,52.45,13.50,52.60", pattern = "^-?[0-9.]+(,-?[0-9.]+){3}$")]
+    /// `south` must not be greater than `north`.
+    #[param(
+        example = "13.30,52.45,13.50,52.60",
+        pattern = "^-?(180(\\.0+)?|(1[0-7]|[0-9])?[0-9](\\.[0-9]+)?),-?(90(\\.0+)?|[0-8]?[0-9](\\.[0-9]+)?),-?(180(\\.0+)?|(1[0-7]|[0-9])?[0-9](\\.[0-9]+)?),-?(90(\\.0+)?|[0-8]?[0-9](\\.[0-9]+)?)$"
+    )]
     bbox: Option<String>,
     /// `lat,lon` in degrees: vehicles around this point, nearest first. Needs `radius_m`.
     /// Not together with `bbox` or `ids`.
-    #[param(pattern = "^-?[0-9.]+,-?[0-9.]+$")]
+    #[param(
+        pattern = "^-?(90(\\.0+)?|[0-8]?[0-9](\\.[0-9]+)?),-?(180(\\.0+)?|(1[0-7]|[0-9])?[0-9](\\.[0-9]+)?)$"
+    )]
     near: Option<String>,
-    /// The radius around `near`, metres.
+    /// The radius around `near`, metres. Only together with `near`.
     #[param(minimum = 0, maximum = 20_015_115)]
     radius_m: Option<f64>,
     /// Up to 400 values of `vehicle_id`, separated by commas. Not together with `bbox` or `near`.
-    #[param(pattern = "^[0-9a-f-]{36}(,[0-9a-f-]{36})*$")]
+    #[param(
+        pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(,[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}){0,399}$"
+    )]
     ids: Option<String>,
     /// One or more of niu, segway, invers, separated by commas.
     #[param(pattern = "^(niu|segway|invers)(,(niu|segway|invers))*$")]
@@ -42,10 +50,16 @@ pub(crate) struct FilterParameters {
     #[param(minimum = 0, maximum = 100)]
     battery_gte: Option<f64>,
     /// Vehicles with a webhook within this time: a whole number and s, m, h or d, at most 366d.
-    #[param(example = "10m", pattern = "^[0-9]+[smhd]$")]
+    #[param(
+        example = "10m",
+        pattern = "^([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|([1-9][0-9]{0,2}|[1-7][0-9]{3}|8[0-6][0-9]{2}|87[0-7][0-9]|878[0-4])h|([1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6])d)$"
+    )]
     seen_within: Option<String>,
     /// Vehicles with a position that is at most this old, as for `seen_within`.
-    #[param(example = "5m", pattern = "^[0-9]+[smhd]$")]
+    #[param(
+        example = "5m",
+        pattern = "^([1-9][0-9]{0,6}s|[1-9][0-9]{0,4}m|([1-9][0-9]{0,2}|[1-7][0-9]{3}|8[0-6][0-9]{2}|87[0-7][0-9]|878[0-4])h|([1-9][0-9]?|[12][0-9]{2}|3[0-5][0-9]|36[0-6])d)$"
+    )]
     position_within: Option<String>,
 }
 
@@ -57,7 +71,7 @@ pub(crate) struct PageParameters {
     /// Most items in the response; the settings of the service bound it.
     #[param(minimum = 1, default = 1000)]
     limit: Option<u32>,
-    /// The `after` of an earlier response to the same query.
+    /// The `after` of an earlier response to the same query, which is opaque.
     #[param(pattern = "^[die][0-9a-f]{64}$")]
     after: Option<String>,
 }
@@ -67,7 +81,7 @@ pub(crate) struct PageParameters {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes the parameters, which `track` reads")]
 pub(crate) struct TrackParameters {
-    /// The earliest time. Without it: one hour before `to`.
+    /// The earliest time: before `to`, by at most the span that the settings of the service allow. Without it: one hour before `to`.
     from: Option<Timestamp>,
     /// The time after the latest one. Without it: now.
     to: Option<Timestamp>,
@@ -92,7 +106,7 @@ pub(crate) enum Problems {
     /// The token has too many requests or streams.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(#[to_schema] ProblemBody<'static>),
-    /// The service is starting, or the database that the response needs is unavailable.
+    /// The service is starting or at a bound, or the database that the response needs is unavailable.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] ProblemBody<'static>),
 }
@@ -119,7 +133,7 @@ pub(crate) enum VehicleProblems {
     /// The token has too many requests.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(#[to_schema] ProblemBody<'static>),
-    /// The service is starting, or the database that the response needs is unavailable.
+    /// The service is starting or at a bound, or the database that the response needs is unavailable.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] ProblemBody<'static>),
 }

@@ -62,6 +62,13 @@ fn range(text: &str) -> Option<(String, f32)> {
     Some((name, quality.unwrap_or(1.0)))
 }
 
+/// Whether the client has the response with this entity tag.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    values.flat_map(|value| value.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+}
+
 /// Appends a value. Serialising plain data into memory cannot fail.
 pub(crate) fn write_json(value: &impl Serialize, text: &mut Vec<u8>) {
     let _written = serde_json::to_writer(text, value);

@@ -1,13 +1,10 @@
 //! The map: a page of the binary itself. It needs no build chain, and nothing from the network unless the operator sets a URL of
 //! tiles.
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::problem::{Kind, Problem};
+use super::asset::Asset;
 
 const PAGE: &str = include_str!("../map/index.html");
 const STYLE: &str = include_str!("../map/map.css");
@@ -38,12 +35,9 @@ pub(crate) struct MapSettings {
     pub(crate) tile_attribution: Option<String>,
 }
 
-/// The page and its settings.
+/// The page and its files, by path.
 #[derive(Debug)]
-pub(crate) struct Map {
-    policy: HeaderValue,
-    settings: String,
-}
+pub(crate) struct Map(Vec<(String, Asset)>);
 
 impl Map {
     /// `None` if the URL of the tiles has no origin that a header can name.
@@ -52,40 +46,25 @@ impl Map {
             Some(url) => HeaderValue::from_str(&format!("{POLICY} {}", origin(url)?)).ok()?,
             None => HeaderValue::from_static(POLICY),
         };
-        Some(Self { policy, settings: serde_json::to_string(settings).ok()? })
-    }
-
-    /// The page.
-    pub(crate) fn page(&self) -> Response {
-        let headers = [
-            (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
+        let page = Asset::new("text/html; charset=utf-8", PAGE).with(header::CONTENT_SECURITY_POLICY, policy);
+        let settings = Asset::new("application/json", serde_json::to_string(settings).ok()?);
+        let files = [
+            ("/", page),
+            ("/map/settings.json", settings),
+            ("/map/map.css", Asset::new("text/css; charset=utf-8", STYLE)),
+            ("/map/icon.svg", Asset::new("image/svg+xml", ICON)),
         ];
-        (headers, PAGE).into_response()
+        let files = files.map(|(path, asset)| (path.to_owned(), asset)).into_iter();
+        let scripts = SCRIPTS
+            .into_iter()
+            .map(|(name, text)| (format!("/map/{name}"), Asset::new("text/javascript; charset=utf-8", text)));
+        Some(Self(files.chain(scripts).collect()))
     }
 
-    /// Its settings.
-    pub(crate) fn settings(&self) -> Response {
-        ([(header::CONTENT_TYPE, "application/json")], self.settings.clone()).into_response()
+    /// Every file with its path.
+    pub(crate) fn into_files(self) -> Vec<(String, Asset)> {
+        self.0
     }
-
-    /// Its icon.
-    pub(crate) fn icon(&self) -> Response {
-        ([(header::CONTENT_TYPE, "image/svg+xml")], ICON).into_response()
-    }
-
-    /// Its style.
-    pub(crate) fn style(&self) -> Response {
-        ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
-    }
-}
-
-/// A module of its script.
-pub(crate) async fn script(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
-    let file = path.map_or_else(|_not_utf8| String::new(), |Path(file)| file);
-    let script = SCRIPTS.iter().find(|(name, _text)| *name == file).map(|(_name, text)| *text);
-    let script = script.ok_or_else(|| Problem::new(Kind::NotFound, "the map has no such file"))?;
-    Ok(([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], script).into_response())
 }
 
 /// Scheme and host of a URL.

@@ -1,7 +1,5 @@
 //! `GET /openapi.json`: the document that describes all of this, made from the code.
 
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
@@ -66,9 +64,4 @@ pub(crate) fn document(needs_token: bool, max_page: usize) -> String {
         }
     }
     document.to_string()
-}
-
-/// Serves the document.
-pub(crate) fn serve(document: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use fleet_runtime::settings::Scope;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
+use super::asset::Asset;
 use super::map::Map;
 use super::{openapi, stream, track, vehicle, vehicles};
 use crate::access::Access;
@@ -22,16 +23,23 @@ use crate::problem::{Kind, Problem};
 
 /// The whole service.
 pub(crate) fn router(app: Arc<App>, access: &Arc<Access>, map: Map) -> Router {
+    let response_timeout = app.bounds.response_timeout;
     let gated = |route: Route, scope: Option<Scope>, method: MethodRouter<Arc<App>>| {
-        method.layer(from_fn_with_state(Gate { access: Arc::clone(access), route, scope }, pass))
+        method.layer(from_fn_with_state(
+            Gate { access: Arc::clone(access), route, response_timeout, scope },
+            pass,
+        ))
     };
     let (positions, tracks) = (Some(Scope::Positions), Some(Scope::Tracks));
-    // Both are made once, and live as long as the process.
-    let document: &'static str = String::leak(openapi::document(access.needs_token(), app.bounds.max_page));
-    let map: &'static Map = Box::leak(Box::new(map));
-    let page = |serve: fn(&'static Map) -> Response| gated(Route::Page, None, get(async move || serve(map)));
-    let document = get(async move || openapi::serve(document));
-    Router::new()
+    let document = openapi::document(access.needs_token(), app.bounds.max_page);
+    let document = ("/openapi.json".to_owned(), Asset::new("application/json", document));
+    let assets =
+        map.into_files().into_iter().chain([document]).fold(Router::new(), |router, (path, asset)| {
+            let asset = Arc::new(asset);
+            let serve = get(async move |headers: HeaderMap| asset.respond(&headers));
+            router.route(&path, gated(Route::Page, None, serve))
+        });
+    assets
         .route("/v1/vehicles", gated(Route::Vehicles, positions, get(vehicles::list)))
         .route("/v1/vehicles/stream", gated(Route::Stream, positions, get(stream::stream)))
         .route("/v1/vehicles/{vehicle_id}", gated(Route::Vehicle, positions, get(vehicle::by_id)))
@@ -40,12 +48,6 @@ pub(crate) fn router(app: Arc<App>, access: &Arc<Access>, map: Map) -> Router {
             "/v1/providers/{provider}/vehicles/{provider_vehicle_id}",
             gated(Route::Vehicle, positions, get(vehicle::by_name)),
         )
-        .route("/openapi.json", gated(Route::Page, None, document))
-        .route("/", page(Map::page))
-        .route("/map/settings.json", page(Map::settings))
-        .route("/map/map.css", page(Map::style))
-        .route("/map/icon.svg", page(Map::icon))
-        .route("/map/{file}", gated(Route::Page, None, get(super::map::script)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(common_headers))

@@ -5,8 +5,8 @@
 //! so that a client that comes back before its end gets another one.
 
 pub(crate) mod data;
-mod expiry;
 mod text;
+mod told;
 mod writer;
 
 use std::convert::Infallible;

@@ -1,5 +1,6 @@
 //! `GET /v1/vehicles/{vehicle_id}/track`.
 
+mod reader;
 pub(crate) mod writer;
 
 use std::io;
@@ -11,11 +12,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use fleet_store::{StoreError, TrackBounds};
+use fleet_store::TrackBounds;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use self::reader::{ReadError, Reader};
 use self::writer::{TrackFeature, TrackList, Writer};
 use super::format::Format;
 use super::vehicle::{find, parse_id};
@@ -74,7 +76,9 @@ pub(crate) async fn track(
         Some(Cursor::Id(_) | Cursor::Distance(..)) | None => (from, Uuid::max()),
     };
     let bounds = TrackBounds { vehicle_id, from: first, below, to };
-    let mut writer = Writer::new(format, parameters, (from, to), bounds, limit, app.tracks.clone());
+    let share = Arc::clone(&caller.tracks);
+    let reader = Reader { store: app.tracks.clone(), share, wait: app.bounds.track_wait };
+    let mut writer = Writer::new(format, parameters, (from, to), bounds, limit, reader);
     let begun = writer.begin().await.map_err(|error| unavailable(&error))?;
     let pieces = stream::unfold((Some(begun), writer), async |(begun, mut writer)| {
         let piece = match begun {
@@ -88,14 +92,20 @@ pub(crate) async fn track(
     Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces.fuse())).into_response())
 }
 
-fn unavailable(error: &StoreError) -> Problem {
+fn unavailable(error: &ReadError) -> Problem {
     tracing::warn!(%error, "a track cannot be read");
-    Problem::new(Kind::DatabaseUnavailable, "the track cannot be read from the database now; retry later")
+    match error {
+        ReadError::Busy => Problem::new(Kind::Overloaded, "the token reads too many tracks; retry later"),
+        ReadError::Store(_) => Problem::new(
+            Kind::DatabaseUnavailable,
+            "the track cannot be read from the database now; retry later",
+        ),
+    }
 }
 
-fn cut_off(error: &StoreError) -> &'static str {
+fn cut_off(error: &ReadError) -> &'static str {
     tracing::warn!(%error, "a track is cut off");
-    "the database does not respond"
+    "the track cannot be read to its end"
 }
 
 /// The two ends of the track.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::format::{Feature, Format, view, write_json};
+use super::format::{Feature, Format, is_known, view, write_json};
 use super::vehicles::age_s;
 use crate::app::{App, read_of};
 use crate::ask::parameters::Parameters;
@@ -122,7 +122,7 @@ pub(crate) fn parse_id(path: Result<Path<String>, PathRejection>) -> Result<Uuid
 pub(crate) fn find(app: &App, vehicle_id: Uuid) -> Result<(Arc<Entry>, Read), Problem> {
     let known = app.knowledge.get();
     let read = read_of(known.read)?;
-    let found = known.fleet.get(vehicle_id).cloned();
+    let found = known.fleet.get(vehicle_id).map(|(_slot, found)| Arc::clone(found));
     let found = found.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such vehicle"))?;
     Ok((found, read))
 }
@@ -157,11 +157,4 @@ fn suffix(format: Format) -> &'static str {
         Format::Json => "-j",
         Format::GeoJson => "-g",
     }
-}
-
-/// Whether the client has the state with this tag.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    values.flat_map(|value| value.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }

@@ -75,6 +75,22 @@ pub(crate) struct VehicleFeatures<'a> {
         (status = 200, description = "A page of vehicles", content(
             (VehicleList = "application/json"),
             (VehicleFeatures = "application/geo+json"),
+        ), links(
+            ("vehicle" = (
+                operation_id = "by_id",
+                parameters(("vehicle_id" = "$response.body#/vehicles/0/vehicle_id")),
+            )),
+            ("track" = (
+                operation_id = "track",
+                parameters(("vehicle_id" = "$response.body#/vehicles/0/vehicle_id")),
+            )),
+            ("vehicle_by_name" = (
+                operation_id = "by_name",
+                parameters(
+                    ("provider" = "$response.body#/vehicles/0/provider"),
+                    ("provider_vehicle_id" = "$response.body#/vehicles/0/provider_vehicle_id"),
+                ),
+            )),
         )),
         super::documented::Problems,
     ),

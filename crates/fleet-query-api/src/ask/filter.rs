@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::area::Area;
 use super::parameters::Parameters;
+use crate::fleet::ages::Age;
 use crate::fleet::grid::point;
 use crate::problem::Problem;
 
@@ -73,7 +74,7 @@ impl Filter {
             && is(self.charging, of.charging)
             && self.battery_lte.is_none_or(|most| battery.is_some_and(|battery| battery <= most))
             && self.battery_gte.is_none_or(|least| battery.is_some_and(|battery| battery >= least))
-            && self.expires_at(found).is_none_or(|at| at.is_some_and(|at| now <= at))
+            && self.is_young(found, now)
             && self.is_in_area(found)
     }
 
@@ -85,21 +86,17 @@ impl Filter {
         }
     }
 
-    /// Whether a vehicle can stop to meet the conditions without any change.
-    pub(crate) fn expires(&self) -> bool {
-        self.seen_within.is_some() || self.position_within.is_some()
+    /// The conditions on ages, by which a vehicle can stop to meet the conditions without any change.
+    pub(crate) fn ages(&self) -> impl Iterator<Item = (Age, SignedDuration)> {
+        let limits = [(Age::Seen, self.seen_within), (Age::Position, self.position_within)];
+        limits.into_iter().filter_map(|(age, within)| Some((age, within?)))
     }
 
-    /// The last moment at which a vehicle in this state can meet the conditions on its age; `Some(None)` if it never can. `None` if
-    /// there are no such conditions.
-    pub(crate) fn expires_at(&self, found: &FoundVehicle) -> Option<Option<Timestamp>> {
-        let position_at = found.vehicle.attributes.position.map(|position| position.at.into());
-        let limits =
-            [(self.seen_within, Some(found.vehicle.last_seen_at)), (self.position_within, position_at)];
-        let limits = limits.into_iter().filter_map(|(within, since)| within.map(|within| (within, since)));
-        limits
-            .map(|(within, since)| since?.checked_add(within).ok())
-            .reduce(|one, other| Some(one?.min(other?)))
+    fn is_young(&self, found: &FoundVehicle, now: Timestamp) -> bool {
+        let is_young = |(age, within): (Age, SignedDuration)| {
+            age.since(found).is_some_and(|since| since.checked_add(within).is_ok_and(|until| now <= until))
+        };
+        self.ages().all(is_young)
     }
 
     fn is_in_area(&self, found: &FoundVehicle) -> bool {

@@ -1,14 +1,11 @@
 //! Finds vehicles by their position: cells of a hundredth of a degree, about a kilometre. A vehicle that moves leaves one cell and
 //! enters another, which is cheaper than keeping a tree in balance.
 
-use std::sync::Arc;
-
 use fleet_store::FoundVehicle;
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
-use super::entry::Entry;
 use super::geometry::{Extent, Point};
+use super::slots::Slot;
 
 /// Cells in a degree.
 const CELLS_PER_DEGREE: f64 = 100.0;
@@ -23,41 +20,34 @@ type Cell = (i32, i32);
 #[derive(Debug, Default)]
 pub(crate) struct Grid(FxHashMap<Cell, Vec<Placed>>);
 
-/// A vehicle in its cell. A search reads id and point of many vehicles that it does not need, which are here all in a row.
-#[derive(Debug)]
+/// A vehicle in its cell. A search reads the points of many vehicles that it does not need, which are here all in a row.
+#[derive(Clone, Copy, Debug)]
 struct Placed {
-    id: Uuid,
+    slot: Slot,
     point: Point,
-    vehicle: Arc<Entry>,
 }
 
 impl Grid {
     /// Adds a vehicle, instead of its state `before` if that was added. One without a position is not added.
-    pub(crate) fn put(&mut self, before: Option<&Entry>, vehicle: &Arc<Entry>) {
-        let id = vehicle.vehicle.vehicle_id;
-        let placed = point(vehicle).map(|point| Placed { id, point, vehicle: Arc::clone(vehicle) });
-        let Some(placed) = placed else {
-            before.into_iter().for_each(|before| self.remove(before));
-            return;
-        };
-        let cell = cell(placed.point);
-        if before.and_then(|before| point(before)).map(self::cell) == Some(cell)
-            && let Some(known) =
-                self.0.get_mut(&cell).and_then(|known| known.iter_mut().find(|known| known.id == id))
-        {
-            *known = placed;
-            return;
+    pub(crate) fn put(&mut self, slot: Slot, before: Option<&FoundVehicle>, vehicle: &FoundVehicle) {
+        let placed = point(vehicle).map(|point| Placed { slot, point });
+        let (left, entered) = (before.and_then(point).map(cell), placed.map(|placed| cell(placed.point)));
+        if left != entered {
+            before.into_iter().for_each(|before| self.remove(slot, before));
         }
-        before.into_iter().for_each(|before| self.remove(before));
-        self.0.entry(cell).or_default().push(placed);
+        let Some((placed, cell)) = placed.zip(entered) else { return };
+        let vehicles = self.0.entry(cell).or_default();
+        match vehicles.iter_mut().find(|known| left == entered && known.slot == slot) {
+            Some(known) => *known = placed,
+            None => vehicles.push(placed),
+        }
     }
 
     /// Removes a vehicle. It must be the one that was added.
-    pub(crate) fn remove(&mut self, vehicle: &FoundVehicle) {
+    pub(crate) fn remove(&mut self, slot: Slot, vehicle: &FoundVehicle) {
         let Some(cell) = point(vehicle).map(cell) else { return };
         let Some(vehicles) = self.0.get_mut(&cell) else { return };
-        let id: Uuid = vehicle.vehicle.vehicle_id;
-        if let Some(index) = vehicles.iter().position(|other| other.id == id) {
+        if let Some(index) = vehicles.iter().position(|other| other.slot == slot) {
             vehicles.swap_remove(index);
         }
         if vehicles.is_empty() {
@@ -66,12 +56,21 @@ impl Grid {
     }
 
     /// Visits the vehicles in the extent, each once. A few may be just outside of it.
-    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(&Arc<Entry>)) {
-        let mut visit = |placed: &Placed| {
-            if extent.has(placed.point) {
-                visit(&placed.vehicle);
-            }
-        };
+    pub(crate) fn visit(&self, extent: &Extent, mut visit: impl FnMut(Slot)) {
+        self.visit_cells(extent, |vehicles| {
+            let inside = vehicles.iter().filter(|placed| extent.has(placed.point));
+            inside.for_each(|placed| visit(placed.slot));
+        });
+    }
+
+    /// How many vehicles are in the cells that the extent touches.
+    pub(crate) fn count(&self, extent: &Extent) -> usize {
+        let mut count = 0;
+        self.visit_cells(extent, |vehicles| count += vehicles.len());
+        count
+    }
+
+    fn visit_cells(&self, extent: &Extent, mut visit: impl FnMut(&[Placed])) {
         let (first_row, last_row) = (row(extent.south), row(extent.north));
         let (first, last) = (column(extent.west), column(extent.east));
         // Around the earth, each column once.
@@ -82,13 +81,14 @@ impl Grid {
                 (first_row..=last_row).contains(row) && (column - first).rem_euclid(COLUMNS) <= last - first
             };
             let cells = self.0.iter().filter(|(cell, _vehicles)| is_within(cell));
-            cells.flat_map(|(_cell, vehicles)| vehicles).for_each(visit);
+            cells.for_each(|(_cell, vehicles)| visit(vehicles));
             return;
         }
         for row in first_row..=last_row {
             for column in first..=last {
-                let vehicles = self.0.get(&(row, column.rem_euclid(COLUMNS)));
-                vehicles.into_iter().flatten().for_each(&mut visit);
+                if let Some(vehicles) = self.0.get(&(row, column.rem_euclid(COLUMNS))) {
+                    visit(vehicles);
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ const TOKEN = "fleet-token";
 const OLD_S = 10;
 // A stream that comes back within this time was not away.
 const PATIENCE_MS = 1500;
+const SETTINGS_RETRY_MS = 1000;
 
 const find = (id) => document.getElementById(id);
 const token = () => sessionStorage.getItem(TOKEN);
@@ -179,6 +180,20 @@ async function changedConnection(state) {
   }
 }
 
+// The service may be restarting when the page is opened.
+async function readSettings() {
+  for (;;) {
+    try {
+      const response = await fetch("/map/settings.json");
+      if (response.ok) return await response.json();
+    } catch {
+      // What failed does not matter: only trying again helps.
+    }
+    report();
+    await new Promise((resolve) => setTimeout(resolve, SETTINGS_RETRY_MS));
+  }
+}
+
 async function start() {
   buildLegend();
   // On a telephone the map needs the room.
@@ -204,7 +219,7 @@ async function start() {
   find("show-all").onclick = showAll;
   setInterval(report, 1000);
   setInterval(summarise, 10000);
-  settings = await (await fetch("/map/settings.json")).json();
+  settings = await readSettings();
   if (settings.tile_url) drawing.tiles = new Tiles(settings.tile_url, () => drawing.request());
   find("attribution").textContent = settings.tile_attribution ?? "";
   if (settings.needs_token && !token()) await askForToken();

@@ -16,7 +16,8 @@ use hyper::service::Service;
 
 use super::watch::Watch;
 
-/// Runs a connection until it ends by itself, is closed to make room, or is closed by the shutdown.
+/// Runs a connection until it ends by itself, is closed to make room, is closed by the shutdown, or until a response has taken too
+/// long.
 pub(super) async fn run<Io, App, B>(
     connection: http1::Connection<Io, App>,
     watch: Arc<Watch>,
@@ -31,7 +32,7 @@ where
     let mut has_been_read = false;
     poll_fn(|context| {
         watch.task.register(context.waker());
-        if watch.standing.is_closed() {
+        if watch.standing.is_closed() || watch.is_overdue() {
             return Poll::Ready(Ok(()));
         }
         if !closing && watch.closing.load(Ordering::Acquire) {

@@ -113,7 +113,7 @@ impl Connections {
         }
     }
 
-    /// Wakes the connections whose header deadline has passed, and updates the metrics.
+    /// Wakes the connections that have passed a deadline, and updates the metrics.
     fn look(&mut self) {
         let now = self.clock.now();
         let mut authenticated = 0;
@@ -122,6 +122,9 @@ impl Connections {
             let deadline = watch.header_deadline.load(Ordering::Acquire);
             if deadline <= now {
                 watch.passed_deadline.store(deadline, Ordering::Release);
+                watch.task.wake();
+            }
+            if watch.is_overdue() {
                 watch.task.wake();
             }
         });

@@ -1,10 +1,13 @@
 //! The sender of a request. If room is needed, the connections of unauthenticated clients are closed first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::cause::Cause;
+use super::clock::NEVER;
 use super::watch::Watch;
 use crate::metrics;
 
@@ -22,6 +25,14 @@ impl Peer {
             let _has_one = self.0.permit.set(permit);
         }
         is_kept
+    }
+
+    /// Closes the connection after this time, unless another request has come by then. A client that reads a response slowly cannot
+    /// hold it for longer. With `None` a response may take any time.
+    pub fn limit_response(&self, most: Option<Duration>) {
+        let deadline = most.and_then(|most| Instant::now().checked_add(most));
+        let deadline = deadline.map_or(NEVER, |deadline| self.0.clock.at(deadline));
+        self.0.response_deadline.store(deadline, Ordering::Release);
     }
 
     /// Whether the connection is safe from being closed to make room.

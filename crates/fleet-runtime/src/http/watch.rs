@@ -1,7 +1,7 @@
 //! One connection, as seen by itself and by the set of all connections.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::task::AtomicWaker;
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,6 +20,8 @@ pub(super) struct Watch {
     pub(super) header_deadline: AtomicU64,
     /// The last deadline that the sweep has found passed. Headers that arrived meanwhile have set a later one.
     pub(super) passed_deadline: AtomicU64,
+    /// When the connection is closed unless another request has come, because its response has taken too long.
+    pub(super) response_deadline: AtomicU64,
     pub(super) closing: AtomicBool,
     /// The connection's task.
     pub(super) task: AtomicWaker,
@@ -34,9 +36,17 @@ impl Watch {
             permit: OnceLock::new(),
             header_deadline: AtomicU64::new(NEVER),
             passed_deadline: AtomicU64::new(0),
+            response_deadline: AtomicU64::new(NEVER),
             closing: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
+    }
+
+    /// Whether the response has taken too long.
+    pub(super) fn is_overdue(&self) -> bool {
+        let deadline = self.response_deadline.load(Ordering::Acquire);
+        // Most services set none, and read no clock for it.
+        deadline != NEVER && deadline <= self.clock.now()
     }
 
     /// Closes the connection to make room, unless it has changed since `since` was read. Says whether it did.

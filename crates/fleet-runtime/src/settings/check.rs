@@ -76,6 +76,7 @@ fn zeros(settings: &Settings) -> impl Iterator<Item = String> {
         ("consumer.retry_min", consumer.retry_min),
         ("consumer.status_interval", consumer.status_interval),
         ("query.header_timeout", query.header_timeout),
+        ("query.response_timeout", query.response_timeout),
         ("query.max_track_span", query.max_track_span),
         ("query.refresh_interval", query.refresh_interval),
         ("query.max_age", query.max_age),

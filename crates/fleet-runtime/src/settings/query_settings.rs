@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_providers::Secrets;
@@ -22,11 +23,15 @@ pub struct QuerySettings {
     /// Most time for a request's headers, and for a client to leave a response unread.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// Most time from a request to the end of its response; streams may take any time.
+    #[serde(with = "humantime_serde")]
+    pub response_timeout: Duration,
     /// Most open connections. At the limit, a new one replaces one that has brought no authenticated request.
     pub max_connections: usize,
     /// Most requests of one token in flight, without streams; more are answered 429.
     pub max_in_flight: usize,
-    /// Most open streams of one token; more are answered 429.
+    /// Most open streams of one token; more are answered 429. All tokens together may have three quarters of `max_connections`; more
+    /// are answered 503.
     pub max_streams: usize,
     /// Most vehicles or positions in one response.
     pub max_page: usize,
@@ -61,6 +66,7 @@ impl Default for QuerySettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             listen_backlog: 1024,
             header_timeout: Duration::from_secs(10),
+            response_timeout: Duration::from_secs(60),
             max_connections: 2048,
             max_in_flight: 256,
             max_streams: 1000,
@@ -85,6 +91,8 @@ pub struct TokenSettings {
     /// Valid bearer tokens, separated by commas (several while one is replaced).
     #[serde(deserialize_with = "secret::deserialize_list", serialize_with = "secret::serialize_list")]
     pub secrets: Secrets,
+    /// A file with more of them, separated by commas or line ends; read at the start.
+    pub secrets_file: Option<PathBuf>,
     /// What its bearer may read, separated by commas.
     #[serde(deserialize_with = "deserialize_scopes", serialize_with = "serialize_scopes")]
     pub scopes: Vec<Scope>,
@@ -92,7 +100,7 @@ pub struct TokenSettings {
 
 impl Default for TokenSettings {
     fn default() -> Self {
-        Self { secrets: Secrets::default(), scopes: vec![Scope::Positions] }
+        Self { secrets: Secrets::default(), secrets_file: None, scopes: vec![Scope::Positions] }
     }
 }
 

@@ -242,7 +242,7 @@ impl Default for ConsumerSettings {
             max_events_per_second: None,
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
-            poll_min: Duration::from_millis(10),
+            poll_min: Duration::from_millis(5),
             poll_max: Duration::from_millis(50),
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(5),

@@ -4,6 +4,7 @@ use std::thread;
 
 use crate::database_side::{change_password, make_read_only};
 use crate::kind::Kind;
+use crate::query::Query;
 use crate::redis_side;
 use crate::refuse::refuse;
 use crate::stage::Stage;
@@ -31,6 +32,12 @@ pub(super) fn strike(Strike { kind, target, turn }: Strike, stage: &mut Stage<'_
             stage.consumers.remove(target).kill()?;
             stage.consumers.insert(target, stage.programs.start_consumer(target)?);
         }
+        Kind::KillQuery => {
+            if let Some(query) = &mut stage.query {
+                query.program.take().map_or(Ok(()), Program::kill)?;
+                query.program = Some(stage.programs.start_query()?);
+            }
+        }
         Kind::KillRedis => stage.redis.kill(turn)?,
         Kind::StopPostgres | Kind::DatabaseAway => stage.databases.primary(target)?.stop_immediate()?,
         Kind::FreezeConsumer => stage.consumers[target].freeze()?,
@@ -43,6 +50,7 @@ pub(super) fn strike(Strike { kind, target, turn }: Strike, stage: &mut Stage<'_
         Kind::CutConnections => {
             stage.redis.cut();
             stage.databases.cut();
+            stage.query.iter().for_each(Query::cut);
         }
         Kind::BlackHole if target == 0 => stage.redis.black_hole(turn)?,
         Kind::BlackHole => stage.databases.black_hole(),
@@ -90,6 +98,7 @@ pub(super) fn end(kind: Kind, target: usize, stage: &mut Stage<'_>) -> Result<()
         Kind::LoseReplica => stage.redis.replace_replica()?,
         Kind::KillApi
         | Kind::KillConsumer
+        | Kind::KillQuery
         | Kind::KillRedis
         | Kind::RollConsumer
         | Kind::CutConnections
@@ -126,7 +135,8 @@ fn retire_consumer(stage: &mut Stage<'_>, index: usize, successor: Program) -> R
 
 /// Fails if a process that should be running has ended by itself.
 pub(super) fn check_processes(stage: &mut Stage<'_>) -> Result<(), Failure> {
-    for process in stage.api.iter_mut().chain(&mut stage.consumers) {
+    let query = stage.query.as_mut().and_then(|query| query.program.as_mut());
+    for process in stage.api.iter_mut().chain(&mut stage.consumers).chain(query) {
         process.check()?;
     }
     let mut still = Vec::new();

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use tools::Tools;
+pub use tools::{Tools, schemathesis};
 
 use self::build::Recipe;
 pub(crate) use self::build::{apt_get_install as install, on_path};

@@ -7,20 +7,42 @@ use super::build::{apt_get_install, on_path, run};
 use super::once::{Folder, once};
 use crate::{Error, Progress};
 
-/// Every package with its version, including dependencies.
-const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// Packages in a virtual environment of their own.
+pub(super) struct Packages {
+    /// Change the folder's name only if something other than the requirements changes.
+    name: &'static str,
+    /// Every package with its version, including dependencies.
+    requirements: &'static str,
+    /// What they are for a person who waits or misses them.
+    what: &'static str,
+    size: &'static str,
+}
 
-/// Change the folder's name only if something other than the requirements changes.
-const NAME: &str = "python-tools-1";
+/// kubernetes-validate and yamllint.
+pub(super) const MANIFESTS: Packages = Packages {
+    name: "python-tools-1",
+    requirements: include_str!("requirements.txt"),
+    what: "kubernetes-validate and yamllint",
+    size: "about 15 s and 150 MB",
+};
+
+/// Schemathesis.
+pub(super) const SCHEMATHESIS: Packages = Packages {
+    name: "python-schemathesis-1",
+    requirements: include_str!("schemathesis.txt"),
+    what: "Schemathesis",
+    size: "about 15 s and 100 MB",
+};
 
 /// The interpreter of the virtual environment in `cache`. Creates the environment if it does not exist.
-pub(super) fn ensure(cache: &Path, progress: &Progress) -> Result<PathBuf, Error> {
-    let folder = Folder { cache, name: NAME, content: REQUIREMENTS };
+pub(super) fn ensure(packages: &Packages, cache: &Path, progress: &Progress) -> Result<PathBuf, Error> {
+    let Packages { name, requirements, what, size } = packages;
+    let folder = Folder { cache, name, content: requirements };
     let made = once(&folder, progress, |unfinished| {
-        progress.say("installing kubernetes-validate and yamllint from PyPI (once; about 15 s and 150 MB)");
-        create(unfinished, progress).and_then(|()| install(unfinished, progress)).map_err(|failure| {
-            Error::NoTools { missing: format!("kubernetes-validate and yamllint: {failure}") }
-        })
+        progress.say(&format!("installing {what} from PyPI (once; {size})"));
+        create(unfinished, progress)
+            .and_then(|()| install(requirements, unfinished, progress))
+            .map_err(|failure| Error::NoTools { missing: format!("{what}: {failure}") })
     })?;
     Ok(interpreter(&made))
 }
@@ -47,9 +69,9 @@ fn create(environment: &Path, progress: &Progress) -> Result<(), String> {
     })
 }
 
-fn install(environment: &Path, progress: &Progress) -> Result<(), String> {
+fn install(content: &str, environment: &Path, progress: &Progress) -> Result<(), String> {
     let requirements = environment.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS)
+    std::fs::write(&requirements, content)
         .map_err(|error| format!("cannot write {}: {error}", requirements.display()))?;
     let mut command = Command::new(interpreter(environment));
     command.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]);

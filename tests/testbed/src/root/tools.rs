@@ -47,7 +47,7 @@ impl Tools {
     pub fn ensure(progress: &Progress) -> Result<Self, Error> {
         let cache = cache::folder(|name| std::env::var(name).ok()).map_err(as_no_tools)?;
         let programs = programs(&cache, progress).map_err(as_no_tools)?;
-        Ok(Self { programs, python: python::ensure(&cache, progress)? })
+        Ok(Self { programs, python: python::ensure(&python::MANIFESTS, &cache, progress)? })
     }
 
     /// The command `kubectl`, 1.27 or newer, without arguments.
@@ -92,6 +92,18 @@ impl Tools {
         command.args(["-m", name]).stdin(Stdio::null());
         command
     }
+}
+
+/// The command `schemathesis`, without arguments. It tests a service against its OpenAPI document.
+///
+/// # Errors
+///
+/// [`Error::NoTools`] if it is neither in the user's cache folder nor can be installed from PyPI.
+pub fn schemathesis(progress: &Progress) -> Result<Command, Error> {
+    let cache = cache::folder(|name| std::env::var(name).ok()).map_err(as_no_tools)?;
+    let mut command = Command::new(python::ensure(&python::SCHEMATHESIS, &cache, progress)?);
+    command.args(["-m", "schemathesis.cli"]).stdin(Stdio::null());
+    Ok(command)
 }
 
 fn programs(cache: &Path, progress: &Progress) -> Result<Programs, Error> {

@@ -3,22 +3,25 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::vec;
 
 use axum::body::Bytes;
+use fleet_failpoints::Failpoint;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use uuid::Uuid;
 
-use super::expiry::Expiry;
 use super::text::Text;
+use super::told::Told;
 use crate::answer::vehicles::PIECE_BYTES;
 use crate::app::App;
 use crate::ask::filter::Filter;
-use crate::ask::page::every_id;
+use crate::ask::page::every_slot;
+use crate::fleet::slots::{Slot, SlotSet};
 use crate::metrics::{self, Event, SnapshotReason};
 use crate::remembered::{Next, Tick, TickChange};
+
+/// Time between two looks for vehicles that have left by age.
+const AGING: Duration = Duration::from_secs(1);
 
 /// One stream.
 pub(super) struct Writer {
@@ -29,7 +32,9 @@ pub(super) struct Writer {
     ticks: watch::Receiver<u64>,
     heartbeats: tokio::time::Interval,
     /// The vehicles that have been told of. Only if they can leave by age.
-    expiry: Option<Expiry>,
+    told: Option<Told>,
+    /// Wakes the stream to look for vehicles that have left by age.
+    aging: tokio::time::Interval,
     phase: Phase,
 }
 
@@ -37,12 +42,11 @@ pub(super) struct Writer {
 enum Phase {
     /// A snapshot.
     Begin(SnapshotReason),
-    /// These vehicles, then the changes behind the tick with this number.
-    Snapshot(vec::IntoIter<Uuid>, u64),
-    /// The changes behind the tick with this number.
-    Live(u64),
-    /// The changes of this tick from this index on.
-    Tick(Arc<Tick>, usize),
+    /// These vehicles from this index on, then the changes behind the tick with this number.
+    Snapshot(SlotSet, usize, u64),
+    /// The changes behind the tick with this number: of the next tick those from this index on. The tick is looked up for each piece.
+    /// If the stream held it, each slow reader could keep another forgotten tick in memory.
+    Live(u64, usize),
     /// Nothing.
     Ended,
 }
@@ -50,19 +54,17 @@ enum Phase {
 impl Writer {
     /// A stream that goes on behind `last_event_id`, if what happened since is still known.
     pub(super) fn new(app: Arc<App>, filter: Filter, fingerprint: u64, last_event_id: Option<&str>) -> Self {
-        let mut heartbeats =
-            tokio::time::interval_at(Instant::now() + app.bounds.heartbeat, app.bounds.heartbeat);
-        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let expiry = filter.expires().then(Expiry::default);
+        let told = filter.ages().next().is_some().then(Told::nothing);
+        let (heartbeats, aging) = (every(app.bounds.heartbeat), every(AGING));
         let ticks = app.knowledge.subscribe();
         let phase = Phase::Begin(SnapshotReason::Begun);
-        let mut writer = Self { app, filter, fingerprint, ticks, heartbeats, expiry, phase };
+        let mut writer = Self { app, filter, fingerprint, ticks, heartbeats, told, aging, phase };
         // Which vehicles have left by age since then is not known.
-        let number = last_event_id.filter(|_| writer.expiry.is_none()).and_then(|id| writer.number_of(id));
+        let number = last_event_id.filter(|_| writer.told.is_none()).and_then(|id| writer.number_of(id));
         if let Some(number) = number {
             let next = writer.app.knowledge.get().remembered.next(number);
             match next {
-                Next::Tick(_) | Next::Nothing => writer.phase = Phase::Live(number),
+                Next::Tick(_) | Next::Nothing => writer.phase = Phase::Live(number, 0),
                 Next::Forgotten => {}
             }
         }
@@ -83,9 +85,8 @@ impl Writer {
             }
             self.phase = match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Begin(reason) => self.begin(reason, &mut text),
-                Phase::Snapshot(ids, number) => self.snapshot(ids, number, &mut text),
-                Phase::Live(number) => self.live(number, &mut text).await,
-                Phase::Tick(tick, index) => self.tick(tick, index, &mut text),
+                Phase::Snapshot(slots, index, number) => self.snapshot(slots, index, number, &mut text),
+                Phase::Live(number, index) => self.live(number, index, &mut text).await,
                 Phase::Ended => Phase::Ended,
             };
             if !text.bytes.is_empty() {
@@ -97,52 +98,54 @@ impl Writer {
     fn begin(&mut self, reason: SnapshotReason, text: &mut Text) -> Phase {
         metrics::snapshot(reason);
         metrics::events(Event::Snapshot, 1);
-        self.expiry.iter_mut().for_each(Expiry::clear);
-        let (ids, number, read) = {
+        self.told.iter_mut().for_each(|told| *told = Told::nothing());
+        let (slots, number, read) = {
             let known = self.app.knowledge.get();
-            (every_id(&known.fleet, &self.filter, Timestamp::now()), known.remembered.last(), known.read)
+            (every_slot(&known.fleet, &self.filter, Timestamp::now()), known.remembered.last(), known.read)
         };
         text.retry();
         if let Some(read) = read {
-            text.snapshot(ids.len(), read);
+            text.snapshot(slots.len(), read);
         }
-        Phase::Snapshot(ids.into_iter(), number)
+        Phase::Snapshot(slots, 0, number)
     }
 
     /// Writes vehicles as they are now. If one has changed since the snapshot began, the change is told once more.
-    fn snapshot(&mut self, mut ids: vec::IntoIter<Uuid>, number: u64, text: &mut Text) -> Phase {
+    fn snapshot(&mut self, slots: SlotSet, mut index: usize, number: u64, text: &mut Text) -> Phase {
         let now = Timestamp::now();
         let mut written = 0;
         let app = Arc::clone(&self.app);
         let known = app.knowledge.get();
+        // Doubling would need twice as much while the reader has not taken the piece.
+        text.bytes.reserve_exact(PIECE_BYTES + PIECE_BYTES / 8);
         while text.bytes.len() < PIECE_BYTES {
-            let Some(id) = ids.next() else {
+            let Some(slot) = slots.next(index) else {
                 text.heartbeat(&self.id_of(number), known.read);
                 metrics::events(Event::Heartbeat, 1);
                 metrics::events(Event::Vehicle, written);
-                return Phase::Live(number);
+                return Phase::Live(number, 0);
             };
-            let Some(found) = known.fleet.get(id).filter(|found| self.filter.matches(found, now)) else {
+            index = slot.index() + 1;
+            let Some(found) = known.fleet.at(slot).filter(|found| self.filter.matches(found, now)) else {
                 continue;
             };
             text.vehicle(found, now);
             written += 1;
-            self.note_told(found);
+            self.note_told(slot, now);
         }
         metrics::events(Event::Vehicle, written);
-        Phase::Snapshot(ids, number)
+        Phase::Snapshot(slots, index, number)
     }
 
     /// Waits for the next tick. Writes a heartbeat, and which vehicles have left by age.
-    async fn live(&mut self, number: u64, text: &mut Text) -> Phase {
+    async fn live(&mut self, number: u64, index: usize, text: &mut Text) -> Phase {
         let next = self.app.knowledge.get().remembered.next(number);
         match next {
-            Next::Tick(tick) => return Phase::Tick(tick, 0),
+            Next::Tick(tick) => return self.tick(&tick, index, text),
             Next::Forgotten => return Phase::Begin(SnapshotReason::Slow),
             Next::Nothing => {}
         }
         let shutdown = self.app.shutdown.clone();
-        let expiring = expiring(self.expiry.as_ref());
         tokio::select! {
             // The sender lives as long as the service.
             _changed = self.ticks.changed() => {}
@@ -151,16 +154,19 @@ impl Writer {
                 text.heartbeat(&self.id_of(number), self.app.knowledge.read());
                 metrics::events(Event::Heartbeat, 1);
             }
-            () = expiring => self.expire(text),
+            _moment = self.aging.tick(), if self.told.is_some() => self.expire(number, text),
         }
-        Phase::Live(number)
+        Phase::Live(number, 0)
     }
 
-    fn tick(&mut self, tick: Arc<Tick>, mut index: usize, text: &mut Text) -> Phase {
+    fn tick(&mut self, tick: &Tick, mut index: usize, text: &mut Text) -> Phase {
         let now = Timestamp::now();
         let (mut written, mut gone) = (0, 0);
         while let Some(change) = tick.changes.get(index).filter(|_| text.bytes.len() < PIECE_BYTES) {
             index += 1;
+            if index == tick.changes.len() && Failpoint::LeaveOutChange.is_active() {
+                continue;
+            }
             match self.told_of(change, now) {
                 Some(Event::Vehicle) => {
                     write_vehicle(change, tick.as_of, text);
@@ -176,43 +182,42 @@ impl Writer {
         metrics::events(Event::Vehicle, written);
         metrics::events(Event::Gone, gone);
         if index < tick.changes.len() {
-            return Phase::Tick(tick, index);
+            return Phase::Live(tick.number - 1, index);
         }
         if !text.bytes.is_empty() {
             text.told(&self.id_of(tick.number));
         }
-        Phase::Live(tick.number)
+        Phase::Live(tick.number, 0)
     }
 
     /// What to tell about a change.
     fn told_of(&mut self, change: &TickChange, now: Timestamp) -> Option<Event> {
         let change = &change.change;
-        if let Some(after) = change.after.as_deref().filter(|after| self.filter.matches(after, now)) {
-            self.note_told(after);
+        if change.after.as_deref().is_some_and(|after| self.filter.matches(after, now)) {
+            self.note_told(change.slot, now);
             return Some(Event::Vehicle);
         }
-        let was_told = match &mut self.expiry {
-            Some(expiry) => expiry.remove(change.vehicle_id),
+        let was_told = match &mut self.told {
+            Some(told) => told.remove(change.slot),
             None => change.before.as_deref().is_some_and(|before| self.filter.matches(before, now)),
         };
         was_told.then_some(Event::Gone)
     }
 
-    fn note_told(&mut self, found: &fleet_store::FoundVehicle) {
-        let Some(expiry) = &mut self.expiry else { return };
-        if let Some(at) = self.filter.expires_at(found).flatten() {
-            expiry.put(found.vehicle.vehicle_id, at);
-        }
+    fn note_told(&mut self, slot: Slot, now: Timestamp) {
+        self.told.iter_mut().for_each(|told| told.put(slot, now));
     }
 
-    fn expire(&mut self, text: &mut Text) {
-        let now = Timestamp::now();
-        let mut gone = 0;
-        while let Some(vehicle_id) = self.expiry.as_mut().and_then(|expiry| expiry.take(now)) {
-            text.gone(vehicle_id);
-            gone += 1;
+    /// Writes which vehicles have left by age. If another tick has come meanwhile, this waits until it has been told.
+    fn expire(&mut self, number: u64, text: &mut Text) {
+        let Some(told) = &mut self.told else { return };
+        let known = self.app.knowledge.get();
+        if known.remembered.last() != number {
+            return;
         }
-        metrics::events(Event::Gone, gone);
+        let gone = told.take_aged(&known.fleet, &self.filter, Timestamp::now());
+        gone.iter().for_each(|vehicle_id| text.gone(*vehicle_id));
+        metrics::events(Event::Gone, gone.len());
     }
 
     fn id_of(&self, number: u64) -> String {
@@ -237,10 +242,9 @@ fn write_vehicle(change: &TickChange, as_of: Timestamp, text: &mut Text) {
     text.bytes.extend_from_slice(event);
 }
 
-/// Waits until the next vehicle leaves by age; forever if none does.
-async fn expiring(expiry: Option<&Expiry>) {
-    let Some(at) = expiry.and_then(Expiry::next) else { return std::future::pending().await };
-    let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
-    // A moment later it has left for sure.
-    tokio::time::sleep(wait + Duration::from_millis(1)).await;
+/// The first tick comes after one period.
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }

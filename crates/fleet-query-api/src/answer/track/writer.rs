@@ -1,12 +1,13 @@
 //! Writes a track while it is read, page by page.
 
 use axum::body::Bytes;
-use fleet_store::{StoreError, TrackBounds, TrackPoint, TrackStore};
+use fleet_store::{TrackBounds, TrackPoint};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::reader::{ReadError, Reader};
 use crate::answer::format::{Format, write_json};
 use crate::ask::cursor::Cursor;
 use crate::ask::parameters::Parameters;
@@ -85,7 +86,7 @@ pub(crate) struct TrackProperties {
 }
 
 /// Writes one response.
-pub(crate) struct Writer {
+pub(super) struct Writer {
     format: Format,
     parameters: Parameters,
     span: (Timestamp, Timestamp),
@@ -93,26 +94,26 @@ pub(crate) struct Writer {
     bounds: TrackBounds,
     /// Points that may still be written.
     left: usize,
-    store: TrackStore,
+    reader: Reader,
     /// GeoJSON has the times behind the coordinates.
     times: Vec<Timestamp>,
     ended: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(
+    pub(super) fn new(
         format: Format,
         parameters: Parameters,
         span: (Timestamp, Timestamp),
         bounds: TrackBounds,
         limit: usize,
-        store: TrackStore,
+        reader: Reader,
     ) -> Self {
-        Self { format, parameters, span, bounds, left: limit, store, times: Vec::new(), ended: false }
+        Self { format, parameters, span, bounds, left: limit, reader, times: Vec::new(), ended: false }
     }
 
     /// The beginning, with the first points.
-    pub(crate) async fn begin(&mut self) -> Result<Bytes, StoreError> {
+    pub(super) async fn begin(&mut self) -> Result<Bytes, ReadError> {
         let (points, more) = self.read().await?;
         let is_line = points.len() > 1;
         let mut text = Vec::new();
@@ -140,7 +141,7 @@ impl Writer {
     }
 
     /// The next points, or the end. `None` behind the end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         if self.ended {
             return Ok(None);
         }
@@ -157,9 +158,9 @@ impl Writer {
     }
 
     /// The next points, and whether the response may go on behind them.
-    async fn read(&mut self) -> Result<(Vec<TrackPoint>, bool), StoreError> {
+    async fn read(&mut self) -> Result<(Vec<TrackPoint>, bool), ReadError> {
         let wanted = self.left.min(POINTS_AT_A_TIME);
-        let points = self.store.page(&self.bounds, i64::try_from(wanted).unwrap_or(i64::MAX)).await?;
+        let points = self.reader.page(&self.bounds, i64::try_from(wanted).unwrap_or(i64::MAX)).await?;
         self.left -= points.len().min(self.left);
         if let Some(last) = points.last() {
             (self.bounds.from, self.bounds.below) = (last.observed_at, last.event_id);
@@ -188,10 +189,10 @@ impl Writer {
         last: Option<&TrackPoint>,
         is_line: bool,
         text: &mut Vec<u8>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ReadError> {
         // Whether anything follows the last point that may be written.
         let is_full = self.left == 0 && last.is_some();
-        let has_more = is_full && !self.store.page(&self.bounds, 1).await?.is_empty();
+        let has_more = is_full && !self.reader.page(&self.bounds, 1).await?.is_empty();
         let next = Cursor::Event(self.bounds.from, self.bounds.below);
         let after = has_more.then(|| next.encode(&self.parameters));
         match self.format {
