@@ -21,8 +21,7 @@ async fn a_broker_that_restarts_loses_nothing() {
 
     let broker = broker
         .control(|rabbit| {
-            // A killed RabbitMQ forgets the name of a quorum queue that was declared a moment ago, and never starts it again.
-            rabbit.ctl(&["eval", "dets:sync(ra_directory_reverse)."]).unwrap();
+            rabbit.sync_queues().unwrap();
             rabbit.kill().unwrap();
         })
         .await;
