@@ -27,6 +27,8 @@ pub struct Stores {
     pub telemetry: Database,
     /// The queues, if Redis is known.
     pub queues: Option<Queues>,
+    /// Whether events also come from a broker, which may still have some when the queues are empty.
+    pub has_broker: bool,
 }
 
 /// The final state of the databases.
@@ -81,7 +83,8 @@ impl Stores {
             progress.settling(seen.0, record.distinct_events, seen.1);
             let all_there =
                 looked.is_ok() && seen.0 >= record.distinct_events && seen.1.is_none_or(|left| left <= 0);
-            let nothing_comes = looked.is_ok() && seen.1.is_some_and(|left| left <= 0);
+            let is_empty = looked.is_ok() && seen.1.is_some_and(|left| left <= 0);
+            let nothing_comes = is_empty && !self.has_broker;
             let is_short = all_there || nothing_comes;
             let is_over = moved.elapsed() >= if is_short { patience.min(STATE_LAG) } else { patience };
             if is_over {
