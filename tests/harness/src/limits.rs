@@ -1,4 +1,4 @@
-//! The memory limits of `deploy/k8s/base`, applied to processes under test.
+//! The memory limits of `deploy/k8s`, applied to processes under test.
 
 use std::fs;
 
@@ -14,26 +14,31 @@ pub struct Limits {
     groups: Option<MemoryLimits>,
     api_bytes: u64,
     consumer_bytes: u64,
+    bridge_bytes: u64,
 }
 
 impl Limits {
     /// Reads the limits from the manifests. If control groups cannot be created, it prints why in one line
     /// and limits nothing.
     pub fn read(cargo: &Cargo) -> Result<Self, Failure> {
-        let api_bytes = limit(cargo, "api")?;
-        let consumer_bytes = limit(cargo, "consumer")?;
+        let api_bytes = limit(cargo, API)?;
+        let consumer_bytes = limit(cargo, CONSUMER)?;
+        let bridge_bytes = limit(cargo, BRIDGE)?;
         let groups = match MemoryLimits::find() {
             Ok(groups) => {
-                let [api, consumer] = [api_bytes, consumer_bytes].map(|bytes| bytes >> 20);
-                eprintln!("memory limits as in deploy/k8s/base: API {api} MiB, consumer {consumer} MiB");
+                let [api, consumer, bridge] =
+                    [api_bytes, consumer_bytes, bridge_bytes].map(|bytes| bytes >> 20);
+                eprintln!(
+                    "memory limits as in deploy/k8s: API {api} MiB, consumer {consumer} MiB, bridge {bridge} MiB"
+                );
                 Some(groups)
             }
             Err(reason) => {
-                eprintln!("the memory limits of deploy/k8s/base do not apply: {reason}");
+                eprintln!("the memory limits of deploy/k8s do not apply: {reason}");
                 None
             }
         };
-        Ok(Self { groups, api_bytes, consumer_bytes })
+        Ok(Self { groups, api_bytes, consumer_bytes, bridge_bytes })
     }
 
     /// A memory group for one API.
@@ -44,6 +49,11 @@ impl Limits {
     /// A memory group for one consumer.
     pub fn consumer(&self) -> Result<Option<MemoryGroup>, Failure> {
         self.group(self.consumer_bytes)
+    }
+
+    /// A memory group for one bridge.
+    pub fn bridge(&self) -> Result<Option<MemoryGroup>, Failure> {
+        self.group(self.bridge_bytes)
     }
 
     fn group(&self, bytes: u64) -> Result<Option<MemoryGroup>, Failure> {
@@ -91,9 +101,14 @@ struct Memory {
     memory: Quantity,
 }
 
+/// The folders of the deployments.
+const API: &str = "base/api";
+const CONSUMER: &str = "base/consumer";
+const BRIDGE: &str = "components/amqp-bridge";
+
 /// The memory limit of the only container of a deployment, bytes.
-fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
-    let path = cargo.workspace().join(format!("deploy/k8s/base/{part}/deployment.yaml"));
+fn limit(cargo: &Cargo, folder: &str) -> Result<u64, Failure> {
+    let path = cargo.workspace().join(format!("deploy/k8s/{folder}/deployment.yaml"));
     let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {}", path.display())))?;
     let refuse = |what: String| Failure::Program(format!("{}: {what}", path.display()));
     let deployment: Deployment = yaml_serde::from_str(&text).map_err(|error| refuse(error.to_string()))?;
@@ -106,14 +121,14 @@ fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::limit;
+    use super::{API, BRIDGE, CONSUMER, limit};
     use crate::cargo::Cargo;
 
     #[test]
-    fn both_manifests_have_a_limit() {
+    fn every_manifest_has_a_limit() {
         let cargo = Cargo::locate().unwrap();
-        for part in ["api", "consumer"] {
-            assert!(limit(&cargo, part).unwrap() >= 128 << 20, "{part}");
+        for folder in [API, CONSUMER, BRIDGE] {
+            assert!(limit(&cargo, folder).unwrap() >= 128 << 20, "{folder}");
         }
     }
 }
