@@ -40,6 +40,8 @@ pub enum Failpoint {
     DropLease,
     /// Consumers lock vehicles in any order.
     UnsortedUpsert,
+    /// The bridge acknowledges messages to the broker before Redis has them.
+    AckBeforePush,
 }
 
 impl Failpoint {

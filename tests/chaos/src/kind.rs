@@ -27,6 +27,10 @@ pub(super) enum Kind {
     LosePostgres,
     IsolateRedis,
     LoseReplica,
+    KillBridge,
+    KillRabbitMq,
+    CutBroker,
+    BlackHoleBroker,
 }
 
 /// A resource that only one fault at a time may use.
@@ -35,6 +39,8 @@ pub(super) enum Held {
     Redis,
     Postgres,
     Consumers,
+    /// RabbitMQ, the bridge, and the connections between them.
+    Broker,
 }
 
 impl Kind {
@@ -43,6 +49,9 @@ impl Kind {
         let more: &[Self] = match (layout.stage, layout.databases) {
             (StageName::Single, Databases::One) => &[],
             (StageName::Single, Databases::Two) => &[Self::DatabaseAway],
+            (StageName::Amqp, _) => {
+                &[Self::KillBridge, Self::KillRabbitMq, Self::CutBroker, Self::BlackHoleBroker]
+            }
             (StageName::Failover | StageName::Cluster, _) => &[Self::IsolateRedis, Self::LoseReplica],
         };
         [&Self::ALWAYS[..], more].concat()
@@ -51,7 +60,7 @@ impl Kind {
     /// The losses of machines with their disks, which are injected at regular intervals.
     pub(super) fn losses(layout: Layout) -> &'static [Self] {
         match layout.stage {
-            StageName::Single => &[],
+            StageName::Single | StageName::Amqp => &[],
             StageName::Failover | StageName::Cluster => {
                 &[Self::LoseCutOffRedis, Self::LosePostgres, Self::LoseRedis, Self::LosePostgres]
             }
@@ -107,6 +116,10 @@ impl Kind {
             Self::LosePostgres => "PostgreSQL primary lost with its disk",
             Self::IsolateRedis => "Redis primary isolated, but not from clients",
             Self::LoseReplica => "Redis replica lost with its disk",
+            Self::KillBridge => "kill -9 of the bridge",
+            Self::KillRabbitMq => "kill -9 of RabbitMQ",
+            Self::CutBroker => "connections to RabbitMQ cut",
+            Self::BlackHoleBroker => "connections to RabbitMQ swallow everything",
         }
     }
 
@@ -121,7 +134,10 @@ impl Kind {
             | Self::CloseConnections
             | Self::FailOver
             | Self::LoseRedis
-            | Self::LosePostgres => (0, 0),
+            | Self::LosePostgres
+            | Self::KillBridge
+            | Self::KillRabbitMq
+            | Self::CutBroker => (0, 0),
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
             // Longer than the lease of 2 s.
             Self::FreezeConsumer | Self::DatabaseAway => (2_500, 4_000),
@@ -135,6 +151,8 @@ impl Kind {
             // Around the time in which a failover begins.
             Self::IsolateRedis => (500, 4_000),
             Self::LoseReplica => (300, 1_500),
+            // Around the bridge's timeout of 3 s, and two heartbeats of 2 s.
+            Self::BlackHoleBroker => (500, 5_500),
         }
     }
 
@@ -157,6 +175,9 @@ impl Kind {
             | Self::LosePostgres => Some(Held::Postgres),
             Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer | Self::UnwritableLogs => {
                 Some(Held::Consumers)
+            }
+            Self::KillBridge | Self::KillRabbitMq | Self::CutBroker | Self::BlackHoleBroker => {
+                Some(Held::Broker)
             }
             // With replicas it may cause a failover, which the next fault must not disturb.
             Self::BlackHole if layout.has_replicas() => {
@@ -190,7 +211,11 @@ impl Kind {
             | Self::WrongPassword
             | Self::UnwritableLogs
             | Self::DatabaseAway
-            | Self::LosePostgres => false,
+            | Self::LosePostgres
+            | Self::KillBridge
+            | Self::KillRabbitMq
+            | Self::CutBroker
+            | Self::BlackHoleBroker => false,
         }
     }
 }
