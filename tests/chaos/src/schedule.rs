@@ -12,8 +12,8 @@ pub(super) const CONSUMERS: usize = 2;
 /// five times a minute.
 const GAP_MS: (u64, u64) = (300, 900);
 
-/// The same with a broker, which takes seconds to start again. Every kind is injected at least five times in two minutes.
-const BROKER_GAP_MS: (u64, u64) = (500, 1_500);
+/// The same with a broker, which takes seconds to start again. Every kind is injected at least five times in two minutes, although the faults of the broker wait for each other.
+const BROKER_GAP_MS: (u64, u64) = (450, 1_250);
 
 /// The same with replicas, where each fault of Redis stops the pushes until a replica follows the primary again.
 const REPLICATED_GAP_MS: (u64, u64) = (2_000, 3_600);
