@@ -2,7 +2,7 @@
 
 use fleet_harness::{Failure, Interrupt};
 use fleet_testbed::{
-    AmqpLogin, DatabaseLogin, Progress, RabbitMq, RabbitMqOptions, RedisLogin, ServerCertificate, Services,
+    AmqpLogin, DatabaseLogin, INVERS_QUEUES, Progress, RabbitMq, RabbitMqOptions, RedisLogin, Services,
 };
 
 #[derive(Debug, clap::Args)]
@@ -12,13 +12,14 @@ pub(crate) struct Args {
     amqp: bool,
 }
 
-/// The queues of the RabbitMQ: a quorum queue and a classic one.
-const QUEUES: [&str; 2] = ["vehicle-states", "vehicle-states-classic"];
-
 /// Starts the servers, prints how to use them and waits for Ctrl-C.
 pub(crate) fn run(args: &Args, interrupt: &Interrupt) -> Result<(), Failure> {
     let services = Services::start_for_tests(fleet_testbed::RedisServer::default())?;
-    let broker = if args.amqp { Some(broker()?) } else { None };
+    let broker = if args.amqp {
+        Some(RabbitMq::start(&RabbitMqOptions::of_invers()?, &Progress::stderr())?)
+    } else {
+        None
+    };
     println!("# For the tests:");
     for (name, value) in services.variables() {
         println!("export {name}={value}");
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &Args, interrupt: &Interrupt) -> Result<(), Failure> {
         println!("# For fleet-amqp-bridge:");
         println!("export FLEET_REDIS_URL={}", services.redis_url(RedisLogin::Api));
         println!("export FLEET_AMQP__URL={}", broker.url(AmqpLogin::Consumer));
-        println!("export FLEET_AMQP__QUEUES={}", QUEUES.join(","));
+        println!("export FLEET_AMQP__QUEUES={}", INVERS_QUEUES.join(","));
         println!("export FLEET_AMQP__CA_FILE={}", broker.certificate_file().display());
         println!("# To publish messages: {}", broker.url(AmqpLogin::Admin));
     }
@@ -47,15 +48,4 @@ pub(crate) fn run(args: &Args, interrupt: &Interrupt) -> Result<(), Failure> {
     eprintln!("Redis and TimescaleDB are running; Ctrl-C {after}. {also}");
     interrupt.wait();
     Ok(())
-}
-
-/// A RabbitMQ with a certificate that is its own CA.
-fn broker() -> Result<RabbitMq, Failure> {
-    let [quorum, classic] = QUEUES.map(|name| vec![name.to_owned()]);
-    let options = RabbitMqOptions {
-        quorum_queues: quorum,
-        classic_queues: classic,
-        ..RabbitMqOptions::new(ServerCertificate::for_localhost()?)
-    };
-    Ok(RabbitMq::start(&options, &Progress::stderr())?)
 }

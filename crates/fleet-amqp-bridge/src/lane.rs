@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_failpoints::Failpoint;
 use fleet_queue::QueueError;
 use fleet_runtime::settings::Settings;
 use lapin::types::ShortString;
@@ -194,8 +195,14 @@ impl Lane {
                 self.intake.add(subscription, window, &delivery);
             }
             let Some(batch) = window.take(self.limits) else { return Ok(()) };
+            let is_early = Failpoint::AckBeforePush.is_active();
+            if is_early {
+                subscription.ack_up_to(link, &batch.receipt).await?;
+            }
             self.push(link, subscription, window, &batch).await?;
-            subscription.ack_up_to(link, &batch.receipt).await?;
+            if !is_early {
+                subscription.ack_up_to(link, &batch.receipt).await?;
+            }
             window.acked();
             self.acked += u64::try_from(batch.items.len()).unwrap_or(u64::MAX);
             self.metrics.acked(batch.items.len());

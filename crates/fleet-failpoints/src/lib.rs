@@ -42,6 +42,8 @@ pub enum Failpoint {
     UnsortedUpsert,
     /// A stream of the query service leaves out the last change of each read.
     LeaveOutChange,
+    /// The bridge acknowledges messages to the broker before Redis has them.
+    AckBeforePush,
 }
 
 impl Failpoint {

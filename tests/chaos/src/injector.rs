@@ -194,6 +194,7 @@ impl Injector {
             let is_over = match held {
                 Some(Held::Redis) => stage.redis.recover()?,
                 Some(Held::Postgres) => stage.databases.recover()?,
+                Some(Held::Broker) => stage.amqp()?.recover()?,
                 Some(Held::Consumers) | None => true,
             };
             if is_over {

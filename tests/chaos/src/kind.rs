@@ -28,6 +28,10 @@ pub(super) enum Kind {
     LosePostgres,
     IsolateRedis,
     LoseReplica,
+    KillBridge,
+    KillRabbitMq,
+    CutBroker,
+    BlackHoleBroker,
 }
 
 /// A resource that only one fault at a time may use.
@@ -36,6 +40,8 @@ pub(super) enum Held {
     Redis,
     Postgres,
     Consumers,
+    /// RabbitMQ, the bridge, and the connections between them.
+    Broker,
 }
 
 impl Kind {
@@ -44,6 +50,9 @@ impl Kind {
         let more: &[Self] = match (layout.stage, layout.databases) {
             (StageName::Single, Databases::One) => &[],
             (StageName::Single, Databases::Two) => &[Self::DatabaseAway],
+            (StageName::Amqp, _) => {
+                &[Self::KillBridge, Self::KillRabbitMq, Self::CutBroker, Self::BlackHoleBroker]
+            }
             (StageName::Failover | StageName::Cluster, _) => &[Self::IsolateRedis, Self::LoseReplica],
         };
         [&Self::ALWAYS[..], more].concat()
@@ -52,7 +61,7 @@ impl Kind {
     /// The losses of machines with their disks, which are injected at regular intervals.
     pub(super) fn losses(layout: Layout) -> &'static [Self] {
         match layout.stage {
-            StageName::Single => &[],
+            StageName::Single | StageName::Amqp => &[],
             StageName::Failover | StageName::Cluster => {
                 &[Self::LoseCutOffRedis, Self::LosePostgres, Self::LoseRedis, Self::LosePostgres]
             }
@@ -110,6 +119,10 @@ impl Kind {
             Self::LosePostgres => "PostgreSQL primary lost with its disk",
             Self::IsolateRedis => "Redis primary isolated, but not from clients",
             Self::LoseReplica => "Redis replica lost with its disk",
+            Self::KillBridge => "kill -9 of the bridge",
+            Self::KillRabbitMq => "kill -9 of RabbitMQ",
+            Self::CutBroker => "connections to RabbitMQ cut",
+            Self::BlackHoleBroker => "connections to RabbitMQ swallow everything",
         }
     }
 
@@ -125,7 +138,10 @@ impl Kind {
             | Self::CloseConnections
             | Self::FailOver
             | Self::LoseRedis
-            | Self::LosePostgres => (0, 0),
+            | Self::LosePostgres
+            | Self::KillBridge
+            | Self::KillRabbitMq
+            | Self::CutBroker => (0, 0),
             Self::StopPostgres | Self::ReadOnlyPostgres | Self::WrongPassword => (300, 1_500),
             // Longer than the lease of 2 s.
             Self::FreezeConsumer | Self::DatabaseAway => (2_500, 4_000),
@@ -139,6 +155,8 @@ impl Kind {
             // Around the time in which a failover begins.
             Self::IsolateRedis => (500, 4_000),
             Self::LoseReplica => (300, 1_500),
+            // Around the bridge's timeout of 3 s, and two heartbeats of 2 s.
+            Self::BlackHoleBroker => (500, 5_500),
         }
     }
 
@@ -161,6 +179,9 @@ impl Kind {
             | Self::LosePostgres => Some(Held::Postgres),
             Self::FreezeConsumer | Self::FreezeConsumers | Self::RollConsumer | Self::UnwritableLogs => {
                 Some(Held::Consumers)
+            }
+            Self::KillBridge | Self::KillRabbitMq | Self::CutBroker | Self::BlackHoleBroker => {
+                Some(Held::Broker)
             }
             // With replicas it may cause a failover, which the next fault must not disturb.
             Self::BlackHole if layout.has_replicas() => {
@@ -197,7 +218,11 @@ impl Kind {
             | Self::WrongPassword
             | Self::UnwritableLogs
             | Self::DatabaseAway
-            | Self::LosePostgres => false,
+            | Self::LosePostgres
+            | Self::KillBridge
+            | Self::KillRabbitMq
+            | Self::CutBroker
+            | Self::BlackHoleBroker => false,
         }
     }
 }

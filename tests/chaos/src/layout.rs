@@ -5,6 +5,8 @@
 pub(super) enum StageName {
     /// One Redis behind one address, and one or two databases.
     Single,
+    /// As `single`, and INVERS publishes to a RabbitMQ that the bridge consumes.
+    Amqp,
     /// A Redis with a replica under three Sentinels, and a PostgreSQL with a synchronous standby.
     Failover,
     /// A Redis Cluster of three primaries and three replicas, and a PostgreSQL with a synchronous standby.
@@ -31,7 +33,7 @@ impl Layout {
     /// Whether machines may be lost, because each has a replica.
     pub(super) fn has_replicas(self) -> bool {
         match self.stage {
-            StageName::Single => false,
+            StageName::Single | StageName::Amqp => false,
             StageName::Failover | StageName::Cluster => true,
         }
     }
@@ -40,6 +42,7 @@ impl Layout {
     pub(super) fn options(self) -> String {
         let stage = match self.stage {
             StageName::Single => "",
+            StageName::Amqp => " --stage amqp",
             StageName::Failover => " --stage failover",
             StageName::Cluster => " --stage cluster",
         };

@@ -1,5 +1,6 @@
 //! `cargo xtask chaos`: kills, freezes and restarts everything under load, and requires that nothing is lost.
 
+mod amqp_side;
 mod database_side;
 mod history;
 mod injector;
@@ -88,7 +89,7 @@ impl Args {
 ///
 /// If a program misbehaves, or if the run does not meet its requirements.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    if args.layout().has_replicas() && args.databases == Databases::Two {
+    if args.stage != StageName::Single && args.databases == Databases::Two {
         return Err(refuse("--databases two needs --stage single"));
     }
     let bin_dir = match (&args.bin_dir, args.failpoint) {

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use fleet_failpoints::Failpoint;
-use fleet_testbed::{DatabaseLogin, RedisLogin};
+use fleet_testbed::{DatabaseLogin, INVERS_QUEUES, RedisLogin};
 
+use crate::amqp_side::Broker;
 use fleet_harness::{Failure, Interrupt, Limits, Program, command};
 
 const NIU_TOKEN: &str = "chaos-niu-token";
@@ -30,6 +31,19 @@ const LIMITS: [(&str, &str); 12] = [
     ("FLEET_DATABASE__CONNECT_TIMEOUT", "2s"),
     ("FLEET_DATABASE__STATEMENT_TIMEOUT", "3s"),
 ];
+
+/// The same for the bridge. After several connections that acknowledged nothing it pauses for seconds and not for minutes.
+const BRIDGE_LIMITS: [(&str, &str); 6] = [
+    ("FLEET_AMQP__TIMEOUT", "3s"),
+    ("FLEET_AMQP__HEARTBEAT", "2s"),
+    ("FLEET_AMQP__CHECK_INTERVAL", "1s"),
+    ("FLEET_AMQP__RETRY_MIN", "100ms"),
+    ("FLEET_AMQP__RETRY_MAX", "500ms"),
+    ("FLEET_AMQP__ABORT_PAUSE", "1s"),
+];
+
+/// The name of the bridge and of its log.
+pub(super) const BRIDGE: &str = "fleet-amqp-bridge";
 
 /// The name of the API and of its log.
 pub(super) const API: &str = "fleet-webhook-api";
@@ -61,6 +75,8 @@ pub(super) struct Programs<'a> {
     pub(super) redis_settings: Vec<(&'static str, &'static str)>,
     /// The administrator's URLs of the databases.
     pub(super) database_urls: Vec<String>,
+    /// Where INVERS' events come from, if not by webhook.
+    pub(super) broker: Option<Broker>,
 }
 
 impl Programs<'_> {
@@ -94,6 +110,18 @@ impl Programs<'_> {
         Program::start_in(self.limits.consumer()?, &consumer_name(index), command, self.logs)
     }
 
+    /// Starts the bridge, if there is a broker.
+    pub(super) fn start_bridge(&self) -> Result<Option<Program>, Failure> {
+        let Some(broker) = &self.broker else { return Ok(None) };
+        let mut command = self.command(BRIDGE, RedisLogin::Api);
+        command
+            .envs(BRIDGE_LIMITS)
+            .env("FLEET_AMQP__URL", &broker.consumer_url)
+            .env("FLEET_AMQP__QUEUES", INVERS_QUEUES.join(","))
+            .env("FLEET_AMQP__CA_FILE", &broker.ca_file);
+        Program::start_in(self.limits.bridge()?, BRIDGE, command, self.logs).map(Some)
+    }
+
     /// Runs `fleet-consumer <subcommand>` as the database user `login`. It must succeed.
     pub(super) fn consumer_command(
         &self,
@@ -116,6 +144,13 @@ impl Programs<'_> {
             .args(["--niu-token", NIU_TOKEN])
             .args(["--segway-secret", SEGWAY_SECRET])
             .args(["--invers-token", INVERS_TOKEN]);
+        if let Some(broker) = &self.broker {
+            command
+                .args(["--amqp-url", &broker.publisher_url])
+                .args(INVERS_QUEUES.iter().flat_map(|queue| ["--amqp-queue", queue]))
+                .arg("--amqp-ca-file")
+                .arg(&broker.ca_file);
+        }
         command
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::kind::Kind;
-use crate::layout::Layout;
+use crate::layout::{Layout, StageName};
 
 /// The number of consumers that run concurrently.
 pub(super) const CONSUMERS: usize = 2;
@@ -11,6 +11,10 @@ pub(super) const CONSUMERS: usize = 2;
 /// The shortest and the longest pause between two faults, ms. Without replicas, every kind is injected at least
 /// five times a minute.
 const GAP_MS: (u64, u64) = (280, 840);
+
+/// The same with a broker, which takes seconds to start again. Every kind is injected at least five times in two minutes,
+/// although the faults of the broker wait for each other.
+const BROKER_GAP_MS: (u64, u64) = (420, 1_170);
 
 /// The same with replicas, where each fault of Redis stops the pushes until a replica follows the primary again.
 const REPLICATED_GAP_MS: (u64, u64) = (1_900, 3_400);
@@ -43,7 +47,11 @@ pub(super) fn faults(seed: u64, run_for: Duration, layout: Layout) -> Vec<Fault>
 
 fn usual(random: &mut Random, run_for: Duration, layout: Layout) -> Vec<Fault> {
     let (mut faults, mut at) = (Vec::new(), Duration::ZERO);
-    let gap_ms = if layout.has_replicas() { REPLICATED_GAP_MS } else { GAP_MS };
+    let gap_ms = match layout.stage {
+        StageName::Single => GAP_MS,
+        StageName::Amqp => BROKER_GAP_MS,
+        StageName::Failover | StageName::Cluster => REPLICATED_GAP_MS,
+    };
     loop {
         let mut kinds = Kind::usual(layout);
         for last in (1..kinds.len()).rev() {
@@ -107,6 +115,7 @@ mod tests {
     use crate::layout::{Databases, Layout, StageName};
 
     const LAYOUT: Layout = Layout { stage: StageName::Single, databases: Databases::Two };
+    const BROKER: Layout = Layout { stage: StageName::Amqp, databases: Databases::One };
     const REPLICATED: Layout = Layout { stage: StageName::Failover, databases: Databases::One };
 
     fn faults(seed: u64, run_for: Duration) -> Vec<super::Fault> {
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_a_pure_function_of_the_seed() {
-        for layout in [LAYOUT, REPLICATED] {
+        for layout in [LAYOUT, BROKER, REPLICATED] {
             let faults = |seed, run_for| super::faults(seed, run_for, layout);
             assert_eq!(faults(7, MINUTE), faults(7, MINUTE));
             assert_ne!(faults(7, MINUTE), faults(8, MINUTE));
@@ -132,6 +141,19 @@ mod tests {
             for (run_for, least) in [(MINUTE, 5), (MINUTE / 4, 1)] {
                 let faults = faults(seed, run_for);
                 for kind in Kind::usual(LAYOUT) {
+                    let count = faults.iter().filter(|fault| fault.kind == kind).count();
+                    assert!(count >= least, "seed {seed}: {count} times {kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_broker_two_minutes_contain_every_kind_five_times_and_a_quarter_once() {
+        for seed in 0..2_000 {
+            for (run_for, least) in [(MINUTE * 2, 5), (MINUTE / 2, 1)] {
+                let faults = super::faults(seed, run_for, BROKER);
+                for kind in Kind::usual(BROKER) {
                     let count = faults.iter().filter(|fault| fault.kind == kind).count();
                     assert!(count >= least, "seed {seed}: {count} times {kind:?}");
                 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use fleet_failpoints::Failpoint;
 use fleet_testbed::{DatabaseLogin, Progress, Root, free_port};
 
+use crate::amqp_side::AmqpSide;
 use crate::database_side::{Alone, DatabaseSide, WithStandby};
 use crate::layout::{Layout, StageName};
 use crate::programs::Programs;
@@ -22,6 +23,8 @@ pub(super) struct Stage<'a> {
     pub(super) query: Option<Query>,
     /// Consumers that got SIGTERM and have not ended yet.
     pub(super) leaving: Vec<Program>,
+    /// In the stage `amqp`.
+    pub(super) amqp: Option<AmqpSide>,
     pub(super) redis: Box<dyn RedisSide>,
     pub(super) databases: Box<dyn DatabaseSide>,
     pub(super) programs: Programs<'a>,
@@ -43,13 +46,17 @@ impl<'a> Stage<'a> {
         let root = Root::ensure(&progress)?;
         progress.say("starting Redis and TimescaleDB");
         let redis: Box<dyn RedisSide> = match layout.stage {
-            StageName::Single => Box::new(Single::start(&root)?),
+            StageName::Single | StageName::Amqp => Box::new(Single::start(&root)?),
             StageName::Failover => Box::new(WithSentinels::start(&root)?),
             StageName::Cluster => Box::new(Cluster::start(&root)?),
         };
         let databases: Box<dyn DatabaseSide> = match layout.stage {
-            StageName::Single => Box::new(Alone::start(&root, layout.databases)?),
+            StageName::Single | StageName::Amqp => Box::new(Alone::start(&root, layout.databases)?),
             StageName::Failover | StageName::Cluster => Box::new(WithStandby::start(&root)?),
+        };
+        let amqp = match layout.stage {
+            StageName::Amqp => Some(AmqpSide::start(&progress)?),
+            StageName::Single | StageName::Failover | StageName::Cluster => None,
         };
         drop(progress);
         let programs = Programs {
@@ -63,12 +70,14 @@ impl<'a> Stage<'a> {
             redis_url: redis.url(),
             redis_settings: redis.settings(),
             database_urls: databases.urls(),
+            broker: amqp.as_ref().map(AmqpSide::broker),
         };
         let mut stage = Self {
             api: None,
             consumers: Vec::new(),
             query: None,
             leaving: Vec::new(),
+            amqp,
             redis,
             databases,
             programs,
@@ -86,7 +95,16 @@ impl<'a> Stage<'a> {
         let mut query = stage.programs.start_query()?;
         query.wait_ready(interrupt)?;
         stage.query = Some(Query::follow(query, stage.programs.query_port)?);
+        if let Some(amqp) = &mut stage.amqp {
+            amqp.bridge = stage.programs.start_bridge()?;
+            amqp.bridge.iter_mut().try_for_each(|bridge| bridge.wait_ready(interrupt))?;
+        }
         Ok(stage)
+    }
+
+    /// The broker and the bridge.
+    pub(super) fn amqp(&mut self) -> Result<&mut AmqpSide, Failure> {
+        self.amqp.as_mut().ok_or_else(|| refuse("this stage has no broker"))
     }
 
     /// Whether the API has accepted any webhook.
@@ -137,7 +155,7 @@ impl<'a> Stage<'a> {
                 require("PostgreSQL", name, &found, "on")?;
             }
         }
-        Ok(())
+        self.amqp.as_ref().map_or(Ok(()), AmqpSide::require_durability)
     }
 }
 

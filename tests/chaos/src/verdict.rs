@@ -8,8 +8,8 @@ use fleet_testbed::DatabaseLogin;
 use crate::injector::Injector;
 use crate::json::json_number;
 use crate::kind::Kind;
-use crate::layout::{Databases, Layout};
-use crate::programs::{API, QUERY, consumer_name};
+use crate::layout::{Databases, Layout, StageName};
+use crate::programs::{API, BRIDGE, QUERY, consumer_name};
 use crate::query::Query;
 use crate::refuse::refuse;
 use crate::schedule::CONSUMERS;
@@ -34,14 +34,17 @@ const LOSSES: usize = 5;
 /// servers need seconds to recover before the next one.
 const FAULTS_A_MINUTE: usize = 1;
 
+/// The deadline for the last messages of the broker. All are stored by then, but the bridge may have to acknowledge them again.
+const BROKER_EMPTY_WITHIN: Duration = Duration::from_secs(30);
+
 /// The minimum number of acknowledged events a second in a full run. It is lower with two databases: they
 /// share two cores, and one of them is unavailable for a third of the time. With replicas, Redis confirms
 /// nothing for as long.
 fn events_a_second(layout: Layout) -> u64 {
-    match (layout.has_replicas(), layout.databases) {
-        (false, Databases::One) => 2_000,
-        (false, Databases::Two) => 1_000,
-        (true, _) => 1_500,
+    match (layout.stage, layout.databases) {
+        (StageName::Single, Databases::One) | (StageName::Amqp, _) => 2_000,
+        (StageName::Single, Databases::Two) => 1_000,
+        (StageName::Failover | StageName::Cluster, _) => 1_500,
     }
 }
 
@@ -59,18 +62,24 @@ impl Run {
             let count = self.run_for.as_secs() * a_minute / FULL_RUN.as_secs();
             usize::try_from(count).unwrap_or(0)
         };
-        match (self.layout.has_replicas(), self.run_for >= FULL_RUN) {
-            (true, _) => minutes(1) * FAULTS_A_MINUTE,
-            (false, true) => FAULTS_OF_A_KIND,
-            (false, false) => minutes(4),
+        match (self.layout.stage, self.run_for >= FULL_RUN) {
+            (StageName::Failover | StageName::Cluster, _) => minutes(1) * FAULTS_A_MINUTE,
+            (StageName::Amqp, _) => self.of_two_minutes(FAULTS_OF_A_KIND),
+            (StageName::Single, true) => FAULTS_OF_A_KIND,
+            (StageName::Single, false) => minutes(4),
         }
     }
 
     /// The minimum number of lost machines of each sort.
     fn least_losses(&self) -> usize {
+        self.of_two_minutes(LOSSES)
+    }
+
+    /// The part of a number for two minutes that this run must reach, at least 1.
+    fn of_two_minutes(&self, most: usize) -> usize {
         let full = FULL_RUN.as_secs() * 2;
-        let count = self.run_for.as_secs() * u64::try_from(LOSSES).unwrap_or(0) / full;
-        usize::try_from(count).unwrap_or(0).clamp(1, LOSSES)
+        let count = self.run_for.as_secs() * u64::try_from(most).unwrap_or(0) / full;
+        usize::try_from(count).unwrap_or(0).clamp(1, most)
     }
 }
 
@@ -115,6 +124,7 @@ impl Verdict {
             interrupt.check()?;
             thread::sleep(POLL);
         }
+        self.require_empty_broker(stage, interrupt)?;
         // No fault so far has made Redis lose data.
         let alarms = in_logs(stage, "gone back behind what it had confirmed");
         if alarms > 0 {
@@ -122,7 +132,9 @@ impl Verdict {
         }
         self.note(history::lose(stage, interrupt))?;
         let query = stage.query.as_mut().and_then(|query| query.program.take());
-        let mut stopping: Vec<_> = stage.consumers.drain(..).chain(stage.api.take()).chain(query).collect();
+        let bridge = stage.amqp.as_mut().and_then(|amqp| amqp.bridge.take());
+        let services = stage.consumers.drain(..).chain(stage.api.take());
+        let mut stopping: Vec<_> = services.chain(query).chain(bridge).collect();
         for process in &mut stopping {
             self.note(process.ask_to_stop())?;
         }
@@ -143,6 +155,21 @@ impl Verdict {
         let deadlocks = in_logs(stage, "40P01");
         if deadlocks > 0 {
             self.add_problem(format!("{deadlocks} deadlocks in the database"));
+        }
+        Ok(())
+    }
+
+    /// Checks that the bridge acknowledges every message.
+    fn require_empty_broker(&mut self, stage: &Stage<'_>, interrupt: &Interrupt) -> Result<(), Failure> {
+        let Some(amqp) = &stage.amqp else { return Ok(()) };
+        let end = Instant::now() + BROKER_EMPTY_WITHIN;
+        while let Some(left @ 1..) = self.note(amqp.unacknowledged())? {
+            if Instant::now() >= end {
+                self.add_problem(format!("{left} messages were not acknowledged"));
+                break;
+            }
+            interrupt.check()?;
+            thread::sleep(POLL);
         }
         Ok(())
     }
@@ -218,6 +245,7 @@ impl Verdict {
         for (name, value) in [
             ("webhooks posted", count("posted")),
             ("webhooks answered 200", count("answered_200")),
+            ("messages confirmed by RabbitMQ", count("confirmed")),
             ("attempts repeated", count("retried")),
             ("answered 503 although Redis was there", Some(needless)),
             ("events acknowledged", acknowledged),
@@ -230,6 +258,9 @@ impl Verdict {
             // This takes several deaths while parsing. Each could turn an innocent message into a dead
             // letter.
             ("batches parsed one by one", logged("parsing its messages one by one")),
+            // A quorum queue discards a message after 20 deliveries.
+            ("warnings of five deliveries of a message", logged("messages were delivered several times")),
+            ("long pauses of the bridge", logged("consumers of this queue have ended several times")),
             ("longest stall of 200s, ms", count("answer_stall_ms")),
             ("longest stall of applied events, ms", count("apply_stall_ms")),
             ("attributes that differ", count("mismatches")),
@@ -273,5 +304,5 @@ fn in_logs(stage: &Stage<'_>, text: &str) -> usize {
 }
 
 fn names() -> impl Iterator<Item = String> {
-    (0..CONSUMERS).map(consumer_name).chain([API.to_owned(), QUERY.to_owned()])
+    (0..CONSUMERS).map(consumer_name).chain([API.to_owned(), QUERY.to_owned(), BRIDGE.to_owned()])
 }

@@ -68,6 +68,13 @@ fn a_cluster_that_loses_machines_loses_no_message() {
 }
 
 #[test]
+fn everything_that_the_broker_has_confirmed_survives_every_kind_of_fault() {
+    let arguments = ["--for", "30s", "--seed", "7", "--stage", "amqp"];
+    let output = chaos(&bin_dir("FLEET_TEST_BIN_DIR"), &arguments);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
 fn a_build_with_failpoints_survives_while_none_is_active() {
     let output = chaos(&bin_dir("FLEET_TEST_FAILPOINTS_BIN_DIR"), &["--for", "15s", "--seed", "3"]);
     assert!(output.status.success(), "{}", printed(&output));
@@ -96,6 +103,11 @@ fn an_answer_before_the_push_is_found() {
 #[test]
 fn a_change_that_is_missing_in_a_stream_is_found() {
     assert_found("leave-out-change", &SHORT, "the query service differs from the table vehicles");
+}
+
+#[test]
+fn an_ack_to_the_broker_before_the_push_is_found() {
+    assert_found("ack-before-push", &["--for", "30s", "--stage", "amqp"], "acknowledged events are lost");
 }
 
 const FAILOVER: [&str; 4] = ["--for", "25s", "--stage", "failover"];

@@ -4,14 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 
 use fleet_harness::{Program, log};
-use fleet_testbed::{DatabaseLogin, RedisLogin};
+use fleet_testbed::{AmqpLogin, DatabaseLogin, INVERS_QUEUES, RedisLogin};
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 
 use crate::stage::{INVERS_TOKEN, NIU_TOKEN, SEGWAY_SECRET, Stage};
 
 /// URLs, one request for each provider, and SQL, ready to paste into a shell.
-pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 3]) -> String {
+pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: &[Program]) -> String {
     let webhooks = format!("http://127.0.0.1:{}/webhooks", stage.api_port);
     let map = format!("http://127.0.0.1:{}", stage.query_port);
     let now = Timestamp::now();
@@ -19,6 +19,16 @@ pub(super) fn text(stage: &Stage<'_>, logs: &Path, programs: [&Program; 3]) -> S
         "\nEverything keeps running until Ctrl-C.\n\n  map       {map}\n  webhooks  {webhooks}/{{niu,segway,invers}}\n  redis     {}\n",
         stage.services.redis_url(RedisLogin::Operator),
     );
+    if let Some(broker) = stage.broker {
+        let (consumer, publisher) = (broker.url(AmqpLogin::Consumer), broker.url(AmqpLogin::Admin));
+        let (queues, ca) = (INVERS_QUEUES.join(", "), broker.certificate_file());
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  amqp      {consumer}  (to consume)\n            {publisher}  (to publish)\n            queues {queues}, CA {}",
+            ca.display()
+        );
+    }
     for program in programs {
         let (name, port) = (program.name(), program.admin_port());
         let log = log::path(logs, name);

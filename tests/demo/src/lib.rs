@@ -3,13 +3,16 @@
 mod hints;
 mod stage;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fleet_harness::{Cargo, Failure, Interrupt, Job, Limits, POLL, Program, build, command, log};
-use fleet_testbed::{DatabaseLogin, Progress, RedisLogin, Services, free_port};
+use fleet_testbed::{
+    AmqpLogin, DatabaseLogin, INVERS_QUEUES, Progress, RabbitMq, RabbitMqOptions, RedisLogin, Services,
+    free_port,
+};
 
-use crate::stage::{API, CONSUMER, INVERS_TOKEN, NIU_TOKEN, QUERY, SEGWAY_SECRET, Stage};
+use crate::stage::{API, BRIDGE, CONSUMER, INVERS_TOKEN, NIU_TOKEN, QUERY, SEGWAY_SECRET, Stage};
 
 /// The options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -23,12 +26,18 @@ pub struct Args {
     /// What the simulated providers do, such as steady, bomb, duplicates or shuffled [default: a mix of all].
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
+    /// INVERS publishes its events to a RabbitMQ, and fleet-amqp-bridge consumes them. The first time, this downloads a RabbitMQ.
+    #[arg(long)]
+    amqp: bool,
     /// Keep everything running afterwards, until Ctrl-C, and print what to try.
     #[arg(long)]
     keep: bool,
     /// Print all counts as one JSON object in the last line of stdout.
     #[arg(long)]
     json: bool,
+    /// Uses the binaries of this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    bin_dir: Option<PathBuf>,
 }
 
 /// Starts everything, runs the simulator, which also checks the result, and stops everything.
@@ -37,10 +46,13 @@ pub struct Args {
 ///
 /// If a program misbehaves, or if the simulator finds a difference.
 pub fn run(args: &Args, cargo: &Cargo, interrupt: &Interrupt) -> Result<(), Failure> {
-    build::debug(cargo, interrupt)?;
+    if args.bin_dir.is_none() {
+        build::debug(cargo, interrupt)?;
+    }
+    let bin_dir = args.bin_dir.as_deref().unwrap_or(cargo.bin_dir());
     let limits = Limits::read(cargo)?;
     let logs = tempfile::tempdir().map_err(Failure::io("create a temporary folder for the logs"))?;
-    let outcome = show(args, cargo.bin_dir(), &limits, logs.path(), interrupt);
+    let outcome = show(args, bin_dir, &limits, logs.path(), interrupt);
     if outcome.as_ref().is_err_and(|failure| !failure.is_interrupt()) {
         log::print_tails(logs.path());
     }
@@ -56,39 +68,45 @@ fn show(
 ) -> Result<(), Failure> {
     let progress = Progress::stderr();
     let services = Services::start(&progress)?;
-    let stage = Stage { bin_dir, services: &services, api_port: free_port()?, query_port: free_port()? };
+    let broker = if args.amqp {
+        progress.say("starting RabbitMQ");
+        Some(RabbitMq::start(&RabbitMqOptions::of_invers()?, &progress)?)
+    } else {
+        None
+    };
+    let (api_port, query_port) = (free_port()?, free_port()?);
+    let stage = Stage { bin_dir, services: &services, api_port, query_port, broker: broker.as_ref() };
 
     progress.say("preparing the database");
     command::run_consumer(stage.consumer(DatabaseLogin::Migrator), "migrate", interrupt)?;
 
-    progress.say("starting fleet-webhook-api and fleet-consumer");
+    progress.say("starting the services");
     let consumer = stage.consumer(DatabaseLogin::Consumer);
-    let mut consumer = Program::start_in(limits.consumer()?, CONSUMER, consumer, logs)?;
-    let mut api = Program::start_in(limits.api()?, API, stage.api(), logs)?;
-    for program in [&mut consumer, &mut api] {
+    let consumer = Program::start_in(limits.consumer()?, CONSUMER, consumer, logs)?;
+    // In the order of the hints. They stop in this order, too.
+    let mut programs = vec![Program::start_in(limits.api()?, API, stage.api(), logs)?];
+    if let Some(broker) = stage.broker {
+        programs.push(Program::start_in(limits.bridge()?, BRIDGE, stage.bridge(broker), logs)?);
+    }
+    programs.push(consumer);
+    for program in &mut programs {
         program.wait_ready(interrupt)?;
     }
     drop(progress);
 
     let simulator = Job::start("fleet-simulator", &mut simulator(args, &stage))?;
-    simulator.finish(interrupt, || {
-        consumer.check()?;
-        api.check()
-    })?;
+    simulator.finish(interrupt, || programs.iter_mut().try_for_each(Program::check))?;
     if args.keep {
         let mut query = Program::start(QUERY, stage.query(), logs)?;
         query.wait_ready(interrupt)?;
-        eprint!("{}", hints::text(&stage, logs, [&api, &consumer, &query]));
+        programs.push(query);
+        eprint!("{}", hints::text(&stage, logs, &programs));
         while interrupt.check().is_ok() {
-            consumer.check()?;
-            api.check()?;
-            query.check()?;
+            programs.iter_mut().try_for_each(Program::check)?;
             std::thread::sleep(POLL);
         }
-        query.stop()?;
     }
-    api.stop()?;
-    consumer.stop()
+    programs.into_iter().try_for_each(Program::stop)
 }
 
 fn simulator(args: &Args, stage: &Stage<'_>) -> Command {
@@ -105,6 +123,13 @@ fn simulator(args: &Args, stage: &Stage<'_>) -> Command {
         .args(["--invers-token", INVERS_TOKEN])
         .args(["--vehicles", &args.vehicles.to_string()])
         .args(["--for", &args.run_for]);
+    if let Some(broker) = stage.broker {
+        command
+            .args(["--amqp-url", &broker.url(AmqpLogin::Admin)])
+            .args(INVERS_QUEUES.iter().flat_map(|queue| ["--amqp-queue", queue]))
+            .arg("--amqp-ca-file")
+            .arg(broker.certificate_file());
+    }
     if let Some(scenario) = &args.scenario {
         command.args(["--scenario", scenario]);
     }

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::process::Command;
 
 use fleet_harness::command;
-use fleet_testbed::{DatabaseLogin, RedisLogin, Services};
+use fleet_testbed::{AmqpLogin, DatabaseLogin, INVERS_QUEUES, RabbitMq, RedisLogin, Services};
 
 pub(crate) const API: &str = "fleet-webhook-api";
 pub(crate) const CONSUMER: &str = "fleet-consumer";
 pub(crate) const QUERY: &str = "fleet-query-api";
+pub(crate) const BRIDGE: &str = "fleet-amqp-bridge";
 
 /// The API's limit in docker-compose.yml. The limits of all providers together are three quarters of Redis'
 /// `maxmemory`.
@@ -24,6 +25,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) services: &'a Services,
     pub(crate) api_port: u16,
     pub(crate) query_port: u16,
+    /// Where INVERS' events come from, if not by webhook.
+    pub(crate) broker: Option<&'a RabbitMq>,
 }
 
 impl Stage<'_> {
@@ -47,6 +50,18 @@ impl Stage<'_> {
         command
             .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Consumer))
             .env("FLEET_DATABASE_URL", self.services.database_url(login));
+        command
+    }
+
+    /// The command of the bridge, which consumes this broker.
+    pub(crate) fn bridge(&self, broker: &RabbitMq) -> Command {
+        let mut command = command::of(self.bin_dir, BRIDGE, "warn");
+        command
+            .env("FLEET_REDIS_URL", self.services.redis_url(RedisLogin::Api))
+            .env("FLEET_PROVIDERS__INVERS__MAX_BACKLOG_BYTES", MAX_BACKLOG_BYTES)
+            .env("FLEET_AMQP__URL", broker.url(AmqpLogin::Consumer))
+            .env("FLEET_AMQP__QUEUES", INVERS_QUEUES.join(","))
+            .env("FLEET_AMQP__CA_FILE", broker.certificate_file());
         command
     }
 

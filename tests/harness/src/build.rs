@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use crate::cargo::FAILPOINTS;
 use crate::{Cargo, Failure, Interrupt, Job};
 
-/// The programs of a run with failpoints: those that have failpoints, and the simulator.
-const PROGRAMS: [&str; 4] = ["fleet-webhook-api", "fleet-consumer", "fleet-query-api", "fleet-simulator"];
+/// The programs of a run, also of one with failpoints: the services and the simulator.
+const PROGRAMS: [&str; 5] =
+    ["fleet-webhook-api", "fleet-amqp-bridge", "fleet-consumer", "fleet-query-api", "fleet-simulator"];
 
 /// Builds every program of the workspace in debug mode. Cargo prints its progress on stderr.
 ///

@@ -15,21 +15,24 @@ pub struct Limits {
     api_bytes: u64,
     consumer_bytes: u64,
     query_bytes: u64,
+    bridge_bytes: u64,
 }
 
 impl Limits {
     /// Reads the limits from the manifests. If control groups cannot be created, it prints why in one line
     /// and limits nothing.
     pub fn read(cargo: &Cargo) -> Result<Self, Failure> {
-        let api_bytes = limit(cargo, "base/api")?;
-        let consumer_bytes = limit(cargo, "base/consumer")?;
-        let query_bytes = limit(cargo, "components/query")?;
+        let api_bytes = limit(cargo, API)?;
+        let consumer_bytes = limit(cargo, CONSUMER)?;
+        let query_bytes = limit(cargo, QUERY)?;
+        let bridge_bytes = limit(cargo, BRIDGE)?;
         let groups = match MemoryLimits::find() {
             Ok(groups) => {
-                let [api, consumer, query] =
-                    [api_bytes, consumer_bytes, query_bytes].map(|bytes| bytes >> 20);
+                let [api, consumer, query, bridge] =
+                    [api_bytes, consumer_bytes, query_bytes, bridge_bytes].map(|bytes| bytes >> 20);
                 eprintln!(
-                    "memory limits as in deploy/k8s: API {api} MiB, consumer {consumer} MiB, query service {query} MiB"
+                    "memory limits as in deploy/k8s: API {api} MiB, consumer {consumer} MiB, query service {query} MiB, \
+                     bridge {bridge} MiB"
                 );
                 Some(groups)
             }
@@ -38,7 +41,7 @@ impl Limits {
                 None
             }
         };
-        Ok(Self { groups, api_bytes, consumer_bytes, query_bytes })
+        Ok(Self { groups, api_bytes, consumer_bytes, query_bytes, bridge_bytes })
     }
 
     /// A memory group for one API.
@@ -54,6 +57,11 @@ impl Limits {
     /// A memory group for one query service.
     pub fn query(&self) -> Result<Option<MemoryGroup>, Failure> {
         self.group(self.query_bytes)
+    }
+
+    /// A memory group for one bridge.
+    pub fn bridge(&self) -> Result<Option<MemoryGroup>, Failure> {
+        self.group(self.bridge_bytes)
     }
 
     fn group(&self, bytes: u64) -> Result<Option<MemoryGroup>, Failure> {
@@ -101,9 +109,15 @@ struct Memory {
     memory: Quantity,
 }
 
+/// The folders of the deployments.
+const API: &str = "base/api";
+const CONSUMER: &str = "base/consumer";
+const QUERY: &str = "components/query";
+const BRIDGE: &str = "components/amqp-bridge";
+
 /// The memory limit of the only container of a deployment, bytes.
-fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
-    let path = cargo.workspace().join(format!("deploy/k8s/{part}/deployment.yaml"));
+fn limit(cargo: &Cargo, folder: &str) -> Result<u64, Failure> {
+    let path = cargo.workspace().join(format!("deploy/k8s/{folder}/deployment.yaml"));
     let text = fs::read_to_string(&path).map_err(Failure::io(format!("read {}", path.display())))?;
     let refuse = |what: String| Failure::Program(format!("{}: {what}", path.display()));
     let deployment: Deployment = yaml_serde::from_str(&text).map_err(|error| refuse(error.to_string()))?;
@@ -116,14 +130,14 @@ fn limit(cargo: &Cargo, part: &str) -> Result<u64, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::limit;
+    use super::{API, BRIDGE, CONSUMER, QUERY, limit};
     use crate::cargo::Cargo;
 
     #[test]
     fn every_manifest_has_a_limit() {
         let cargo = Cargo::locate().unwrap();
-        for part in ["base/api", "base/consumer", "components/query"] {
-            assert!(limit(&cargo, part).unwrap() >= 128 << 20, "{part}");
+        for folder in [API, CONSUMER, QUERY, BRIDGE] {
+            assert!(limit(&cargo, folder).unwrap() >= 128 << 20, "{folder}");
         }
     }
 }

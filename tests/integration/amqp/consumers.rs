@@ -1,10 +1,11 @@
 //! A consumer that ends while the connection stays up, and queues that appear, disappear or are forbidden.
 
-use fleet_testbed::Redis;
+use fleet_testbed::{AmqpLogin, Proxy, RabbitMq, Redis};
 
 use super::broker::{Broker, Kind, states};
 use super::rig::{Rig, reaches, total};
 use crate::process::program::Program;
+use crate::support::eventually;
 
 #[tokio::test]
 async fn a_cancelled_consumer_is_noticed_and_started_again() {
@@ -75,12 +76,15 @@ async fn a_channel_that_the_broker_closes_is_opened_again_when_redis_responds() 
 async fn a_silent_queue_is_asked_about_and_nothing_else_happens() {
     let broker = Broker::shared().await;
     let publisher = broker.publisher().await;
+    let proxy = Proxy::start(broker.rabbit.port()).unwrap();
     let (rig, queue) = (Rig::new(), publisher.declare(Kind::Quorum).await);
-    let mut command = rig.command(broker, &[&queue]);
+    let url = RabbitMq::url_at(AmqpLogin::Consumer, proxy.port());
+    let mut command = rig.command_to(broker, &url, &[&queue]);
     let mut bridge = Program::start(command.env("FLEET_AMQP__CHECK_INTERVAL", "20ms"));
     bridge.readiness(200).await;
-    // Each question opens and closes a channel.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // Each question opens and closes a channel. Heartbeats alone would take more than an hour for so many bytes.
+    let before = proxy.passed_bytes();
+    eventually("many questions", async || (proxy.passed_bytes() > before + 50_000).then_some(())).await;
     publisher.publish(&queue, &states(0..1)).await;
     reaches(&bridge, "fleet_bridge_acked_messages_total", "", 1.0).await;
     bridge.readiness(200).await;

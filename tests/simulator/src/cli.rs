@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -44,6 +45,22 @@ pub struct RunArgs {
     /// INVERS' bearer token (the first of a comma-separated list is used).
     #[arg(long, value_name = "S", env = "FLEET_PROVIDERS__INVERS__SECRETS", hide_env_values = true, value_parser = first_secret)]
     pub invers_token: String,
+    /// AMQP broker, such as amqps://user:password@localhost:5671/vhost. INVERS' events are published there instead of posted,
+    /// except for those with a wrong credential.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SIMULATOR_AMQP_URL",
+        hide_env_values = true,
+        requires = "amqp_queue"
+    )]
+    pub amqp_url: Option<String>,
+    /// The broker's queue for INVERS' events. Repeat it to spread them over several.
+    #[arg(long, value_name = "NAME", requires = "amqp_url")]
+    pub amqp_queue: Vec<String>,
+    /// PEM file of a CA that is trusted for the broker, in addition to the system's.
+    #[arg(long, value_name = "FILE", requires = "amqp_url")]
+    pub amqp_ca_file: Option<PathBuf>,
     /// Vehicles, split evenly over the three providers.
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=30_000))]
     pub vehicles: u32,

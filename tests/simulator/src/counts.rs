@@ -12,11 +12,15 @@ pub struct Counts {
     pub answered_200: AtomicU64,
     /// Forged requests that got a 401 as expected.
     pub refused_401: AtomicU64,
-    /// Retries after 503, 408, 429, another 5xx or a lost connection.
+    /// Messages published to the broker, including resends but not retries.
+    pub published: AtomicU64,
+    /// Messages that the broker has confirmed.
+    pub confirmed: AtomicU64,
+    /// Retries after 503, 408, 429, another 5xx, a lost connection, or a message that was not confirmed.
     pub retried: AtomicU64,
     /// Requests that got an unexpected status.
     pub answered_other: AtomicU64,
-    /// Requests without a final response when their retries ended.
+    /// Requests without a final response, and messages without a confirm, when their retries ended.
     pub unacknowledged: AtomicU64,
     /// The time from sending an attempt to its response.
     pub answer_times: AnswerTimes,

@@ -1,11 +1,24 @@
 //! Why a run could not be completed. A completed run that found a difference prints `FAILED` instead.
 
+use std::path::PathBuf;
+
 /// Why a run could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The HTTP client cannot be built.
     #[error("cannot build the HTTP client: {0}")]
     HttpClient(#[source] reqwest::Error),
+    /// The file with the broker's CA cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The broker's URL, or a name of a queue, cannot be used.
+    #[error("--amqp-url and --amqp-queue: {0}")]
+    Broker(String),
     /// PostgreSQL rejected the connection or a query.
     #[error("PostgreSQL ({database}): {}", with_causes(source))]
     Sql {

@@ -1,4 +1,5 @@
-//! Simulates the vehicle providers against a running `fleet-webhook-api` and checks the result by SQL.
+//! Simulates the vehicle providers against a running `fleet-webhook-api`, and INVERS' message broker in front of a running
+//! `fleet-amqp-bridge`, and checks the result by SQL.
 //!
 //! The simulator implements the wire formats from the providers' side only and shares no code with the
 //! services. It keeps its own simple model of every vehicle and compares it with the database.
@@ -14,6 +15,7 @@ pub mod mix;
 pub mod model;
 pub mod plan;
 pub mod progress;
+pub mod publish;
 pub mod record;
 pub mod run;
 pub mod send;

@@ -1,7 +1,7 @@
 //! Chooses what to send next: reports, resends, arrays, forgeries and unknown types, by the scenario's
 //! probabilities.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -10,6 +10,7 @@ use crate::cli::Scenario;
 use crate::fleet;
 use crate::mix::Mix;
 use crate::vehicle::{Provider, Role, Vehicle};
+use crate::wire::invers::{Readings, Unit};
 use crate::wire::{Credentials, Expect, Webhook, invers, niu, segway};
 
 /// The maximum number of held-back requests. Above it they are released in random order.
@@ -20,6 +21,8 @@ const MAX_HELD: usize = 1_000;
 pub struct Plan {
     fleet: Vec<Vehicle>,
     mix: Mix,
+    /// Where the vehicles' clocks start, epoch ms.
+    start_ms: i64,
     rng: Rng,
     right: Credentials,
     wrong: Credentials,
@@ -30,6 +33,8 @@ pub struct Plan {
     ready: VecDeque<Arc<Webhook>>,
     /// Requests to send at some later time.
     held: Vec<Arc<Webhook>>,
+    /// The units of INVERS' vehicles if their events come from a broker, by index in the fleet.
+    units: Option<HashMap<usize, Unit>>,
 }
 
 impl Plan {
@@ -43,6 +48,7 @@ impl Plan {
         Self {
             fleet,
             mix,
+            start_ms,
             rng,
             right: credentials,
             wrong,
@@ -50,7 +56,19 @@ impl Plan {
             sequence: 0,
             ready: VecDeque::new(),
             held: Vec::new(),
+            units: None,
         }
+    }
+
+    /// The same plan for events of INVERS that come from a broker. Nobody knows when the bridge receives one, and it may receive
+    /// one again later. So nothing may depend on that: INVERS' clocks are right, and no two of its reports contradict each other.
+    #[must_use]
+    pub fn with_broker(mut self) -> Self {
+        for vehicle in self.fleet.iter_mut().filter(|vehicle| vehicle.provider == Provider::Invers) {
+            vehicle.set_clock_right(self.start_ms);
+        }
+        self.units = Some(HashMap::new());
+        self
     }
 
     /// All vehicles, including ghosts.
@@ -107,7 +125,8 @@ impl Plan {
         }
         let contradicts = self.fleet[index].reports > 0 && self.chance(self.mix.contradicting);
         let is_ordinary = self.fleet[index].role == Role::Ordinary;
-        if contradicts && is_ordinary {
+        let has_unit = self.units.is_some() && self.fleet[index].provider == Provider::Invers;
+        if contradicts && is_ordinary && !has_unit {
             self.fleet[index].contradict(&mut self.rng);
             self.number(index);
         } else {
@@ -120,7 +139,28 @@ impl Plan {
         if is_ordinary && vehicle.provider == Provider::Segway && self.rng.f64() < self.mix.alerts {
             return segway::alert(vehicle, &self.right);
         }
-        report(vehicle, &self.right, &mut self.rng)
+        let right = self.right.clone();
+        self.report(index, &right)
+    }
+
+    fn report(&mut self, index: usize, credentials: &Credentials) -> Webhook {
+        let (vehicle, rng) = (&self.fleet[index], &mut self.rng);
+        match vehicle.provider {
+            Provider::Niu => niu::single(niu::report(vehicle), credentials),
+            // A third of the scooters have older units.
+            Provider::Segway if vehicle.variant.is_multiple_of(3) => {
+                segway::status_with_location(vehicle, credentials)
+            }
+            Provider::Segway if rng.bool() => segway::status(vehicle, credentials),
+            Provider::Segway => segway::location(vehicle, credentials),
+            Provider::Invers => {
+                let readings = match &mut self.units {
+                    Some(units) => units.entry(index).or_insert_with(|| Unit::new(vehicle)).read(vehicle),
+                    None => Readings::of(vehicle),
+                };
+                invers::state(vehicle, readings, &event_id(rng), credentials)
+            }
+        }
     }
 
     /// Vehicles report in turn. The ghosts at the end of the fleet have no turn.
@@ -149,7 +189,8 @@ impl Plan {
         let ghosts = self.fleet.len() - Provider::ALL.len()..self.fleet.len();
         let index = if self.rng.bool() { self.rng.usize(ghosts) } else { self.next_index() };
         self.step(index, now_ms);
-        let mut webhook = report(&self.fleet[index], &self.wrong, &mut self.rng);
+        let wrong = self.wrong.clone();
+        let mut webhook = self.report(index, &wrong);
         webhook.expect = Expect::Refused;
         if self.rng.bool() {
             webhook.credential = None;
@@ -184,19 +225,6 @@ impl Plan {
             Provider::Segway => segway::unknown(vehicle, &self.right),
             Provider::Invers => invers::unknown(vehicle, &event_id(&mut self.rng), &self.right),
         }
-    }
-}
-
-fn report(vehicle: &Vehicle, credentials: &Credentials, rng: &mut Rng) -> Webhook {
-    match vehicle.provider {
-        Provider::Niu => niu::single(niu::report(vehicle), credentials),
-        // A third of the scooters have older units.
-        Provider::Segway if vehicle.variant.is_multiple_of(3) => {
-            segway::status_with_location(vehicle, credentials)
-        }
-        Provider::Segway if rng.bool() => segway::status(vehicle, credentials),
-        Provider::Segway => segway::location(vehicle, credentials),
-        Provider::Invers => invers::state(vehicle, &event_id(rng), credentials),
     }
 }
 

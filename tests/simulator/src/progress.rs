@@ -30,8 +30,14 @@ impl Progress {
 
     /// Shows progress while sending. `rows` is the number of telemetry rows, if known.
     pub fn sending(&mut self, counts: &Counts, rows: Option<u64>) {
+        let (published, confirmed) = (read(&counts.published), read(&counts.confirmed));
+        let by_amqp = if published == 0 {
+            String::new()
+        } else {
+            format!("published {published}, confirmed {confirmed}, ")
+        };
         let text = format!(
-            "posted {}, answered 200 {}, applied rows {}, responses p50 {:.1} ms p99 {:.1} ms",
+            "posted {}, answered 200 {}, {by_amqp}applied rows {}, responses p50 {:.1} ms p99 {:.1} ms",
             read(&counts.posted),
             read(&counts.answered_200),
             rows.map_or_else(|| "?".to_owned(), |rows| rows.to_string()),

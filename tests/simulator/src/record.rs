@@ -1,4 +1,4 @@
-//! Records what the API has acknowledged. All of it must appear in the databases.
+//! Records what the API and the broker have acknowledged. All of it must appear in the databases.
 
 use crate::exactly_once::Fates;
 use crate::model::{Expected, Moment};
@@ -50,6 +50,16 @@ impl Record {
     /// earlier.
     pub fn acknowledge(&mut self, webhook: &Webhook, doubtful: u64, received_ms: i64) {
         self.answers.progressed();
+        self.acknowledged(webhook, doubtful, received_ms);
+    }
+
+    /// Records a message that the broker has confirmed. Nobody knows when the bridge will receive it, or how often, so its
+    /// expected row must not depend on that.
+    pub fn confirm(&mut self, webhook: &Webhook, confirmed_ms: i64) {
+        self.acknowledged(webhook, 0, confirmed_ms);
+    }
+
+    fn acknowledged(&mut self, webhook: &Webhook, doubtful: u64, received_ms: i64) {
         let is_first = webhook.acknowledge();
         if is_first {
             self.fates.answered(webhook);

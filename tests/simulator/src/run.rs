@@ -16,6 +16,7 @@ use crate::database::Database;
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::progress::{Progress, milliseconds};
+use crate::publish::Publisher;
 use crate::record::Record;
 use crate::send::Sender;
 use crate::settle::{Settled, Stores};
@@ -27,6 +28,8 @@ use crate::wire::{Credentials, Webhook};
 
 /// If sending falls further behind its rate than this, the lost time is skipped instead of made up for.
 const MAX_LAG: Duration = Duration::from_secs(1);
+/// The number of messages that may wait for the publisher, so that webhooks go on while the broker restarts.
+const MAX_UNPUBLISHED: usize = 20_000;
 /// The time between two reads of the counts.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// The time between two reads of the ledgers, which limits the precision of a stall.
@@ -45,6 +48,7 @@ pub async fn run(args: &RunArgs) -> Result<bool, Error> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let started_ms = now_ms();
     let plan = Plan::new(args.scenario, args.vehicles, seed, Credentials::from_args(args), started_ms);
+    let plan = if args.amqp_url.is_some() { plan.with_broker() } else { plan };
     let fleet = plan.fleet().to_vec();
     let mut stores = stores(args)?;
     refuse_used_seed(&mut stores, &fleet, seed).await?;
@@ -100,6 +104,7 @@ fn stores(args: &RunArgs) -> Result<Stores, Error> {
         state: Database::new("state", &args.database_url),
         telemetry: Database::new("telemetry", telemetry_url),
         queues: queues.transpose()?,
+        has_broker: args.amqp_url.is_some(),
     })
 }
 
@@ -111,7 +116,7 @@ async fn refuse_used_seed(stores: &mut Stores, fleet: &[Vehicle], seed: u64) -> 
     }
 }
 
-/// Creates the task that produces the requests and the connections that send them. Ends with the last
+/// Creates the task that produces the requests, the connections that send them, and those of the publisher. Ends with the last
 /// response.
 fn send(
     args: &RunArgs,
@@ -126,19 +131,43 @@ fn send(
     for _ in 0..args.connections {
         connections.spawn(sender.clone().drain(Arc::clone(&waiting)));
     }
+    let messages = Publisher::new(args, counts, record)?.map(|publisher| {
+        let (queue, waiting) = mpsc::channel(MAX_UNPUBLISHED);
+        let waiting = Arc::new(AsyncMutex::new(waiting));
+        for _ in 0..args.connections {
+            connections.spawn(Arc::clone(&publisher).drain(Arc::clone(&waiting)));
+        }
+        queue
+    });
+    let queues = Outlets { webhooks: queue, messages };
     let pace = match (args.rate, args.scenario) {
         (None, Scenario::Bomb | Scenario::Flood) => None,
         (rate, _) => Some(Duration::from_secs(1) / rate.unwrap_or(args.vehicles)),
     };
     let run_for = args.run_for;
     Ok(async move {
-        feed(plan, queue, run_for, pace).await;
+        feed(plan, queues, run_for, pace).await;
         while connections.join_next().await.is_some() {}
     })
 }
 
-/// Queues requests at the given rate for the given time, then the held-back ones. Closes the queue.
-async fn feed(mut plan: Plan, queue: Queue<Arc<Webhook>>, run_for: Duration, pace: Option<Duration>) {
+/// Where requests go.
+struct Outlets {
+    webhooks: Queue<Arc<Webhook>>,
+    /// To the publisher, if there is a broker.
+    messages: Option<Queue<Arc<Webhook>>>,
+}
+
+impl Outlets {
+    /// Returns whether somebody will send it.
+    async fn send(&self, webhook: Arc<Webhook>) -> bool {
+        let messages = self.messages.as_ref().filter(|_queue| webhook.is_message());
+        messages.unwrap_or(&self.webhooks).send(webhook).await.is_ok()
+    }
+}
+
+/// Queues requests at the given rate for the given time, then the held-back ones. Closes the queues.
+async fn feed(mut plan: Plan, queues: Outlets, run_for: Duration, pace: Option<Duration>) {
     let end = Instant::now() + run_for;
     let mut next = Instant::now();
     while Instant::now() < end {
@@ -146,12 +175,12 @@ async fn feed(mut plan: Plan, queue: Queue<Arc<Webhook>>, run_for: Duration, pac
             tokio::time::sleep_until(next.into()).await;
             next = (next + pace).max(Instant::now().checked_sub(MAX_LAG).unwrap_or(next));
         }
-        if queue.send(plan.next_webhook(now_ms())).await.is_err() {
+        if !queues.send(plan.next_webhook(now_ms())).await {
             return;
         }
     }
     for webhook in plan.into_rest() {
-        if queue.send(webhook).await.is_err() {
+        if !queues.send(webhook).await {
             return;
         }
     }
@@ -199,6 +228,8 @@ fn filled(base: Report, counts: &Counts, record: &Record, settled: &Settled) -> 
         posted: read(&counts.posted),
         answered_200: read(&counts.answered_200),
         refused_401: read(&counts.refused_401),
+        published: read(&counts.published),
+        confirmed: read(&counts.confirmed),
         retried: read(&counts.retried),
         answered_other: read(&counts.answered_other),
         unacknowledged: read(&counts.unacknowledged),

@@ -13,6 +13,8 @@ use crate::vehicle::Vehicle;
 
 /// When the backlog is empty or all telemetry is stored, the vehicle state may still be behind by this much.
 const STATE_LAG: Duration = Duration::from_secs(10);
+/// When the backlog is empty, the broker may still have messages, and the bridge may pause for so long before it consumes them.
+const BROKER_LAG: Duration = Duration::from_secs(30);
 /// The minimum pause between two checks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pause before the last count, to find unexpected rows.
@@ -27,6 +29,8 @@ pub struct Stores {
     pub telemetry: Database,
     /// The queues, if Redis is known.
     pub queues: Option<Queues>,
+    /// Whether events also come from a broker, which may still have some when the queues are empty.
+    pub has_broker: bool,
 }
 
 /// The final state of the databases.
@@ -83,7 +87,8 @@ impl Stores {
                 looked.is_ok() && seen.0 >= record.distinct_events && seen.1.is_none_or(|left| left <= 0);
             let nothing_comes = looked.is_ok() && seen.1.is_some_and(|left| left <= 0);
             let is_short = all_there || nothing_comes;
-            let is_over = moved.elapsed() >= if is_short { patience.min(STATE_LAG) } else { patience };
+            let lag = if self.has_broker && !all_there { BROKER_LAG } else { STATE_LAG };
+            let is_over = moved.elapsed() >= if is_short { patience.min(lag) } else { patience };
             if is_over {
                 looked?;
                 return self.conclude(fleet, record, since_ms).await;

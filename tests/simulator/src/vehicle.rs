@@ -138,6 +138,14 @@ impl Vehicle {
         }
     }
 
+    /// Gives the vehicle a clock that is right and starts at `start_ms`, epoch ms. A ghost remains one.
+    pub fn set_clock_right(&mut self, start_ms: i64) {
+        if self.role == Role::Skewed {
+            self.role = Role::Ordinary;
+        }
+        (self.state_ms, self.fix_ms) = (start_ms, start_ms);
+    }
+
     /// Advances the time to `now_ms`, epoch ms (by at least one millisecond), and changes the state.
     pub fn step(&mut self, now_ms: i64, rng: &mut Rng) {
         self.state_ms = self.role.clock_ms(self.variant, now_ms).max(self.state_ms + 1);

@@ -27,11 +27,15 @@ pub struct Report {
     pub answered_200: u64,
     /// Forged requests that got a 401.
     pub refused_401: u64,
-    /// Retries after 503 or a lost connection.
+    /// Messages published to the broker, including resends but not retries.
+    pub published: u64,
+    /// Messages that the broker has confirmed.
+    pub confirmed: u64,
+    /// Retries after 503, a lost connection, or a message that was not confirmed.
     pub retried: u64,
     /// Requests that got an unexpected status.
     pub answered_other: u64,
-    /// Requests without a final response when their retries ended.
+    /// Requests without a final response, and messages without a confirm, when their retries ended.
     pub unacknowledged: u64,
     /// Median response time, ms.
     pub answer_p50_ms: f64,
@@ -81,7 +85,10 @@ impl Report {
                 problems.push(problem);
             }
         };
-        check(self.unacknowledged > 0, format!("{} requests got no final response", self.unacknowledged));
+        check(
+            self.unacknowledged > 0,
+            format!("{} requests or messages got no final response", self.unacknowledged),
+        );
         check(self.answered_other > 0, format!("{} requests got an unexpected status", self.answered_other));
         check(self.distinct_events == 0, "no event was acknowledged".to_owned());
         let (rows, least, most) = (self.telemetry_rows, self.distinct_events, self.telemetry_rows_max);
@@ -115,7 +122,10 @@ impl Report {
         let asked = |value: Option<String>| value.unwrap_or_else(|| "not asked".to_owned());
         let backlog = asked(self.backlog.map(|backlog| backlog.to_string()));
         let apply_stall = asked(self.apply_stall_ms.map(|ms| ms.to_string()));
-        vec![
+        let by_amqp = (self.published > 0).then(|| {
+            ("published / confirmed by the broker", format!("{} / {}", self.published, self.confirmed))
+        });
+        let mut rows = vec![
             ("posted", self.posted.to_string()),
             ("answered 200", self.answered_200.to_string()),
             ("refused as expected (401)", self.refused_401.to_string()),
@@ -133,7 +143,9 @@ impl Report {
             ("vehicles compared", self.vehicles_compared.to_string()),
             ("mismatches", self.mismatches.to_string()),
             ("sent for / settled in, s", format!("{:.1} / {:.1}", self.send_s, self.settle_s)),
-        ]
+        ];
+        rows.splice(2..2, by_amqp);
+        rows
     }
 }
 
@@ -202,7 +214,7 @@ mod tests {
     fn every_difference_fails_the_run_and_is_named() {
         let wrong = [
             (Report::default(), "no event was acknowledged"),
-            (Report { unacknowledged: 1, ..agreeing() }, "1 requests got no final response"),
+            (Report { unacknowledged: 1, ..agreeing() }, "1 requests or messages got no final response"),
             (Report { answered_other: 2, ..agreeing() }, "2 requests got an unexpected status"),
             (Report { telemetry_rows: 9, ..agreeing() }, "1 telemetry rows are missing"),
             (Report { telemetry_rows: 13, ..agreeing() }, "2 telemetry rows too many"),

@@ -66,7 +66,7 @@ pub use postgres::options::PostgresOptions;
 pub use postgres::standby::StandbyOptions;
 pub use progress::Progress;
 pub use proxy::Proxy;
-pub use rabbitmq::{AmqpLogin, RabbitMq, RabbitMqOptions};
+pub use rabbitmq::{AmqpLogin, INVERS_QUEUES, RabbitMq, RabbitMqOptions};
 pub use redis::{REDIS_ARGUMENTS, REDIS_SERVER_VARIABLE, Redis, RedisOptions, RedisServer};
 pub use redis_cluster::{ClusterNode, ClusterOptions, RedisCluster};
 pub use root::{Root, Tools, schemathesis};

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -19,6 +20,7 @@ pub struct Proxy {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    passed_bytes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Proxy {
                 connections: HashMap::new(),
             }),
             changed: Condvar::new(),
+            passed_bytes: AtomicU64::new(0),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
@@ -64,6 +67,12 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The number of bytes that were forwarded so far, in both directions.
+    #[must_use]
+    pub fn passed_bytes(&self) -> u64 {
+        self.shared.passed_bytes.load(Ordering::Relaxed)
     }
 
     /// Forwards new connections to another port. Open connections keep their target, as behind the address of
@@ -136,6 +145,13 @@ impl Shared {
         !state.is_dropped
     }
 
+    /// Returns whether the other end took the bytes.
+    fn forward(&self, bytes: &[u8], to: &mut TcpStream) -> bool {
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.passed_bytes.fetch_add(count, Ordering::Relaxed);
+        to.write_all(bytes).is_ok()
+    }
+
     fn register(&self, ends: [TcpStream; 2]) -> u64 {
         let mut state = self.state();
         let id = state.next_id;
@@ -188,7 +204,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, source: IpAddr, shared: &Shared)
     loop {
         let passed = match from.read(&mut buffer) {
             Ok(0) | Err(_) => break,
-            Ok(length) => shared.wait_open(source) && to.write_all(&buffer[..length]).is_ok(),
+            Ok(length) => shared.wait_open(source) && shared.forward(&buffer[..length], &mut to),
         };
         if !passed {
             break;

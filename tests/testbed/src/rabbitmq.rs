@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 
 use self::launch::{Launched, Ports};
-pub use self::options::{AmqpLogin, RabbitMqOptions};
+pub use self::options::{AmqpLogin, INVERS_QUEUES, RabbitMqOptions};
 use crate::data::DataFolder;
 use crate::process::Process;
 use crate::root::{Account, Root};
@@ -110,6 +110,20 @@ impl RabbitMq {
         Err(self.process.control_error(&format!("rabbitmqctl {}: {}", arguments.join(" "), message.trim())))
     }
 
+    /// Writes to disk which quorum queues exist. Until then, for up to seconds, a killed server forgets the name of a queue that was
+    /// declared before, and never starts it again.
+    ///
+    /// # Errors
+    ///
+    /// As [`RabbitMq::ctl`].
+    pub fn sync_queues(&self) -> Result<(), Error> {
+        let reply = self.ctl(&["eval", "dets:sync(ra_directory_reverse)."])?;
+        if reply == "ok" {
+            return Ok(());
+        }
+        Err(self.process.control_error(&format!("the registry of queues was not written: {reply}")))
+    }
+
     /// Kills the server with SIGKILL and waits for its end. The data remains for [`RabbitMq::restart`].
     ///
     /// # Errors
@@ -125,9 +139,31 @@ impl RabbitMq {
     ///
     /// [`Error::Start`] if it does not become ready, for example because its port was taken meanwhile.
     pub fn restart(&mut self) -> Result<(), Error> {
+        self.begin_restart()?;
+        launch::wait_ready(&mut self.process)
+    }
+
+    /// Like [`RabbitMq::restart`], but does not wait, which takes seconds. [`RabbitMq::is_ready`] tells when it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] if it cannot be started.
+    pub fn begin_restart(&mut self) -> Result<(), Error> {
         self.process.kill()?;
         self.process = launch::server(&self.root, self.account, &self.folder, self.ports)?;
-        launch::wait_ready(&mut self.process)
+        Ok(())
+    }
+
+    /// Whether the server has started, and serves its queues.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`] if it has ended by itself.
+    pub fn is_ready(&mut self) -> Result<bool, Error> {
+        if self.process.is_running() {
+            return Ok(launch::has_started(&self.process));
+        }
+        Err(self.process.start_error("it ended by itself".to_owned()))
     }
 
     /// Pauses the server with SIGSTOP: connections stay open without responses.

@@ -71,6 +71,15 @@ pub(super) fn strike(Strike { kind, target, turn }: Strike, stage: &mut Stage<'_
         Kind::LosePostgres => stage.databases.lose_primary()?,
         Kind::IsolateRedis => stage.redis.isolate(turn)?,
         Kind::LoseReplica => stage.redis.lose_replica(turn)?,
+        Kind::KillBridge => {
+            if let Some(bridge) = stage.amqp()?.bridge.take() {
+                bridge.kill()?;
+            }
+            stage.amqp()?.bridge = stage.programs.start_bridge()?;
+        }
+        Kind::KillRabbitMq => stage.amqp()?.kill()?,
+        Kind::CutBroker => stage.amqp()?.cut(),
+        Kind::BlackHoleBroker => stage.amqp()?.black_hole(),
     }
     Ok(())
 }
@@ -96,6 +105,7 @@ pub(super) fn end(kind: Kind, target: usize, stage: &mut Stage<'_>) -> Result<()
         Kind::LoseCutOffRedis => stage.redis.lose_cut_off_primary()?,
         Kind::IsolateRedis => stage.redis.reunite()?,
         Kind::LoseReplica => stage.redis.replace_replica()?,
+        Kind::BlackHoleBroker => stage.amqp()?.heal(),
         Kind::KillApi
         | Kind::KillConsumer
         | Kind::KillQuery
@@ -105,7 +115,10 @@ pub(super) fn end(kind: Kind, target: usize, stage: &mut Stage<'_>) -> Result<()
         | Kind::CloseConnections
         | Kind::FailOver
         | Kind::LoseRedis
-        | Kind::LosePostgres => {
+        | Kind::LosePostgres
+        | Kind::KillBridge
+        | Kind::KillRabbitMq
+        | Kind::CutBroker => {
             return Err(refuse(format!("{} does not last and cannot be ended", kind.label())));
         }
     }
@@ -136,7 +149,8 @@ fn retire_consumer(stage: &mut Stage<'_>, index: usize, successor: Program) -> R
 /// Fails if a process that should be running has ended by itself.
 pub(super) fn check_processes(stage: &mut Stage<'_>) -> Result<(), Failure> {
     let query = stage.query.as_mut().and_then(|query| query.program.as_mut());
-    for process in stage.api.iter_mut().chain(&mut stage.consumers).chain(query) {
+    let bridge = stage.amqp.iter_mut().filter_map(|amqp| amqp.bridge.as_mut());
+    for process in stage.api.iter_mut().chain(&mut stage.consumers).chain(query).chain(bridge) {
         process.check()?;
     }
     let mut still = Vec::new();

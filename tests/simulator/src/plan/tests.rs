@@ -75,3 +75,25 @@ fn every_time_of_a_skewed_vehicle_is_far_off() {
         }
     }
 }
+
+#[test]
+fn no_two_messages_of_invers_contradict_each_other() {
+    for scenario in [Scenario::Mixed, Scenario::Shuffled, Scenario::SkewedClocks, Scenario::Bomb] {
+        let plan = plan(scenario, 9).with_broker();
+        let is_skewed = |vehicle: &Vehicle| vehicle.role == Role::Skewed;
+        assert!(
+            !plan.fleet().iter().any(|vehicle| vehicle.provider == Provider::Invers && is_skewed(vehicle))
+        );
+        let sent = all(plan, 5_000);
+        let messages: Vec<_> = sent.iter().filter(|webhook| webhook.is_message()).collect();
+        assert!(messages.len() > 1_000, "{scenario:?}: {}", messages.len());
+        let mut values = HashMap::new();
+        for event in messages.iter().flat_map(|message| &message.events) {
+            for seen in &event.seen {
+                let kind = std::mem::discriminant(&seen.what);
+                let first = values.entry((event.vehicle, kind, seen.at_ms)).or_insert(seen.what);
+                assert_eq!(*first, seen.what, "{scenario:?}: vehicle {} at {}", event.vehicle, seen.at_ms);
+            }
+        }
+    }
+}

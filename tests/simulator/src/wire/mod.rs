@@ -9,6 +9,7 @@ mod tests;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use lapin::BasicProperties;
 
 use crate::cli::RunArgs;
 use crate::model::Seen;
@@ -84,6 +85,8 @@ pub struct Webhook {
     pub events: Vec<Event>,
     /// The expected response.
     pub expect: Expect,
+    /// The properties of its message, if the provider may also publish it to a broker. The message has the same body.
+    pub amqp: Option<BasicProperties>,
     acknowledged: AtomicBool,
 }
 
@@ -92,7 +95,8 @@ impl Webhook {
     pub fn new(path: &'static str, content_type: &'static str, body: String, events: Vec<Event>) -> Self {
         let body = Bytes::from(body);
         let acknowledged = AtomicBool::new(false);
-        Self { path, content_type, credential: None, body, events, expect: Expect::Accepted, acknowledged }
+        let expect = Expect::Accepted;
+        Self { path, content_type, credential: None, body, events, expect, amqp: None, acknowledged }
     }
 
     /// Adds the header that carries the credential.
@@ -100,6 +104,18 @@ impl Webhook {
     pub fn with_credential(mut self, header: &'static str, value: String) -> Self {
         self.credential = Some((header, value));
         self
+    }
+
+    /// Adds the properties of its message.
+    #[must_use]
+    pub fn with_message(mut self, properties: BasicProperties) -> Self {
+        self.amqp = Some(properties);
+        self
+    }
+
+    /// Whether it comes by AMQP if there is a broker. Nobody can publish with a wrong credential.
+    pub fn is_message(&self) -> bool {
+        self.amqp.is_some() && self.expect == Expect::Accepted
     }
 
     /// Marks it as acknowledged. Returns true only the first time; duplicates share the webhook.

@@ -142,7 +142,8 @@ fn a_niu_vehicle_without_a_fix_sends_zeros_that_mean_nothing() {
 #[test]
 fn an_invers_state_has_a_time_for_every_property() {
     let vehicle = vehicle(Provider::Invers, "AB1C2");
-    let webhook = invers::state(&vehicle, "01J0TESTULID0000000000000A", &credentials());
+    let webhook =
+        invers::state(&vehicle, invers::Readings::of(&vehicle), "01J0TESTULID0000000000000A", &credentials());
     let body: Value = serde_json::from_slice(&webhook.body).unwrap();
     assert_eq!(body["metadata"]["type"], "VehicleStateRecorded");
     assert_eq!(body["data"]["vehicle_id"], "AB1C2");
@@ -155,6 +156,23 @@ fn an_invers_state_has_a_time_for_every_property() {
     assert_eq!(expected.powered_on, Some((at(AT_MS), false)));
     assert_eq!(expected.driving_enabled, Some((at(1_718_000_000_000), vehicle.driving_enabled)));
     assert_eq!((expected.speed_kmh, expected.charging, expected.online), (None, None, None));
+}
+
+#[test]
+fn the_properties_of_an_invers_message_repeat_its_metadata() {
+    let id = "01J0TESTULID0000000000000A";
+    let mut vehicle = vehicle(Provider::Invers, "AB1C2");
+    let message = invers::state(&vehicle, invers::Readings::of(&vehicle), id, &credentials()).amqp.unwrap();
+    let text =
+        |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
+    assert_eq!(text(message.message_id()).as_deref(), Some(id));
+    assert_eq!(text(message.kind()).as_deref(), Some("VehicleStateRecorded"));
+    assert_eq!((*message.timestamp(), *message.delivery_mode()), (Some(1_718_000_000), Some(2)));
+    assert!(message.headers().as_ref().unwrap().contains_key("schema_major_version"));
+    vehicle.variant = 6;
+    let older = invers::state(&vehicle, invers::Readings::of(&vehicle), id, &credentials()).amqp.unwrap();
+    assert_eq!(text(older.kind()), None);
+    assert!(older.headers().as_ref().unwrap().contains_key("Message-Type"));
 }
 
 #[test]
@@ -172,7 +190,8 @@ fn alerts_and_unknown_types_say_nothing() {
 #[test]
 fn only_the_first_acknowledgement_counts() {
     let vehicle = vehicle(Provider::Invers, "AB1C2");
-    let webhook = invers::state(&vehicle, "01J0TESTULID0000000000000A", &credentials());
+    let webhook =
+        invers::state(&vehicle, invers::Readings::of(&vehicle), "01J0TESTULID0000000000000A", &credentials());
     assert!(webhook.events[0].seen.iter().any(|seen| seen.what == Observation::PoweredOn(false)));
     assert!(!webhook.is_acknowledged());
     assert_eq!(

@@ -108,7 +108,11 @@ pub(super) fn server(
 }
 
 pub(super) fn wait_ready(process: &mut Process) -> Result<(), Error> {
-    process.wait_until(READY_WITHIN, |process| process.log().contains("Server startup complete"))
+    process.wait_until(READY_WITHIN, has_started)
+}
+
+pub(super) fn has_started(process: &Process) -> bool {
+    process.log().contains("Server startup complete")
 }
 
 /// Whether a start failed because of a port.

@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::ServerCertificate;
+use crate::{Error, ServerCertificate};
 
 /// The customer's vhost.
 pub(crate) const VHOST: &str = "customer";
+
+/// The queues of [`RabbitMqOptions::of_invers`]: a quorum queue with a delivery limit of 20, and a classic durable queue.
+pub const INVERS_QUEUES: [&str; 2] = ["vehicle-states", "vehicle-states-classic"];
 
 /// How to start a private RabbitMQ.
 #[derive(Debug, Clone)]
@@ -31,6 +34,17 @@ impl RabbitMqOptions {
             classic_queues: Vec::new(),
             consumer_timeout_ms: half_an_hour_ms,
         }
+    }
+
+    /// A server with a certificate that is its own CA, a quorum queue and a classic one: [`INVERS_QUEUES`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Certificate`] if the system gives no random numbers.
+    pub fn of_invers() -> Result<Self, Error> {
+        let [quorum, classic] = INVERS_QUEUES.map(|name| vec![name.to_owned()]);
+        let tls = ServerCertificate::for_localhost()?;
+        Ok(Self { quorum_queues: quorum, classic_queues: classic, ..Self::new(tls) })
     }
 
     /// The users, the vhost and the queues, as RabbitMQ imports them.
