@@ -1,5 +1,6 @@
 # One image for all binaries. Choose one by the command: `fleet-webhook-api`, `fleet-consumer`, `fleet-amqp-bridge` or
-# `fleet-query-api`, each with its subcommands.
+# `fleet-query-api`, each with
+# its subcommands.
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
@@ -21,9 +22,6 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # The runtime image has no shell and no package manager. Health checks use the `health` command of the binaries.
 FROM gcr.io/distroless/cc-debian12:nonroot AS fleet
 COPY --from=build /out/fleet-webhook-api /out/fleet-consumer /out/fleet-amqp-bridge /out/fleet-query-api /usr/local/bin/
-# The allocator returns freed memory to the system after a second instead of after 10 ms. A consumer that catches up needs
-# it again for its next batch within a second, and each page that was returned has to be cleared first.
-ENV MIMALLOC_PURGE_DELAY=1000
 # A numeric user, because Kubernetes cannot verify `runAsNonRoot` for a name.
 USER 65532:65532
 CMD ["fleet-webhook-api"]

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fleet_testbed::{
-    DatabaseLogin, Postgres, Progress, Redis, RedisLogin, Root, database_sql, free_port, image_environment,
-};
+use fleet_testbed::{DatabaseLogin, Postgres, Progress, Redis, RedisLogin, Root, database_sql, free_port};
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -250,7 +248,6 @@ impl Stage {
     /// except for the log filter.
     fn command(&self, binary: &str) -> Result<Command, Failure> {
         let mut command = Command::new(self.bin_dir.join(binary));
-        command.envs(image_environment());
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("FLEET_") && name != "FLEET_LOG" {

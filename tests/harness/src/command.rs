@@ -4,16 +4,15 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use fleet_testbed::{free_port, image_environment};
+use fleet_testbed::free_port;
 
 use crate::{Failure, Interrupt, Job};
 
-/// The command of a program in the environment of the image, without the user's own configuration, so that a run is the
-/// same everywhere. Only the log filter is taken from the user; `log` is its default.
+/// The command of a program, without the user's own configuration, so that a run is the same everywhere. Only
+/// the log filter is taken from the user; `log` is its default.
 #[must_use]
 pub fn of(bin_dir: &Path, program: &str, log: &str) -> Command {
     let mut command = Command::new(bin_dir.join(program));
-    command.envs(image_environment());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("FLEET_") && name != "FLEET_LOG") {
             command.env_remove(name);

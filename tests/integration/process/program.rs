@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use fleet_queue::{Envelope, Observer, Producer, QueueStatus, RedisLink, RedisLinkOptions};
-use fleet_testbed::{DatabaseLogin, RedisLogin, image_environment};
+use fleet_testbed::{DatabaseLogin, RedisLogin};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
@@ -18,10 +18,10 @@ use crate::support::{
     DEADLINE, TOKEN, database_as, eventually, folder_of_binaries, fresh_prefix, redis_as, redis_url,
 };
 
-/// A command for one of the binaries, with the environment of the image instead of the tests' own.
+/// A command for one of the binaries, without the tests' own environment variables.
 pub(crate) fn binary(name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(folder_of_binaries().join(name));
-    command.args(arguments).env_clear().envs(image_environment()).stdin(Stdio::null());
+    command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
