@@ -1,6 +1,5 @@
 # One image for all binaries. Choose one by the command: `fleet-webhook-api`, `fleet-consumer`, `fleet-amqp-bridge` or
-# `fleet-query-api`, each with
-# its subcommands.
+# `fleet-query-api`, each with its subcommands.
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
