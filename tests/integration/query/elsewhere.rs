@@ -42,8 +42,8 @@ async fn follows(service: &Service, client: &Client, name: &str) {
     eventually("an end", async || (service.get(&path).await.status == 404).then_some(())).await;
 }
 
-#[tokio::test]
-async fn a_standby_can_be_read_also_after_its_promotion() {
+/// A primary, its standby, and a service that reads the standby.
+async fn on_a_standby() -> (Postgres, Postgres, Service) {
     let primary = primary().await;
     let (primary, standby) = blocking(move || {
         let standby = Postgres::standby_of(&primary, StandbyOptions::default()).unwrap();
@@ -52,6 +52,12 @@ async fn a_standby_can_be_read_also_after_its_promotion() {
     .await;
     let service = Service::start(&as_reader(&standby.url()), &[]).await;
     service.ready().await;
+    (primary, standby, service)
+}
+
+#[tokio::test]
+async fn a_standby_can_be_read_also_after_its_promotion() {
+    let (primary, standby, service) = on_a_standby().await;
     follows(&service, &client(&primary.url()).await, "replicated").await;
     let standby = blocking(move || {
         standby.promote().unwrap();
@@ -68,14 +74,7 @@ async fn age(service: &Service) -> f64 {
 
 #[tokio::test]
 async fn the_age_includes_that_of_a_standby() {
-    let primary = primary().await;
-    let (primary, standby) = blocking(move || {
-        let standby = Postgres::standby_of(&primary, StandbyOptions::default()).unwrap();
-        (primary, standby)
-    })
-    .await;
-    let service = Service::start(&as_reader(&standby.url()), &[]).await;
-    service.ready().await;
+    let (primary, standby, service) = on_a_standby().await;
     let (writer, replayer) = (client(&primary.url()).await, client(&standby.url()).await);
     follows(&service, &writer, "replicated").await;
     let idle_since = Instant::now();
